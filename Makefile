@@ -1,0 +1,91 @@
+# The verbs of this repository; each installs and builds what it lacks. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# BUILD is release, debug, asan, tsan or coverage: which variant of the C core is built and loaded.
+BUILD ?= release
+export PYMC_BUILD := $(BUILD)
+ARGS ?=
+PY := .venv/bin/python
+C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def)
+# A folder's time changes when a file is added or removed.
+C_ROOMS := $(wildcard csrc/*/.)
+CORE := build/$(BUILD)/ready
+
+##   make run [ARGS="-p 11300 -t 4"]   start a server, by default on 127.0.0.1:11211 with 1 GiB
+.PHONY: run
+run: $(CORE)
+	@exec .venv/bin/pymc -u "$$(id -un)" -m 1024 \
+	    $(if $(filter -l% --listen% -s% --unix-socket%,$(ARGS)),,-l 127.0.0.1) $(ARGS)
+
+##   make build [BUILD=debug]          set up .venv and build the C core in place
+.PHONY: build
+build: $(CORE)
+
+##   make test [SUITE="unit model"]    run the tests (BUILD=, SEED=, LONG=1, ARGS= for pytest)
+SUITES := tidy unit model conformance crash fuzz e2e
+SUITE ?= $(SUITES)
+.PHONY: test
+test: $(CORE) .venv/ready-dev build/system-test
+	@BUILD=$(BUILD) scripts/setup_test_run.sh $(SUITE) -- \
+	    $(if $(LONG),,-m "not long") $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
+
+##   make check                        format, lint, types, layers, C warnings, house rules
+.PHONY: check
+check: .venv/ready-dev
+	@.venv/bin/ruff format --check -q . || { echo "run make format"; exit 1; }
+	@.venv/bin/ruff check -q .
+	@.venv/bin/mypy $(wildcard csrc/*.py pymc scripts tests bench)
+	@$(PY) scripts/check_layers.py
+	@$(PY) csrc/build_core.py --syntax-only
+	@$(PY) scripts/check_tidy.py
+	@echo "check: all is well"
+
+##   make format                       rewrite Python (and C, where clang-format is installed)
+.PHONY: format
+format: .venv/ready-dev
+	@.venv/bin/ruff format -q .
+	@.venv/bin/ruff check -q --fix .
+	@if command -v clang-format >/dev/null; then clang-format -i $(wildcard csrc/*/*.[ch]); fi
+
+##   make bench [ARGS="..."]           measure beside memcached and print the ratios
+.PHONY: bench
+bench: $(CORE) .venv/ready-dev build/system-bench
+	@exec $(PY) bench/run.py $(ARGS)
+
+##   make fuzz TARGET=text SECONDS=60  fuzz one of tests/fuzz/fuzz_*.c with clang
+TARGET ?= text
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: .venv/ready-runtime build/system-fuzz
+	@program=$$($(PY) csrc/build_core.py --fuzz $(TARGET)) && mkdir -p build/fuzz/corpus/$(TARGET) && \
+	    exec "$$program" -max_total_time=$(SECONDS) -artifact_prefix=build/fuzz/ \
+	    build/fuzz/corpus/$(TARGET) $(wildcard tests/fuzz/corpus/$(TARGET))
+
+##   make map                          one line per file: what it is for
+.PHONY: map
+map: .venv/ready-runtime
+	@$(PY) scripts/check_tidy.py --map
+
+##   make clean                        remove what was built; .venv stays
+.PHONY: clean
+clean:
+	@rm -rf build dist pymc/core/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find csrc pymc scripts tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+##   make help                         print this list
+.PHONY: help
+help:
+	@sed -n 's/^## *//p' Makefile
+
+$(CORE): $(C_FILES) $(C_ROOMS) .venv/ready-runtime
+	@$(PY) csrc/build_core.py
+	@touch $@
+
+.venv/ready-%: pyproject.toml
+	@scripts/setup_venv.sh $*
+
+build/system-%: scripts/setup_system.sh
+	@mkdir -p build
+	@scripts/setup_system.sh $* >$@.new && mv $@.new $@

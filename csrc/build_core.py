@@ -1,0 +1,297 @@
+"""Builds the C core in place as a cffi extension module under pymc/core/.
+
+Contract with pymc/core/ffi.py: the variable PYMC_BUILD names the variant, at build time and at import.
+
+    PYMC_BUILD   module                   what it is for
+    release      pymc.core._core          -O2, link-time optimised; the default when PYMC_BUILD is unset
+    debug        pymc.core._core_debug    -DPYMC_DEBUG: invariants, lock ranks, fault points
+    asan         pymc.core._core_asan     debug with AddressSanitizer and UBSan (needs LD_PRELOAD)
+    tsan         pymc.core._core_tsan     debug with ThreadSanitizer (needs LD_PRELOAD)
+    coverage     pymc.core._core_coverage debug, unoptimised, counting lines for gcov
+
+Each module has `ffi` and `lib`. The C code sees PYMC_BUILD_VARIANT, the variant's name as a string.
+Every csrc/<room>/*.c is compiled into build/<variant>/; only what changed, headers included, is
+compiled again. The declarations come from the headers themselves: csrc/cdef.py.
+
+The variant `fuzz` (clang) makes no module: it links tests/fuzz/fuzz_<target>.c with the core.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import io
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import cdef
+
+CSRC = Path(__file__).resolve().parent
+ROOT = CSRC.parent
+MODULE_FOLDER = ROOT / "pymc" / "core"
+JOBS = 2
+
+COMMON = ["-std=gnu11", "-D_GNU_SOURCE=", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-plt"]
+COMMON += ["-fno-omit-frame-pointer", "-fno-semantic-interposition", "-g", f"-I{CSRC}"]
+if platform.machine() == "x86_64":
+    # SSE4.2 (CRC32C in hardware) is in every server of the last 15 years; more would not be generic.
+    COMMON.append("-march=x86-64-v2")
+
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes"]
+WARNINGS += ["-Wmissing-prototypes", "-Wpointer-arith", "-Wvla", "-Wundef", "-Wwrite-strings"]
+WARNINGS += ["-Wformat=2"]
+# A parameter that only debug builds look at is part of a contract, not an oversight.
+WARNINGS += ["-Wno-unused-parameter"]
+
+_DEBUG = ["-O1", "-DPYMC_DEBUG"]
+_ASAN = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+VARIANTS = {
+    "release": ["-O2", "-flto=2", "-fno-fat-lto-objects"],
+    "debug": _DEBUG,
+    "asan": [*_DEBUG, *_ASAN],
+    "tsan": [*_DEBUG, "-fsanitize=thread"],
+    "coverage": ["-O0", "-DPYMC_DEBUG", "--coverage"],
+    "fuzz": [*_DEBUG, "-fsanitize=fuzzer-no-link,address,undefined"],
+}
+# clang does not know gcc's spelling of these.
+_GCC_ONLY = {"-fno-semantic-interposition"}
+
+
+class BuildError(Exception):
+    """The build cannot go on; the message says why and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to build the core: its compiler, its flags and where its files go."""
+
+    name: str
+    compiler: list[str]
+    flags: list[str]
+    folder: Path
+
+    @property
+    def module_name(self) -> str:
+        """The extension's dotted name, which also names its init function."""
+        return "pymc.core._core" + ("" if self.name == "release" else f"_{self.name}")
+
+    @property
+    def module_path(self) -> Path:
+        """Where the built extension lies."""
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        return MODULE_FOLDER / f"{self.module_name.rpartition('.')[2]}{suffix}"
+
+
+def variant_named(name: str) -> Variant:
+    """The variant with its flags; raises BuildError for an unknown name."""
+    if name not in VARIANTS:
+        raise BuildError(f"PYMC_BUILD={name}: not one of {', '.join(VARIANTS)}")
+    flags = [*COMMON, *VARIANTS[name], f'-DPYMC_BUILD_VARIANT="{name}"']
+    compiler = shlex.split(os.environ.get("CC", "gcc"))
+    if name == "fuzz":
+        compiler = ["clang"]
+        flags = [flag for flag in flags if flag not in _GCC_ONLY]
+    return Variant(name, compiler, flags, ROOT / "build" / name)
+
+
+def sources() -> list[Path]:
+    """Every C file of the rooms."""
+    return sorted(CSRC.glob("*/*.c"))
+
+
+def libraries() -> list[str]:
+    """Linker flags: the libraries whose headers some C file includes."""
+    wanted = {"liburing.h": "-luring", "openssl/ssl.h": "-lssl -lcrypto", "lz4.h": "-llz4"}
+    text = "\n".join(path.read_text() for path in CSRC.glob("*/*.[ch]"))
+    found = [flags for header, flags in wanted.items() if f"#include <{header}>" in text]
+    return " ".join([*found, "-pthread"]).split()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second build of the same variant waiting until this one is through."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Writes `text` unless the file has it already, so that its time means something."""
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)
+
+
+def emit_binding(variant: Variant) -> Path:
+    """Lets cffi write the C file of the extension module from the interface headers."""
+    from cffi import CDefError, FFI, FFIError
+
+    headers = cdef.interface_headers(CSRC)
+    ffi = FFI()
+    try:
+        ffi.cdef(cdef.cdef_text(headers))
+    except (CDefError, FFIError, NotImplementedError, TypeError) as error:
+        raise BuildError(f"cffi does not take the interface headers: {error}") from error
+    includes = "".join(f'#include "{header.path}"\n' for header in headers)
+    ffi.set_source(variant.module_name, includes)
+    fresh = variant.folder / "_core.new.c"
+    with redirect_stdout(io.StringIO()):
+        ffi.emit_c_code(str(fresh))
+    binding = variant.folder / "_core.c"
+    write_if_changed(binding, fresh.read_text())
+    fresh.unlink()
+    return binding
+
+
+def is_current(product: Path, dependencies: list[Path]) -> bool:
+    """Tells whether `product` is younger than everything it was made from."""
+    if not product.is_file():
+        return False
+    made_ns = product.stat().st_mtime_ns
+    return all(path.is_file() and path.stat().st_mtime_ns < made_ns for path in dependencies)
+
+
+def dependencies_of(dep_file: Path) -> list[Path] | None:
+    """The files a compilation read, from gcc's -MMD output; None when it has not run yet."""
+    if not dep_file.is_file():
+        return None
+    _, _, listed = dep_file.read_text().replace("\\\n", " ").partition(":")
+    return [Path(name) for name in listed.split()]
+
+
+def compile_one(variant: Variant, source: Path, folder: Path, flags: list[str]) -> Path:
+    """Compiles `source` into `folder` unless the object there is current; returns the object."""
+    stem = f"{source.parent.name}__{source.stem}" if source.is_relative_to(CSRC) else source.stem
+    target, dep_file = folder / f"{stem}.o", folder / f"{stem}.d"
+    known = dependencies_of(dep_file)
+    if known is not None and is_current(target, known):
+        return target
+    started_ns = time.time_ns()
+    command = [*variant.compiler, *variant.flags, *flags, "-MMD", "-MF", str(dep_file)]
+    run([*command, "-c", str(source), "-o", str(target)])
+    # An edit made while the compiler ran must count as newer than the object.
+    os.utime(target, ns=(started_ns, started_ns))
+    return target
+
+
+def run(command: list[str]) -> None:
+    """Runs a compiler or linker; raises BuildError with what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if done.returncode != 0:
+        raise BuildError(done.stderr.strip() or f"failed: {shlex.join(command)}")
+    if done.stderr.strip():
+        print(done.stderr.strip(), file=sys.stderr)
+
+
+def compile_all(variant: Variant, binding: Path | None) -> list[Path]:
+    """Compiles every source (and cffi's file, which is not held to our warnings)."""
+    key = "\n".join([*variant.compiler, *variant.flags, *WARNINGS, platform.python_version()])
+    folder = variant.folder / hashlib.sha256(key.encode()).hexdigest()[:12]
+    folder.mkdir(exist_ok=True)
+    work = [(source, WARNINGS) for source in sources()]
+    if binding is not None:
+        work.append((binding, ["-w", f"-I{sysconfig.get_path('include')}"]))
+    with ThreadPoolExecutor(JOBS) as pool:
+        tasks = [pool.submit(compile_one, variant, path, folder, flags) for path, flags in work]
+    failures = [str(error) for task in tasks if (error := task.exception())]
+    if failures:
+        raise BuildError("\n\n".join(failures))
+    return [task.result() for task in tasks]
+
+
+def check_symbols(binding: Path, module: Path) -> None:
+    """Refuses a module that lacks a function which an interface header promises."""
+    listing = subprocess.check_output(["nm", "-D", "--undefined-only", str(module)], text=True)
+    undefined = {line.split()[-1].partition("@")[0] for line in listing.splitlines()}
+    declared = set(re.findall(r"_cffi_d_(\w+)\(", binding.read_text()))
+    if missing := sorted(declared & undefined):
+        module.unlink()
+        raise BuildError(f"declared in a header, defined nowhere: {', '.join(missing)}")
+
+
+def build_module(variant: Variant) -> bool:
+    """Builds the variant's extension module; returns False when it was current."""
+    with locked(variant.folder):
+        binding = emit_binding(variant)
+        objects = compile_all(variant, binding)
+        link = [*variant.compiler, *variant.flags, "-shared", *map(str, objects), *libraries()]
+        record = variant.folder / "link"
+        write_if_changed(record, shlex.join(link) + "\n")
+        if is_current(variant.module_path, [*objects, record]):
+            return False
+        # Linked beside and moved over: a running server keeps the file it has mapped.
+        fresh = variant.folder / variant.module_path.name
+        started_ns = time.time_ns()
+        run([*link, "-Wl,-z,relro,-z,now", "-o", str(fresh)])
+        check_symbols(binding, fresh)
+        os.utime(fresh, ns=(started_ns, started_ns))
+        MODULE_FOLDER.mkdir(parents=True, exist_ok=True)
+        fresh.replace(variant.module_path)
+        return True
+
+
+def build_fuzzer(target: str) -> Path:
+    """Builds build/fuzz/fuzz_<target> with clang's libFuzzer and returns its path."""
+    variant = variant_named("fuzz")
+    source = ROOT / "tests" / "fuzz" / f"fuzz_{target}.c"
+    if not source.is_file():
+        known = sorted(path.stem[5:] for path in source.parent.glob("fuzz_*.c"))
+        raise BuildError(f"TARGET={target}: no {source.name}; there are: {', '.join(known)}")
+    program = variant.folder / source.stem
+    with locked(variant.folder):
+        objects = compile_all(variant, None)
+        link = [*variant.compiler, *variant.flags, "-fsanitize=fuzzer,address,undefined"]
+        run([*link, str(source), *map(str, objects), *libraries(), "-o", str(program)])
+    return program
+
+
+def check_warnings() -> None:
+    """Reads every C file with all warnings as errors, without and with PYMC_DEBUG; builds nothing."""
+    for name in ("release", "debug"):
+        variant = variant_named(name)
+        command = [*variant.compiler, *variant.flags, *WARNINGS, "-fsyntax-only"]
+        with ThreadPoolExecutor(JOBS) as pool:
+            tasks = [pool.submit(run, [*command, str(source)]) for source in sources()]
+        failures = [str(error) for task in tasks if (error := task.exception())]
+        if failures:
+            raise BuildError("\n\n".join(failures))
+
+
+def main() -> int:
+    """Builds the variant PYMC_BUILD names, or does what the one option says."""
+    parser = argparse.ArgumentParser(description="Builds the C core in place.")
+    parser.add_argument("--syntax-only", action="store_true", help="only judge the C files")
+    parser.add_argument("--fuzz", metavar="TARGET", help="build a fuzzer and print its path")
+    parser.add_argument("--print-cdef", action="store_true", help="print the lifted declarations")
+    options = parser.parse_args()
+    try:
+        if options.print_cdef:
+            print(cdef.cdef_text(cdef.interface_headers(CSRC)))
+        elif options.syntax_only:
+            check_warnings()
+        elif options.fuzz:
+            print(build_fuzzer(options.fuzz))
+        else:
+            variant = variant_named(os.environ.get("PYMC_BUILD", "release"))
+            started = time.monotonic()
+            if build_module(variant):
+                seconds = time.monotonic() - started
+                print(f"built {variant.module_path.relative_to(ROOT)} in {seconds:.1f} s")
+    except (BuildError, cdef.HeaderError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+#!/bin/sh
+# Finds what the machine lacks for `build`, `test`, `bench` or `fuzz`; as root installs it, else names the packages.
+#
+# The last line printed for `build` is the Python interpreter that .venv is to be made with.
+set -eu
+purpose=${1:-build}
+missing=""
+
+need() { case " $missing " in *" $1 "*) ;; *) missing="$missing $1" ;; esac; }
+
+# A Debian interpreter first: a daemon that drops root cannot read one below /root.
+choose_python() {
+    python=""
+    first_lack=""
+    for candidate in ${PYTHON:-/usr/bin/python3.11 python3.11 python3}; do
+        path=$(command -v "$candidate") || continue
+        lack=$("$path" - <<'PROBE' || echo unfit
+import os, sys, sysconfig
+if sys.version_info < (3, 11):
+    sys.exit(1)
+name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+try:
+    import ensurepip, venv
+except ImportError:
+    print(f"{name}-venv")
+if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    print(f"{name}-dev")
+PROBE
+        )
+        [ "$lack" = unfit ] && continue
+        if [ -z "$lack" ]; then
+            python=$path
+            return
+        fi
+        [ -n "$python" ] || { python=$path; first_lack=$lack; }
+    done
+    for package in ${first_lack:-}; do need "$package"; done
+    [ -n "$python" ] || { need python3; need python3-venv; need python3-dev; }
+}
+
+has_header() { printf '#include <%s>\n' "$1" | gcc -E -x c - >/dev/null 2>&1; }
+
+look() {
+    missing=""
+    command -v gcc >/dev/null || { need gcc; need libc6-dev; }
+    command -v make >/dev/null || need make
+    has_header stdlib.h || need libc6-dev
+    has_header xxhash.h || need libxxhash-dev
+    has_header liburing.h || need liburing-dev
+    choose_python
+    case $purpose in
+    test | bench)
+        command -v memcached >/dev/null || [ -x /usr/bin/memcached ] || need memcached
+        command -v memccapable >/dev/null || need libmemcached-tools
+        ;;
+    fuzz)
+        command -v clang >/dev/null || { need clang; }
+        printf 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n' |
+            clang -x c -fsanitize=fuzzer - -o /dev/null 2>/dev/null || need libclang-rt-14-dev
+        ;;
+    esac
+}
+
+# Debian starts a daemon as soon as its package is installed; memcached would take port 11211.
+install() {
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086
+    apt-get install -y -qq --no-install-recommends $missing >&2 || {
+        apt-get update -qq >&2
+        apt-get install -y -qq --no-install-recommends $missing >&2
+    }
+    case $missing in *memcached*) systemctl disable -q memcached 2>/dev/null || true ;; esac
+}
+
+look
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "These packages are missing; install them and try again:" >&2
+        echo "    apt-get install$missing" >&2
+        exit 1
+    fi
+    echo "installing$missing" >&2
+    install </dev/null
+    look
+    [ -z "$missing" ] || { echo "still missing after the installation:$missing" >&2; exit 1; }
+fi
+echo "$python"
