@@ -80,8 +80,9 @@ help:
 	@sed -n 's/^## *//p' Makefile
 
 $(CORE): $(C_FILES) $(C_ROOMS) .venv/ready-runtime
+	@mkdir -p $(@D) && touch $@.started
 	@$(PY) csrc/build_core.py
-	@touch $@
+	@mv $@.started $@
 
 .venv/ready-%: pyproject.toml
 	@scripts/setup_venv.sh $*

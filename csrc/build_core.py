@@ -1,9 +1,10 @@
 """Builds the C core in place as a cffi extension module under pymc/core/.
 
-Contract with pymc/core/ffi.py: the variable PYMC_BUILD names the variant, at build time and at import.
+Contract with pymc/core/ffi.py: the variable PYMC_BUILD names the variant, when the core is built
+and when it is imported. Unset or empty, it means release.
 
     PYMC_BUILD   module                   what it is for
-    release      pymc.core._core          -O2, link-time optimised; the default when PYMC_BUILD is unset
+    release      pymc.core._core          -O2, link-time optimised
     debug        pymc.core._core_debug    -DPYMC_DEBUG: invariants, lock ranks, fault points
     asan         pymc.core._core_asan     debug with AddressSanitizer and UBSan (needs LD_PRELOAD)
     tsan         pymc.core._core_tsan     debug with ThreadSanitizer (needs LD_PRELOAD)
@@ -34,7 +35,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import cdef
+from csrc import cdef
 
 CSRC = Path(__file__).resolve().parent
 ROOT = CSRC.parent
@@ -44,7 +45,7 @@ JOBS = 2
 COMMON = ["-std=gnu11", "-D_GNU_SOURCE=", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-plt"]
 COMMON += ["-fno-omit-frame-pointer", "-fno-semantic-interposition", "-g", f"-I{CSRC}"]
 if platform.machine() == "x86_64":
-    # SSE4.2 (CRC32C in hardware) is in every server of the last 15 years; more would not be generic.
+    # SSE4.2 (CRC32C in hardware) is in every server of the last 15 years; more would not be.
     COMMON.append("-march=x86-64-v2")
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes"]
@@ -134,7 +135,7 @@ def write_if_changed(path: Path, text: str) -> None:
 
 def emit_binding(variant: Variant) -> Path:
     """Lets cffi write the C file of the extension module from the interface headers."""
-    from cffi import CDefError, FFI, FFIError
+    from cffi import FFI, CDefError, FFIError
 
     headers = cdef.interface_headers(CSRC)
     ffi = FFI()
@@ -256,7 +257,7 @@ def build_fuzzer(target: str) -> Path:
 
 
 def check_warnings() -> None:
-    """Reads every C file with all warnings as errors, without and with PYMC_DEBUG; builds nothing."""
+    """Reads every C file with warnings as errors, without and with PYMC_DEBUG; builds nothing."""
     for name in ("release", "debug"):
         variant = variant_named(name)
         command = [*variant.compiler, *variant.flags, *WARNINGS, "-fsyntax-only"]
@@ -282,7 +283,7 @@ def main() -> int:
         elif options.fuzz:
             print(build_fuzzer(options.fuzz))
         else:
-            variant = variant_named(os.environ.get("PYMC_BUILD", "release"))
+            variant = variant_named(os.environ.get("PYMC_BUILD") or "release")
             started = time.monotonic()
             if build_module(variant):
                 seconds = time.monotonic() - started

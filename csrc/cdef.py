@@ -3,8 +3,8 @@
 The header that the compiler reads is the only declaration there is: nothing is written down twice.
 Interface headers are csrc/<room>/*.h except *_inline.h and *_internal.h. What may stand in one:
 
-    comments, struct/union/enum/typedef, prototypes, bool and stdint types, opaque structs, bit-fields,
-    flexible arrays, function-pointer typedefs, and `#define NAME 63` (an integer literal).
+    comments, struct/union/enum/typedef, prototypes, bool and stdint types, opaque structs,
+    bit-fields, flexible arrays, function-pointer typedefs, `#define NAME 63` (integer literals).
 
 `#include` and `#pragma once` are dropped (quoted includes give the order); MUST_CHECK is removed;
 CACHE_ALIGNED is removed and makes its struct partial (`...;`), so that the compiler says where the
@@ -54,7 +54,7 @@ def is_interface(header: Path) -> bool:
 def interface_headers(csrc: Path) -> list[Header]:
     """Reads every interface header below `csrc`, each after the headers it includes.
 
-    Raises HeaderError for text outside the grammar, for include cycles and for rooms without a level.
+    Raises HeaderError for text outside the grammar, include cycles and rooms without a level.
     """
     rooms = [room for level in read_layers(csrc / "LAYERS") for room in level]
     for folder in sorted(path for path in csrc.iterdir() if any(path.glob("*.[ch]"))):
@@ -106,13 +106,18 @@ def declarations_of(text: str, path: str) -> str:
         if _DROPPED.match(bare) or _ANNOTATION_DEFINE.match(bare):
             lines[index] = ""
         elif not _INTEGER_DEFINE.match(bare):
-            raise HeaderError(f"csrc/{path}:{index + 1}: not allowed in an interface header: {bare}")
+            raise HeaderError(
+                f"csrc/{path}:{index + 1}: not allowed in an interface header: {bare}"
+            )
     kept = "\n".join(lines) + "\n"
     if found := _FORBIDDEN.search(kept):
         number = kept.count("\n", 0, found.start()) + 1
-        line = lines[number - 1].strip()
-        raise HeaderError(f"csrc/{path}:{number}: not allowed in an interface header: {line}")
+        raise HeaderError(_refusal(path, number, lines[number - 1].strip()))
     return _without_alignment(re.sub(r"\bMUST_CHECK\b", "", kept), path)
+
+
+def _refusal(path: str, number: int, line: str) -> str:
+    return f"csrc/{path}:{number}: not allowed in an interface header: {line}"
 
 
 def _read(csrc: Path, header: Path) -> Header:
@@ -130,7 +135,9 @@ def _by_includes(csrc: Path, headers: list[Path]) -> list[Path]:
             return
         if header in trail:
             cycle = " -> ".join(str(path.relative_to(csrc)) for path in (*trail, header))
-            raise HeaderError(f"csrc/{header.relative_to(csrc)}:1: headers include each other: {cycle}")
+            raise HeaderError(
+                f"csrc/{header.relative_to(csrc)}:1: headers include each other: {cycle}"
+            )
         for _, name in quoted_includes(header):
             target = resolve_include(csrc, header, name)
             if target is not None and target in known:
