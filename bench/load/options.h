@@ -1,0 +1,43 @@
+/* What one run of the load generator is asked to do; filled from the command line. */
+#pragma once
+
+#include "base.h"
+#include "dataset.h"
+
+enum popularity { POPULARITY_UNIFORM, POPULARITY_ZIPF, POPULARITY_SEQUENTIAL };
+
+struct options {
+    const char *host;
+    const char *unix_path; /* instead of host and port */
+    uint16_t port;
+
+    uint32_t thread_count;
+    uint32_t connection_count; /* over all threads */
+    uint32_t pipeline_depth;   /* requests in flight per connection, at most */
+    uint32_t refill_count;     /* send again once this many slots are free (closed loop) */
+    uint32_t keys_per_get;
+
+    uint64_t key_first;
+    uint64_t key_count;
+    enum popularity popularity;
+    double zipf_theta;
+    double set_share; /* of the requests drawn, 0..1 */
+    uint32_t ttl_seconds;
+    uint64_t seed;
+
+    double duration_seconds;   /* 0: no limit */
+    uint64_t request_count_max; /* 0: no limit */
+    double rate_per_second;    /* above 0: open loop */
+    bool poisson;
+    bool spin; /* poll instead of sleeping; for a client with a core of its own */
+    bool read_through;
+    bool load; /* SET every key once, then end */
+    bool reconnect;
+    bool gate;
+    double stall_seconds; /* no reply for so long: give up */
+
+    struct dataset dataset;
+};
+
+/* Fills in every option; ends the process with a message when one is wrong. */
+void options_parse(struct options *o, int argc, char **argv);
