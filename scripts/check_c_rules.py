@@ -21,6 +21,7 @@ _CLOCK = re.compile(
 _ENVIRONMENT = re.compile(r"\b(getenv|secure_getenv|setenv|putenv|environ)\b")
 _SLEEP = re.compile(r"\b(sleep|usleep|nanosleep)\s*\(")
 _DEFINED_NAME = re.compile(r"(\w+)\s*\((?!\s*\*)")
+_POINTER_VARIABLE = re.compile(r"[^(]*\(\s*\*\s*\w+(\[\w*\])?\s*\)")
 _VARIABLE_NAME = re.compile(r"(\w+)\s*(?:\[[^\]]*\]\s*)*$")
 
 
@@ -119,7 +120,7 @@ def mutable_globals(path: str, text: str) -> Iterator[Finding]:
             r"(struct|union|enum)(\s+[A-Z_]+)?\s*\w*(\s+[A-Z_]+|\s*__attribute__.*)?", declaration
         ):
             continue
-        if "(" in declaration and not re.search(r"\(\s*\*\s*\w+(\[\w*\])?\s*\)", declaration):
+        if "(" in declaration and not _POINTER_VARIABLE.match(declaration):
             continue
         tail = declaration.rpartition("*")[2]
         if re.search(r"\bconst\b", tail):

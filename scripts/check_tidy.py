@@ -55,10 +55,10 @@ def purpose(path: str, text: str) -> str:
     first = lines[0].strip()
     if path.endswith(".py"):
         return first[3:].removesuffix('"""').strip() if first.startswith('"""') else ""
-    for mark in ("//", "/*", "#", ";", "<!--"):
-        if first.startswith(mark):
-            return first.lstrip("/*#;<!- ").removesuffix("*/").removesuffix("-->").strip()
-    return ""
+    marks = ("//", "/*") if path.endswith((".c", ".h", ".def")) else ("#", "<!--")
+    if not first.startswith(marks):
+        return ""
+    return first.lstrip("/*#<!- ").removesuffix("*/").removesuffix("-->").strip()
 
 
 def has_purpose_line(path: str) -> bool:

@@ -1,0 +1,36 @@
+"""The layer check: an include may go down, or stay in its room."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts import check_layers
+
+
+@pytest.mark.parametrize(
+    ("path", "include", "complaint"),
+    [
+        ("slab/slab.c", "base/status.h", ""),
+        ("slab/slab.c", "slab/slab.h", ""),
+        ("slab/slab.c", "slab.h", ""),
+        ("base/status.c", "slab/slab.h", "csrc/base/status.c:2: base includes slab/slab.h"),
+        ("slab/slab.c", "lru/lru.h", "but lru is beside it"),
+        ("lru/lru.c", "slab/slab.h", "but slab is beside it"),
+        ("lru/lru.c", "lru/gone.h", "lru/gone.h is no file below csrc"),
+        ("net/net.c", "base/status.h", "this room has no line in csrc/LAYERS"),
+    ],
+)
+def test_direction(tmp_path: Path, path: str, include: str, complaint: str) -> None:
+    (tmp_path / "LAYERS").write_text("base\nslab | lru\n")
+    for header in ("base/status.h", "slab/slab.h", "lru/lru.h"):
+        (tmp_path / header).parent.mkdir()
+        (tmp_path / header).write_text("// Says what.\n")
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(f'// Says what.\n#include "{include}"\n')
+    found = "\n".join(check_layers.violations(tmp_path))
+    assert complaint in found
+    assert bool(complaint) == bool(found)
+
+
+def test_the_core_keeps_its_layers() -> None:
+    assert check_layers.violations(check_layers.ROOT / "csrc") == []
