@@ -12,6 +12,7 @@ C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def)
 # A folder's time changes when a file is added or removed.
 C_ROOMS := $(wildcard csrc/*/.)
 CORE := build/$(BUILD)/ready
+NEWEST := var/peers/memcached-newest/memcached
 
 ##   make run [ARGS="-p 11300 -t 4"]   start a server, by default on 127.0.0.1:11211 with 1 GiB
 .PHONY: run
@@ -27,10 +28,12 @@ build: $(CORE)
 SUITES := tidy unit model conformance crash fuzz e2e
 SUITE ?= $(SUITES)
 .PHONY: test
-test: $(CORE) .venv/ready-dev build/system-test
+test: $(CORE) .venv/ready-dev build/system-test $(NEWEST)
 	@BUILD=$(BUILD) scripts/setup_test_run.sh $(SUITE) -- \
 	    $(if $(LONG),,-m "not long") $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
 
+# The contracts of pyproject.toml name these rooms.
+ALL_ROOMS := $(and $(wildcard pymc/core/ffi.py),$(wildcard pymc/policy/*),$(wildcard pymc/supervisor*))
 ##   make check                        format, lint, types, layers, C warnings, house rules
 .PHONY: check
 check: .venv/ready-dev
@@ -38,6 +41,7 @@ check: .venv/ready-dev
 	@.venv/bin/ruff check -q .
 	@.venv/bin/mypy $(wildcard csrc/*.py pymc scripts tests bench)
 	@$(PY) scripts/check_layers.py
+	@$(if $(ALL_ROOMS),.venv/bin/lint-imports --no-logo >build/imports 2>&1 || { cat build/imports; exit 1; })
 	@$(PY) csrc/build_core.py --syntax-only
 	@$(PY) scripts/check_tidy.py
 	@echo "check: all is well"
@@ -51,7 +55,7 @@ format: .venv/ready-dev
 
 ##   make bench [ARGS="..."]           measure beside memcached and print the ratios
 .PHONY: bench
-bench: $(CORE) .venv/ready-dev build/system-bench
+bench: $(CORE) .venv/ready-dev build/system-bench $(NEWEST)
 	@exec $(PY) bench/run.py $(ARGS)
 
 ##   make fuzz TARGET=text SECONDS=60  fuzz one of tests/fuzz/fuzz_*.c with clang
@@ -86,6 +90,10 @@ $(CORE): $(C_FILES) $(C_ROOMS) .venv/ready-runtime
 
 .venv/ready-%: pyproject.toml
 	@scripts/setup_venv.sh $*
+
+# Tests and benchmarks do without it where there is no Debian mirror.
+$(NEWEST):
+	@$(PY) scripts/peers.py newest >/dev/null || echo "comparisons with the newest memcached are left out"
 
 build/system-%: scripts/setup_system.sh
 	@mkdir -p build

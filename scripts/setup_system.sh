@@ -52,6 +52,8 @@ look() {
     test | bench)
         command -v memcached >/dev/null || [ -x /usr/bin/memcached ] || need memcached
         command -v memccapable >/dev/null || need libmemcached-tools
+        # Lets a test move the clock of a memcached, instead of waiting for an expiry.
+        ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || need libfaketime
         ;;
     fuzz)
         command -v clang >/dev/null || { need clang; }
