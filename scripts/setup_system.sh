@@ -3,6 +3,7 @@
 #
 # The last line printed for `build` is the Python interpreter that .venv is to be made with.
 set -eu
+cd "$(dirname "$0")/.."
 purpose=${1:-build}
 missing=""
 
@@ -63,6 +64,9 @@ look() {
     esac
 }
 
+# shellcheck disable=SC2086
+apt_install() { apt-get install -y -qq --no-install-recommends $missing; }
+
 # Debian starts a daemon as soon as its package is installed; memcached would take port 11211.
 install() {
     policy=/usr/sbin/policy-rc.d
@@ -72,10 +76,10 @@ install() {
         trap 'rm -f "$policy"' EXIT
     fi
     export DEBIAN_FRONTEND=noninteractive
-    # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $missing >&2 || {
-        apt-get update -qq >&2
-        apt-get install -y -qq --no-install-recommends $missing >&2
+    mkdir -p build
+    # The lists may be missing or too old to find the packages; only then is an update worth its time.
+    apt_install >build/apt.log 2>&1 || {
+        { apt-get update -qq && apt_install; } >>build/apt.log 2>&1 || { tail -n 20 build/apt.log >&2; exit 1; }
     }
     case $missing in *memcached*) systemctl disable -q memcached 2>/dev/null || true ;; esac
 }
