@@ -1,0 +1,70 @@
+"""Replays every wire transcript on pymc and on each memcached of this machine; all must agree."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import Program, faketime_library, oracle_programs, pymc_program
+from tests.support.replay import replay
+from tests.support.server import Server, ServerPool, server_pool
+from tests.support.transcript import Transcript, read_transcript
+
+TRANSCRIPTS = [
+    read_transcript(path) for path in sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+]
+# Enough threads for a second worker to be there; few enough to keep the machine free.
+THREADS = ("-t", "2")
+
+
+def _args(transcript: Transcript) -> tuple[str, ...]:
+    return transcript.args if "-t" in transcript.args else (*THREADS, *transcript.args)
+
+
+def _cases(programs: list[Program]) -> list[object]:
+    """One case a server and transcript; those that can share a server stand side by side."""
+    ordered = sorted(TRANSCRIPTS, key=lambda t: (t.args, t.moves_clock, t.path.name))
+    return [
+        pytest.param(
+            program,
+            transcript,
+            id=f"{program.name}-{transcript.path.stem}",
+            marks=[pytest.mark.slow] if transcript.is_slow else [],
+        )
+        for program in programs
+        for transcript in ordered
+        if transcript.counts_for(program.release)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ServerPool]:
+    with server_pool() as servers:
+        yield servers
+
+
+@pytest.mark.parametrize(("program", "transcript"), _cases([pymc_program(), *oracle_programs()]))
+def test_transcript(pool: ServerPool, program: Program, transcript: Transcript) -> None:
+    clock = transcript.moves_clock
+    if clock and not program.is_pymc and not faketime_library():
+        pytest.skip("the clock of a memcached moves only with libfaketime")
+    if transcript.is_fresh:
+        with Server(program, _args(transcript), clock=clock) as server:
+            _replay(transcript, server)
+        return
+    server = pool.server(program, _args(transcript), clock=clock)
+    if "-F" not in transcript.args:
+        with server.connect() as connection:
+            assert connection.ask("flush_all") == b"OK"
+    _replay(transcript, server)
+
+
+def test_an_oracle_is_there() -> None:
+    if not oracle_programs():
+        pytest.skip("no memcached on this machine: the transcripts ran on pymc alone")
+
+
+def _replay(transcript: Transcript, server: Server) -> None:
+    if transcript.moves_clock and not server.has_clock():
+        pytest.skip("the clock of this build does not move")
+    replay(transcript, server)

@@ -1,0 +1,202 @@
+"""Reads wire transcripts: what is sent, what must come back, and how counters must move.
+
+A transcript is a text file, one directive a line (`# ` starts a comment, blank lines part blocks):
+
+    # args: -M -o hash_algorithm=jenkins    flags of the server (in the head of the file)
+    # fresh: why                             wants a server of its own (in the head of the file)
+    # oracle: why                            reason for the tagged lines up to the next blank line
+    >>> set a 0 0 1      send this line and CRLF; lines in a row leave in one write
+    >>= get a\\n          send exactly these bytes
+    >>|                  cut here: the server reads what was sent before the next bytes leave
+    <<< STORED           expect exactly this line and CRLF
+    <<= x\\n              expect exactly these bytes
+    <<~ VERSION (.*)     expect a line that the regular expression matches as a whole
+    <<* END              skip lines until the regular expression matches one as a whole
+    <<# pid uptime       expect STAT lines with exactly these keys in order (a regular expression
+                         over the keys joined by blanks; lines in a row are joined) and `END`
+    ??? ${second} > ${first}       compare two numbers
+    +++ get_hits +2      `stats` counter since the last such block, from another connection;
+                         `=3` instead of `+3` is the value itself
+    ~~~ 5s               time passes at once
+    @@@ name             go on with another connection (the first one is `main`)
+    !!! close            the server closes this connection and says nothing more
+
+In what is sent and expected: \\r \\n \\t \\0 \\s (blank) \\\\ \\xHH; ${name} is what (?P<name>...) in
+a `<<~` line has found, ${'a' * 250} a repetition. Sending and `<<` directives, counters and `!!!`
+take a tag: `>>>[pymc]`, `<<<[1.6.18]`, `<<<[!1.6.18]` (any other), `<<<[memcached]` (any of them).
+They count only for these servers, and the reason must stand above them in a `# oracle:` line.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+_DIRECTIVE = re.compile(
+    r"(>>>|>>=|>>\||<<<|<<=|<<~|<<\*|<<#|\?\?\?|\+\+\+|~~~|@@@|!!!)(?:\[([^\]]+)\])?(?: (.*))?"
+)
+_HEAD = re.compile(r"# (args|fresh|slow): *(.*)")
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)")
+_PART = re.compile(r"\$\{(?:(\w+)|'([^']*)' \* (\d+))\}")
+_COUNTER = re.compile(r"(\S+) ([+=])(-?\d+)")
+_COMPARE = re.compile(r"(\S+) (<|<=|==|!=|>=|>) (\S+)")
+
+
+class Kind(Enum):
+    """What a directive does."""
+
+    SEND_LINE = auto()
+    SEND_BYTES = auto()
+    CUT = auto()
+    LINE = auto()
+    BYTES = auto()
+    PATTERN = auto()
+    SKIP = auto()
+    KEYS = auto()
+    COMPARE = auto()
+    COUNTER = auto()
+    CLOCK = auto()
+    SWITCH = auto()
+    CLOSE = auto()
+
+
+_KINDS = dict(
+    zip(
+        [">>>", ">>=", ">>|", "<<<", "<<=", "<<~", "<<*", "<<#"]
+        + ["???", "+++", "~~~", "@@@", "!!!"],
+        Kind,
+        strict=True,
+    )
+)
+SENDING = (Kind.SEND_LINE, Kind.SEND_BYTES, Kind.CUT)
+
+
+class TranscriptError(ValueError):
+    """A line that is not a directive, or a tagged line without a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One directive; `text` is what follows it, `line` its number in the file."""
+
+    kind: Kind
+    text: str
+    line: int
+    tag: str = ""
+
+    def counts_for(self, release: str) -> bool:
+        """True when this step is for the server: "pymc" or a memcached release."""
+        if not self.tag:
+            return True
+        if self.tag.startswith("!"):
+            return not _names(self.tag[1:], release)
+        return _names(self.tag, release)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A parsed file."""
+
+    path: Path
+    args: tuple[str, ...]
+    is_fresh: bool
+    is_slow: bool
+    steps: tuple[Step, ...]
+
+    @property
+    def moves_clock(self) -> bool:
+        return any(step.kind is Kind.CLOCK for step in self.steps)
+
+    def counts_for(self, release: str) -> bool:
+        """False when every expectation is for other servers."""
+        return any(s.counts_for(release) for s in self.steps if s.kind not in SENDING)
+
+
+def read_transcript(path: Path) -> Transcript:
+    """Parses a transcript file; raises TranscriptError with file and line."""
+    head: dict[str, str] = {}
+    steps: list[Step] = []
+    reason = ""
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip():
+            reason = ""
+        elif line.startswith("#"):
+            if line.startswith("# oracle:"):
+                reason = line
+            elif found := _HEAD.fullmatch(line):
+                head[found[1]] = found[2]
+        elif found := _DIRECTIVE.fullmatch(line):
+            if found[2] and not reason:
+                raise TranscriptError(f"{path.name}:{number}: a tag wants a `# oracle:` reason")
+            step = Step(_KINDS[found[1]], found[3] or "", number, found[2] or "")
+            _check(path, step)
+            steps.append(step)
+        else:
+            raise TranscriptError(f"{path.name}:{number}: not a directive: {line}")
+    args = tuple(head.get("args", "").split())
+    return Transcript(path, args, "fresh" in head, "slow" in head, tuple(steps))
+
+
+def counter_of(text: str) -> tuple[str, str, int]:
+    """Splits "get_hits +2" into name, sign and number."""
+    found = _COUNTER.fullmatch(text)
+    if not found:
+        raise TranscriptError(f"not a counter: {text}")
+    return found[1], found[2], int(found[3])
+
+
+def comparison_of(text: str) -> tuple[str, str, str]:
+    """Splits "${a} < ${b}" into its three words."""
+    found = _COMPARE.fullmatch(text)
+    if not found:
+        raise TranscriptError(f"not a comparison: {text}")
+    return found[1], found[2], found[3]
+
+
+def bytes_of(text: str, names: dict[str, str]) -> bytes:
+    """The bytes that a `>>>` or `<<<` line means, with names and repetitions filled in.
+
+    Raises KeyError for a name that nothing has captured.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        return names[found[1]] if found[1] else found[2] * int(found[3])
+
+    # Repetitions first: what they repeat may hold escapes.
+    return _ESCAPE.sub(_unescape, _PART.sub(fill, text).encode())
+
+
+def pattern_of(text: str, names: dict[str, str]) -> re.Pattern[bytes]:
+    """The regular expression of a `<<~` line; captured names stand for themselves."""
+
+    def fill(found: re.Match[str]) -> str:
+        return re.escape(names[found[1]] if found[1] else found[2] * int(found[3]))
+
+    return re.compile(_PART.sub(fill, text).encode(), re.DOTALL)
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    code = found[1]
+    if code.startswith(b"x") and len(code) == 3:
+        return bytes.fromhex(code[1:].decode())
+    plain = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"s": b" ", b"\\": b"\\"}
+    return plain[code]
+
+
+def _names(tag: str, release: str) -> bool:
+    words = tag.split(",")
+    return release in words or ("memcached" in words and release != "pymc")
+
+
+def _check(path: Path, step: Step) -> None:
+    try:
+        if step.kind is Kind.COUNTER:
+            counter_of(step.text)
+        elif step.kind is Kind.COMPARE:
+            comparison_of(step.text)
+        elif step.kind is Kind.CLOCK and not re.fullmatch(r"-?\d+s", step.text):
+            raise TranscriptError(f"not a time: {step.text}")
+        elif step.kind is Kind.CLOSE and step.text != "close":
+            raise TranscriptError(f"only `close` is known, not {step.text}")
+    except TranscriptError as error:
+        raise TranscriptError(f"{path.name}:{step.line}: {error}") from None
