@@ -83,12 +83,12 @@ clean:
 help:
 	@sed -n 's/^## *//p' Makefile
 
-$(CORE): $(C_FILES) $(C_ROOMS) .venv/ready-runtime
+$(CORE): $(C_FILES) $(C_ROOMS) .venv/ready-runtime build/system-build
 	@mkdir -p $(@D) && touch $@.started
 	@$(PY) csrc/build_core.py
 	@mv $@.started $@
 
-.venv/ready-%: pyproject.toml
+.venv/ready-%: pyproject.toml | build/system-build
 	@scripts/setup_venv.sh $*
 
 # Tests and benchmarks do without it where there is no Debian mirror.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Finds what the machine lacks for `build`, `test`, `bench` or `fuzz`; as root installs it, else names the packages.
 #
-# The last line printed for `build` is the Python interpreter that .venv is to be made with.
+# It prints the Python interpreter that .venv is to be made with.
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-build}
@@ -39,6 +39,12 @@ PROBE
     [ -n "$python" ] || { need python3; need python3-venv; need python3-dev; }
 }
 
+# Its name has clang's version in it, which is not known before clang is there.
+need_clang_runtime() {
+    command -v clang >/dev/null && need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+    return 0
+}
+
 has_header() { printf '#include <%s>\n' "$1" | gcc -E -x c - >/dev/null 2>&1; }
 
 look() {
@@ -57,9 +63,9 @@ look() {
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || need libfaketime
         ;;
     fuzz)
-        command -v clang >/dev/null || { need clang; }
+        command -v clang >/dev/null || need clang
         printf 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n' |
-            clang -x c -fsanitize=fuzzer - -o /dev/null 2>/dev/null || need libclang-rt-14-dev
+            clang -x c -fsanitize=fuzzer - -o /dev/null 2>/dev/null || need_clang_runtime
         ;;
     esac
 }
@@ -85,7 +91,8 @@ install() {
 }
 
 look
-if [ -n "$missing" ]; then
+rounds=2
+while [ -n "$missing" ] && [ "$rounds" -gt 0 ]; do
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "These packages are missing; install them and try again:" >&2
         echo "    apt-get install$missing" >&2
@@ -94,6 +101,7 @@ if [ -n "$missing" ]; then
     echo "installing$missing" >&2
     install </dev/null
     look
-    [ -z "$missing" ] || { echo "still missing after the installation:$missing" >&2; exit 1; }
-fi
+    rounds=$((rounds - 1))
+done
+[ -z "$missing" ] || { echo "still missing after the installation:$missing" >&2; exit 1; }
 echo "$python"

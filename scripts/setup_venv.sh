@@ -9,7 +9,7 @@ exec 9>build/setup.lock
 flock 9
 stamp=.venv/ready-$purpose
 [ "$stamp" -nt pyproject.toml ] && exit 0
-python=$(scripts/setup_system.sh build | tail -n 1)
+python=$(scripts/setup_system.sh build)
 if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
     echo "making .venv with $python"
     rm -rf .venv
