@@ -4,7 +4,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # BUILD is release, debug, asan, tsan or coverage: which variant of the C core is built and loaded.
-BUILD ?= release
+BUILD ?= $(or $(PYMC_BUILD),release)
 export PYMC_BUILD := $(BUILD)
 ARGS ?=
 PY := .venv/bin/python

@@ -1,0 +1,106 @@
+"""The build of the C core, tried on a core of one room in a folder of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CSRC = Path(__file__).resolve().parents[2] / "csrc"
+HEADER = """// A sample room.
+#pragma once
+#include <stdint.h>
+#define MUST_CHECK __attribute__((warn_unused_result))
+#define CACHE_ALIGNED __attribute__((aligned(64)))
+struct CACHE_ALIGNED lane { uint64_t count; };
+struct lanes { uint32_t used; struct lane lanes[2]; };
+MUST_CHECK int lane_twice(int count);
+const char *variant(void);
+"""
+SOURCE = """// A sample room.
+#include "base/lane.h"
+int lane_twice(int count) { return 2 * count; }
+const char *variant(void) { return PYMC_BUILD_VARIANT; }
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Path:
+    """A repository with the build and one room; returns the room's folder."""
+    room = tmp_path / "csrc" / "base"
+    room.mkdir(parents=True)
+    for name in ("build_core.py", "cdef.py"):
+        shutil.copy(CSRC / name, tmp_path / "csrc")
+    (tmp_path / "csrc" / "LAYERS").write_text("base\n")
+    (room / "lane.h").write_text(HEADER)
+    (room / "lane.c").write_text(SOURCE)
+    return room
+
+
+def run(room: Path, *arguments: str, variant: str = "debug") -> subprocess.CompletedProcess[str]:
+    """Runs Python there, as a build of the variant would."""
+    root = room.parents[1]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = {**kept, "PYTHONPATH": str(root), "PYMC_BUILD": variant}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def build(room: Path, variant: str = "debug") -> subprocess.CompletedProcess[str]:
+    """Builds the core of that repository."""
+    return run(room, "csrc/build_core.py", variant=variant)
+
+
+@pytest.mark.parametrize(("variant", "module"), [("release", "_core"), ("debug", "_core_debug")])
+def test_module_of_a_variant(core: Path, variant: str, module: str) -> None:
+    done = build(core, variant)
+    assert done.returncode == 0, done.stderr
+    script = (
+        f"from pymc.core.{module} import ffi, lib\n"
+        "print(lib.lane_twice(21), ffi.string(lib.variant()).decode(),"
+        " ffi.sizeof('struct lanes'), ffi.offsetof('struct lanes', 'lanes'))"
+    )
+    shown = run(core, "-c", script)
+    assert shown.stdout.split() == ["42", variant, "192", "64"], shown.stderr
+
+
+def test_only_what_changed_is_built(core: Path) -> None:
+    assert "built" in build(core).stdout
+    assert build(core).stdout == ""
+    (core / "lane.h").write_text(HEADER + "struct spare { int n; };\n")
+    assert "built" in build(core).stdout
+    assert build(core).stdout == ""
+    (core / "lane.c").unlink()
+    assert build(core).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "source", "message"),
+    [
+        ("int lane_gone(void);\n", "", "declared in a header, defined nowhere: lane_gone"),
+        ("", "static int unused(void) { return 1; }\n", "defined but not used"),
+        ("#define LANES (1 + 1)\n", "", "csrc/base/lane.h:10: not allowed"),
+        ("int f(gibberish x);\n", "", "csrc/base/lane.h:10"),
+    ],
+)
+def test_refused(core: Path, header: str, source: str, message: str) -> None:
+    (core / "lane.h").write_text(HEADER + header)
+    (core / "lane.c").write_text(SOURCE + source)
+    done = build(core)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_unknown_variant(core: Path) -> None:
+    assert "PYMC_BUILD=fast: not one of release, debug" in build(core, "fast").stderr
