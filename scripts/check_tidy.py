@@ -54,7 +54,8 @@ def purpose(path: str, text: str) -> str:
         lines = lines[1:] or [""]
     first = lines[0].strip()
     if path.endswith(".py"):
-        return first[3:].removesuffix('"""').strip() if first.startswith('"""') else ""
+        docstring = re.match(r'r?"""(.+?)(""")?$', first)
+        return docstring.group(1).strip() if docstring else ""
     marks = ("//", "/*") if path.endswith((".c", ".h", ".def")) else ("#", "<!--")
     if not first.startswith(marks):
         return ""

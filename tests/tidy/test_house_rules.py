@@ -53,6 +53,7 @@ def test_broken(path: str, text: str, message: str) -> None:
     ("path", "text"),
     [
         ("pymc/__init__.py", ""),
+        ("pymc/a.py", 'r"""Says what it is for, \\n included."""\n'),
         ("scripts/a.sh", "#!/bin/sh\n# Does something useful.\n"),
         ("pymc/a.py", PY_HEAD + "def f():\n" + "    x = 1\n" * 69),
         ("tests/support/wait.py", PY_HEAD + "time.sle" + "ep(0.01)\n"),
