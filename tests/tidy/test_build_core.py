@@ -33,6 +33,10 @@ def core(tmp_path: Path) -> Path:
     """A repository with the build and one room; returns the room's folder."""
     room = tmp_path / "csrc" / "base"
     room.mkdir(parents=True)
+    # Real packages: a bare folder would lose against the pymc that is installed.
+    for package in ("pymc", "pymc/core"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
     for name in ("build_core.py", "cdef.py"):
         shutil.copy(CSRC / name, tmp_path / "csrc")
     (tmp_path / "csrc" / "LAYERS").write_text("base\n")
