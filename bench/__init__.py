@@ -1,0 +1,1 @@
+"""Benchmarks: pymc beside its peers, driven by a load generator of its own."""

@@ -1,0 +1,1 @@
+"""The parts of the benchmark driver that run.py puts together."""

@@ -1,0 +1,221 @@
+"""The measurements: each drives one freshly started server and returns figures by name."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.harness import loadgen, processes, text_client
+from bench.harness.servers import Server
+from bench.harness.workloads import Arguments, Workload
+
+Figures = dict[str, float]
+
+FILL_STEPS = 40
+FILL_AFTER_EVICTION_STEPS = 4
+READ_BACK_TOLERANCE = 0.01
+IDLE_WARM_CONNECTIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long and where to measure."""
+
+    seconds: float
+    client_cores: frozenset[int] | None
+    idle_connections: int
+    seed: int
+    rate_per_second: float = 0.0  # open loop; measured beforehand
+
+
+def load_keys(server: Server, data: Arguments, settings: Settings) -> None:
+    """SETs every key once and waits until the server has settled."""
+    arguments = {"connections": 8, "pipeline": 32, **data, "load": True}
+    loadgen.run(server, arguments, settings.client_cores)
+    text_client.wait_until_settled(server.port)
+
+
+def _figures(sample: loadgen.Sample) -> Figures:
+    """What every run of the load generator yields."""
+    report = sample.report
+    requests = max(1, int(report["requests"]))
+    keys = max(1, int(report["keys_read"]) + int(report["sets"]))
+    latency = report["latency"]["all"]
+    wall_seconds = max(1e-9, sample.wall_seconds)
+    return {
+        "cpu_us": sample.server_cpu_seconds / requests * 1e6,
+        "cpu_user_us": sample.server_user_seconds / requests * 1e6,
+        "cpu_key_us": sample.server_cpu_seconds / keys * 1e6,
+        "client_cpu_us": float(report["client_cpu_seconds"]) / requests * 1e6,
+        "requests": float(report["requests"]),
+        "requests_per_second": float(report["requests_per_second"]),
+        "hit_ratio": float(report["hit_ratio"]),
+        "p50_us": float(latency["p50_us"]),
+        "p99_us": float(latency["p99_us"]),
+        "p999_us": float(latency["p999_us"]),
+        "max_us": float(latency["max_us"]),
+        "wall_seconds": sample.wall_seconds,
+        "server_busy": sample.server_cpu_seconds / wall_seconds,
+        "foreign_busy": sample.foreign_cpu_seconds / wall_seconds,
+        "pids_changed": 0.0 if sample.stable_pids else 1.0,
+    }
+
+
+def closed(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """Closed loop over keys that are all there: CPU per request, throughput."""
+    load_keys(server, workload.data, settings)
+    arguments = {**workload.data, **workload.run, "seed": settings.seed}
+    warm = {**arguments, "seconds": settings.seconds / 5}
+    loadgen.run(server, warm, settings.client_cores)
+    sample = loadgen.run(server, {**arguments, "seconds": settings.seconds}, settings.client_cores)
+    figures = _figures(sample)
+    if sample.report["misses"]:
+        raise loadgen.LoadError(f"{server.kind.label}: {sample.report['misses']} keys were lost")
+    return figures
+
+
+def latency(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """Open loop at a fixed rate; latency counts from the time a request should have been sent."""
+    load_keys(server, workload.data, settings)
+    arguments = {**workload.data, **workload.run, "seed": settings.seed}
+    arguments["rate"] = settings.rate_per_second
+    warm = {**arguments, "seconds": settings.seconds / 5}
+    loadgen.run(server, warm, settings.client_cores)
+    sample = loadgen.run(server, {**arguments, "seconds": settings.seconds}, settings.client_cores)
+    return {**_figures(sample), "rate_per_second": settings.rate_per_second}
+
+
+def top_rate(server: Server, workload: Workload, settings: Settings) -> float:
+    """Requests per second the server answers in a closed loop of the same requests."""
+    run = {k: v for k, v in workload.run.items() if k not in ("spin", "arrival")}
+    load_keys(server, workload.data, settings)
+    arguments = {**workload.data, **run, "seconds": settings.seconds, "seed": settings.seed}
+    report = loadgen.run(server, arguments, settings.client_cores).report
+    return float(report["requests_per_second"])
+
+
+def capacity(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """Fills the server past its first evictions, then counts the items, and reads them back."""
+    keys = int(workload.data["keys"])
+    step = max(1, keys // FILL_STEPS)
+    stored = steps_left = 0
+    evicting = False
+    while stored < keys and not (evicting and steps_left == 0):
+        data = {**workload.data, "key-first": stored, "keys": min(step, keys - stored)}
+        arguments = {"connections": 8, "pipeline": 32, **data, "load": True}
+        loadgen.run(server, arguments, settings.client_cores)
+        stored += int(data["keys"])
+        if evicting:
+            steps_left -= 1
+        elif int(text_client.stats(server.port).get("evictions", "0")) > 0:
+            evicting, steps_left = True, FILL_AFTER_EVICTION_STEPS
+    counters = text_client.stats(server.port)
+    items = int(counters["curr_items"])
+    if not evicting:
+        raise loadgen.LoadError(f"{server.kind.label}: {stored} items and nothing was evicted")
+    data = {**workload.data, "keys": stored, "popularity": "sequential", "requests": stored}
+    arguments = {"connections": 8, "pipeline": 32, **data}
+    found = int(loadgen.run(server, arguments, settings.client_cores).report["hits"])
+    if abs(found - items) > items * READ_BACK_TOLERANCE:
+        raise loadgen.LoadError(f"{server.kind.label}: claims {items} items, {found} were found")
+    memory = processes.memory(server.pid)
+    return {
+        "items": float(items),
+        "items_found": float(found),
+        "stored": float(stored),
+        "pss_mib": memory.pss_bytes / 2**20,
+    }
+
+
+def hit_ratio(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """Read-through until warm, then the share of hits over as many requests again."""
+    arguments = {**workload.data, **workload.run}
+    loadgen.run(server, {**arguments, "seed": settings.seed}, settings.client_cores)
+    measured = {**arguments, "seed": settings.seed + 1}
+    figures = _figures(loadgen.run(server, measured, settings.client_cores))
+    items = float(text_client.stats(server.port)["curr_items"])
+    return {**figures, "items": items, "pss_mib": processes.memory(server.pid).pss_bytes / 2**20}
+
+
+def idle(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """Memory that connections take which have sent one request and then nothing more."""
+    count = settings.idle_connections
+    with ExitStack() as open_connections:
+        _open_idle(server.port, IDLE_WARM_CONNECTIONS, open_connections)
+        before = processes.memory(server.pid)
+        _open_idle(server.port, count, open_connections)
+        after = processes.memory(server.pid)
+    return {
+        "connections": float(count),
+        "pss_bytes": (after.pss_bytes - before.pss_bytes) / count,
+        "rss_bytes": (after.rss_bytes - before.rss_bytes) / count,
+        "pss_base_mib": before.pss_bytes / 2**20,
+    }
+
+
+def _open_idle(port: int, count: int, stack: ExitStack) -> None:
+    for index in range(count):
+        client = stack.enter_context(text_client.Client(port))
+        client.send(b"get nothing-%d\r\n" % index)
+        if client.read_line() != b"END":
+            raise loadgen.WrongValueError("an unknown key was found")
+
+
+def memtier(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """The same question asked by memtier_benchmark, which must be on PATH."""
+    keys = int(workload.data["keys"])
+    common = [
+        *("memtier_benchmark", "-P", "memcache_text", "-s", "127.0.0.1", "-p", str(server.port)),
+        *("--threads=1", "--clients=50", "--data-size=100", f"--key-maximum={keys}"),
+        "--hide-histogram",
+    ]
+    filling = [f"--requests={keys // 50}", "--ratio=1:0", "--key-pattern=P:P"]
+    _run_memtier([*common, *filling], settings)
+    before = processes.cpu(server.pid)
+    measured = [
+        f"--test-time={max(1, round(settings.seconds))}",
+        f"--ratio={workload.run['ratio']}",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "memtier.json"
+        _run_memtier([*common, *measured, f"--json-out-file={out}"], settings)
+        totals = json.loads(out.read_text())["ALL STATS"]["Totals"]
+    after = processes.cpu(server.pid)
+    requests = max(1.0, float(totals["Count"]))
+    return {
+        "cpu_us": (after.seconds - before.seconds) / requests * 1e6,
+        "requests": requests,
+        "requests_per_second": float(totals["Ops/sec"]),
+    }
+
+
+def memtier_is_here() -> bool:
+    """Tells whether memtier_benchmark is on PATH."""
+    return shutil.which("memtier_benchmark") is not None
+
+
+def _run_memtier(command: list[str], settings: Settings) -> None:
+    cores = settings.client_cores
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+    )
+    if done.returncode != 0:
+        raise loadgen.LoadError(f"memtier_benchmark failed: {done.stderr.strip()[-300:]}")
+
+
+MEASUREMENTS: dict[str, Callable[[Server, Workload, Settings], Figures]] = {
+    "closed": closed,
+    "latency": latency,
+    "capacity": capacity,
+    "hit-ratio": hit_ratio,
+    "idle": idle,
+    "memtier": memtier,
+}

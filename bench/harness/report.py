@@ -1,0 +1,192 @@
+"""The report: figures of every server, ratios against the bars, and the same as JSON."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.harness.servers import ROOT, Kind
+from bench.harness.suite import Result, spread
+from bench.harness.workloads import Bar
+
+FOREIGN_BUSY_MAX = 0.05  # of one core
+# Below this, clock ticks of 10 ms and the readings themselves look like somebody else's work.
+FOREIGN_WALL_SECONDS_MIN = 1.0
+# What each kind of workload shows; JSON has all figures.
+SHOWN = {
+    "closed": ("cpu_us", "cpu_key_us", "requests_per_second", "p99_us", "p999_us"),
+    "latency": ("p50_us", "p99_us", "p999_us", "cpu_us"),
+    "capacity": ("items", "pss_mib"),
+    "hit-ratio": ("hit_ratio", "items", "pss_mib"),
+    "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
+    "memtier": ("cpu_us", "requests_per_second"),
+}
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two blanks apart."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _number(value: float) -> str:
+    if value >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _figure_cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    text = _number(statistics.median(values))
+    return f"{text} ±{spread(values):.1%}" if len(values) > 1 else text
+
+
+def figures_table(results: Sequence[Result], kinds: Sequence[Kind]) -> str:
+    """Medians over the rounds, with half the range between smallest and largest."""
+    rows = []
+    for result in results:
+        figures = SHOWN[result.workload.kind]
+        if "multiget" not in result.workload.run:
+            figures = tuple(name for name in figures if name != "cpu_key_us")
+        for index, figure in enumerate(figures):
+            cells = [_figure_cell(result.values(kind.name, figure)) for kind in kinds]
+            rows.append([result.workload.name if index == 0 else "", figure, *cells])
+    return _table(["workload", "figure", *[kind.label for kind in kinds]], rows)
+
+
+def _bar_text(bar: Bar) -> str:
+    bound = f">= {bar.least:g}" if bar.most is None else f"<= {bar.most:g}"
+    if bar.measure == "points":
+        bound = f"> {bar.least:g}"
+    return bound
+
+
+def verdict(bar: Bar, values: Sequence[float]) -> str:
+    """`aim`, `ok` or `MISSED` for the median of a bar's values."""
+    middle = statistics.median(values)
+    if not bar.reached(middle):
+        return "MISSED"
+    return "aim" if bar.aim_reached(middle) else "ok"
+
+
+def bars_table(results: Sequence[Result], kinds: Sequence[Kind], subject: str) -> str:
+    """Each bar with the median of the rounds' ratios and their range."""
+    labels = {kind.name: kind.label for kind in kinds}
+    rows = []
+    for result in results:
+        for bar in result.workload.bars:
+            values = result.compare(bar, subject)
+            if values is None or bar.against == subject:
+                continue
+            measure = bar.measure.replace("pymc", labels.get(subject, subject))
+            rows.append(
+                [
+                    result.workload.name,
+                    bar.figure,
+                    measure.replace("peer", labels.get(bar.against or "", "")),
+                    f"{statistics.median(values):.3g}",
+                    f"{min(values):.3g}..{max(values):.3g}",
+                    _bar_text(bar),
+                    f"{bar.aim:g}" if bar.aim is not None else "",
+                    verdict(bar, values),
+                ]
+            )
+    header = ["workload", "figure", "measure", "median", "range", "bar", "aim", "verdict"]
+    return _table(header, rows) if rows else "No bar applies to these servers."
+
+
+def warnings(results: Sequence[Result]) -> list[str]:
+    """What makes these figures less trustworthy."""
+    found = []
+    for result in results:
+        for name, samples in result.samples.items():
+            foreign = [
+                sample["foreign_busy"]
+                for sample in samples
+                if sample.get("wall_seconds", 0) >= FOREIGN_WALL_SECONDS_MIN
+            ]
+            if foreign and statistics.median(foreign) > FOREIGN_BUSY_MAX:
+                share = statistics.median(foreign)
+                found.append(
+                    f"{result.workload.name} on {name}: others used {share:.0%} of a core meanwhile"
+                )
+            if any(sample.get("pids_changed") for sample in samples):
+                found.append(f"{result.workload.name} on {name}: its processes changed meanwhile")
+    return found
+
+
+def missed(results: Sequence[Result], subject: str) -> int:
+    """How many bars were measured and missed."""
+    count = 0
+    for result in results:
+        for bar in result.workload.bars:
+            values = result.compare(bar, subject) if bar.against != subject else None
+            count += values is not None and verdict(bar, values) == "MISSED"
+    return count
+
+
+def as_json(
+    results: Sequence[Result], kinds: Sequence[Kind], subject: str, options: dict[str, Any]
+) -> str:
+    """Everything measured: machine, commit, options and all samples."""
+    document = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "kernel": platform.release(),
+            "load_average": os.getloadavg()[0],
+        },
+        "commit": _commit(),
+        "options": options,
+        "subject": subject,
+        "servers": {kind.name: kind.label for kind in kinds},
+        "workloads": [_workload_json(result, subject) for result in results],
+        "warnings": warnings(results),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _workload_json(result: Result, subject: str) -> dict[str, Any]:
+    bars = []
+    for bar in result.workload.bars:
+        values = result.compare(bar, subject) if bar.against != subject else None
+        if values is None:
+            continue
+        bars.append(
+            {
+                "figure": bar.figure,
+                "measure": bar.measure,
+                "against": bar.against,
+                "median": statistics.median(values),
+                "values": values,
+                "bar": bar.least if bar.most is None else bar.most,
+                "aim": bar.aim,
+                "verdict": verdict(bar, values),
+            }
+        )
+    return {"name": result.workload.name, "bars": bars, "samples": result.samples}
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,99 @@
+"""Reading bench/workloads.toml: what each row of the report measures and what it should reach."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
+KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier")
+MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
+
+Arguments = Mapping[str, int | float | str | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a figure should reach: a ratio to a peer, a difference in points, or a value."""
+
+    figure: str
+    measure: str
+    against: str | None = None
+    least: float | None = None
+    most: float | None = None
+    aim: float | None = None
+
+    def __post_init__(self) -> None:
+        assert self.measure in MEASURES, self.measure
+        assert (self.least is None) != (self.most is None), "want least or most"
+        assert (self.against is None) == (self.measure == "value"), "want a peer"
+
+    def value(self, ours: float, theirs: float) -> float:
+        """The ratio (or difference, or value) to be held against the bar."""
+        if self.measure == "value":
+            return ours
+        if self.measure == "points":
+            return (ours - theirs) * 100
+        above, below = (theirs, ours) if self.measure == "peer/pymc" else (ours, theirs)
+        return above / below if below else float("inf")
+
+    def reached(self, value: float) -> bool:
+        """Tells whether the bar is reached; a difference must be above it."""
+        if self.most is not None:
+            return value <= self.most
+        assert self.least is not None
+        return value > self.least if self.measure == "points" else value >= self.least
+
+    def aim_reached(self, value: float) -> bool:
+        """Tells whether the aim, if there is one, is reached too."""
+        if self.aim is None:
+            return False
+        return value <= self.aim if self.most is not None else value >= self.aim
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One row; bench/workloads.toml explains the fields."""
+
+    name: str
+    title: str
+    kind: str
+    bars: tuple[Bar, ...]
+    data: Arguments = field(default_factory=dict)
+    run: Arguments = field(default_factory=dict)
+    threads: int = 1
+    memory_mib: int = 1024
+    connections_max: int = 1024
+    pinned: bool = True
+    rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        assert self.kind in KINDS, self.kind
+
+
+def read(path: Path = WORKLOADS) -> list[Workload]:
+    """All workloads, in the order of the file. Raises TypeError for a field nobody knows."""
+    tables: list[dict[str, Any]] = tomllib.loads(path.read_text())["workload"]
+    found = []
+    for table in tables:
+        fields = dict(table)
+        fields["bars"] = tuple(Bar(**bar) for bar in fields["bars"])
+        fields |= fields.pop("server", {})
+        found.append(Workload(**fields))
+    return found
+
+
+def smoke_sized(workload: Workload) -> Workload:
+    """The same workload, so small that it ends within a fraction of a second."""
+    limits = {"keys": 400, "connections": 8, "requests": 2000}
+    if workload.kind == "capacity":
+        # It must still evict: a value of this size fills -m 64 with few requests.
+        limits["keys"] = 4000
+    data = {**workload.data, "keys": limits["keys"]}
+    run = {**workload.run, "connections": limits["connections"]}
+    if workload.kind == "capacity":
+        data["value-bytes"] = 30_000
+    if workload.kind == "hit-ratio":
+        run["requests"] = limits["requests"]
+    return replace(workload, data=data, run=run, rounds=1)

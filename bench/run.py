@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Measures pymc beside its peers and prints figures, ratios and whether the bars are reached.
+
+Exit codes: 0 fine (bars may be missed, see --enforce), 1 a server answered wrongly,
+2 usage or nothing to measure, 3 a server or the load generator failed, 4 a bar missed (--enforce).
+"""
+
+import argparse
+import resource
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.harness import loadgen, measure, report, selfcheck, suite, workloads  # noqa: E402
+from bench.harness.servers import Kind, ServerError, find_kinds  # noqa: E402
+from bench.harness.workloads import Workload  # noqa: E402
+
+SERVERS = ("pymc", "memcached-newest", "memcached-debian", "pogocache")
+# Names people type, beside the full ones.
+ALIASES = {
+    "memcached": ("memcached-debian",),
+    "peers": ("memcached-newest", "memcached-debian"),
+    "all": SERVERS,
+}
+OPTIONAL = ("pogocache",)
+DESCRIPTORS_SPARE = 200
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--list", action="store_true", help="name the workloads and end")
+    add("--only", action="append", default=[], metavar="NAME", help="measure only these (repeat)")
+    add("--servers", default="all", metavar="A,B", help=f"of {', '.join((*SERVERS, *ALIASES))}")
+    add("--subject", default="pymc", metavar="NAME", help="the server held against the bars")
+    add("--rounds", type=int, default=5, metavar="N", help="interleaved rounds (default 5)")
+    add("--seconds", type=float, default=4.0, metavar="S", help="of each run (default 4)")
+    add("--idle-connections", type=int, default=10_000, metavar="N", help="for workload idle")
+    add("--smoke", action="store_true", help="tiny sizes: does everything work and verify?")
+    add("--json", type=Path, metavar="FILE", help="write everything measured")
+    add("--pymc", type=Path, default=ROOT / ".venv/bin/pymc", metavar="PATH", help="which pymc")
+    add(
+        "--server-args",
+        action="append",
+        default=[],
+        metavar="[NAME=]ARGS",
+        help="further arguments for all servers, or for the one named (repeat)",
+    )
+    add("--enforce", action="store_true", help="exit with 4 when a bar is missed")
+    options = parser.parse_args()
+    if options.smoke:
+        options.rounds, options.seconds = 1, min(options.seconds, 0.1)
+        options.idle_connections = min(options.idle_connections, 100)
+    if options.rounds < 1 or options.seconds <= 0 or options.idle_connections < 1:
+        parser.error("rounds, seconds and connections must be positive")
+    return options
+
+
+def _chosen_workloads(only: list[str], smoke: bool) -> list[Workload]:
+    found = workloads.read()
+    wanted = [name for text in only for name in text.split(",")]
+    unknown = set(wanted) - {workload.name for workload in found}
+    if unknown:
+        raise SystemExit(_fail(2, f"no such workload: {', '.join(sorted(unknown))}; see --list"))
+    if wanted:
+        found = [workload for workload in found if workload.name in wanted]
+    return [workloads.smoke_sized(workload) for workload in found] if smoke else found
+
+
+def _server_names(text: str) -> list[str]:
+    names: list[str] = []
+    for word in text.split(","):
+        for name in ALIASES.get(word, (word,)):
+            if name not in SERVERS:
+                raise SystemExit(_fail(2, f"no such server: {name}"))
+            if name not in names:
+                names.append(name)
+    return names
+
+
+def _extra_arguments(words: list[str]) -> dict[str, str]:
+    extra: dict[str, str] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or name not in SERVERS:
+            name, text = "", word
+        extra[name] = f"{extra.get(name, '')} {text}"
+    return extra
+
+
+def _chosen_servers(options: argparse.Namespace) -> list[Kind]:
+    """The servers to measure; one that was named and is missing ends the program."""
+    names = _server_names(options.servers)
+    extra = _extra_arguments(options.server_args)
+    kinds, notes = find_kinds(names, options.pymc, extra, fetch=not options.smoke)
+    for note in notes:
+        print(f"not measured: {note}", file=sys.stderr)
+    present = {kind.name for kind in kinds}
+    lacking = [name for name in names if name not in present and name not in OPTIONAL]
+    if not kinds or (lacking and (options.servers != "all" or "pymc" in lacking)):
+        raise SystemExit(_fail(2, f"missing: {', '.join(lacking or names)}"))
+    # Twice the same program would be measured for nothing.
+    unique = {kind.program: kind for kind in reversed(kinds)}
+    return [kind for kind in kinds if unique[kind.program] is kind]
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"bench: {message}", file=sys.stderr)
+    return code
+
+
+def _raise_descriptor_limit(needed: int) -> None:
+    """Servers inherit it; each idle connection takes one descriptor on either side."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, needed + DESCRIPTORS_SPARE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _measure(chosen: list[Workload], kinds: list[Kind], options: argparse.Namespace) -> int:
+    settings = measure.Settings(options.seconds, None, options.idle_connections, seed=1)
+    results = []
+    for workload in chosen:
+        if workload.kind == "memtier" and not measure.memtier_is_here():
+            print(f"not measured: {workload.name}: no memtier_benchmark here", file=sys.stderr)
+            continue
+        rounds = min(options.rounds, workload.rounds or options.rounds)
+        results.append(suite.run_workload(workload, kinds, rounds, settings))
+    print(report.figures_table(results, kinds))
+    print()
+    print(report.bars_table(results, kinds, options.subject))
+    for warning in report.warnings(results):
+        print(f"careful: {warning}")
+    if options.json:
+        shown = {"rounds": options.rounds, "seconds": options.seconds, "smoke": options.smoke}
+        shown["server_args"] = options.server_args
+        options.json.write_text(report.as_json(results, kinds, options.subject, shown))
+    return 4 if options.enforce and report.missed(results, options.subject) else 0
+
+
+def main() -> int:
+    """Runs what the command line asks for; returns the exit code."""
+    options = _options()
+    chosen = _chosen_workloads(options.only, options.smoke)
+    if options.list:
+        for workload in chosen:
+            print(f"{workload.name:16}  {workload.title}")
+        return 0
+    _raise_descriptor_limit(options.idle_connections)
+    try:
+        loadgen.build()
+        selfcheck.check()
+        return _measure(chosen, _chosen_servers(options), options)
+    except loadgen.WrongValueError as error:
+        return _fail(1, f"WRONG: {error}")
+    except (loadgen.LoadError, ServerError) as error:
+        return _fail(3, str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
