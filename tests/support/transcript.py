@@ -1,15 +1,16 @@
-"""Reads wire transcripts: what is sent, what must come back, and how counters must move.
+r"""Reads wire transcripts: what is sent, what must come back, and how counters must move.
 
 A transcript is a text file, one directive a line (`# ` starts a comment, blank lines part blocks):
 
     # args: -M -o hash_algorithm=jenkins    flags of the server (in the head of the file)
     # fresh: why                             wants a server of its own (in the head of the file)
+    # not: 1.6.18 why                        is not for these servers (in the head of the file)
     # oracle: why                            reason for the tagged lines up to the next blank line
     >>> set a 0 0 1      send this line and CRLF; lines in a row leave in one write
-    >>= get a\\n          send exactly these bytes
+    >>= get a\n           send exactly these bytes
     >>|                  cut here: the server reads what was sent before the next bytes leave
     <<< STORED           expect exactly this line and CRLF
-    <<= x\\n              expect exactly these bytes
+    <<= x\n               expect exactly these bytes
     <<~ VERSION (.*)     expect a line that the regular expression matches as a whole
     <<* END              skip lines until the regular expression matches one as a whole
     <<# pid uptime       expect STAT lines with exactly these keys in order (a regular expression
@@ -21,8 +22,8 @@ A transcript is a text file, one directive a line (`# ` starts a comment, blank 
     @@@ name             go on with another connection (the first one is `main`)
     !!! close            the server closes this connection and says nothing more
 
-In what is sent and expected: \\r \\n \\t \\0 \\s (blank) \\\\ \\xHH; ${name} is what (?P<name>...) in
-a `<<~` line has found, ${'a' * 250} a repetition. Sending and `<<` directives, counters and `!!!`
+In what is sent and expected: \r \n \t \0 \s (blank) \\ \xHH; ${name} is what (?P<name>...) in a
+`<<~` line has found, ${'a' * 250} a repetition. Sending and `<<` directives, counters and `!!!`
 take a tag: `>>>[pymc]`, `<<<[1.6.18]`, `<<<[!1.6.18]` (any other), `<<<[memcached]` (any of them).
 They count only for these servers, and the reason must stand above them in a `# oracle:` line.
 """
@@ -35,7 +36,7 @@ from pathlib import Path
 _DIRECTIVE = re.compile(
     r"(>>>|>>=|>>\||<<<|<<=|<<~|<<\*|<<#|\?\?\?|\+\+\+|~~~|@@@|!!!)(?:\[([^\]]+)\])?(?: (.*))?"
 )
-_HEAD = re.compile(r"# (args|fresh|slow): *(.*)")
+_HEAD = re.compile(r"# (args|fresh|slow|not): *(.*)")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)")
 _PART = re.compile(r"\$\{(?:(\w+)|'([^']*)' \* (\d+))\}")
 _COUNTER = re.compile(r"(\S+) ([+=])(-?\d+)")
@@ -101,6 +102,7 @@ class Transcript:
     args: tuple[str, ...]
     is_fresh: bool
     is_slow: bool
+    not_for: str
     steps: tuple[Step, ...]
 
     @property
@@ -108,8 +110,8 @@ class Transcript:
         return any(step.kind is Kind.CLOCK for step in self.steps)
 
     def counts_for(self, release: str) -> bool:
-        """False when every expectation is for other servers."""
-        return any(s.counts_for(release) for s in self.steps if s.kind not in SENDING)
+        """False for a server that the head excludes."""
+        return not (self.not_for and _names(self.not_for, release))
 
 
 def read_transcript(path: Path) -> Transcript:
@@ -134,7 +136,10 @@ def read_transcript(path: Path) -> Transcript:
         else:
             raise TranscriptError(f"{path.name}:{number}: not a directive: {line}")
     args = tuple(head.get("args", "").split())
-    return Transcript(path, args, "fresh" in head, "slow" in head, tuple(steps))
+    not_for, _, why = head.get("not", "").partition(" ")
+    if not_for and not why:
+        raise TranscriptError(f"{path.name}: `# not: {not_for}` wants a reason")
+    return Transcript(path, args, "fresh" in head, "slow" in head, not_for, tuple(steps))
 
 
 def counter_of(text: str) -> tuple[str, str, int]:
