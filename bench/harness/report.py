@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness.servers import ROOT, Kind
-from bench.harness.suite import Result, spread
+from bench.harness.suite import Result, quartiles
 from bench.harness.workloads import Bar
 
 FOREIGN_BUSY_MAX = 0.05  # of one core
 # Below this, clock ticks of 10 ms and the readings themselves look like somebody else's work.
-FOREIGN_WALL_SECONDS_MIN = 1.0
+FOREIGN_WALL_SECONDS_MIN = 0.4
 # What each kind of workload shows; JSON has all figures.
 SHOWN = {
-    "closed": ("cpu_us", "cpu_key_us", "requests_per_second", "p99_us", "p999_us"),
+    "closed": ("cpu_us", "cpu_key_us", "requests_per_second", "p99_us"),
     "latency": ("p50_us", "p99_us", "p999_us", "cpu_us"),
     "capacity": ("items", "pss_mib"),
     "hit-ratio": ("hit_ratio", "items", "pss_mib"),
@@ -47,12 +47,15 @@ def _number(value: float) -> str:
 def _figure_cell(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    text = _number(statistics.median(values))
-    return f"{text} ±{spread(values):.1%}" if len(values) > 1 else text
+    middle = statistics.median(values)
+    if len(values) < 2 or not middle:
+        return _number(middle)
+    low, high = quartiles(values)
+    return f"{_number(middle)} ±{(high - low) / 2 / middle:.0%}"
 
 
 def figures_table(results: Sequence[Result], kinds: Sequence[Kind]) -> str:
-    """Medians over the rounds, with half the range between smallest and largest."""
+    """Medians over all slices; ± is half the range of the middle half, as a share of the median."""
     rows = []
     for result in results:
         figures = SHOWN[result.workload.kind]
@@ -80,7 +83,7 @@ def verdict(bar: Bar, values: Sequence[float]) -> str:
 
 
 def bars_table(results: Sequence[Result], kinds: Sequence[Kind], subject: str) -> str:
-    """Each bar with the median of the rounds' ratios and their range."""
+    """Each bar with the median of the slices' ratios and the range of their middle half."""
     labels = {kind.name: kind.label for kind in kinds}
     rows = []
     for result in results:
@@ -88,6 +91,7 @@ def bars_table(results: Sequence[Result], kinds: Sequence[Kind], subject: str) -
             values = result.compare(bar, subject)
             if values is None or bar.against == subject:
                 continue
+            low, high = quartiles(values)
             measure = bar.measure.replace("pymc", labels.get(subject, subject))
             rows.append(
                 [
@@ -95,13 +99,13 @@ def bars_table(results: Sequence[Result], kinds: Sequence[Kind], subject: str) -
                     bar.figure,
                     measure.replace("peer", labels.get(bar.against or "", "")),
                     f"{statistics.median(values):.3g}",
-                    f"{min(values):.3g}..{max(values):.3g}",
+                    f"{low:.3g}..{high:.3g}",
                     _bar_text(bar),
                     f"{bar.aim:g}" if bar.aim is not None else "",
                     verdict(bar, values),
                 ]
             )
-    header = ["workload", "figure", "measure", "median", "range", "bar", "aim", "verdict"]
+    header = ["workload", "figure", "measure", "median", "middle half", "bar", "aim", "verdict"]
     return _table(header, rows) if rows else "No bar applies to these servers."
 
 

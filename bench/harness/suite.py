@@ -4,6 +4,7 @@ import os
 import statistics
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from bench.harness import measure
@@ -12,23 +13,24 @@ from bench.harness.servers import Kind, Limits, Server
 from bench.harness.workloads import Bar, Workload
 
 CONNECTIONS_SPARE = 64
+SEEDS_PER_ROUND = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The samples of one workload: per server, one set of figures per round."""
+    """The samples of one workload: per server, one set of figures per slice of time."""
 
     workload: Workload
     samples: dict[str, list[Figures]] = field(default_factory=dict)
 
     def values(self, server: str, figure: str) -> list[float]:
-        """One figure of one server, round by round; empty when it was not measured."""
+        """One figure of one server, slice by slice; empty when it was not measured."""
         return [sample[figure] for sample in self.samples.get(server, []) if figure in sample]
 
     def compare(self, bar: Bar, subject: str) -> list[float] | None:
-        """The bar's ratio round by round; None when one of the two was not measured.
+        """The bar's ratio slice by slice; None when one of the two was not measured.
 
-        Both sides of a ratio come from the same round, so that slow drift of the machine cancels.
+        Both sides of a ratio come from the same slice, so that drift of the machine cancels.
         """
         ours = self.values(subject, bar.figure)
         if bar.against is None:
@@ -58,17 +60,36 @@ def run_workload(
         limits = replace(limits, connections_max=settings.idle_connections + CONNECTIONS_SPARE)
     if workload.kind == "latency":
         settings = replace(settings, rate_per_second=_half_rate(workload, kinds, limits, settings))
-    measurement = measure.MEASUREMENTS[workload.kind]
     result = Result(workload, {kind.name: [] for kind in kinds})
     for number in range(rounds):
-        # Turning the order round each time keeps one server from always following the other.
-        order = list(kinds) if number % 2 == 0 else list(reversed(kinds))
-        for kind in order:
-            with Server(kind, limits, server_cores) as server:
-                figures = measurement(server, workload, replace(settings, seed=number * 2 + 1))
-            result.samples[kind.name].append(figures)
-            _progress(workload, kind, number, figures)
+        with ExitStack() as running:
+            servers = [running.enter_context(Server(kind, limits, server_cores)) for kind in kinds]
+            _run_round(result, servers, replace(settings, seed=number * SEEDS_PER_ROUND + 1))
+        _progress(result, number)
     return result
+
+
+def _run_round(result: Result, servers: Sequence[Server], settings: Settings) -> None:
+    """Freshly started servers: prepares each, then samples them in turns, slice by slice.
+
+    They all run meanwhile; one that is not asked anything uses next to no CPU.
+    """
+    workload = result.workload
+    measurement = measure.MEASUREMENTS[workload.kind]
+    slices = 1
+    seconds = settings.seconds
+    if measurement.slice_seconds:
+        slices = max(1, round(seconds / measurement.slice_seconds))
+        seconds /= slices
+    for server in servers:
+        measurement.prepare(server, workload, replace(settings, seconds=seconds))
+    for number in range(slices):
+        # Turning the order round each time keeps one server from always following the other.
+        order = servers if number % 2 == 0 else list(reversed(servers))
+        for server in order:
+            timed = replace(settings, seconds=seconds, seed=settings.seed + number)
+            figures = measurement.sample(server, workload, timed)
+            result.samples[server.kind.name].append(figures)
 
 
 def _half_rate(
@@ -82,13 +103,21 @@ def _half_rate(
         return round(measure.top_rate(server, workload, settings) / 2)
 
 
-def _progress(workload: Workload, kind: Kind, number: int, figures: Figures) -> None:
+def _progress(result: Result, number: int) -> None:
     shown = ("cpu_us", "requests_per_second", "p99_us", "items", "hit_ratio", "pss_bytes")
-    text = " ".join(f"{name}={figures[name]:.4g}" for name in shown if name in figures)
-    print(f"{workload.name} round {number + 1} {kind.label}: {text}", file=sys.stderr, flush=True)
+    for name, samples in result.samples.items():
+        medians = {
+            figure: statistics.median(sample[figure] for sample in samples)
+            for figure in shown
+            if figure in samples[0]
+        }
+        text = " ".join(f"{figure}={value:.4g}" for figure, value in medians.items())
+        print(f"{result.workload.name} round {number + 1} {name}: {text}", file=sys.stderr)
 
 
-def spread(values: Sequence[float]) -> float:
-    """Half of the range between smallest and largest, as a share of the median."""
-    middle = statistics.median(values)
-    return (max(values) - min(values)) / 2 / middle if middle else 0.0
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """The range that the middle half of the values lies in."""
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
