@@ -1,0 +1,59 @@
+"""What the command line may ask for but this build cannot do yet, and how that is said."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymc.config.errors import EXIT_USAGE, StartupError
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFeature:
+    """A setting with the only values it may have until its feature is built."""
+
+    setting: str
+    allowed: tuple[Any, ...]
+    message: str
+    # What -h says about it.
+    note: str = "not built yet"
+    # memcached built without SASL or TLS refuses the flag where it stands; others wait for the end.
+    refused_at_once: bool = False
+
+
+# The one switch: delete a row when its feature is there.
+FEATURES_NOT_BUILT: tuple[MissingFeature, ...] = (
+    MissingFeature(
+        "sasl_enabled",
+        (False,),
+        "This server is not built with SASL support.",
+        refused_at_once=True,
+    ),
+    MissingFeature(
+        "tls_enabled", (False,), "This server is not built with TLS support.", refused_at_once=True
+    ),
+    MissingFeature("udp_port", (0,), "This server is not built with UDP support (-U 0 is off)."),
+    MissingFeature(
+        "protocol",
+        ("auto", "ascii"),
+        "This server is not built with the binary protocol (-B auto or ascii).",
+        note="binary: not built yet",
+    ),
+    MissingFeature(
+        "memory_file_path", (None,), "This server is not built with restartable memory (-e)."
+    ),
+    MissingFeature(
+        "ext_paths", ((),), "This server is not built with external storage (-o ext_path)."
+    ),
+)
+
+
+def missing_feature(setting: str, value: Any) -> MissingFeature | None:
+    """The feature that setting `setting` to `value` would need and that is not there."""
+    for feature in FEATURES_NOT_BUILT:
+        if feature.setting == setting and value not in feature.allowed:
+            return feature
+    return None
+
+
+def refuse(feature: MissingFeature) -> StartupError:
+    """The error that says so."""
+    return StartupError(feature.message, EXIT_USAGE)

@@ -1,0 +1,125 @@
+"""How the text of an option becomes a setting's value, with memcached's words for what is wrong.
+
+A reader is called with the option's name, its text (None: the option came without `=value`) and
+the settings read so far; it returns the new value or raises StartupError.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymc.config import c_numbers
+from pymc.config.errors import EXIT_FAILURE, EXIT_USAGE, StartupError
+
+Reader = Callable[[str, str | None, Mapping[str, Any]], Any]
+
+ABOVE_ZERO = math.ulp(0.0)
+ABOVE_ONE = math.nextafter(1.0, 2.0)
+FLOAT_MAX = sys.float_info.max
+KILOBYTE = 1024
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Reads a number with bounds, in units of `scale` of the setting's own unit.
+
+    Messages may name {name} and {value}. `above` is said when only the upper bound is broken;
+    without it `outside` is said for both.
+    """
+
+    parse: Callable[[str], float | None]
+    low: float = -FLOAT_MAX
+    high: float = FLOAT_MAX
+    scale: int = 1
+    missing: str = "Missing {name} argument"
+    bad: str = "could not parse argument to {name}"
+    outside: str = "{name} is out of range"
+    above: str = ""
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> float:
+        """The value in the setting's own unit."""
+        if text is None:
+            raise StartupError(self.missing.format(name=name))
+        value = self.parse(text)
+        if value is None:
+            raise StartupError(self.bad.format(name=name))
+        if not self.low <= value <= self.high:
+            is_above = bool(self.above) and value > self.high
+            message = self.above if is_above else self.outside
+            raise StartupError(message.format(name=name, value=value))
+        return value * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Reads one of a few words and returns what the word stands for."""
+
+    values: Mapping[str, str]
+    bad: str
+    exit_code: int = EXIT_FAILURE
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> str:
+        """The value that belongs to the word."""
+        if text is None:
+            raise StartupError(f"Missing {name} argument")
+        if text not in self.values:
+            raise StartupError(self.bad.format(value=text), self.exit_code)
+        return self.values[text]
+
+
+def read_text(name: str, text: str | None, now: Mapping[str, Any]) -> str:
+    """The text itself: a path, a user, a list of ciphers."""
+    if text is None:
+        raise StartupError(f"Missing {name} argument")
+    return text
+
+
+def read_first_char(name: str, text: str | None, now: Mapping[str, Any]) -> str:
+    """The first character, for `-D`."""
+    if not text:
+        raise StartupError("No delimiter specified")
+    return text[0]
+
+
+def read_memory(name: str, text: str | None, now: Mapping[str, Any]) -> int:
+    """Megabytes as bytes; a negative number wraps as in memcached and is then far too large."""
+    return c_numbers.atoi(text or "") * MEGABYTE % 2**64
+
+
+def read_item_size(name: str, text: str | None, now: Mapping[str, Any]) -> int:
+    """Bytes, or kilobytes or megabytes with a last letter k or m; the bounds are checked later."""
+    text = text or ""
+    unit = {"k": KILOBYTE, "m": MEGABYTE}.get(text[-1:].lower(), 1)
+    return c_numbers.atoi(text[:-1] if unit > 1 else text) * unit
+
+
+def read_one_more(name: str, text: str | None, now: Mapping[str, Any]) -> int:
+    """The verbosity, raised by one for each `v`."""
+    return int(now["verbosity"]) + 1
+
+
+def read_listen(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[str, ...]:
+    """One more `-l`, as written; a repeated one counts once."""
+    before: tuple[str, ...] = now["listen"]
+    return before if text in before else (*before, text or "")
+
+
+def read_automove(name: str, text: str | None, now: Mapping[str, Any]) -> int:
+    """The automover's level; without a value it is switched on."""
+    value = 1 if text is None else c_numbers.atoi(text)
+    if not 0 <= value <= 2:
+        raise StartupError("slab_automove must be between 0 and 2")
+    return value
+
+
+def read_slab_sizes(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[int, ...]:
+    """Chunk sizes as numbers, -1 for what is no number; checked when all settings are known."""
+    if text is None:
+        raise StartupError(f"Missing {name} argument")
+    if not text:
+        raise StartupError("slab_sizes needs at least one size", EXIT_USAGE)
+    numbers = [c_numbers.whole_unsigned(word) for word in text.split("-") if word]
+    return tuple(-1 if number is None else number for number in numbers)

@@ -1,0 +1,72 @@
+"""What the table of settings knows about each of them besides its name, type and default."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field
+from typing import Any, Final, TypeVar
+
+from pymc.config.readers import Reader, read_text
+
+T = TypeVar("T")
+
+
+class _Read:
+    """The mark for: the value stands in the command line."""
+
+    def __repr__(self) -> str:
+        return "READ"
+
+
+READ: Final = _Read()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting: how it is given, what it means and how `stats settings` shows it.
+
+    `flag` sets `flag_value`; each suboption of `-o` in `options` sets its own value; READ means
+    that the reader makes it from the text. The first name in `options` is the one shown in help.
+    `also` are other settings that change with this one: name to value, or READ for the same one.
+    """
+
+    help: str = ""
+    unit: str = ""
+    reader: Reader = read_text
+    flag: str = ""
+    flag_value: Any = READ
+    long: str = ""
+    argument: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
+    env: str = ""
+    default_text: str | None = None
+    stats_key: str = ""
+    stats_position: int = 0
+    shown: Callable[[Any], str] | None = None
+    live: bool = False
+
+    @property
+    def scale(self) -> int:
+        """How many of the setting's units one of the command line's is worth."""
+        return int(getattr(self.reader, "scale", 1))
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Lowest and highest value the command line may give, in its own unit."""
+        low, high = getattr(self.reader, "low", None), getattr(self.reader, "high", None)
+        return None if low is None or high is None else (low, high)
+
+
+def setting(default: T, help: str = "", *, stats: tuple[str, int] = ("", 0), **row: Any) -> T:
+    """Declares a setting in a dataclass body: its default and its row.
+
+    `stats` is the key in `stats settings` and its place there; places only order the keys.
+    """
+    made = Row(help=help, stats_key=stats[0], stats_position=stats[1], **row)
+    # Type checkers see the default, as dataclasses.field() itself would have it.
+    declared: T = field(default=default, metadata={"row": made})
+    return declared
+
+
+def row_of(declared: Field[Any]) -> Row | None:
+    """The row of a dataclass field; None for fields that are derived from others."""
+    return declared.metadata.get("row")

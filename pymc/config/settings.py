@@ -1,0 +1,63 @@
+"""All settings as one frozen value, and the table of what is known about each of them."""
+
+from dataclasses import dataclass, fields
+
+from pymc.config.listeners import Listener
+from pymc.config.row import READ, Row, row_of
+from pymc.config.settings_flash import FlashSettings
+from pymc.config.settings_memory import SLAB_PAGE_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(FlashSettings):
+    """Every setting of a server. Made by pymc.cli.parse(), or by hand in tests."""
+
+    # The name it was called by, "pymc" or "memcached".
+    program: str = "pymc"
+    # TCP addresses to listen on, worked out from port, listen and unix_socket_path.
+    listeners: tuple[Listener, ...] = ()
+    # Names of the settings that the command line or the environment gave.
+    given: frozenset[str] = frozenset()
+    # Lines for standard error that do not keep the server from starting.
+    warnings: tuple[str, ...] = ()
+
+
+ROWS: dict[str, Row] = {
+    declared.name: row for declared in fields(Settings) if (row := row_of(declared)) is not None
+}
+DEFAULTS = {declared.name: declared.default for declared in fields(Settings)}
+
+FLAGS: dict[str, str] = {row.flag: name for name, row in ROWS.items() if row.flag}
+OPTIONS: dict[str, str] = {option: name for name, row in ROWS.items() for option in row.options}
+LIVE = frozenset(name for name, row in ROWS.items() if row.live)
+
+# Suboptions that stand for several settings, or for nothing any more.
+BUNDLES: dict[str, dict[str, object]] = {
+    "modern": {},
+    "no_modern": {
+        "lru_segmented": False,
+        "hash_algorithm": "jenkins",
+        "slab_chunk_max_bytes": SLAB_PAGE_BYTES,
+        "lru_crawler": False,
+        "lru_maintainer": False,
+        "slab_reassign": False,
+        "slab_automove": 0,
+        "maxconns_fast": False,
+    },
+    "no_chunked_items": {"slab_chunk_max_bytes": SLAB_PAGE_BYTES},
+    "inline_ascii_resp": {},
+    "no_inline_ascii_resp": {},
+    "drop_privileges": {},
+    "no_drop_privileges": {},
+    "relaxed_privileges": {},
+    "resp_obj_mem_limit": {},
+}
+# What is said when a suboption does nothing any more.
+DEPRECATED = {
+    "resp_obj_mem_limit": "DEPRECATED: resp_obj_mem_limit no longer used. See read_buf_mem_limit,"
+}
+
+
+def takes_value(row: Row) -> bool:
+    """Tells whether the row's flag is followed by a value."""
+    return bool(row.argument) and row.flag_value is READ

@@ -1,0 +1,235 @@
+"""The table of settings, third part: the flash tier and TLS."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymc.config.c_numbers import whole_float, whole_signed, whole_unsigned
+from pymc.config.errors import StartupError
+from pymc.config.flash_paths import FlashPath, read_flash_path
+from pymc.config.readers import KILOBYTE, MEGABYTE, Number
+from pymc.config.row import READ, setting
+from pymc.config.settings_memory import MemorySettings
+
+UINT_MAX = 2**32 - 1
+_UNSIGNED = Number(whole_unsigned, 0, UINT_MAX)
+_MEGABYTES = Number(whole_unsigned, 0, UINT_MAX, MEGABYTE)
+
+
+def _read_page_size(name: str, text: str | None, now: Mapping[str, Any]) -> int:
+    if now["ext_paths"]:
+        raise StartupError("Must specify ext_page_size before any ext_path arguments")
+    return int(_MEGABYTES(name, text, now))
+
+
+def _shown_thousandths(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _shown_path(path: str | None) -> str:
+    return path or "(null)"
+
+
+def _shown_tls_version(number: int) -> str:
+    return f"tlsv1.{number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlashSettings(MemorySettings):
+    """What goes to flash and when, and how connections are encrypted."""
+
+    ext_paths: tuple[FlashPath, ...] = setting(
+        (),
+        "file for the flash tier with its size, as in ext_path=/data/flash:10G",
+        reader=read_flash_path,
+        options={"ext_path": READ},
+    )
+    ext_page_bytes: int = setting(
+        64 * MEGABYTE,
+        "megabytes of a page on flash; goes before ext_path",
+        unit="bytes",
+        reader=_read_page_size,
+        options={"ext_page_size": READ},
+        default_text="64",
+    )
+    ext_wbuf_bytes: int = setting(
+        4 * MEGABYTE,
+        "megabytes of the buffer that pages are written from",
+        unit="bytes",
+        reader=_MEGABYTES,
+        options={"ext_wbuf_size": READ},
+        stats=("ext_wbuf_size", 640),
+    )
+    ext_threads: int = setting(
+        1, "threads that read from flash", reader=_UNSIGNED, options={"ext_threads": READ}
+    )
+    ext_io_depth: int = setting(
+        1, "reads a thread has under way", reader=_UNSIGNED, options={"ext_io_depth": READ}
+    )
+    ext_item_bytes: int = setting(
+        512,
+        "items of at least this many bytes may go to flash",
+        unit="bytes",
+        reader=_UNSIGNED,
+        options={"ext_item_size": READ},
+        stats=("ext_item_size", 600),
+        live=True,
+    )
+    ext_item_age_seconds: int = setting(
+        UINT_MAX,
+        "items go to flash when idle for this many seconds",
+        unit="seconds",
+        reader=_UNSIGNED,
+        options={"ext_item_age": READ},
+        default_text="no age limit",
+        stats=("ext_item_age", 610),
+        live=True,
+    )
+    ext_low_ttl_seconds: int = setting(
+        0,
+        "items with fewer seconds to live are kept apart on flash",
+        unit="seconds",
+        reader=_UNSIGNED,
+        options={"ext_low_ttl": READ},
+        stats=("ext_low_ttl", 620),
+        live=True,
+    )
+    ext_drop_unread: bool = setting(
+        False,
+        "compaction drops values that nobody has read",
+        options={"ext_drop_unread": True},
+        stats=("ext_drop_unread", 700),
+        live=True,
+    )
+    ext_recache_rate: int = setting(
+        2000,
+        "one of this many reads of an item brings it back to memory",
+        reader=_UNSIGNED,
+        options={"ext_recache_rate": READ},
+        stats=("ext_recache_rate", 630),
+        live=True,
+    )
+    ext_compact_under_pages: int = setting(
+        0,
+        "compact when fewer pages are free",
+        unit="pages",
+        reader=_UNSIGNED,
+        options={"ext_compact_under": READ},
+        default_text="1 percent of them",
+        stats=("ext_compact_under", 650),
+        live=True,
+    )
+    ext_drop_under_pages: int = setting(
+        0,
+        "drop cold items when fewer pages are free",
+        unit="pages",
+        reader=_UNSIGNED,
+        options={"ext_drop_under": READ},
+        default_text="1 percent of them",
+        stats=("ext_drop_under", 660),
+        live=True,
+    )
+    ext_max_frag: float = setting(
+        0.8,
+        "only pages used less than this part are compacted",
+        reader=Number(whole_float),
+        options={"ext_max_frag": READ},
+        default_text="0.80",
+        stats=("ext_max_frag", 680),
+        live=True,
+    )
+    ext_max_sleep_us: int = setting(
+        1_000_000,
+        "microseconds that background work on flash rests at most",
+        unit="microseconds",
+        reader=_UNSIGNED,
+        options={"ext_max_sleep": READ},
+        stats=("ext_max_sleep", 670),
+        live=True,
+    )
+    slab_automove_freeratio: float = setting(
+        0.01,
+        "part of memory kept free, so that flash can be read into it",
+        reader=Number(whole_float),
+        options={"slab_automove_freeratio": READ},
+        default_text="0.010",
+        stats=("slab_automove_freeratio", 690),
+        shown=_shown_thousandths,
+        live=True,
+    )
+    tls_enabled: bool = setting(
+        False,
+        "encrypt connections with TLS",
+        flag="Z",
+        flag_value=True,
+        long="enable-ssl",
+        stats=("ssl_enabled", 800),
+    )
+    tls_chain_path: str | None = setting(
+        None,
+        "file with the certificate chain, PEM",
+        options={"ssl_chain_cert": READ},
+        stats=("ssl_chain_cert", 801),
+        shown=_shown_path,
+    )
+    tls_key_path: str | None = setting(
+        None,
+        "file with the private key, unless it is in the chain's file",
+        options={"ssl_key": READ},
+        stats=("ssl_key", 802),
+        shown=_shown_path,
+    )
+    tls_verify_mode: int = setting(
+        0,
+        "clients' certificates: 0 none, 1 asked for, 2 required, 3 asked for once",
+        reader=Number(whole_signed, 0, 3, outside="Invalid {name}. Use help to see valid options."),
+        options={"ssl_verify_mode": READ},
+        stats=("ssl_verify_mode", 803),
+    )
+    tls_key_format: int = setting(
+        1,
+        "format of the private key: 1 PEM, 2 DER",
+        reader=Number(whole_signed),
+        options={"ssl_keyformat": READ},
+        stats=("ssl_keyformat", 804),
+    )
+    tls_ciphers: str | None = setting(
+        None,
+        "list of ciphers to allow",
+        options={"ssl_ciphers": READ},
+        stats=("ssl_ciphers", 805),
+    )
+    tls_ca_path: str | None = setting(
+        None,
+        "file with the CA certificates that clients' ones must come from",
+        options={"ssl_ca_cert": READ},
+        stats=("ssl_ca_cert", 806),
+    )
+    tls_wbuf_bytes: int = setting(
+        16 * KILOBYTE,
+        "kilobytes of output buffer for encryption",
+        unit="bytes",
+        reader=Number(whole_unsigned, 0, UINT_MAX, KILOBYTE),
+        options={"ssl_wbuf_size": READ},
+        stats=("ssl_wbuf_size", 807),
+    )
+    tls_session_cache: bool = setting(
+        False,
+        "let clients resume TLS sessions",
+        options={"ssl_session_cache": True},
+        stats=("ssl_session_cache", 808),
+    )
+    tls_kernel: bool = setting(
+        False,
+        "let the kernel encrypt where it can",
+        options={"ssl_kernel_tls": True},
+        stats=("ssl_kernel_tls", 809),
+    )
+    tls_version_min: int = setting(
+        2,
+        "lowest version: 0 TLS 1.0, 1 TLS 1.1, 2 TLS 1.2, 3 TLS 1.3",
+        reader=Number(whole_signed, 0, 3, outside="Invalid {name}. Use help to see valid options."),
+        options={"ssl_min_version": READ},
+        stats=("ssl_min_version", 810),
+        shown=_shown_tls_version,
+    )
