@@ -124,11 +124,14 @@ def _measure(chosen: list[Workload], kinds: list[Kind], options: argparse.Namesp
     settings = measure.Settings(options.seconds, None, options.idle_connections, seed=1)
     results = []
     for workload in chosen:
-        if workload.kind == "memtier" and not measure.memtier_is_here():
-            print(f"not measured: {workload.name}: no memtier_benchmark here", file=sys.stderr)
+        if tool := measure.lacking_tool(workload.kind):
+            print(f"not measured: {workload.name}: {tool} is not on PATH", file=sys.stderr)
+            continue
+        fitting = [k for k in kinds if not workload.servers or k.name in workload.servers]
+        if not fitting:
             continue
         rounds = min(options.rounds, workload.rounds or options.rounds)
-        results.append(suite.run_workload(workload, kinds, rounds, settings))
+        results.append(suite.run_workload(workload, fitting, rounds, settings))
     print(report.figures_table(results, kinds))
     print()
     print(report.bars_table(results, kinds, options.subject))

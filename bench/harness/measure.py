@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import loadgen, processes, text_client
+from bench.harness import interpreter, loadgen, processes, text_client
 from bench.harness.servers import Server
 from bench.harness.workloads import Arguments, Workload
 
@@ -66,6 +66,7 @@ def _figures(sample: loadgen.Sample) -> Figures:
         "p99_us": float(latency["p99_us"]),
         "p999_us": float(latency["p999_us"]),
         "max_us": float(latency["max_us"]),
+        "client_delay_p999_us": float(report["latency"]["client_delay"]["p999_us"]),
         "wall_seconds": sample.wall_seconds,
         "server_busy": sample.server_cpu_seconds / wall_seconds,
         "foreign_busy": sample.foreign_cpu_seconds / wall_seconds,
@@ -200,7 +201,8 @@ def memtier(server: Server, workload: Workload, settings: Settings) -> Figures:
         _run_memtier([*common, *measured, f"--json-out-file={out}"], settings)
         totals = json.loads(out.read_text())["ALL STATS"]["Totals"]
     after = processes.cpu(server.pid)
-    requests = max(1.0, float(totals["Count"]))
+    # Older releases report no count.
+    requests = float(totals.get("Count") or totals["Ops/sec"] * max(1, round(settings.seconds)))
     return {
         "cpu_us": (after.seconds - before.seconds) / requests * 1e6,
         "requests": requests,
@@ -208,9 +210,10 @@ def memtier(server: Server, workload: Workload, settings: Settings) -> Figures:
     }
 
 
-def memtier_is_here() -> bool:
-    """Tells whether memtier_benchmark is on PATH."""
-    return shutil.which("memtier_benchmark") is not None
+def lacking_tool(kind: str) -> str | None:
+    """The program that this kind of measurement needs and that is not on PATH."""
+    needed = {"memtier": "memtier_benchmark", "interpreter": "perf"}.get(kind)
+    return needed if needed and not shutil.which(needed) else None
 
 
 def _run_memtier(command: list[str], settings: Settings) -> None:
@@ -223,6 +226,18 @@ def _run_memtier(command: list[str], settings: Settings) -> None:
     )
     if done.returncode != 0:
         raise loadgen.LoadError(f"memtier_benchmark failed: {done.stderr.strip()[-300:]}")
+
+
+def interpreter_share(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """The interpreter's share of the server's CPU time, told by perf."""
+    arguments = {**workload.data, **workload.run, "seed": settings.seed}
+    timed = {**arguments, "seconds": settings.seconds}
+    shares, sample = interpreter.sample_shares(server, timed, settings.client_cores)
+    return {
+        **_figures(sample),
+        "interpreter_share": interpreter.interpreter_share(shares),
+        "kernel_share": shares.get("[kernel.kallsyms]", 0.0),
+    }
 
 
 def nothing(server: Server, workload: Workload, settings: Settings) -> None:
@@ -248,4 +263,5 @@ MEASUREMENTS: dict[str, Measurement] = {
     "hit-ratio": Measurement(hit_ratio),
     "idle": Measurement(idle),
     "memtier": Measurement(memtier),
+    "interpreter": Measurement(interpreter_share, warm_up),
 }

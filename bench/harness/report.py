@@ -15,6 +15,8 @@ from bench.harness.suite import Result, quartiles
 from bench.harness.workloads import Bar
 
 FOREIGN_BUSY_MAX = 0.05  # of one core
+# A client that is itself descheduled sends late, and that counts as the server's latency.
+CLIENT_DELAY_SHARE_MAX = 0.25
 # Below this, clock ticks of 10 ms and the readings themselves look like somebody else's work.
 FOREIGN_WALL_SECONDS_MIN = 0.4
 # What each kind of workload shows; JSON has all figures.
@@ -25,6 +27,7 @@ SHOWN = {
     "hit-ratio": ("hit_ratio", "items", "pss_mib"),
     "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
     "memtier": ("cpu_us", "requests_per_second"),
+    "interpreter": ("interpreter_share", "kernel_share"),
 }
 
 
@@ -124,6 +127,13 @@ def warnings(results: Sequence[Result]) -> list[str]:
                 found.append(
                     f"{result.workload.name} on {name}: others used {share:.0%} of a core meanwhile"
                 )
+            late = [
+                sample["client_delay_p999_us"] / sample["p999_us"]
+                for sample in samples
+                if sample.get("client_delay_p999_us") and sample["p999_us"]
+            ]
+            if late and statistics.median(late) > CLIENT_DELAY_SHARE_MAX:
+                found.append(f"{result.workload.name} on {name}: the client itself was late")
             if any(sample.get("pids_changed") for sample in samples):
                 found.append(f"{result.workload.name} on {name}: its processes changed meanwhile")
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
-KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier")
+KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter")
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
 Arguments = Mapping[str, int | float | str | bool]
@@ -67,6 +67,7 @@ class Workload:
     connections_max: int = 1024
     pinned: bool = True
     rounds: int | None = None
+    servers: tuple[str, ...] | None = None  # measured on these only
 
     def __post_init__(self) -> None:
         assert self.kind in KINDS, self.kind
@@ -80,6 +81,8 @@ def read(path: Path = WORKLOADS) -> list[Workload]:
         fields = dict(table)
         fields["bars"] = tuple(Bar(**bar) for bar in fields["bars"])
         fields |= fields.pop("server", {})
+        if "servers" in fields:
+            fields["servers"] = tuple(fields["servers"])
         found.append(Workload(**fields))
     return found
 

@@ -64,7 +64,8 @@ void report_print(const struct options *o, const struct tally *t, struct run_tim
     histogram_add(&all, &t->set_latency);
     print_latency("all", &all, ",");
     print_latency("get", &t->get_latency, ",");
-    print_latency("set", &t->set_latency, "");
+    print_latency("set", &t->set_latency, ",");
+    print_latency("client_delay", &t->client_delay, "");
     puts("  }\n}");
     fflush(stdout);
 }

@@ -30,4 +30,5 @@ void tally_add(struct tally *into, const struct tally *from) {
     if (!into->problem[0]) memcpy(into->problem, from->problem, sizeof into->problem);
     histogram_add(&into->get_latency, &from->get_latency);
     histogram_add(&into->set_latency, &from->set_latency);
+    histogram_add(&into->client_delay, &from->client_delay);
 }

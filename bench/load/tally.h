@@ -19,6 +19,7 @@ struct tally {
     uint64_t end_ns; /* last reply */
     char problem[PROBLEM_BYTES]; /* the first thing that was wrong, for people */
     struct histogram get_latency, set_latency;
+    struct histogram client_delay; /* open loop: sent so late although the connection was free */
 };
 
 /* Remembers the first problem only. */

@@ -228,7 +228,12 @@ static void dispatch_due(struct worker *w, uint64_t time_ns) {
         double gap = s->gap_ns;
         if (w->options->poisson) gap *= -log(1 - rng_unit(&s->rng));
         s->next_ns += gap;
-        fill(w, &w->connections[index % w->connection_count], time_ns);
+        struct connection *c = &w->connections[index % w->connection_count];
+        if (c->inflight_count < w->options->pipeline_depth) {
+            uint64_t intended_ns = s->times_ns[index & (SCHEDULE_SLOTS - 1)];
+            histogram_record(&w->tally.client_delay, time_ns - intended_ns);
+        }
+        fill(w, c, time_ns);
     }
 }
 
