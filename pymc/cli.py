@@ -88,7 +88,8 @@ def _option(letter: str) -> Option:
     if letter == _EXTENDED.letter:
         return _EXTENDED
     row = ROWS[FLAGS[letter]]
-    return Option(letter, row.long, takes_value(row))
+    # memcached declares --verbose so that --verbose=3 is taken, and counts it once.
+    return Option(letter, row.long, takes_value(row), allows_value=letter == "v")
 
 
 class _Reading:

@@ -13,6 +13,8 @@ class Option:
     letter: str
     long: str
     takes_value: bool
+    # The long name may carry `=value`, which is not looked at.
+    allows_value: bool = False
 
 
 class CommandLine:
@@ -62,7 +64,7 @@ class CommandLine:
         name, equals, value = text.partition("=")
         option = self._longs.get(name) or self._abbreviated(name, text)
         if not option.takes_value:
-            if equals:
+            if equals and not option.allows_value:
                 raise self._wrong(f"option '--{option.long}' doesn't allow an argument")
             return option.letter, None
         given = value if equals else next(rest, None)

@@ -287,7 +287,7 @@ class MemorySettings(ProcessSettings):
         stats=("slab_automove_ratio", 290),
         live=True,
     )
-    slab_automove_window: int = setting(
+    slab_automove_window_seconds: int = setting(
         10,
         "seconds the automover looks back",
         unit="seconds",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pymc.config.c_numbers import atoi, octal, whole_unsigned
+from pymc.config.c_numbers import atoi, atoi_unsigned, octal, whole_unsigned
 from pymc.config.errors import EXIT_USAGE
 from pymc.config.readers import (
     KILOBYTE,
@@ -272,7 +272,7 @@ class ProcessSettings:
     socket_cookie_id: int = setting(
         0,
         "number that firewalls may tell this server's sockets by; accepted and not used",
-        reader=Number(whole_unsigned),
+        reader=Number(atoi_unsigned),
         options={"sock_cookie_id": READ},
         default_text="",
     )
