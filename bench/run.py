@@ -116,8 +116,11 @@ def _raise_descriptor_limit(needed: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, needed + DESCRIPTORS_SPARE)
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        hard = max(hard, wanted)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, PermissionError):
+        raise SystemExit(_fail(2, f"{needed} idle connections need ulimit -n {wanted}")) from None
 
 
 def _measure(chosen: list[Workload], kinds: list[Kind], options: argparse.Namespace) -> int:
@@ -159,7 +162,7 @@ def main() -> int:
         return _measure(chosen, _chosen_servers(options), options)
     except loadgen.WrongValueError as error:
         return _fail(1, f"WRONG: {error}")
-    except (loadgen.LoadError, ServerError) as error:
+    except (loadgen.LoadError, ServerError, OSError) as error:
         return _fail(3, str(error))
 
 

@@ -21,6 +21,7 @@ FILL_STEPS = 40
 FILL_AFTER_EVICTION_STEPS = 4
 READ_BACK_TOLERANCE = 0.01
 IDLE_WARM_CONNECTIONS = 16
+CONNECTIONS_PER_SOURCE = 20_000
 WARM_SECONDS = 0.3
 TOP_RATE_RUNS = 5
 # Servers take turns this often: a virtual machine's speed drifts within seconds, and only what
@@ -175,7 +176,9 @@ def idle(server: Server, workload: Workload, settings: Settings) -> Figures:
 
 def _open_idle(port: int, count: int, stack: ExitStack) -> None:
     for index in range(count):
-        client = stack.enter_context(text_client.Client(port))
+        # A source address has fewer than 30,000 ports towards one server port.
+        source = f"127.0.0.{1 + index // CONNECTIONS_PER_SOURCE}"
+        client = stack.enter_context(text_client.Client(port, source=source))
         client.send(b"get nothing-%d\r\n" % index)
         if client.read_line() != b"END":
             raise loadgen.WrongValueError("an unknown key was found")
