@@ -123,9 +123,13 @@ def _raise_descriptor_limit(needed: int) -> None:
         raise SystemExit(_fail(2, f"{needed} idle connections need ulimit -n {wanted}")) from None
 
 
-def _measure(chosen: list[Workload], kinds: list[Kind], options: argparse.Namespace) -> int:
+def _measure_all(
+    chosen: list[Workload], kinds: list[Kind], options: argparse.Namespace
+) -> tuple[list[suite.Result], int]:
+    """What could be measured, and the worst exit code: one row that fails does not end the rest."""
     settings = measure.Settings(options.seconds, None, options.idle_connections, seed=1)
-    results = []
+    results: list[suite.Result] = []
+    codes = {0}
     for workload in chosen:
         if tool := measure.lacking_tool(workload.kind):
             print(f"not measured: {workload.name}: {tool} is not on PATH", file=sys.stderr)
@@ -134,7 +138,19 @@ def _measure(chosen: list[Workload], kinds: list[Kind], options: argparse.Namesp
         if not fitting:
             continue
         rounds = min(options.rounds, workload.rounds or options.rounds)
-        results.append(suite.run_workload(workload, fitting, rounds, settings))
+        try:
+            results.append(suite.run_workload(workload, fitting, rounds, settings))
+        except loadgen.WrongValueError as error:
+            codes.add(_fail(1, f"{workload.name}: WRONG: {error}"))
+        except (loadgen.LoadError, ServerError, OSError) as error:
+            codes.add(_fail(3, f"{workload.name}: {error}"))
+    return results, 1 if 1 in codes else max(codes)
+
+
+def _measure_and_report(
+    chosen: list[Workload], kinds: list[Kind], options: argparse.Namespace
+) -> int:
+    results, code = _measure_all(chosen, kinds, options)
     print(report.figures_table(results, kinds))
     print()
     print(report.bars_table(results, kinds, options.subject))
@@ -144,7 +160,9 @@ def _measure(chosen: list[Workload], kinds: list[Kind], options: argparse.Namesp
         shown = {"rounds": options.rounds, "seconds": options.seconds, "smoke": options.smoke}
         shown["server_args"] = options.server_args
         options.json.write_text(report.as_json(results, kinds, options.subject, shown))
-    return 4 if options.enforce and report.missed(results, options.subject) else 0
+    if code == 0 and options.enforce and report.missed(results, options.subject):
+        return 4
+    return code
 
 
 def main() -> int:
@@ -159,11 +177,9 @@ def main() -> int:
     try:
         loadgen.build()
         selfcheck.check()
-        return _measure(chosen, _chosen_servers(options), options)
-    except loadgen.WrongValueError as error:
-        return _fail(1, f"WRONG: {error}")
-    except (loadgen.LoadError, ServerError, OSError) as error:
+    except loadgen.LoadError as error:
         return _fail(3, str(error))
+    return _measure_and_report(chosen, _chosen_servers(options), options)
 
 
 if __name__ == "__main__":

@@ -103,12 +103,23 @@ def bars_table(results: Sequence[Result], kinds: Sequence[Kind], subject: str) -
                     measure.replace("peer", labels.get(bar.against or "", "")),
                     f"{statistics.median(values):.3g}",
                     f"{low:.3g}..{high:.3g}",
+                    f"{result.compare_best(bar, subject):.3g}",
                     _bar_text(bar),
                     f"{bar.aim:g}" if bar.aim is not None else "",
                     verdict(bar, values),
                 ]
             )
-    header = ["workload", "figure", "measure", "median", "middle half", "bar", "aim", "verdict"]
+    header = [
+        "workload",
+        "figure",
+        "measure",
+        "median",
+        "middle half",
+        "of bests",
+        "bar",
+        "aim",
+        "verdict",
+    ]
     return _table(header, rows) if rows else "No bar applies to these servers."
 
 

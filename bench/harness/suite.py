@@ -40,6 +40,14 @@ class Result:
             return None
         return [bar.value(a, b) for a, b in zip(ours, theirs, strict=True)]
 
+    def compare_best(self, bar: Bar, subject: str) -> float | None:
+        """The bar's ratio of the two servers' best slices, for machines that others disturb."""
+        ours = self.values(subject, bar.figure)
+        theirs = self.values(bar.against, bar.figure) if bar.against else ours
+        if not ours or not theirs:
+            return None
+        return bar.value(bar.best(ours), bar.best(theirs))
+
 
 def split_cores() -> tuple[frozenset[int] | None, frozenset[int] | None]:
     """One core for the server and another for the client; no pinning where there is only one."""

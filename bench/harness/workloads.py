@@ -1,7 +1,7 @@
 """Reading bench/workloads.toml: what each row of the report measures and what it should reach."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,11 @@ class Bar:
             return (ours - theirs) * 100
         above, below = (theirs, ours) if self.measure == "peer/pymc" else (ours, theirs)
         return above / below if below else float("inf")
+
+    def best(self, values: Sequence[float]) -> float:
+        """The value that noise from outside spoiled least."""
+        lower_is_better = self.measure == "peer/pymc" or self.most is not None
+        return min(values) if lower_is_better else max(values)
 
     def reached(self, value: float) -> bool:
         """Tells whether the bar is reached; a difference must be above it."""
