@@ -1,0 +1,257 @@
+// mg and me: reading an item with its metadata.
+#include "proto/session_internal.h"
+
+struct meta_hit {
+    const struct meta_request *request;
+    const struct store_view *view;
+    bool is_created;
+    bool won;
+};
+
+static bool wins(const struct store *store, const struct meta_hit *hit) {
+    const struct store_view *view = hit->view;
+    if (hit->is_created) {
+        return true;
+    }
+    if (view->state & ITEM_TOKEN_SENT) {
+        return false;
+    }
+    if (view->state & ITEM_STALE) {
+        return true;
+    }
+    uint32_t limit = store->proc->now_seconds + (uint32_t)hit->request->recache_seconds;
+    return meta_has(hit->request, 'R') && view->expiry_seconds && view->expiry_seconds < limit;
+}
+
+static char *put_ttl(char *at, const struct store *store, uint32_t expiry_seconds) {
+    at = PUT_LITERAL(at, " t");
+    return expiry_seconds ? put_i64(at, (int64_t)expiry_seconds - store->proc->now_seconds) : PUT_LITERAL(at, "-1");
+}
+
+static char *put_flag(char *at, const struct store *store, const struct meta_hit *hit, const struct token *flag,
+                      uint32_t *expiry) {
+    const struct store_view *view = hit->view;
+    uint32_t idle = store->proc->now_seconds - view->time_seconds;
+    switch (flag->text[0]) {
+    case 'T': *expiry = expiry_from_client(store, hit->request->expiry); return at;
+    case 'c': return put_u64(PUT_LITERAL(at, " c"), view->cas);
+    case 'f': return put_u64(PUT_LITERAL(at, " f"), view->client_flags);
+    case 'h': return put_u64(PUT_LITERAL(at, " h"), view->state & ITEM_FETCHED ? 1 : 0);
+    case 'l': return put_u64(PUT_LITERAL(at, " l"), (int32_t)idle > 0 ? idle : 0);
+    case 's': return put_u64(PUT_LITERAL(at, " s"), view->value_bytes);
+    case 't': return put_ttl(at, store, *expiry);
+    case 'O': *at++ = ' '; return put_bytes(at, flag->text, flag->bytes);
+    case 'k': return meta_put_key(at, hit->request, view->state & ITEM_BINARY_KEY);
+    default: return at;
+    }
+}
+
+static char *put_hit_line(char *at, const struct store *store, const struct meta_hit *hit) {
+    const struct meta_request *request = hit->request;
+    uint32_t expiry = hit->view->expiry_seconds;
+    if (meta_has(request, 'v')) {
+        at = put_u64(PUT_LITERAL(at, "VA "), hit->view->value_bytes);
+    } else {
+        at = PUT_LITERAL(at, "HD");
+    }
+    for (uint32_t i = 0; i < request->return_count; i++) {
+        at = put_flag(at, store, hit, &request->returns[i], &expiry);
+    }
+    if ((hit->view->state & ITEM_TOKEN_SENT) && !hit->is_created) {
+        at = PUT_LITERAL(at, " Z");
+    }
+    if (hit->view->state & ITEM_STALE) {
+        at = PUT_LITERAL(at, " X");
+    }
+    if (hit->won) {
+        at = PUT_LITERAL(at, " W");
+    }
+    return PUT_LITERAL(at, "\r\n");
+}
+
+// Applies what the read changes. Returns false when the item changed since it was viewed.
+static bool apply(struct store *store, const struct meta_hit *hit, uint64_t hash) {
+    const struct meta_request *request = hit->request;
+    bool bumps = !meta_has(request, 'u');
+    if (!meta_has(request, 'T') && (!hit->won || hit->is_created)) {
+        if (bumps && store_wants_bump(store, hit->view)) {
+            store_bump(store, hit->view);
+        }
+        return true;
+    }
+    struct store_mark mark = {.set_state = (hit->won ? ITEM_TOKEN_SENT : 0)
+                                           | (bumps ? ITEM_FETCHED | ITEM_ACTIVE : 0),
+                              .has_expiry = meta_has(request, 'T'),
+                              .expiry_seconds = expiry_from_client(store, request->expiry)};
+    int done = store_mark(store, hit->view, request->key, hash, &mark);
+    struct store_view moved;
+    while (done == 2) {
+        mark.has_expiry = false;
+        if (store_find(store, request->key, request->key_bytes, hash, &moved) != STORE_HIT) {
+            return true;
+        }
+        done = store_mark(store, &moved, request->key, hash, &mark) == 1 ? 1 : 2;
+    }
+    return done != 0;
+}
+
+// Puts the value behind the line. Returns false when the item changed.
+static bool put_value(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
+    if (view->value && view->value_bytes <= STORE_COPY_BYTES_MAX) {
+        racy_copy(at, view->value, view->value_bytes);
+        reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
+        return store_holds(view);
+    }
+    uint32_t claim = store_pin(store, view);
+    if (claim == STORE_NO_CLAIM) {
+        return false;
+    }
+    reply->values[reply->value_count++] =
+        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .claim = claim, .ref = view->ref,
+                             .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
+    reply->at = PUT_LITERAL(at, "\r\n");
+    return true;
+}
+
+static void reply_miss(const struct meta_request *request, struct reply *reply) {
+    if (meta_has(request, 'q')) {
+        return;
+    }
+    char *at = PUT_LITERAL(reply->at, "EN");
+    for (uint32_t i = 0; i < request->return_count; i++) {
+        const struct token *flag = &request->returns[i];
+        if (flag->text[0] == 'O') {
+            *at++ = ' ';
+            at = put_bytes(at, flag->text, flag->bytes);
+        } else if (flag->text[0] == 'k') {
+            at = meta_put_key(at, request, meta_has(request, 'b'));
+        }
+    }
+    reply->at = PUT_LITERAL(at, "\r\n");
+}
+
+static void count_lookup(struct store *store, const struct meta_request *request, const struct store_view *view,
+                         int found) {
+    bool is_touch = meta_has(request, 'T');
+    count(store->proc, is_touch ? COUNTER_cmd_touch : COUNTER_cmd_get, 1);
+    if (view) {
+        if (is_touch) {
+            class_count(store, view->class_id, CLASS_touch_hits, 1);
+        } else {
+            store_count_hit(store, view);
+        }
+        return;
+    }
+    count(store->proc, is_touch ? COUNTER_touch_misses : COUNTER_get_misses, 1);
+    if (found == STORE_MISS_EXPIRED) {
+        count(store->proc, COUNTER_get_expired, 1);
+    } else if (found == STORE_MISS_FLUSHED) {
+        count(store->proc, COUNTER_get_flushed, 1);
+    }
+}
+
+// Creates the empty item of a vivifying read. Returns the storing outcome.
+static int vivify(struct store *store, const struct meta_request *request) {
+    struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_ADD,
+                                .expiry_seconds = expiry_from_client(store, request->vivify_expiry),
+                                .key_is_binary = meta_has(request, 'b'), .token_sent = true,
+                                .has_cas_new = meta_has(request, 'E'), .cas_new = request->cas_new};
+    struct store_result result;
+    return store_put(store, &write, "", &result);
+}
+
+void meta_get(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+    struct store *store = session_store(session);
+    struct meta_request request;
+    if (words < 2) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        return;
+    }
+    const char *error = meta_parse(session, tokens, words, 2, 'g', &request);
+    if (error) {
+        reply_line(reply, error);
+        return;
+    }
+    uint64_t hash = hash_key(request.key, request.key_bytes);
+    struct store_view view;
+    struct meta_hit hit = {.request = &request, .view = &view};
+    char *start = reply->at;
+    for (;;) {
+        int found = store_find(store, request.key, request.key_bytes, hash, &view);
+        if (found != STORE_HIT) {
+            if (found != STORE_MISS) {
+                store_reap(store, &view);
+            }
+            if (meta_has(&request, 'N') && !hit.is_created) {
+                int outcome = vivify(store, &request);
+                if (outcome != STORE_STORED && outcome != STORE_NOT_STORED) {
+                    reply_line(reply, "SERVER_ERROR Out of memory allocating new item");
+                    return;
+                }
+                hit.is_created = outcome == STORE_STORED;
+                continue;
+            }
+            count_lookup(store, &request, NULL, found);
+            count_prefix(store, request.key, request.key_bytes, PREFIX_GET, false);
+            reply_miss(&request, reply);
+            return;
+        }
+        hit.won = wins(store, &hit);
+        reply->at = put_hit_line(start, store, &hit);
+        uint32_t values = reply->value_count;
+        if (meta_has(&request, 'v') && !put_value(store, &view, reply->at, reply)) {
+            reply->at = start;
+            if (store->claims_free_count == 0) {
+                reply_miss(&request, reply);
+                return;
+            }
+            continue;
+        }
+        if (store_holds(&view) && apply(store, &hit, hash)) {
+            break;
+        }
+        if (reply->value_count > values) {
+            store_unpin(store, reply->values[--reply->value_count].claim);
+        }
+        reply->at = start;
+    }
+    count_lookup(store, &request, &view, STORE_HIT);
+    count_prefix(store, request.key, request.key_bytes, PREFIX_GET, true);
+}
+
+void meta_debug(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+    struct store *store = session_store(session);
+    count(store->proc, COUNTER_cmd_meta, 1);
+    if (words < 2 || tokens[1].bytes > KEY_BYTES_MAX) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        return;
+    }
+    struct meta_request request = {.key = tokens[1].text, .key_bytes = tokens[1].bytes};
+    if (words > 2 && token_is(&tokens[2], "b")) {
+        request.key_bytes = base64_decode(request.binary_key, tokens[1].text, tokens[1].bytes);
+        request.key = request.binary_key;
+        if (request.key_bytes == 0) {
+            REPLY_LITERAL(reply, "CLIENT_ERROR error decoding key\r\n");
+            return;
+        }
+    }
+    struct store_view view;
+    uint64_t hash = hash_key(request.key, request.key_bytes);
+    if (store_find(store, request.key, request.key_bytes, hash, &view) != STORE_HIT) {
+        REPLY_LITERAL(reply, "EN\r\n");
+        return;
+    }
+    uint32_t idle = store->proc->now_seconds - view.time_seconds;
+    char *at = PUT_LITERAL(reply->at, "ME ");
+    at = put_bytes(at, tokens[1].text, tokens[1].bytes);
+    at = PUT_LITERAL(at, " exp=");
+    at = put_i64(at, view.expiry_seconds ? (int64_t)view.expiry_seconds - store->proc->now_seconds : -1);
+    at = put_u64(PUT_LITERAL(at, " la="), (int32_t)idle > 0 ? idle : 0);
+    at = put_u64(PUT_LITERAL(at, " cas="), view.cas);
+    at = PUT_LITERAL(at, " fetch=");
+    at = view.state & ITEM_FETCHED ? PUT_LITERAL(at, "yes") : PUT_LITERAL(at, "no");
+    at = put_u64(PUT_LITERAL(at, " cls="), view.class_id);
+    uint64_t size = ITEM_HEADER_BYTES + item_optional_bytes(view.state) + view.key_bytes + (uint64_t)view.value_bytes;
+    at = put_u64(PUT_LITERAL(at, " size="), size);
+    reply->at = PUT_LITERAL(at, "\r\n");
+}

@@ -1,0 +1,155 @@
+// The flags of meta commands, their numbers, base64 keys.
+#include "proto/session_internal.h"
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+uint32_t base64_encode(char *place, const char *bytes, uint32_t count) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < count; i += 3) {
+        uint32_t left = count - i;
+        uint32_t bits = (uint32_t)(unsigned char)bytes[i] << 16
+                        | (left > 1 ? (uint32_t)(unsigned char)bytes[i + 1] << 8 : 0)
+                        | (left > 2 ? (uint32_t)(unsigned char)bytes[i + 2] : 0);
+        place[at++] = alphabet[bits >> 18];
+        place[at++] = alphabet[bits >> 12 & 63];
+        place[at++] = left > 1 ? alphabet[bits >> 6 & 63] : '=';
+        place[at++] = left > 2 ? alphabet[bits & 63] : '=';
+    }
+    return at;
+}
+
+static int32_t sextet(char c) {
+    if (c >= 'A' && c <= 'Z') {
+        return c - 'A';
+    }
+    if (c >= 'a' && c <= 'z') {
+        return c - 'a' + 26;
+    }
+    if (c >= '0' && c <= '9') {
+        return c - '0' + 52;
+    }
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+uint32_t base64_decode(char *place, const char *text, uint32_t count) {
+    if (count == 0 || count % 4 != 0) {
+        return 0;
+    }
+    uint32_t padding = (uint32_t)(text[count - 1] == '=') + (uint32_t)(text[count - 2] == '=');
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < count; i += 4) {
+        uint32_t bits = 0;
+        for (uint32_t j = 0; j < 4; j++) {
+            bool is_padding = i + j >= count - padding;
+            int32_t value = is_padding ? 0 : sextet(text[i + j]);
+            if (value < 0) {
+                return 0;
+            }
+            bits = bits << 6 | (uint32_t)value;
+        }
+        place[at++] = (char)(bits >> 16);
+        place[at++] = (char)(bits >> 8);
+        place[at++] = (char)bits;
+    }
+    return at - padding;
+}
+
+#define BAD_TOKEN "CLIENT_ERROR bad token in command line format"
+
+static const char *parse_mode(const char *text, uint32_t bytes, struct meta_request *request) {
+    if (bytes != 1) {
+        return "CLIENT_ERROR incorrect length for M token";
+    }
+    request->mode = text[0];
+    return NULL;
+}
+
+// One flag: its letter, then its argument.
+static const char *parse_flag(const struct token *token, struct meta_request *request) {
+    const char *text = token->text + 1;
+    uint32_t bytes = token->bytes - 1;
+    switch (token->text[0]) {
+    case 'b': case 'c': case 'f': case 'h': case 'k': case 'l': case 'q': case 's': case 't': case 'u': case 'v':
+    case 'x': case 'I': case 'L': case 'P': case 'S':
+        return NULL;
+    case 'O':
+        return token->bytes > OPAQUE_BYTES_MAX ? "CLIENT_ERROR opaque token too long" : NULL;
+    case 'N':
+        return token_i32(text, bytes, &request->vivify_expiry) ? NULL : BAD_TOKEN;
+    case 'T':
+        return token_i32(text, bytes, &request->expiry) ? NULL : BAD_TOKEN;
+    case 'R':
+        return token_i32(text, bytes, &request->recache_seconds) ? NULL : BAD_TOKEN;
+    case 'F':
+        return token_u32(text, bytes, &request->client_flags) ? NULL : BAD_TOKEN;
+    case 'C':
+        return token_u64(text, bytes, &request->cas_compare) ? NULL : BAD_TOKEN;
+    case 'E':
+        return token_u64(text, bytes, &request->cas_new) ? NULL : BAD_TOKEN;
+    case 'D':
+        return token_u64(text, bytes, &request->delta) ? NULL : "CLIENT_ERROR invalid numeric delta value";
+    case 'J':
+        return token_u64(text, bytes, &request->initial) ? NULL : "CLIENT_ERROR invalid numeric initial value";
+    case 'M':
+        return parse_mode(text, bytes, request);
+    default:
+        return "CLIENT_ERROR invalid flag";
+    }
+}
+
+static const char *decode_key(struct meta_request *request) {
+    if (!meta_has(request, 'b')) {
+        return NULL;
+    }
+    uint32_t bytes = base64_decode(request->binary_key, request->key_text, request->key_text_bytes);
+    if (bytes == 0) {
+        return "CLIENT_ERROR error decoding key";
+    }
+    request->key = request->binary_key;
+    request->key_bytes = bytes;
+    return NULL;
+}
+
+const char *meta_parse(const struct session *session, struct token *tokens, uint32_t words, uint32_t flags_from,
+                       char command, struct meta_request *request) {
+    (void)session;
+    bool is_vague = command == 'd' || command == 'a';
+    request->flags_seen = 0;
+    request->return_count = 0;
+    request->mode = 0;
+    request->delta = 1;
+    request->initial = 0;
+    request->key = request->key_text = tokens[1].text;
+    request->key_bytes = request->key_text_bytes = tokens[1].bytes;
+    if (tokens[1].bytes > KEY_BYTES_MAX) {
+        return "CLIENT_ERROR bad command line format";
+    }
+    if (words - flags_from > 18) {
+        return command == 'g' ? "CLIENT_ERROR options flags are too long" : "CLIENT_ERROR options flags too long";
+    }
+    for (uint32_t i = flags_from; i < words; i++) {
+        char letter = tokens[i].text[0];
+        bool is_letter = (letter >= 'A' && letter <= 'Z') || (letter >= 'a' && letter <= 'z');
+        if ((unsigned char)letter >= 127 || (is_letter && meta_has(request, letter))) {
+            return is_vague ? "CLIENT_ERROR invalid or duplicate flag" : "CLIENT_ERROR duplicate flag";
+        }
+        const char *error = is_letter ? parse_flag(&tokens[i], request) : "CLIENT_ERROR invalid flag";
+        if (error) {
+            return is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error;
+        }
+        request->flags_seen |= META_BIT(letter);
+        request->returns[request->return_count++] = tokens[i];
+    }
+    return decode_key(request);
+}
+
+char *meta_put_key(char *at, const struct meta_request *request, bool is_binary) {
+    *at++ = ' ';
+    *at++ = 'k';
+    at = put_bytes(at, request->key_text, request->key_text_bytes);
+    if (is_binary) {
+        *at++ = ' ';
+        *at++ = 'b';
+    }
+    return at;
+}

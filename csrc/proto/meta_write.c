@@ -1,0 +1,268 @@
+// ms, md, ma: changing items with metadata.
+#include <stdlib.h>
+
+#include "proto/session_internal.h"
+
+// The flags that every answer of a writing command gives back, in request order.
+static char *put_returns(char *at, const struct meta_request *request, uint64_t cas, uint64_t value_bytes,
+                         const char *wanted) {
+    for (uint32_t i = 0; i < request->return_count; i++) {
+        const struct token *flag = &request->returns[i];
+        if (!strchr(wanted, flag->text[0])) {
+            continue;
+        }
+        switch (flag->text[0]) {
+        case 'O': *at++ = ' '; at = put_bytes(at, flag->text, flag->bytes); break;
+        case 'k': at = meta_put_key(at, request, false); break;
+        case 'b': at = PUT_LITERAL(at, " b"); break;
+        case 'c': at = put_u64(PUT_LITERAL(at, " c"), cas); break;
+        case 's': at = put_u64(PUT_LITERAL(at, " s"), value_bytes); break;
+        default: break;
+        }
+    }
+    return at;
+}
+
+void meta_set_outcome(struct session *session, const struct meta_request *request, int outcome,
+                      const struct store_result *result, struct reply *reply) {
+    (void)session;
+    char *at = reply->at;
+    switch (outcome) {
+    case STORE_STORED:
+        if (meta_has(request, 'q')) {
+            return;
+        }
+        at = PUT_LITERAL(at, "HD");
+        break;
+    case STORE_NOT_STORED: at = PUT_LITERAL(at, "NS"); break;
+    case STORE_EXISTS: at = PUT_LITERAL(at, "EX"); break;
+    case STORE_NOT_FOUND: at = PUT_LITERAL(at, "NF"); break;
+    default: text_outcome(reply, outcome); return;
+    }
+    at = put_returns(at, request, result->cas, result->value_bytes, "Okbcs");
+    reply->at = PUT_LITERAL(at, "\r\n");
+}
+
+static bool set_mode(const struct meta_request *request, struct store_write *write) {
+    switch (request->mode) {
+    case 0: case 'S': case 's': write->mode = STORE_SET; return true;
+    case 'E': case 'e': write->mode = STORE_ADD; return true;
+    case 'A': case 'a': write->mode = STORE_APPEND; return true;
+    case 'P': case 'p': write->mode = STORE_PREPEND; return true;
+    case 'R': case 'r': write->mode = STORE_REPLACE; return true;
+    default: return false;
+    }
+}
+
+static const char *write_from(const struct session *session, const struct meta_request *request,
+                              uint32_t value_bytes, struct store_write *write) {
+    const struct store *store = session_store(session);
+    *write = (struct store_write){.key = request->key, .key_bytes = request->key_bytes, .value_bytes = value_bytes,
+                                  .key_is_binary = meta_has(request, 'b'),
+                                  .has_cas_compare = meta_has(request, 'C'), .cas_compare = request->cas_compare,
+                                  .has_cas_new = meta_has(request, 'E'), .cas_new = request->cas_new,
+                                  .invalidate = meta_has(request, 'I'), .vivify = meta_has(request, 'N')};
+    write->client_flags = meta_has(request, 'F') ? request->client_flags : 0;
+    write->expiry_seconds = meta_has(request, 'T') ? expiry_from_client(store, request->expiry) : 0;
+    write->vivify_expiry_seconds = write->vivify ? expiry_from_client(store, request->vivify_expiry) : 0;
+    return set_mode(request, write) ? NULL : "CLIENT_ERROR invalid mode for ms M token";
+}
+
+// A large value: everything that its answer needs is copied, since the line is gone when the value is complete.
+static void stream(struct session *session, const char *line, const char *line_end, uint32_t value_bytes,
+                   struct reply *reply) {
+    struct session_value *value = malloc(sizeof *value);
+    if (value && line_end - line < LINE_BYTES_MAX) {
+        struct token tokens[TOKENS_MAX];
+        memcpy(value->meta_line, line, (size_t)(line_end - line));
+        uint32_t words = tokens_split(value->meta_line, value->meta_line + (line_end - line), tokens);
+        meta_parse(session, tokens, words, 3, 's', &value->meta);
+        write_from(session, &value->meta, value_bytes, &value->write);
+        memcpy(value->key, value->meta.key, value->meta.key_bytes);
+        value->write.key = value->meta.key = value->key;
+        value->trailer_seen = 0;
+        value->trailer_bad = value->is_quiet = false;
+        value->is_meta = true;
+    } else {
+        free(value);
+        value = NULL;
+    }
+    value_begin(session, value, reply);
+}
+
+static void swallow_value(struct session *session, uint32_t value_bytes, size_t bytes, size_t *body_consumed) {
+    uint64_t whole = (uint64_t)value_bytes + 2;
+    *body_consumed = bytes < whole ? bytes : (size_t)whole;
+    session->swallow_bytes = whole - *body_consumed;
+    session->mode = session->swallow_bytes ? MODE_SWALLOW : MODE_COMMAND;
+}
+
+enum update_wants meta_set(struct session *session, const char *line, const char *line_end, const char *body,
+                           size_t bytes, struct reply *reply, size_t *body_consumed) {
+    struct store *store = session_store(session);
+    struct token tokens[TOKENS_MAX];
+    uint32_t words = tokens_split(line, line_end, tokens);
+    struct meta_request request;
+    struct store_write write;
+    int32_t value_bytes;
+    *body_consumed = 0;
+    if (words < 3 || tokens[1].bytes > KEY_BYTES_MAX) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        return UPDATE_DONE;
+    }
+    if (!token_i32(tokens[2].text, tokens[2].bytes, &value_bytes) || value_bytes < 0
+        || value_bytes > INT32_MAX - 2) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
+        return UPDATE_DONE;
+    }
+    const char *error = meta_parse(session, tokens, words, 3, 's', &request);
+    if (!error) {
+        error = write_from(session, &request, (uint32_t)value_bytes, &write);
+    }
+    if (error) {
+        count(store->proc, COUNTER_requests, 1);
+        reply_line(reply, error);
+        swallow_value(session, (uint32_t)value_bytes, bytes, body_consumed);
+        return UPDATE_DONE;
+    }
+    if (bytes < (size_t)value_bytes + 2) {
+        if (value_bytes <= VALUE_BUFFERED_MAX) {
+            return UPDATE_MORE;
+        }
+        count(store->proc, COUNTER_requests, 1);
+        stream(session, line, line_end, (uint32_t)value_bytes, reply);
+        return UPDATE_STREAM;
+    }
+    count(store->proc, COUNTER_requests, 1);
+    *body_consumed = (size_t)value_bytes + 2;
+    if (memcmp(body + value_bytes, "\r\n", 2) != 0) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
+        return UPDATE_DONE;
+    }
+    struct store_result result;
+    count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
+    int outcome = store_put(store, &write, body, &result);
+    if (outcome == STORE_TOO_LARGE || outcome == STORE_NO_MEMORY) {
+        store_forget(store, write.key, write.key_bytes);
+    }
+    meta_set_outcome(session, &request, outcome, &result, reply);
+    return UPDATE_DONE;
+}
+
+void meta_delete(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+    struct store *store = session_store(session);
+    struct meta_request request;
+    if (words < 2) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        return;
+    }
+    const char *error = meta_parse(session, tokens, words, 2, 'd', &request);
+    if (error) {
+        reply_line(reply, error);
+        return;
+    }
+    struct store_delete wanted = {.key = request.key, .key_bytes = request.key_bytes,
+                                  .has_cas_compare = meta_has(&request, 'C'), .cas_compare = request.cas_compare,
+                                  .mark_stale = meta_has(&request, 'I'), .clear_value = meta_has(&request, 'x'),
+                                  .has_expiry = meta_has(&request, 'T'),
+                                  .has_client_flags = meta_has(&request, 'F'), .client_flags = request.client_flags,
+                                  .has_cas_new = meta_has(&request, 'E'), .cas_new = request.cas_new};
+    if (wanted.has_expiry) {
+        wanted.expiry_seconds = expiry_from_client(store, request.expiry);
+    }
+    count_prefix(store, request.key, request.key_bytes, PREFIX_DELETE, false);
+    int outcome = store_delete(store, &wanted);
+    if (outcome == STORE_NO_MEMORY) {
+        reply_line(reply, "SERVER_ERROR out of memory");
+        return;
+    }
+    if (outcome != STORE_EXISTS && meta_has(&request, 'q')) {
+        return;
+    }
+    char *at = reply->at;
+    at = outcome == STORE_DELETED ? PUT_LITERAL(at, "HD")
+         : outcome == STORE_EXISTS ? PUT_LITERAL(at, "EX")
+                                   : PUT_LITERAL(at, "NF");
+    at = put_returns(at, &request, 0, 0, "Okb");
+    reply->at = PUT_LITERAL(at, "\r\n");
+}
+
+static void arith_hit(struct session *session, const struct meta_request *request, const struct store_number *number,
+                      struct reply *reply) {
+    const struct store *store = session_store(session);
+    if (meta_has(request, 'q')) {
+        return;
+    }
+    char digits[24];
+    uint32_t digit_count = (uint32_t)(put_u64(digits, number->value) - digits);
+    char *at = reply->at;
+    bool wants_value = meta_has(request, 'v');
+    at = wants_value ? put_u64(PUT_LITERAL(at, "VA "), digit_count) : PUT_LITERAL(at, "HD");
+    for (uint32_t i = 0; i < request->return_count; i++) {
+        const struct token *flag = &request->returns[i];
+        switch (flag->text[0]) {
+        case 'O': *at++ = ' '; at = put_bytes(at, flag->text, flag->bytes); break;
+        case 'k': at = meta_put_key(at, request, false); break;
+        case 'b': at = PUT_LITERAL(at, " b"); break;
+        case 'c': at = put_u64(PUT_LITERAL(at, " c"), number->cas); break;
+        case 't':
+            at = PUT_LITERAL(at, " t");
+            at = number->expiry_seconds ? put_i64(at, (int64_t)number->expiry_seconds - store->proc->now_seconds)
+                                        : PUT_LITERAL(at, "-1");
+            break;
+        default: break;
+        }
+    }
+    at = PUT_LITERAL(at, "\r\n");
+    if (wants_value) {
+        at = put_bytes(at, digits, digit_count);
+        at = PUT_LITERAL(at, "\r\n");
+    }
+    reply->at = at;
+}
+
+static void arith_other(const struct meta_request *request, const char *code, bool is_hidden, struct reply *reply) {
+    if (!is_hidden) {
+        char *at = put_bytes(reply->at, code, 2);
+        at = put_returns(at, request, 0, 0, "Okb");
+        reply->at = PUT_LITERAL(at, "\r\n");
+    }
+}
+
+void meta_arith(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+    struct store *store = session_store(session);
+    struct meta_request request;
+    if (words < 2) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        return;
+    }
+    const char *error = meta_parse(session, tokens, words, 2, 'a', &request);
+    char mode = request.mode;
+    if (!error && mode && !strchr("IiDd+-", mode)) {
+        error = "CLIENT_ERROR invalid mode for ma M token";
+    }
+    if (error) {
+        reply_line(reply, error);
+        return;
+    }
+    struct store_arith wanted = {.key = request.key, .key_bytes = request.key_bytes,
+                                 .key_is_binary = meta_has(&request, 'b'),
+                                 .decrement = mode == 'D' || mode == 'd' || mode == '-',
+                                 .has_cas_compare = meta_has(&request, 'C'), .cas_compare = request.cas_compare,
+                                 .has_cas_new = meta_has(&request, 'E'), .cas_new = request.cas_new,
+                                 .has_expiry = meta_has(&request, 'T'), .vivify = meta_has(&request, 'N'),
+                                 .delta = request.delta, .initial = request.initial};
+    wanted.expiry_seconds = wanted.has_expiry ? expiry_from_client(store, request.expiry) : 0;
+    wanted.vivify_expiry_seconds = wanted.vivify ? expiry_from_client(store, request.vivify_expiry) : 0;
+    struct store_number number;
+    switch (store_arith(store, &wanted, &number)) {
+    case STORE_STORED: arith_hit(session, &request, &number, reply); break;
+    case STORE_NOT_FOUND: arith_other(&request, "NF", meta_has(&request, 'q'), reply); break;
+    case STORE_EXISTS: arith_other(&request, "EX", false, reply); break;
+    case STORE_NOT_STORED: arith_other(&request, "NS", false, reply); break;
+    case STORE_NON_NUMERIC:
+        REPLY_LITERAL(reply, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+        break;
+    default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
+    }
+}

@@ -1,0 +1,115 @@
+// The prefix table: open addressing in the arena, written under one leaf lock while `stats detail` is on.
+#include "proto/prefix.h"
+
+#include "proto/session_internal.h"
+
+#define PREFIX_SLOTS 4096
+
+struct prefix_root {
+    uint64_t lock;              // LOCK_LEAF; a crash inside leaves at worst one count short.
+    uint32_t used;
+    uint32_t order[PREFIX_SLOTS];       // Slots in the order they came, + 1.
+    struct prefix_record slots[PREFIX_SLOTS];
+};
+
+uint64_t prefix_reserve_bytes(void) {
+    return sizeof(struct prefix_root) + 64;
+}
+
+int prefix_create(struct arena *arena) {
+    uint64_t offset = arena_reserve(arena, sizeof(struct prefix_root), 64);
+    if (!offset) {
+        return PYMC_NO_MEMORY;
+    }
+    arena->header->roots[ARENA_ROOT_PROTO] = offset;
+    return PYMC_OK;
+}
+
+static struct prefix_root *root_of(const struct arena *arena) {
+    uint64_t offset = arena->header->roots[ARENA_ROOT_PROTO];
+    return offset ? (struct prefix_root *)(arena->base + offset) : NULL;
+}
+
+static struct prefix_record *find_locked(struct prefix_root *root, const char *prefix, uint32_t bytes) {
+    uint32_t slot = (uint32_t)hash_key(prefix, bytes) % PREFIX_SLOTS;
+    for (uint32_t tries = 0; tries < PREFIX_SLOTS; tries++, slot = (slot + 1) % PREFIX_SLOTS) {
+        struct prefix_record *record = &root->slots[slot];
+        if (record->prefix_bytes == bytes && memcmp(record->prefix, prefix, bytes) == 0) {
+            return record;
+        }
+        if (record->prefix_bytes == 0) {
+            // Three quarters full is the end: who has so many prefixes has no use for the list.
+            if (root->used >= PREFIX_SLOTS / 4 * 3) {
+                return NULL;
+            }
+            memcpy(record->prefix, prefix, bytes);
+            SHARED_RELEASE(record->prefix_bytes, bytes);
+            SHARED_STORE(root->order[root->used], slot + 1);
+            SHARED_RELEASE(root->used, root->used + 1);
+            return record;
+        }
+    }
+    return NULL;
+}
+
+static void add(uint64_t *place) {
+    SHARED_STORE(*place, *place + 1);
+}
+
+// A dead holder can only have left a count short, so its lock is simply taken over.
+static void lock_prefixes(struct store *store, struct prefix_root *root) {
+    while (!lock_try(store->proc, &root->lock, LOCK_LEAF)) {
+        uint64_t seen = SHARED_LOAD(root->lock);
+        uint32_t owner = (uint32_t)(seen & LOCK_OWNER_MASK);
+        if (owner && !proc_slot_pid(store->arena, owner - 1)) {
+            __atomic_compare_exchange_n(&root->lock, &seen, seen & ~LOCK_OWNER_MASK, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED);
+        } else if (owner) {
+            proc_repair_if_dead(store->proc, owner - 1);
+        }
+    }
+}
+
+void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int what, bool is_hit) {
+    struct prefix_root *root = root_of(store->arena);
+    const char *end = memchr(key, (char)live_get(store->arena, LIVE_prefix_delimiter), key_bytes);
+    if (!root || !end || end == key) {
+        return;
+    }
+    lock_prefixes(store, root);
+    struct prefix_record *record = find_locked(root, key, (uint32_t)(end - key));
+    if (record) {
+        if (what == PREFIX_GET) {
+            add(&record->gets);
+            if (is_hit) {
+                add(&record->hits);
+            }
+        } else {
+            add(what == PREFIX_SET ? &record->sets : &record->deletes);
+        }
+    }
+    lock_give(store->proc, &root->lock, false);
+}
+
+bool prefix_read(struct arena *arena, uint32_t index, struct prefix_record *out) {
+    const struct prefix_root *root = root_of(arena);
+    if (!root || index >= SHARED_ACQUIRE(root->used) || index >= PREFIX_SLOTS) {
+        return false;
+    }
+    uint32_t slot = SHARED_LOAD(root->order[index]);
+    if (slot == 0 || slot > PREFIX_SLOTS) {
+        return false;
+    }
+    *out = root->slots[slot - 1];
+    return out->prefix_bytes > 0 && out->prefix_bytes < sizeof out->prefix;
+}
+
+void prefix_clear(struct store *store) {
+    struct prefix_root *root = root_of(store->arena);
+    if (root) {
+        lock_prefixes(store, root);
+        SHARED_RELEASE(root->used, 0);
+        memset(root->slots, 0, sizeof root->slots);
+        lock_give(store->proc, &root->lock, false);
+    }
+}

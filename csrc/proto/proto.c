@@ -1,0 +1,126 @@
+// What conversations share, users and passwords, and a reply buffer for tests.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/session_internal.h"
+
+int proto_open(struct store *store, const char *version, struct proto **proto_out) {
+    struct proto *proto = calloc(1, sizeof *proto);
+    if (!proto) {
+        return PYMC_NO_MEMORY;
+    }
+    proto->store = store;
+    snprintf(proto->version, sizeof proto->version, "%s", version ? version : "1.6.38");
+    *proto_out = proto;
+    return PYMC_OK;
+}
+
+void proto_close(struct proto *proto) {
+    if (proto) {
+        free(proto->auth_lines);
+        free(proto);
+    }
+}
+
+int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count) {
+    char *copy = NULL;
+    if (lines) {
+        copy = malloc(byte_count + 1u);
+        if (!copy) {
+            return PYMC_NO_MEMORY;
+        }
+        memcpy(copy, lines, byte_count);
+    }
+    free(proto->auth_lines);
+    proto->auth_lines = copy;
+    proto->auth_bytes = lines ? byte_count : 0;
+    return PYMC_OK;
+}
+
+// Takes the same time whatever differs, for passwords.
+static bool is_same(const char *a, uint32_t a_bytes, const char *b, uint32_t b_bytes) {
+    uint32_t difference = a_bytes ^ b_bytes;
+    for (uint32_t i = 0; i < b_bytes; i++) {
+        difference |= (uint32_t)((unsigned char)b[i] ^ (unsigned char)(a_bytes ? a[i % a_bytes] : 0));
+    }
+    return difference == 0;
+}
+
+bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes, const char *password,
+                uint32_t password_bytes) {
+    const char *at = proto->auth_lines;
+    const char *end = at + proto->auth_bytes;
+    bool is_known = false;
+    while (at && at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        const char *line_end = newline ? newline : end;
+        const char *colon = memchr(at, ':', (size_t)(line_end - at));
+        if (colon) {
+            bool user_fits = is_same(at, (uint32_t)(colon - at), user, user_bytes);
+            bool password_fits = is_same(colon + 1, (uint32_t)(line_end - colon - 1), password, password_bytes);
+            is_known |= user_fits & password_fits;
+        }
+        at = line_end + 1;
+    }
+    return is_known;
+}
+
+int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out) {
+    if (buffer_bytes < REPLY_ROOM_BYTES || values_max == 0) {
+        return PYMC_INVALID;
+    }
+    struct reply *reply = calloc(1, sizeof *reply);
+    char *buffer = malloc(buffer_bytes);
+    struct reply_value *values = calloc(values_max, sizeof *values);
+    if (!reply || !buffer || !values) {
+        free(reply);
+        free(buffer);
+        free(values);
+        return PYMC_NO_MEMORY;
+    }
+    *reply = (struct reply){buffer, buffer, buffer + buffer_bytes, values, 0, values_max};
+    *reply_out = reply;
+    return PYMC_OK;
+}
+
+void reply_destroy(struct proto *proto, struct reply *reply) {
+    if (!reply) {
+        return;
+    }
+    for (uint32_t i = 0; i < reply->value_count; i++) {
+        store_unpin(proto->store, reply->values[i].claim);
+    }
+    free(reply->start);
+    free(reply->values);
+    free(reply);
+}
+
+int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint64_t place_bytes) {
+    uint64_t total = (uint64_t)(reply->at - reply->start);
+    for (uint32_t i = 0; i < reply->value_count; i++) {
+        total += reply->values[i].value_bytes;
+    }
+    if (total > place_bytes) {
+        return -1;
+    }
+    const char *from = reply->start;
+    for (uint32_t i = 0; i < reply->value_count; i++) {
+        struct reply_value *value = &reply->values[i];
+        const char *mark = reply->start + value->buffer_offset;
+        place = put_bytes(place, from, (size_t)(mark - from));
+        from = mark;
+        const char *piece;
+        uint32_t bytes;
+        uint32_t offset = 0;
+        while ((bytes = store_value_span(proto->store, store_item(proto->store, value->ref), value->state,
+                                         value->class_id, offset, &piece))) {
+            place = put_bytes(place, piece, bytes);
+            offset += bytes;
+        }
+        store_unpin(proto->store, value->claim);
+    }
+    put_bytes(place, from, (size_t)(reply->at - from));
+    reply->at = reply->start;
+    reply->value_count = 0;
+    return (int64_t)total;
+}

@@ -1,0 +1,70 @@
+// Composing replies: a contiguous buffer, and values that are sent from the arena at marked places in it.
+#pragma once
+
+#include <string.h>
+
+#include "base/check_inline.h"
+#include "proto/session.h"
+#include "store/store_find_inline.h"
+
+// Room a command may count on: one copied value, its header, and a generous line.
+#define REPLY_ROOM_BYTES (STORE_COPY_BYTES_MAX + 2048)
+
+// A pinned value that follows the first `buffer_offset` bytes of the buffer.
+struct reply_value {
+    uint32_t buffer_offset;
+    uint32_t claim;
+    uint32_t ref;
+    uint32_t state;
+    uint32_t class_id;
+    uint32_t value_bytes;
+    uint32_t sent_bytes;
+};
+
+struct reply {
+    char *start;
+    char *at;
+    char *end;
+    struct reply_value *values;
+    uint32_t value_count;
+    uint32_t value_max;
+};
+
+static inline bool reply_is_full(const struct reply *reply) {
+    return (size_t)(reply->end - reply->at) < REPLY_ROOM_BYTES || reply->value_count == reply->value_max;
+}
+static inline char *put_bytes(char *at, const char *bytes, size_t count) {
+    memcpy(at, bytes, count);
+    return at + count;
+}
+#define PUT_LITERAL(at, literal) put_bytes((at), "" literal "", sizeof(literal) - 1)
+#define REPLY_LITERAL(reply, literal) ((reply)->at = PUT_LITERAL((reply)->at, literal))
+
+static inline void reply_line(struct reply *reply, const char *line) {
+    reply->at = put_bytes(reply->at, line, strlen(line));
+    reply->at = PUT_LITERAL(reply->at, "\r\n");
+}
+
+static inline char *put_u64(char *at, uint64_t value) {
+    if (value < 10) {
+        *at = (char)('0' + value);
+        return at + 1;
+    }
+    char digits[20];
+    uint32_t used = 0;
+    do {
+        digits[used++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    while (used) {
+        *at++ = digits[--used];
+    }
+    return at;
+}
+static inline char *put_i64(char *at, int64_t value) {
+    if (value < 0) {
+        *at++ = '-';
+        return put_u64(at, (uint64_t)-value);
+    }
+    return put_u64(at, (uint64_t)value);
+}

@@ -1,0 +1,54 @@
+// A client's conversation without sockets: bytes in, bytes out; text and meta protocols.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/store.h"
+
+struct proto;
+struct session;
+struct reply;
+
+// What all conversations of a process share: the store, the version line, the users.
+int proto_open(struct store *store, const char *version, struct proto **proto_out);
+void proto_close(struct proto *proto);
+// "user:password" lines; NULL turns authentication off. Copies. Returns PYMC_NO_MEMORY or PYMC_OK.
+int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count);
+
+int session_create(struct proto *proto, struct session **session_out);
+// Drops what is half done; the store forgets a half-made item.
+void session_destroy(struct session *session);
+
+// Why session_feed() stopped.
+enum session_stop {
+    SESSION_NEEDS_INPUT,    // Everything was consumed but for an unfinished line or a small unfinished value.
+    SESSION_REPLY_FULL,     // Send the reply, clear it, then feed the rest.
+    SESSION_PARKED,         // An administrative command waits: session_admin_line(), then session_resume().
+    SESSION_CLOSE           // Send the reply, then close.
+};
+
+// Consumes commands from in[0..bytes) and appends their answers to the reply. Returns enum session_stop;
+// *consumed_out says how many bytes are done with. Input that is not consumed must be fed again, with more behind it.
+int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out);
+
+// The command that parked the session; borrowed from the input it was fed with.
+const char *session_admin_line(const struct session *session, uint32_t *bytes_out);
+void session_resume(struct session *session);
+
+// While a large value is coming in: where its next bytes belong, so that a socket can be read straight into the item.
+// Returns how many bytes fit there, 0 when the session wants session_feed() instead.
+size_t session_direct_place(struct session *session, char **place_out);
+void session_direct_filled(struct session *session, size_t bytes);
+
+// What a session is doing, as enum connection_state in server/engine.h knows it.
+bool session_is_reading_value(const struct session *session);
+bool session_is_swallowing(const struct session *session);
+
+// A reply buffer of its own, for tests and tools; engines have theirs.
+int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out);
+void reply_destroy(struct proto *proto, struct reply *reply);
+// Copies the whole reply, values from the arena included, into place and clears it. Returns the bytes written,
+// or -1 when place_bytes are too few (then nothing is cleared).
+int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint64_t place_bytes);

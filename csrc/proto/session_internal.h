@@ -1,0 +1,146 @@
+// The session's state and what the protocol's files share.
+#pragma once
+
+#include "proto/reply_inline.h"
+#include "proto/token_inline.h"
+
+#define KEY_BYTES_MAX 250
+#define LINE_BYTES_MAX 2048
+// Values up to this size wait in the input until they are whole; larger ones go straight into their item.
+#define VALUE_BUFFERED_MAX 8192
+#define META_RETURNS_MAX 20
+#define OPAQUE_BYTES_MAX 32
+
+struct proto {
+    struct store *store;
+    char *auth_lines;
+    uint32_t auth_bytes;
+    char version[64];
+};
+
+enum session_mode { MODE_COMMAND, MODE_VALUE, MODE_SWALLOW, MODE_PARKED, MODE_CLOSE };
+enum get_kind { GET_NONE, GET_PLAIN, GET_CAS, GET_TOUCH, GET_TOUCH_CAS };
+
+// A parsed meta command line.
+struct meta_request {
+    const char *key;
+    uint32_t key_bytes;
+    uint32_t key_text_bytes;        // As the client sent it, for `k`.
+    const char *key_text;
+    uint64_t flags_seen;            // Bit per letter, see META_BIT().
+    uint32_t return_count;
+    struct token returns[META_RETURNS_MAX];     // Flags in request order.
+    int32_t expiry;                 // T
+    int32_t vivify_expiry;          // N
+    int32_t recache_seconds;        // R
+    uint32_t client_flags;          // F
+    char mode;                      // M
+    uint64_t cas_compare;           // C
+    uint64_t cas_new;               // E
+    uint64_t delta;                 // D
+    uint64_t initial;               // J
+    char binary_key[192];
+};
+#define META_BIT(letter) (1ull << ((letter) - 'A'))
+static inline bool meta_has(const struct meta_request *request, char letter) {
+    return request->flags_seen & META_BIT(letter);
+}
+
+// A value on its way in, with all that is needed to finish its command.
+struct session_value {
+    struct store_write write;
+    struct store_making making;
+    uint32_t trailer_seen;          // Bytes of the closing \r\n that came already.
+    bool trailer_bad;
+    bool is_quiet;                  // noreply
+    bool is_meta;
+    char key[256];
+    struct meta_request meta;
+    char meta_line[LINE_BYTES_MAX]; // What meta.returns points into.
+};
+
+struct session {
+    struct proto *proto;
+    struct session_value *value;
+    const char *admin_line;
+    uint64_t swallow_bytes;
+    uint32_t admin_bytes;
+    uint32_t get_expiry;
+    uint8_t mode;
+    uint8_t get_kind;               // Not GET_NONE: the input stands inside the key list of a get.
+    bool is_authenticated;
+    bool get_is_broken;             // The rest of the get's line is thrown away.
+};
+
+static inline struct store *session_store(const struct session *session) {
+    return session->proto->store;
+}
+
+// An expiry as the client gave it, on the cache's clock: 0 never, 1 at once.
+static inline uint32_t expiry_from_client(const struct store *store, int32_t client) {
+    if (client == 0) {
+        return 0;
+    }
+    if (client < 0) {
+        return 1;
+    }
+    if (client > 60 * 60 * 24 * 30) {
+        int64_t seconds = client - arena_epoch_unix_seconds(store->arena);
+        return seconds <= 2 ? 1 : (uint32_t)seconds;
+    }
+    return store->proc->now_seconds + (uint32_t)client;
+}
+
+// Statistics per prefix; called only when LIVE_detail_enabled is on.
+void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int what, bool is_hit);
+enum prefix_what { PREFIX_GET, PREFIX_SET, PREFIX_DELETE };
+static inline void count_prefix(struct store *store, const char *key, uint32_t key_bytes, int what, bool is_hit) {
+    if (UNLIKELY(live_get(store->arena, LIVE_detail_enabled))) {
+        prefix_count(store, key, key_bytes, what, is_hit);
+    }
+}
+
+// Reads keys of get commands from the input; returns bytes consumed. Sets *stop_out when it cannot go on.
+size_t text_gets(struct session *session, const char *in, size_t bytes, struct reply *reply, bool *full_out);
+// Begins a get-like command whose words stand in the line; leaves the key list to text_gets().
+// Returns how many bytes of the line are done with.
+size_t text_get_begin(struct session *session, const char *line, const char *end, enum get_kind kind,
+                      struct reply *reply);
+
+// What a storage command line asks of the input behind it.
+enum update_wants { UPDATE_DONE, UPDATE_MORE, UPDATE_STREAM };
+// Handles a storage command whose line ends at `body`; `bytes` are there behind it. Consumes from the body.
+enum update_wants text_update(struct session *session, struct token *tokens, uint32_t count, const char *body,
+                              size_t bytes, struct reply *reply, size_t *body_consumed);
+enum update_wants meta_set(struct session *session, const char *line, const char *line_end, const char *body,
+                           size_t bytes, struct reply *reply, size_t *body_consumed);
+// Goes on with a value that is coming in pieces. Returns the bytes consumed.
+size_t value_feed(struct session *session, const char *in, size_t bytes, struct reply *reply);
+void value_finish(struct session *session, struct reply *reply);
+void value_drop(struct session *session);
+// Turns to streaming the value described by `value`; when room cannot be had, answers and swallows it.
+void value_begin(struct session *session, struct session_value *value, struct reply *reply);
+void text_outcome(struct reply *reply, int outcome);
+void meta_set_outcome(struct session *session, const struct meta_request *request, int outcome,
+                      const struct store_result *result, struct reply *reply);
+
+void text_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+void text_touch(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+void text_delete(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+void text_flush_all(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+
+// Parses the words behind a meta command. Returns NULL, or the error line to answer with.
+const char *meta_parse(const struct session *session, struct token *tokens, uint32_t count, uint32_t flags_from,
+                       char command, struct meta_request *request);
+void meta_get(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+void meta_delete(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+void meta_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+void meta_debug(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
+// Appends ` k<key>[ b]` and ` O<token>` where asked for.
+char *meta_put_key(char *at, const struct meta_request *request, bool is_binary);
+uint32_t base64_encode(char *place, const char *bytes, uint32_t count);
+// Returns the decoded size, 0 when the text is no base64.
+uint32_t base64_decode(char *place, const char *text, uint32_t count);
+
+bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes, const char *password,
+                uint32_t password_bytes);

@@ -1,0 +1,313 @@
+// get, gets, gat, gats: keys are looked up in batches so that memory latencies overlap.
+#include "proto/session_internal.h"
+
+#define BATCH 24
+
+struct wanted {
+    const char *key;
+    uint32_t key_bytes;
+    bool ends_line;         // The last key of its command: END follows.
+    bool is_key;            // False for a command whose key list was empty behind its last key.
+    uint64_t hash;
+};
+
+static char *put_header(char *at, const char *key, uint32_t key_bytes, const struct store_view *view, bool with_cas) {
+    at = PUT_LITERAL(at, "VALUE ");
+    at = put_bytes(at, key, key_bytes);
+    *at++ = ' ';
+    at = put_u64(at, view->client_flags);
+    *at++ = ' ';
+    at = put_u64(at, view->value_bytes);
+    if (with_cas) {
+        *at++ = ' ';
+        at = put_u64(at, view->cas);
+    }
+    return PUT_LITERAL(at, "\r\n");
+}
+
+static void count_miss(struct store *store, int found) {
+    count(store->proc, COUNTER_get_misses, 1);
+    if (found == STORE_MISS_EXPIRED) {
+        count(store->proc, COUNTER_get_expired, 1);
+    } else if (found == STORE_MISS_FLUSHED) {
+        count(store->proc, COUNTER_get_flushed, 1);
+    }
+}
+
+// Puts the value into the reply, copied or pinned. Returns false when the item changed meanwhile.
+static bool put_value(struct session *session, const struct store_view *view, char *at, struct reply *reply) {
+    struct store *store = session_store(session);
+    if (LIKELY(view->value && view->value_bytes <= STORE_COPY_BYTES_MAX)) {
+        racy_copy(at, view->value, view->value_bytes);
+        if (!store_holds(view)) {
+            return false;
+        }
+        reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
+        return true;
+    }
+    if (store->claims_free_count == 0) {
+        reply_line(reply, "SERVER_ERROR out of memory writing get response");
+        return true;
+    }
+    uint32_t claim = store_pin(store, view);
+    if (claim == STORE_NO_CLAIM) {
+        return false;
+    }
+    reply->values[reply->value_count++] =
+        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .claim = claim, .ref = view->ref,
+                             .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
+    reply->at = PUT_LITERAL(at, "\r\n");
+    return true;
+}
+
+static void get_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
+    struct store *store = session_store(session);
+    struct store_view view;
+    for (;;) {
+        int found = store_find(store, wanted->key, wanted->key_bytes, wanted->hash, &view);
+        if (UNLIKELY(found != STORE_HIT)) {
+            count_miss(store, found);
+            count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, false);
+            if (found != STORE_MISS) {
+                store_reap(store, &view);
+            }
+            return;
+        }
+        char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
+        if (LIKELY(put_value(session, &view, at, reply))) {
+            break;
+        }
+    }
+    store_count_hit(store, &view);
+    count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, true);
+    if (UNLIKELY(store_wants_bump(store, &view))) {
+        store_bump(store, &view);
+    }
+}
+
+// gat: the expiry changes first, then the value is read; both count as touch only.
+static void touch_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
+    struct store *store = session_store(session);
+    struct store_mark mark = {.has_expiry = true, .expiry_seconds = session->get_expiry,
+                              .set_state = ITEM_FETCHED | ITEM_ACTIVE};
+    struct store_view view;
+    bool is_marked = false;
+    count(store->proc, COUNTER_cmd_touch, 1);
+    for (;;) {
+        int found = store_find(store, wanted->key, wanted->key_bytes, wanted->hash, &view);
+        bool is_gone_by_touch = is_marked && found == STORE_MISS_EXPIRED;
+        if (found != STORE_HIT && !is_gone_by_touch) {
+            count(store->proc, COUNTER_touch_misses, 1);
+            count(store->proc, COUNTER_get_misses, 1);
+            if (found != STORE_MISS) {
+                store_reap(store, &view);
+            }
+            return;
+        }
+        if (!is_marked) {
+            is_marked = store_mark(store, &view, wanted->key, wanted->hash, &mark) != 0;
+            continue;
+        }
+        char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
+        if (put_value(session, &view, at, reply)) {
+            break;
+        }
+    }
+    class_count(store, view.class_id, CLASS_touch_hits, 1);
+}
+
+// Answers the first `count_wanted` batched keys in order; stops early when the reply is full. Returns how many.
+static uint32_t answer(struct session *session, const struct wanted *batch, uint32_t count_wanted,
+                       struct reply *reply) {
+    struct store *store = session_store(session);
+    for (uint32_t i = 0; i < count_wanted; i++) {
+        if (batch[i].is_key) {
+            store_prefetch_items(store, batch[i].hash);
+        }
+    }
+    bool with_cas = session->get_kind == GET_CAS || session->get_kind == GET_TOUCH_CAS;
+    bool touches = session->get_kind >= GET_TOUCH;
+    for (uint32_t i = 0; i < count_wanted; i++) {
+        if (UNLIKELY(reply_is_full(reply))) {
+            return i;
+        }
+        if (LIKELY(batch[i].is_key)) {
+            if (LIKELY(!touches)) {
+                count(store->proc, COUNTER_cmd_get, 1);
+                get_one(session, &batch[i], with_cas, reply);
+            } else {
+                touch_one(session, &batch[i], with_cas, reply);
+            }
+        }
+        if (batch[i].ends_line) {
+            count(store->proc, COUNTER_requests, 1);
+            REPLY_LITERAL(reply, "END\r\n");
+        }
+    }
+    return count_wanted;
+}
+
+// Finds the next key of the list. Returns its end, or NULL when the input ends before the key does.
+static const char *next_key(const char *at, const char *end, const char **key_out) {
+    while (at < end && *at == ' ') {
+        at++;
+    }
+    *key_out = at;
+    while (at < end && *at != ' ' && *at != '\n') {
+        at++;
+    }
+    return at < end ? at : NULL;
+}
+
+static const char *skip_line(const char *at, const char *end, bool *ended_out) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at));
+    *ended_out = newline != NULL;
+    return newline ? newline + 1 : end;
+}
+
+// One step of the scan: a key, or the line's end. Returns the new position, NULL when more input is needed.
+static const char *scan_key(const char *at, const char *end, struct wanted *wanted, bool *too_long_out) {
+    const char *key;
+    const char *key_end = next_key(at, end, &key);
+    if (!key_end) {
+        *too_long_out = end - key > KEY_BYTES_MAX + 1;
+        return NULL;
+    }
+    const char *trimmed = key_end;
+    bool at_newline = *key_end == '\n';
+    if (at_newline && trimmed > key && trimmed[-1] == '\r') {
+        trimmed--;
+    }
+    wanted->key = key;
+    wanted->key_bytes = (uint32_t)(trimmed - key);
+    wanted->is_key = trimmed > key;
+    wanted->ends_line = at_newline;
+    *too_long_out = trimmed - key > KEY_BYTES_MAX;
+    if (!at_newline) {
+        // Blanks before the line's end belong to this key, so that END comes with the last one.
+        const char *next = key_end;
+        while (next < end && *next == ' ') {
+            next++;
+        }
+        if (next < end && (*next == '\n' || (*next == '\r' && next + 1 < end && next[1] == '\n'))) {
+            wanted->ends_line = true;
+            return next + (*next == '\r' ? 2 : 1);
+        }
+        return key_end;
+    }
+    return key_end + 1;
+}
+
+// True when a plain get whose line is all there, and too short for a bad key, starts here: it may join a batch.
+static bool begins_short_get(const char *at, const char *end) {
+    if (end - at < 6 || memcmp(at, "get ", 4) != 0 || at[4] <= ' ') {
+        return false;
+    }
+    size_t window = (size_t)(end - at) < KEY_BYTES_MAX ? (size_t)(end - at) : KEY_BYTES_MAX;
+    return memchr(at, '\n', window) != NULL;
+}
+
+static size_t break_get(struct session *session, const char *in, const char *at, const char *end,
+                        struct reply *reply) {
+    if (!session->get_is_broken) {
+        reply_line(reply, "CLIENT_ERROR bad command line format");
+    }
+    bool ended;
+    at = skip_line(at, end, &ended);
+    session->get_is_broken = !ended;
+    session->get_kind = ended ? GET_NONE : session->get_kind;
+    return (size_t)(at - in);
+}
+
+// Collects keys, of this command and of plain gets that follow it. Returns how many; *too_long_out tells why it ended.
+static uint32_t collect(struct session *session, const char *scan, const char *end, struct wanted *batch,
+                        const char **after, bool *too_long_out) {
+    struct store *store = session_store(session);
+    uint32_t filled = 0;
+    bool in_line = true;
+    *too_long_out = false;
+    while (filled < BATCH) {
+        if (!in_line) {
+            if (session->get_kind != GET_PLAIN || !begins_short_get(scan, end)) {
+                break;
+            }
+            scan += 4;
+        }
+        struct wanted *wanted = &batch[filled];
+        const char *next = scan_key(scan, end, wanted, too_long_out);
+        if (!next || *too_long_out) {
+            break;
+        }
+        if (LIKELY(wanted->is_key)) {
+            wanted->hash = hash_key(wanted->key, wanted->key_bytes);
+            store_prefetch_bucket(store, wanted->hash);
+        }
+        in_line = !wanted->ends_line;
+        after[filled++] = scan = next;
+    }
+    return filled;
+}
+
+size_t text_gets(struct session *session, const char *in, size_t bytes, struct reply *reply, bool *full_out) {
+    const char *at = in;
+    const char *end = in + bytes;
+    *full_out = false;
+    if (UNLIKELY(session->get_is_broken)) {
+        return break_get(session, in, at, end, reply);
+    }
+    for (;;) {
+        struct wanted batch[BATCH];
+        const char *after[BATCH];
+        bool too_long;
+        uint32_t filled = collect(session, at, end, batch, after, &too_long);
+        uint32_t answered = answer(session, batch, filled, reply);
+        if (answered > 0) {
+            at = after[answered - 1];
+            if (batch[answered - 1].ends_line) {
+                session->get_kind = GET_NONE;
+                *full_out = answered < filled;
+                return (size_t)(at - in);
+            }
+        }
+        if (answered < filled) {
+            *full_out = true;
+            return (size_t)(at - in);
+        }
+        if (too_long) {
+            return break_get(session, in, at, end, reply);
+        }
+        if (filled < BATCH) {
+            return (size_t)(at - in);
+        }
+    }
+}
+
+size_t text_get_begin(struct session *session, const char *line, const char *end, enum get_kind kind,
+                      struct reply *reply) {
+    const char *at = line;
+    const char *word;
+    // Behind the command word, and for gat behind the expiry.
+    at = next_key(at, end + 1, &word);
+    if (kind >= GET_TOUCH) {
+        at = next_key(at, end + 1, &word);
+        const char *word_end = at > word && at[-1] == '\r' ? at - 1 : at;
+        int32_t expiry;
+        if (!token_i32(word, (uint32_t)(word_end - word), &expiry)) {
+            reply_line(reply, "CLIENT_ERROR invalid exptime argument");
+            return (size_t)(end + 1 - line);
+        }
+        session->get_expiry = expiry_from_client(session_store(session), expiry);
+    }
+    // A key that is too long anywhere in the line spoils the whole command, before anything is answered.
+    for (const char *key = at; end - at > KEY_BYTES_MAX && key < end;) {
+        const char *start;
+        const char *key_end = next_key(key, end + 1, &start);
+        if (key_end - start > KEY_BYTES_MAX + (key_end[-1] == '\r' ? 1 : 0)) {
+            reply_line(reply, "CLIENT_ERROR bad command line format");
+            return (size_t)(end + 1 - line);
+        }
+        key = key_end;
+    }
+    session->get_kind = (uint8_t)kind;
+    return (size_t)(at - line);
+}

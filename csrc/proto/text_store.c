@@ -1,0 +1,196 @@
+// set, add, replace, append, prepend, cas: lines with a value behind them, whole or in pieces.
+#include <stdlib.h>
+
+#include "proto/session_internal.h"
+
+void text_outcome(struct reply *reply, int outcome) {
+    switch (outcome) {
+    case STORE_STORED: REPLY_LITERAL(reply, "STORED\r\n"); break;
+    case STORE_NOT_STORED: REPLY_LITERAL(reply, "NOT_STORED\r\n"); break;
+    case STORE_EXISTS: REPLY_LITERAL(reply, "EXISTS\r\n"); break;
+    case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
+    case STORE_TOO_LARGE: REPLY_LITERAL(reply, "SERVER_ERROR object too large for cache\r\n"); break;
+    default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory storing object\r\n"); break;
+    }
+}
+
+static const char *parse_update(const struct session *session, const struct token *tokens, uint32_t words,
+                                struct store_write *write) {
+    const char *bad = "CLIENT_ERROR bad command line format";
+    int32_t expiry;
+    int32_t value_bytes;
+    bool has_cas = tokens[0].text[0] == 'c';
+    switch (tokens[0].text[0]) {
+    case 'a': write->mode = tokens[0].bytes == 3 ? STORE_ADD : STORE_APPEND; break;
+    case 'r': write->mode = STORE_REPLACE; break;
+    case 'p': write->mode = STORE_PREPEND; break;
+    default: write->mode = STORE_SET; break;
+    }
+    if (tokens[1].bytes > KEY_BYTES_MAX || !token_u32(tokens[2].text, tokens[2].bytes, &write->client_flags)
+        || !token_i32(tokens[3].text, tokens[3].bytes, &expiry)
+        || !token_i32(tokens[4].text, tokens[4].bytes, &value_bytes)
+        || (has_cas && !token_u64(tokens[5].text, tokens[5].bytes, &write->cas_compare))) {
+        return bad;
+    }
+    if (value_bytes < 0 || value_bytes > INT32_MAX - 2) {
+        return bad;
+    }
+    (void)words;
+    write->has_cas_compare = has_cas;
+    write->key = tokens[1].text;
+    write->key_bytes = tokens[1].bytes;
+    write->value_bytes = (uint32_t)value_bytes;
+    write->expiry_seconds = expiry_from_client(session_store(session), expiry);
+    return NULL;
+}
+
+static struct session_value *value_new(const struct store_write *write, bool is_quiet) {
+    struct session_value *value = malloc(sizeof *value);
+    if (value) {
+        value->write = *write;
+        memcpy(value->key, write->key, write->key_bytes);
+        value->write.key = value->key;
+        value->trailer_seen = 0;
+        value->trailer_bad = false;
+        value->is_quiet = is_quiet;
+        value->is_meta = false;
+    }
+    return value;
+}
+
+enum update_wants text_update(struct session *session, struct token *tokens, uint32_t words, const char *body,
+                              size_t bytes, struct reply *reply, size_t *body_consumed) {
+    struct store *store = session_store(session);
+    uint32_t needed = tokens[0].text[0] == 'c' ? 6 : 5;
+    *body_consumed = 0;
+    if (words != needed && words != needed + 1) {
+        REPLY_LITERAL(reply, "ERROR\r\n");
+        return UPDATE_DONE;
+    }
+    bool is_quiet = token_is(&tokens[words - 1], "noreply");
+    struct store_write write = {0};
+    const char *error = parse_update(session, tokens, words, &write);
+    if (error) {
+        if (!is_quiet) {
+            reply_line(reply, error);
+        }
+        return UPDATE_DONE;
+    }
+    if (bytes < (size_t)write.value_bytes + 2) {
+        if (write.value_bytes <= VALUE_BUFFERED_MAX) {
+            return UPDATE_MORE;
+        }
+        count(store->proc, COUNTER_requests, 1);
+        value_begin(session, value_new(&write, is_quiet), reply);
+        return UPDATE_STREAM;
+    }
+    count(store->proc, COUNTER_requests, 1);
+    *body_consumed = (size_t)write.value_bytes + 2;
+    char *start = reply->at;
+    if (UNLIKELY(memcmp(body + write.value_bytes, "\r\n", 2) != 0)) {
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
+    } else {
+        struct store_result result;
+        count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
+        text_outcome(reply, store_put(store, &write, body, &result));
+    }
+    if (is_quiet) {
+        reply->at = start;
+    }
+    return UPDATE_DONE;
+}
+
+void value_begin(struct session *session, struct session_value *value, struct reply *reply) {
+    struct store *store = session_store(session);
+    int outcome = STORE_NO_MEMORY;
+    uint64_t value_bytes = 0;
+    if (value) {
+        value_bytes = value->write.value_bytes;
+        outcome = store_begin(store, &value->write, &value->making);
+    }
+    if (outcome == STORE_HIT) {
+        count_prefix(store, value->key, value->write.key_bytes, PREFIX_SET, false);
+        session->value = value;
+        session->mode = MODE_VALUE;
+        return;
+    }
+    if (!value) {
+        // Without a buffer there is no way to know how much to skip.
+        REPLY_LITERAL(reply, "SERVER_ERROR out of memory reading request\r\n");
+        session->mode = MODE_CLOSE;
+        return;
+    }
+    if (value->is_meta) {
+        store_forget(store, value->key, value->write.key_bytes);
+    }
+    if (!value->is_quiet) {
+        text_outcome(reply, outcome);
+    }
+    free(value);
+    session->swallow_bytes = value_bytes + 2;
+    session->mode = MODE_SWALLOW;
+}
+
+void value_finish(struct session *session, struct reply *reply) {
+    struct session_value *value = session->value;
+    struct store *store = session_store(session);
+    char *start = reply->at;
+    if (value->trailer_bad) {
+        store_abandon(store, &value->making);
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
+    } else {
+        struct store_result result;
+        int outcome = store_commit(store, &value->write, &value->making, &result);
+        if (value->is_meta) {
+            meta_set_outcome(session, &value->meta, outcome, &result, reply);
+        } else {
+            text_outcome(reply, outcome);
+        }
+    }
+    if (value->is_quiet) {
+        reply->at = start;
+    }
+    free(value);
+    session->value = NULL;
+    session->mode = MODE_COMMAND;
+}
+
+void value_drop(struct session *session) {
+    if (session->value) {
+        store_abandon(session_store(session), &session->value->making);
+        free(session->value);
+        session->value = NULL;
+    }
+}
+
+size_t value_feed(struct session *session, const char *in, size_t bytes, struct reply *reply) {
+    struct session_value *value = session->value;
+    struct store *store = session_store(session);
+    size_t at = 0;
+    char *place;
+    uint32_t fits;
+    while (at < bytes && (fits = store_making_span(store, &value->making, &place)) > 0) {
+        size_t piece = bytes - at < fits ? bytes - at : fits;
+        racy_write(place, in + at, piece);
+        value->making.filled_bytes += (uint32_t)piece;
+        at += piece;
+    }
+    while (at < bytes && value->making.filled_bytes == value->making.value_bytes && value->trailer_seen < 2) {
+        value->trailer_bad |= in[at++] != "\r\n"[value->trailer_seen++];
+    }
+    if (value->trailer_seen == 2) {
+        value_finish(session, reply);
+    }
+    return at;
+}
+
+size_t session_direct_place(struct session *session, char **place_out) {
+    if (session->mode != MODE_VALUE) {
+        return 0;
+    }
+    return store_making_span(session_store(session), &session->value->making, place_out);
+}
+
+void session_direct_filled(struct session *session, size_t bytes) {
+    session->value->making.filled_bytes += (uint32_t)bytes;
+}

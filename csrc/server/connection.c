@@ -1,0 +1,520 @@
+// One connection: receiving, feeding its session, sending, keeping what a slow reader has not taken yet.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "server/server_internal.h"
+
+#define IOV_MAX_HERE 32
+#define DIRECT_READS 8
+
+void queue_push(struct connection_queue *queue, struct connection *connection) {
+    connection->queue_next = NULL;
+    if (queue->last) {
+        queue->last->queue_next = connection;
+    } else {
+        queue->first = connection;
+    }
+    queue->last = connection;
+}
+
+struct connection *queue_pop(struct connection_queue *queue) {
+    struct connection *connection = queue->first;
+    if (connection) {
+        queue->first = connection->queue_next;
+        if (!queue->first) {
+            queue->last = NULL;
+        }
+        connection->queue_next = NULL;
+    }
+    return connection;
+}
+
+static void queue_remove(struct connection_queue *queue, struct connection *connection) {
+    struct connection *before = NULL;
+    for (struct connection *at = queue->first; at; before = at, at = at->queue_next) {
+        if (at == connection) {
+            *(before ? &before->queue_next : &queue->first) = at->queue_next;
+            if (queue->last == at) {
+                queue->last = before;
+            }
+            return;
+        }
+    }
+}
+
+static void want(struct engine *engine, struct connection *connection, uint32_t interest) {
+    if (connection->interest != interest && !connection->is_dead) {
+        struct epoll_event event = {.events = interest, .data.ptr = connection};
+        epoll_ctl(engine->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+        connection->interest = interest;
+    }
+}
+
+static void note_state(struct engine *engine, const struct connection *connection, enum connection_state state) {
+    SHARED_STORE(record_at(engine, connection->record)->state, (uint8_t)state);
+}
+
+static void fill_record(struct connection_record *record, uint32_t id, int fd, const struct listener *listener) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage room;
+    } peer = {0};
+    socklen_t size = sizeof peer;
+    record->id = id;
+    record->family = 1;
+    record->port = 0;
+    memset(record->address, 0, sizeof record->address);
+    if (listener) {
+        record->listen_port = listener->port;
+        memcpy(record->listen_address, listener->address, sizeof record->listen_address);
+    }
+    if (getpeername(fd, &peer.any, &size) != 0) {
+        return;
+    }
+    if (peer.any.sa_family == AF_INET) {
+        record->family = 4;
+        record->port = ntohs(peer.v4.sin_port);
+        memcpy(record->address, &peer.v4.sin_addr, 4);
+    } else if (peer.any.sa_family == AF_INET6) {
+        record->family = 6;
+        record->port = ntohs(peer.v6.sin6_port);
+        memcpy(record->address, &peer.v6.sin6_addr, 16);
+    }
+}
+
+void connection_open(struct engine *engine, int fd, const struct listener *listener) {
+    struct connection *connection = calloc(1, sizeof *connection);
+    uint32_t record = connection ? server_record_take(engine) : UINT32_MAX;
+    if (record == UINT32_MAX) {
+        count(engine->proc, COUNTER_malloc_fails, 1);
+        free(connection);
+        close(fd);
+        server_load_change(engine, -1);
+        return;
+    }
+    connection->source.kind = SOURCE_CONNECTION;
+    connection->fd = fd;
+    connection->record = record;
+    connection->session.proto = engine->proto;
+    connection->last_command_seconds = engine->proc->now_seconds;
+    connection->interest = EPOLLIN | EPOLLRDHUP;
+    fill_record(record_at(engine, record), record, fd, listener);
+    record_at(engine, record)->last_command_seconds = engine->proc->now_seconds;
+    connection->next = engine->connections;
+    if (engine->connections) {
+        engine->connections->previous = connection;
+    }
+    engine->connections = connection;
+    count(engine->proc, COUNTER_total_connections, 1);
+    count(engine->proc, COUNTER_curr_connections, 1);
+    if (live_get(engine->arena, LIVE_verbosity) > 1) {
+        fprintf(stderr, "<%d new auto-negotiating client connection\n", fd);
+    }
+    struct epoll_event event = {.events = connection->interest, .data.ptr = connection};
+    if (epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        connection_close(engine, connection);
+    }
+}
+
+static void drop_backlog(struct engine *engine, struct connection *connection) {
+    struct backlog *backlog = connection->backlog;
+    if (backlog) {
+        for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
+            store_unpin(engine->store, backlog->values[i].claim);
+        }
+        count(engine->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)backlog->bytes);
+        free(backlog);
+        connection->backlog = NULL;
+    }
+}
+
+static void drop_input(struct engine *engine, struct connection *connection) {
+    if (connection->input) {
+        count(engine->proc, COUNTER_read_buf_count, (uint64_t)-1);
+        count(engine->proc, COUNTER_read_buf_bytes, (uint64_t)-(int64_t)connection->input_bytes);
+        free(connection->input);
+        connection->input = NULL;
+        connection->input_bytes = 0;
+    }
+}
+
+void connection_close(struct engine *engine, struct connection *connection) {
+    if (connection->is_dead) {
+        return;
+    }
+    if (live_get(engine->arena, LIVE_verbosity) > 1) {
+        fprintf(stderr, "<%d connection closed.\n", connection->fd);
+    }
+    connection->is_dead = true;
+    if (connection->is_streaming && engine->closed_stream_count < 64) {
+        engine->closed_streams[engine->closed_stream_count++] = connection->ticket;
+    }
+    queue_remove(&engine->requests, connection);
+    queue_remove(&engine->streams, connection);
+    drop_backlog(engine, connection);
+    drop_input(engine, connection);
+    value_drop(&connection->session);
+    free(connection->admin_line);
+    connection->admin_line = NULL;
+    close(connection->fd);
+    *(connection->previous ? &connection->previous->next : &engine->connections) = connection->next;
+    if (connection->next) {
+        connection->next->previous = connection->previous;
+    }
+    server_record_give(engine, connection->record);
+    server_load_change(engine, -1);
+    count(engine->proc, COUNTER_curr_connections, (uint64_t)-1);
+    connection->queue_next = engine->dead;
+    engine->dead = connection;
+}
+
+void connections_free_dead(struct engine *engine) {
+    while (engine->dead) {
+        struct connection *connection = engine->dead;
+        engine->dead = connection->queue_next;
+        free(connection);
+    }
+}
+
+// Describes the unsent part from (text offset, values) in at most IOV_MAX_HERE pieces.
+static int describe(struct engine *engine, char *text, uint32_t text_bytes, uint32_t sent,
+                    const struct reply_value *values, uint32_t value_first, uint32_t value_count, struct iovec *iov) {
+    int pieces = 0;
+    uint32_t at = sent;
+    for (uint32_t i = value_first; i < value_count && pieces + 2 < IOV_MAX_HERE; i++) {
+        const struct reply_value *value = &values[i];
+        if (value->buffer_offset > at) {
+            iov[pieces++] = (struct iovec){text + at, value->buffer_offset - at};
+            at = value->buffer_offset;
+        }
+        uint32_t offset = value->sent_bytes;
+        const char *place;
+        uint32_t bytes;
+        while (pieces < IOV_MAX_HERE
+               && (bytes = store_value_span(engine->store, store_item(engine->store, value->ref), value->state,
+                                            value->class_id, offset, &place))) {
+            iov[pieces++] = (struct iovec){(char *)place, bytes};
+            offset += bytes;
+        }
+        if (offset < value->value_bytes) {
+            return pieces;
+        }
+    }
+    if (pieces < IOV_MAX_HERE && at < text_bytes) {
+        uint32_t end = text_bytes;
+        for (uint32_t i = value_first; i < value_count; i++) {
+            // Values that did not fit into this list come before the rest of the text.
+            if (values[i].buffer_offset > at) {
+                end = values[i].buffer_offset;
+                break;
+            }
+            if (values[i].buffer_offset == at && values[i].sent_bytes < values[i].value_bytes
+                && pieces + 2 >= IOV_MAX_HERE) {
+                return pieces;
+            }
+        }
+        iov[pieces++] = (struct iovec){text + at, end - at};
+    }
+    return pieces;
+}
+
+// Counts sent bytes off the text and the values; unpins what is sent.
+static void advance(struct engine *engine, uint32_t *sent, struct reply_value *values, uint32_t *value_first,
+                    uint32_t value_count, size_t bytes) {
+    while (bytes > 0) {
+        uint32_t mark = *value_first < value_count ? values[*value_first].buffer_offset : UINT32_MAX;
+        if (*sent < mark) {
+            size_t piece = bytes < mark - *sent ? bytes : mark - *sent;
+            *sent += (uint32_t)piece;
+            bytes -= piece;
+            continue;
+        }
+        struct reply_value *value = &values[*value_first];
+        size_t piece = bytes < value->value_bytes - value->sent_bytes ? bytes : value->value_bytes - value->sent_bytes;
+        value->sent_bytes += (uint32_t)piece;
+        bytes -= piece;
+        if (value->sent_bytes == value->value_bytes) {
+            store_unpin(engine->store, value->claim);
+            (*value_first)++;
+        }
+    }
+}
+
+// Sends until all is gone (1), the socket is full (0), or broken (-1).
+static int push(struct engine *engine, int fd, char *text, uint32_t text_bytes, uint32_t *sent,
+                struct reply_value *values, uint32_t *value_first, uint32_t value_count) {
+    while (*sent < text_bytes || *value_first < value_count) {
+        ssize_t result;
+        if (LIKELY(*value_first == value_count)) {
+            result = send(fd, text + *sent, text_bytes - *sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        } else {
+            struct iovec iov[IOV_MAX_HERE];
+            int pieces = describe(engine, text, text_bytes, *sent, values, *value_first, value_count, iov);
+            struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)pieces};
+            result = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+        if (result < 0) {
+            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno == EINTR ? 0 : -1;
+        }
+        count(engine->proc, COUNTER_bytes_written, (uint64_t)result);
+        advance(engine, sent, values, value_first, value_count, (size_t)result);
+    }
+    return 1;
+}
+
+// Keeps what the socket did not take. Returns false when there is no memory for it.
+static bool keep(struct engine *engine, struct connection *connection, const char *text, uint32_t bytes,
+                 const struct reply_value *values, uint32_t value_first, uint32_t value_count, uint32_t base) {
+    struct backlog *backlog = malloc(sizeof *backlog + bytes);
+    if (!backlog) {
+        count(engine->proc, COUNTER_malloc_fails, 1);
+        return false;
+    }
+    backlog->bytes = bytes;
+    backlog->sent = 0;
+    backlog->value_first = 0;
+    backlog->value_count = value_count - value_first;
+    memcpy(backlog->text, text, bytes);
+    for (uint32_t i = value_first; i < value_count; i++) {
+        backlog->values[i - value_first] = values[i];
+        backlog->values[i - value_first].buffer_offset -= base;
+    }
+    connection->backlog = backlog;
+    count(engine->proc, COUNTER_response_buf_bytes, bytes);
+    want(engine, connection, EPOLLOUT);
+    note_state(engine, connection, CONNECTION_WRITE);
+    return true;
+}
+
+// Sends the engine's reply buffer. Returns false when the connection cannot go on now (backlog or dead).
+static bool flush(struct engine *engine, struct connection *connection) {
+    struct reply *reply = &engine->reply;
+    uint32_t bytes = (uint32_t)(reply->at - reply->start);
+    uint32_t sent = 0;
+    uint32_t first = 0;
+    int result = 1;
+    if (LIKELY(bytes > 0)) {
+        result = push(engine, connection->fd, reply->start, bytes, &sent, reply->values, &first, reply->value_count);
+    }
+    if (UNLIKELY(result == 0
+                 && !keep(engine, connection, reply->start + sent, bytes - sent, reply->values, first,
+                          reply->value_count, sent))) {
+        result = -1;
+    }
+    if (UNLIKELY(result < 0)) {
+        for (uint32_t i = first; i < reply->value_count; i++) {
+            store_unpin(engine->store, reply->values[i].claim);
+        }
+    }
+    reply->at = reply->start;
+    reply->value_count = 0;
+    if (UNLIKELY(result < 0)) {
+        connection_close(engine, connection);
+    }
+    return result == 1;
+}
+
+static void keep_input(struct engine *engine, struct connection *connection, const char *rest, size_t bytes) {
+    if (LIKELY(bytes == 0)) {
+        drop_input(engine, connection);
+        return;
+    }
+    if (rest == connection->input && bytes == connection->input_bytes) {
+        return;
+    }
+    char *copy = malloc(bytes);
+    if (!copy) {
+        count(engine->proc, COUNTER_read_buf_oom, 1);
+        connection_close(engine, connection);
+        return;
+    }
+    memcpy(copy, rest, bytes);
+    drop_input(engine, connection);
+    connection->input = copy;
+    connection->input_bytes = (uint32_t)bytes;
+    count(engine->proc, COUNTER_read_buf_count, 1);
+    count(engine->proc, COUNTER_read_buf_bytes, bytes);
+}
+
+static void park(struct engine *engine, struct connection *connection, bool is_pipelined) {
+    uint32_t bytes;
+    const char *line = session_admin_line(&connection->session, &bytes);
+    connection->admin_line = malloc(bytes + 1u);
+    if (!connection->admin_line) {
+        count(engine->proc, COUNTER_malloc_fails, 1);
+        connection_close(engine, connection);
+        return;
+    }
+    memcpy(connection->admin_line, line, bytes);
+    connection->admin_line[bytes] = '\0';
+    connection->admin_bytes = bytes;
+    connection->admin_is_pipelined = is_pipelined;
+    connection->is_parked = true;
+    connection->ticket = ++engine->tickets;
+    queue_push(&engine->requests, connection);
+    if (!connection->backlog) {
+        want(engine, connection, EPOLLRDHUP);
+    }
+    note_state(engine, connection, CONNECTION_PARKED);
+}
+
+// Feeds input to the session until it is used up or the connection has to wait. `in` may be the kept input.
+static void converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
+    size_t at = 0;
+    for (;;) {
+        size_t consumed;
+        int stop = session_feed(&connection->session, in + at, bytes - at, &engine->reply, &consumed);
+        at += consumed;
+        bool had_reply = engine->reply.at > engine->reply.start;
+        bool is_free = flush(engine, connection);
+        if (connection->is_dead) {
+            return;
+        }
+        if (stop == SESSION_REPLY_FULL && is_free) {
+            continue;
+        }
+        if (stop == SESSION_PARKED) {
+            park(engine, connection, had_reply || at < bytes);
+        } else if (stop == SESSION_CLOSE) {
+            if (is_free) {
+                connection_close(engine, connection);
+                return;
+            }
+            connection->is_closing = true;
+            at = bytes;
+        }
+        if (!connection->is_dead) {
+            keep_input(engine, connection, in + at, bytes - at);
+        }
+        return;
+    }
+}
+
+// A large value's bytes go from the socket straight into the item. Returns true when the session wants feeding.
+static bool receive_direct(struct engine *engine, struct connection *connection) {
+    char *place;
+    size_t fits = session_direct_place(&connection->session, &place);
+    for (int reads = 0; fits > 0 && reads < DIRECT_READS; reads++) {
+        ssize_t received = recv(connection->fd, place, fits, MSG_DONTWAIT);
+        if (received <= 0) {
+            if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
+                connection_close(engine, connection);
+            }
+            return false;
+        }
+        count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
+        session_direct_filled(&connection->session, (size_t)received);
+        fits = session_direct_place(&connection->session, &place);
+    }
+    return fits == 0;
+}
+
+void connection_readable(struct engine *engine, struct connection *connection) {
+    if (UNLIKELY(connection->backlog || connection->is_parked)) {
+        return;
+    }
+    connection->last_command_seconds = engine->proc->now_seconds;
+    struct connection_record *record = record_at(engine, connection->record);
+    if (record->last_command_seconds != engine->proc->now_seconds) {
+        SHARED_STORE(record->last_command_seconds, engine->proc->now_seconds);
+    }
+    if (UNLIKELY(session_is_reading_value(&connection->session)) && connection->input_bytes == 0
+        && !receive_direct(engine, connection)) {
+        return;
+    }
+    size_t kept = connection->input_bytes;
+    if (UNLIKELY(kept)) {
+        memcpy(engine->input, connection->input, kept);
+    }
+    ssize_t received = recv(connection->fd, engine->input + kept, RECEIVE_BYTES, MSG_DONTWAIT);
+    if (UNLIKELY(received <= 0)) {
+        if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
+            connection_close(engine, connection);
+        }
+        return;
+    }
+    count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
+    if (UNLIKELY(received == RECEIVE_BYTES)) {
+        count(engine->proc, COUNTER_conn_yields, 1);
+    }
+    converse(engine, connection, engine->input, kept + (size_t)received);
+}
+
+void connection_continue(struct engine *engine, struct connection *connection) {
+    if (connection->is_dead || connection->backlog || connection->is_parked) {
+        return;
+    }
+    want(engine, connection, EPOLLIN | EPOLLRDHUP);
+    note_state(engine, connection, CONNECTION_READ);
+    if (connection->input_bytes) {
+        size_t bytes = connection->input_bytes;
+        memcpy(engine->input, connection->input, bytes);
+        converse(engine, connection, engine->input, bytes);
+    }
+}
+
+void connection_writable(struct engine *engine, struct connection *connection) {
+    struct backlog *backlog = connection->backlog;
+    if (!backlog) {
+        return;
+    }
+    int result = push(engine, connection->fd, backlog->text, backlog->bytes, &backlog->sent, backlog->values,
+                      &backlog->value_first, backlog->value_count);
+    if (result < 0) {
+        connection_close(engine, connection);
+        return;
+    }
+    if (result == 0) {
+        return;
+    }
+    drop_backlog(engine, connection);
+    if (connection->is_closing) {
+        connection_close(engine, connection);
+        return;
+    }
+    if (connection->is_parked) {
+        want(engine, connection, EPOLLRDHUP);
+        if (connection->is_streaming) {
+            queue_push(&engine->streams, connection);
+        }
+        return;
+    }
+    connection_continue(engine, connection);
+}
+
+bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count_bytes) {
+    uint32_t sent = 0;
+    uint32_t none = 0;
+    int result = 1;
+    if (connection->backlog) {
+        // What was said before the command is still on its way: the answer queues behind it.
+        struct backlog *backlog = realloc(connection->backlog, sizeof *backlog + connection->backlog->bytes
+                                                                   + count_bytes);
+        if (!backlog) {
+            connection_close(engine, connection);
+            return false;
+        }
+        memcpy(backlog->text + backlog->bytes, bytes, count_bytes);
+        backlog->bytes += count_bytes;
+        connection->backlog = backlog;
+        count(engine->proc, COUNTER_response_buf_bytes, count_bytes);
+        return true;
+    }
+    if (count_bytes) {
+        result = push(engine, connection->fd, (char *)bytes, count_bytes, &sent, NULL, &none, 0);
+    }
+    if (result < 0
+        || (result == 0 && !keep(engine, connection, bytes + sent, count_bytes - sent, NULL, 0, 0, 0))) {
+        connection_close(engine, connection);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,405 @@
+// The epoll engine: one turn serves what is ready; listeners, hand-over of connections, answers from Python.
+#define _GNU_SOURCE
+#include "server/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/server_internal.h"
+
+#define TOO_MANY "ERROR Too many open connections\r\n"
+
+static uint64_t monotonic_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static bool watch(struct engine *engine, int fd, struct source *source, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = source};
+    return epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static void update_clock(struct engine *engine) {
+    engine->proc->now_seconds = arena_seconds(engine->arena, monotonic_ns(CLOCK_MONOTONIC_COARSE));
+    store_turn(engine->store);
+}
+
+static int engine_prepare(struct engine *engine, const struct engine_options *options) {
+    engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
+    engine->input = malloc(INPUT_BYTES);
+    engine->reply.start = engine->reply.at = malloc(REPLY_BYTES);
+    if (!engine->peer_fds || !engine->input || !engine->reply.start
+        || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {
+        return PYMC_NO_MEMORY;
+    }
+    engine->reply.end = engine->reply.start + REPLY_BYTES;
+    engine->reply.values = engine->reply_values;
+    engine->reply.value_max = REPLY_VALUES;
+    for (uint32_t i = 0; i < options->workers; i++) {
+        engine->peer_fds[i] = options->peer_fds ? options->peer_fds[i] : -1;
+    }
+    engine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (engine->epoll_fd < 0) {
+        return PYMC_OS_ERROR;
+    }
+    engine->inbox.kind = SOURCE_INBOX;
+    if (engine->inbox_fd >= 0 && !watch(engine, engine->inbox_fd, &engine->inbox, EPOLLIN)) {
+        return PYMC_OS_ERROR;
+    }
+    return PYMC_OK;
+}
+
+int engine_open(struct store *store, const struct engine_options *options, struct engine **engine_out) {
+    if (options->workers == 0 || options->workers > ENGINE_WORKERS_MAX || options->worker >= options->workers) {
+        return PYMC_INVALID;
+    }
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (!engine) {
+        return PYMC_NO_MEMORY;
+    }
+    engine->store = store;
+    engine->proc = store->proc;
+    engine->arena = store->arena;
+    engine->root = (struct server_root *)(store->arena->base + store->header->roots[ARENA_ROOT_SERVER]);
+    engine->epoll_fd = -1;
+    engine->inbox_fd = options->inbox_fd;
+    engine->worker = options->worker;
+    engine->workers = options->workers;
+    engine->round_max = options->round_max ? options->round_max : ROUNDS_DEFAULT;
+    engine->is_accepting = true;
+    int status = engine_prepare(engine, options);
+    if (status != PYMC_OK) {
+        engine_close(engine);
+        return status;
+    }
+    server_worker_begin(engine);
+    update_clock(engine);
+    *engine_out = engine;
+    return PYMC_OK;
+}
+
+void engine_close(struct engine *engine) {
+    if (!engine) {
+        return;
+    }
+    while (engine->connections) {
+        connection_close(engine, engine->connections);
+    }
+    connections_free_dead(engine);
+    if (engine->epoll_fd >= 0) {
+        close(engine->epoll_fd);
+    }
+    proto_close(engine->proto);
+    free(engine->peer_fds);
+    free(engine->input);
+    free(engine->reply.start);
+    free(engine);
+}
+
+int engine_fd(const struct engine *engine) {
+    return engine->epoll_fd;
+}
+
+int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count) {
+    int status = proto_set_auth(engine->proto, lines, byte_count);
+    if (status == PYMC_OK) {
+        SHARED_STORE(engine->store->header->live[LIVE_auth_required], lines != NULL);
+    }
+    return status;
+}
+
+int engine_listen(struct engine *engine, int fd, int kind) {
+    if (engine->listener_count == ENGINE_LISTENERS_MAX) {
+        return PYMC_NO_MEMORY;
+    }
+    struct listener *listener = &engine->listeners[engine->listener_count];
+    *listener = (struct listener){.source.kind = SOURCE_LISTENER, .listener_kind = (uint8_t)kind, .fd = fd};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage room;
+    } own = {0};
+    socklen_t size = sizeof own;
+    if (getsockname(fd, &own.any, &size) == 0 && own.any.sa_family == AF_INET) {
+        listener->port = ntohs(own.v4.sin_port);
+        memcpy(listener->address, &own.v4.sin_addr, 4);
+    } else if (own.any.sa_family == AF_INET6) {
+        listener->port = ntohs(own.v6.sin6_port);
+        memcpy(listener->address, &own.v6.sin6_addr, 16);
+    }
+    uint32_t events = kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN;
+    if (!watch(engine, fd, &listener->source, events)) {
+        return PYMC_OS_ERROR;
+    }
+    engine->listener_count++;
+    return PYMC_OK;
+}
+
+static void pause_listening(struct engine *engine) {
+    if (engine->is_accepting) {
+        engine->is_accepting = false;
+        engine->refused_since_ns = monotonic_ns(CLOCK_MONOTONIC);
+        count(engine->proc, COUNTER_listen_disabled_num, 1);
+        for (uint32_t i = 0; i < engine->listener_count; i++) {
+            epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, engine->listeners[i].fd, NULL);
+        }
+    }
+}
+
+static void resume_listening(struct engine *engine) {
+    if (engine->is_accepting || engine->has_stopped
+        || server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
+        return;
+    }
+    engine->is_accepting = true;
+    count(engine->proc, COUNTER_time_in_listen_disabled_us,
+          (monotonic_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        struct listener *listener = &engine->listeners[i];
+        watch(engine, listener->fd, &listener->source,
+              listener->listener_kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN);
+    }
+}
+
+void engine_stop_listening(struct engine *engine) {
+    if (engine->is_accepting) {
+        for (uint32_t i = 0; i < engine->listener_count; i++) {
+            epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, engine->listeners[i].fd, NULL);
+        }
+    }
+    engine->is_accepting = false;
+    engine->has_stopped = true;
+}
+
+// What goes with a handed-over descriptor.
+struct hand_over {
+    uint32_t epoch;             // Of the receiver, when it was counted in.
+    uint32_t listener;
+};
+
+static bool hand_over(struct engine *engine, int fd, uint32_t worker, uint32_t epoch, uint32_t listener) {
+    struct hand_over note = {epoch, listener};
+    struct iovec iov = {&note, sizeof note};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    return engine->peer_fds[worker] >= 0
+           && sendmsg(engine->peer_fds[worker], &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+}
+
+static void take_over(struct engine *engine) {
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct hand_over note;
+        struct iovec iov = {&note, sizeof note};
+        union {
+            struct cmsghdr header;
+            char room[CMSG_SPACE(sizeof(int))];
+        } control;
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                                 .msg_controllen = sizeof control};
+        ssize_t received = recvmsg(engine->inbox_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (received < 0) {
+            return;
+        }
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        if (received != (ssize_t)sizeof note || !header || header->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        int fd;
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+        if (note.epoch != engine->epoch) {
+            server_load_change(engine, 1);      // It was counted for a life of this worker that is over.
+        }
+        connection_open(engine, fd,
+                        note.listener < engine->listener_count ? &engine->listeners[note.listener] : NULL);
+    }
+}
+
+static void refuse(struct engine *engine, int fd) {
+    // The client reads the reason before it sees the end.
+    if (send(fd, TOO_MANY, sizeof TOO_MANY - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        count(engine->proc, COUNTER_malloc_fails, 0);
+    }
+    close(fd);
+    count(engine->proc, COUNTER_rejected_connections, 1);
+}
+
+static void accept_some(struct engine *engine, struct listener *listener) {
+    for (int i = 0; i < ACCEPTS_PER_TURN && engine->is_accepting; i++) {
+        if (!live_get(engine->arena, LIVE_connections_fast_refuse)
+            && server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
+            pause_listening(engine);
+            return;
+        }
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE) {
+                pause_listening(engine);
+            }
+            return;
+        }
+        uint32_t epoch;
+        uint32_t worker = server_place(engine, &epoch);
+        if (worker == UINT32_MAX) {
+            refuse(engine, fd);
+            continue;
+        }
+        if (worker == engine->worker) {
+            connection_open(engine, fd, listener);
+        } else if (hand_over(engine, fd, worker, epoch, (uint32_t)(listener - engine->listeners))) {
+            count(engine->proc, COUNTER_connections_handed, 1);
+            close(fd);
+        } else {
+            // Its inbox is full: better an uneven share than a lost client.
+            server_load_change(engine, 1);
+            __atomic_fetch_sub(&engine->root->loads[worker], 1, __ATOMIC_RELAXED);
+            connection_open(engine, fd, listener);
+        }
+    }
+}
+
+static void serve(struct engine *engine, const struct epoll_event *event) {
+    struct source *source = event->data.ptr;
+    if (LIKELY(source->kind == SOURCE_CONNECTION)) {
+        struct connection *connection = (struct connection *)source;
+        if (UNLIKELY(connection->is_dead)) {
+            return;
+        }
+        if (LIKELY(event->events & EPOLLIN)) {
+            connection_readable(engine, connection);
+        } else if (event->events & EPOLLOUT) {
+            connection_writable(engine, connection);
+        } else if (event->events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
+            connection_close(engine, connection);
+        }
+    } else if (source->kind == SOURCE_LISTENER) {
+        accept_some(engine, (struct listener *)source);
+    } else {
+        take_over(engine);
+    }
+}
+
+static uint32_t wants(const struct engine *engine) {
+    return (engine->requests.first ? ENGINE_REQUESTS : 0)
+           | (engine->streams.first || engine->closed_stream_count ? ENGINE_STREAMS : 0);
+}
+
+uint32_t engine_turn(struct engine *engine) {
+    update_clock(engine);
+    count(engine->proc, COUNTER_wakeups, 1);
+    uint32_t again = ENGINE_AGAIN;
+    for (uint32_t round = 0; round < engine->round_max; round++) {
+        int ready = epoll_wait(engine->epoll_fd, engine->events, EVENTS_MAX, 0);
+        if (ready <= 0) {
+            again = 0;
+            break;
+        }
+        for (int i = 0; i < ready; i++) {
+            serve(engine, &engine->events[i]);
+        }
+        connections_free_dead(engine);
+    }
+    if (UNLIKELY(!engine->is_accepting)) {
+        resume_listening(engine);
+    }
+    return wants(engine) | again;
+}
+
+void engine_tick(struct engine *engine) {
+    update_clock(engine);
+    uint32_t now = engine->proc->now_seconds;
+    uint64_t timeout = (uint64_t)live_get(engine->arena, LIVE_idle_timeout_seconds);
+    struct connection *connection = timeout ? engine->connections : NULL;
+    while (connection) {
+        struct connection *next = connection->next;
+        if (!connection->is_parked && connection->last_command_seconds + timeout < now) {
+            count(engine->proc, COUNTER_idle_kicks, 1);
+            connection_close(engine, connection);
+        }
+        connection = next;
+    }
+    connections_free_dead(engine);
+    if (!engine->is_accepting) {
+        resume_listening(engine);
+    }
+}
+
+bool engine_next_request(struct engine *engine, struct engine_request *request_out) {
+    struct connection *connection = queue_pop(&engine->requests);
+    if (!connection) {
+        return false;
+    }
+    *request_out = (struct engine_request){connection->ticket, connection->admin_line, connection->admin_bytes,
+                                           connection->admin_is_pipelined};
+    return true;
+}
+
+static struct connection *find_ticket(struct engine *engine, uint64_t ticket) {
+    for (struct connection *at = engine->connections; at; at = at->next) {
+        if (at->is_parked && at->ticket == ticket) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
+    struct connection *connection = find_ticket(engine, ticket);
+    if (!connection || !connection_send(engine, connection, bytes, byte_count)) {
+        connections_free_dead(engine);
+        return false;
+    }
+    if (kind == ENGINE_REPLY_MORE) {
+        connection->is_streaming = true;
+        if (!connection->backlog) {
+            queue_push(&engine->streams, connection);
+        }
+        return true;
+    }
+    connection->is_parked = connection->is_streaming = false;
+    free(connection->admin_line);
+    connection->admin_line = NULL;
+    session_resume(&connection->session);
+    if (kind == ENGINE_REPLY_CLOSE) {
+        if (connection->backlog) {
+            connection->is_closing = true;
+        } else {
+            connection_close(engine, connection);
+        }
+    } else {
+        connection_continue(engine, connection);
+    }
+    connections_free_dead(engine);
+    return true;
+}
+
+bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out) {
+    if (engine->closed_stream_count) {
+        *connection_out = engine->closed_streams[--engine->closed_stream_count];
+        *more_out = false;
+        return true;
+    }
+    struct connection *connection = queue_pop(&engine->streams);
+    if (!connection) {
+        return false;
+    }
+    *connection_out = connection->ticket;
+    *more_out = true;
+    return true;
+}

@@ -1,0 +1,102 @@
+// The event engine of one worker: its connections, from socket to socket without Python.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/prefix.h"
+#include "proto/session.h"
+#include "store/store.h"
+
+struct engine;
+
+#define ENGINE_WORKERS_MAX 250
+#define ENGINE_LISTENERS_MAX 64
+
+struct engine_options {
+    uint32_t worker;            // This worker's number, 0 to workers - 1; also its process slot.
+    uint32_t workers;
+    int inbox_fd;               // Datagram socket on which other workers hand over connections. Borrowed.
+    const int *peer_fds;        // Sending end of each worker's inbox, `workers` of them; copied, fds borrowed.
+    const char *version;        // For the `version` command; NULL means "1.6.38". Copied.
+    uint32_t round_max;         // Polls of the epoll set per engine_turn() before Python gets its turn; 0 = default.
+};
+
+// Reserves what engines share (connection records, load counts). Call once on a fresh arena, before the first fork.
+// `connections_max` is the most that `-c` may say during the server's life.
+int server_create(struct arena *arena, uint32_t workers, uint32_t connections_max);
+uint64_t server_reserve_bytes(uint32_t workers, uint32_t connections_max);
+
+// Opens the engine. Returns PYMC_OS_ERROR or PYMC_NO_MEMORY. Borrows the store for its whole life.
+int engine_open(struct store *store, const struct engine_options *options, struct engine **engine_out);
+
+// Closes all connections and frees the engine; NULL is allowed.
+void engine_close(struct engine *engine);
+
+// The descriptor to watch for readability on the worker's loop.
+int engine_fd(const struct engine *engine);
+
+enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX };
+
+// Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time. Borrows fd.
+int engine_listen(struct engine *engine, int fd, int kind);
+
+// Stops accepting for good (shutdown); established connections go on.
+void engine_stop_listening(struct engine *engine);
+
+// What engine_turn() wants from Python, as bits.
+enum engine_wants {
+    ENGINE_REQUESTS = 1,        // engine_next_request() has something.
+    ENGINE_STREAMS = 2,         // engine_next_stream() has something.
+    ENGINE_AGAIN = 4            // More is ready: call engine_turn() again after other work.
+};
+
+// Serves everything that is ready, up to a bound. Returns engine_wants bits. Call when engine_fd() is readable.
+uint32_t engine_turn(struct engine *engine);
+
+// Once a second: idle time-outs, scheduled work, the clock. Call also when nothing happens.
+void engine_tick(struct engine *engine);
+
+// An administrative command that waits for Python's answer; its connection is parked until then.
+struct engine_request {
+    uint64_t connection;        // For engine_reply(); never used twice.
+    const char *line;           // The command line without its line end; borrowed until engine_reply().
+    uint32_t line_bytes;
+    bool is_pipelined;          // There were commands before it whose replies are not yet sent, or input behind it.
+};
+bool engine_next_request(struct engine *engine, struct engine_request *request_out);
+
+// How an answer goes on.
+enum engine_reply_kind {
+    ENGINE_REPLY_DONE,          // The command is answered; the connection goes on.
+    ENGINE_REPLY_MORE,          // More follows: engine_next_stream() names the connection when this part is sent.
+    ENGINE_REPLY_CLOSE          // Send, then close.
+};
+// Sends bytes as (part of) the answer; copies them. Unknown connections (closed since) are ignored: returns false.
+bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes, uint32_t byte_count, int kind);
+
+// A connection whose last ENGINE_REPLY_MORE part was sent (more_out true), or that closed meanwhile (false).
+bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out);
+
+// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies. Turns authentication on.
+int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count);
+
+// One connection as `stats conns` shows it.
+struct connection_record {
+    uint32_t worker;
+    uint32_t id;                // Unique in the server while the connection lives.
+    uint32_t last_command_seconds;
+    uint16_t port;              // Of the peer; 0 for unix sockets.
+    uint16_t listen_port;
+    uint8_t family;             // 4, 6, or 1 for unix.
+    uint8_t state;              // enum connection_state
+    uint8_t address[16];
+    uint8_t listen_address[16];
+};
+enum connection_state { CONNECTION_FREE, CONNECTION_READ, CONNECTION_NREAD, CONNECTION_SWALLOW, CONNECTION_WRITE,
+                        CONNECTION_PARKED };
+// Copies the records of live connections of the whole server, at most `most`; returns how many.
+uint32_t server_connections_read(struct arena *arena, struct connection_record *out, uint32_t most);
+
+// Connections that belong to each worker now; counts_out[workers].
+void server_loads_read(struct arena *arena, uint32_t *counts_out);

@@ -1,0 +1,148 @@
+// What workers share about connections: loads, records, the choice of a worker for a new one.
+#include "server/server_internal.h"
+
+uint64_t server_reserve_bytes(uint32_t workers, uint32_t connections_max) {
+    (void)workers;
+    return sizeof(struct server_root) + ((uint64_t)connections_max + 256) * sizeof(struct connection_record)
+           + prefix_reserve_bytes() + 4096;
+}
+
+int server_create(struct arena *arena, uint32_t workers, uint32_t connections_max) {
+    if (workers == 0 || workers > ENGINE_WORKERS_MAX) {
+        return PYMC_INVALID;
+    }
+    uint64_t offset = arena_reserve(arena, sizeof(struct server_root), 64);
+    if (!offset) {
+        return PYMC_NO_MEMORY;
+    }
+    struct server_root *root = (struct server_root *)(arena->base + offset);
+    root->workers = workers;
+    // Some more than the limit: the one that is refused is counted in before it is refused.
+    root->records_max = connections_max + 256;
+    root->records_offset = arena_reserve(arena, root->records_max * sizeof(struct connection_record), 64);
+    if (!root->records_offset) {
+        return PYMC_NO_MEMORY;
+    }
+    arena->header->roots[ARENA_ROOT_SERVER] = offset;
+    arena->header->live[LIVE_connections_max] = connections_max;
+    return prefix_create(arena);
+}
+
+// The lock guards numbers that a worker's new life sets right again, so a dead holder's lock is simply freed.
+static void lock_server(struct engine *engine) {
+    while (!lock_try(engine->proc, &engine->root->lock, LOCK_LEAF)) {
+        uint64_t seen = SHARED_LOAD(engine->root->lock);
+        uint32_t owner = (uint32_t)(seen & LOCK_OWNER_MASK);
+        if (owner == 0) {
+            continue;
+        }
+        proc_repair_if_dead(engine->proc, owner - 1);
+        if (!proc_slot_pid(engine->arena, owner - 1)) {
+            __atomic_compare_exchange_n(&engine->root->lock, &seen, seen & ~LOCK_OWNER_MASK, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED);
+        }
+        __builtin_ia32_pause();
+    }
+}
+static void unlock_server(struct engine *engine) {
+    lock_give(engine->proc, &engine->root->lock, false);
+}
+
+uint32_t server_connections_total(const struct engine *engine) {
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < engine->root->workers; i++) {
+        total += SHARED_LOAD(engine->root->loads[i]);
+    }
+    return total;
+}
+
+uint32_t server_place(struct engine *engine, uint32_t *epoch_out) {
+    struct server_root *root = engine->root;
+    uint32_t best = engine->worker;
+    lock_server(engine);
+    if (server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
+        unlock_server(engine);
+        return UINT32_MAX;
+    }
+    for (uint32_t i = 0; i < root->workers; i++) {
+        if (root->loads[i] < root->loads[best] && proc_slot_pid(engine->arena, i)) {
+            best = i;
+        }
+    }
+    SHARED_STORE(root->loads[best], root->loads[best] + 1);
+    *epoch_out = root->epochs[best];
+    unlock_server(engine);
+    return best;
+}
+
+void server_load_change(struct engine *engine, int32_t by) {
+    lock_server(engine);
+    uint32_t *load = &engine->root->loads[engine->worker];
+    SHARED_STORE(*load, (uint32_t)((int32_t)*load + by));
+    unlock_server(engine);
+}
+
+uint32_t server_record_take(struct engine *engine) {
+    struct server_root *root = engine->root;
+    uint32_t id = UINT32_MAX;
+    lock_server(engine);
+    if (root->records_free) {
+        id = root->records_free - 1;
+        root->records_free = record_at(engine, id)->id;
+    } else if (root->records_begun < root->records_max) {
+        id = root->records_begun++;
+    }
+    if (id != UINT32_MAX) {
+        record_at(engine, id)->worker = engine->worker;
+        SHARED_STORE(record_at(engine, id)->state, CONNECTION_READ);
+    }
+    unlock_server(engine);
+    return id;
+}
+
+static void record_give_locked(struct engine *engine, uint32_t id) {
+    struct connection_record *record = record_at(engine, id);
+    SHARED_STORE(record->state, CONNECTION_FREE);
+    record->id = engine->root->records_free;
+    engine->root->records_free = id + 1;
+}
+
+void server_record_give(struct engine *engine, uint32_t id) {
+    lock_server(engine);
+    record_give_locked(engine, id);
+    unlock_server(engine);
+}
+
+void server_worker_begin(struct engine *engine) {
+    struct server_root *root = engine->root;
+    lock_server(engine);
+    for (uint32_t id = 0; id < root->records_begun; id++) {
+        struct connection_record *record = record_at(engine, id);
+        if (record->state != CONNECTION_FREE && record->worker == engine->worker) {
+            record_give_locked(engine, id);
+        }
+    }
+    SHARED_STORE(root->loads[engine->worker], 0);
+    engine->epoch = ++root->epochs[engine->worker];
+    unlock_server(engine);
+}
+
+uint32_t server_connections_read(struct arena *arena, struct connection_record *out, uint32_t most) {
+    const struct server_root *root = (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
+    const struct connection_record *records = (struct connection_record *)(arena->base + root->records_offset);
+    uint32_t found = 0;
+    uint32_t begun = SHARED_LOAD(root->records_begun);
+    for (uint32_t id = 0; id < begun && found < most; id++) {
+        if (SHARED_LOAD(records[id].state) != CONNECTION_FREE) {
+            out[found++] = records[id];
+        }
+    }
+    return found;
+}
+
+void server_loads_read(struct arena *arena, uint32_t *counts_out) {
+    const struct server_root *root = (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
+    for (uint32_t i = 0; i < root->workers; i++) {
+        counts_out[i] = SHARED_LOAD(root->loads[i]);
+    }
+}

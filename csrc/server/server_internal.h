@@ -1,0 +1,138 @@
+// Connections, the engine's handle, and what workers share about connections.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include "proto/session_internal.h"
+#include "server/engine.h"
+
+#define RECEIVE_BYTES 65536
+#define INPUT_BYTES (2 * RECEIVE_BYTES)
+#define REPLY_BYTES (65536 + REPLY_ROOM_BYTES)
+#define REPLY_VALUES 64
+#define EVENTS_MAX 256
+#define ROUNDS_DEFAULT 16
+#define ACCEPTS_PER_TURN 64
+
+// In the arena: who has how many connections, and a record of each.
+struct server_root {
+    CACHE_ALIGNED uint64_t lock;        // LOCK_LEAF; guards loads, epochs and the free list of records.
+    uint32_t workers;
+    uint32_t records_max;
+    uint32_t records_free;              // List through `id`, + 1.
+    uint32_t records_begun;
+    uint64_t records_offset;
+    uint32_t loads[ENGINE_WORKERS_MAX];
+    uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was counted for.
+};
+
+enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX };
+
+// First member of everything that epoll points to.
+struct source {
+    uint8_t kind;
+};
+
+struct listener {
+    struct source source;
+    uint8_t listener_kind;
+    int fd;
+    uint16_t port;
+    uint8_t address[16];
+};
+
+// What could not be sent at once.
+struct backlog {
+    struct reply_value values[REPLY_VALUES];
+    uint32_t value_count;
+    uint32_t value_first;
+    uint32_t bytes;
+    uint32_t sent;
+    char text[];
+};
+
+struct connection {
+    struct source source;
+    bool is_closing;                // Close when the backlog is sent.
+    bool is_dead;                   // Closed; freed at the end of the turn.
+    bool is_parked;                 // Waits for engine_reply().
+    bool is_streaming;              // Answered in part; more when the backlog is sent.
+    int fd;
+    uint32_t record;
+    uint32_t interest;              // Epoll events asked for.
+    uint32_t input_bytes;           // Kept input, unfinished or not yet looked at.
+    uint32_t last_command_seconds;
+    uint64_t ticket;                // Of the administrative command it waits for.
+    char *input;
+    char *admin_line;
+    uint32_t admin_bytes;
+    bool admin_is_pipelined;
+    struct backlog *backlog;
+    struct session session;
+    struct connection *next, *previous;         // All connections of the engine.
+    struct connection *queue_next;              // In the request, stream or dead queue.
+};
+
+struct connection_queue {
+    struct connection *first, *last;
+};
+
+struct engine {
+    struct store *store;
+    struct proc *proc;
+    struct arena *arena;
+    struct server_root *root;
+    struct proto *proto;
+    int epoll_fd;
+    int inbox_fd;
+    int *peer_fds;
+    uint32_t worker;
+    uint32_t workers;
+    uint32_t epoch;
+    uint32_t round_max;
+    struct source inbox;
+    struct listener listeners[ENGINE_LISTENERS_MAX];
+    uint32_t listener_count;
+    bool is_accepting;
+    bool has_stopped;
+    uint64_t refused_since_ns;
+    uint64_t tickets;
+    struct connection *connections;
+    struct connection_queue requests;       // Wait to be fetched by Python.
+    struct connection_queue streams;
+    struct connection *dead;
+    uint64_t closed_streams[64];            // Tickets of streams whose connection closed, for engine_next_stream().
+    uint32_t closed_stream_count;
+    char *input;
+    struct reply reply;
+    struct reply_value reply_values[REPLY_VALUES];
+    struct epoll_event events[EVENTS_MAX];
+};
+
+static inline struct connection_record *record_at(const struct engine *engine, uint32_t id) {
+    return (struct connection_record *)(engine->arena->base + engine->root->records_offset) + id;
+}
+
+// Counts a new connection in and says which worker shall have it; UINT32_MAX when there are too many.
+// Locks: LOCK_LEAF.
+uint32_t server_place(struct engine *engine, uint32_t *epoch_out);
+void server_load_change(struct engine *engine, int32_t by);
+// Takes a record; UINT32_MAX when all are in use.
+uint32_t server_record_take(struct engine *engine);
+void server_record_give(struct engine *engine, uint32_t id);
+// Begins a new life of this worker: nothing of the last one counts any more.
+void server_worker_begin(struct engine *engine);
+uint32_t server_connections_total(const struct engine *engine);
+
+// Takes over an accepted socket; closes it when there is no memory.
+void connection_open(struct engine *engine, int fd, const struct listener *listener);
+void connection_close(struct engine *engine, struct connection *connection);
+void connection_readable(struct engine *engine, struct connection *connection);
+void connection_writable(struct engine *engine, struct connection *connection);
+// Goes on with kept input, after a reply was sent or an answer came.
+void connection_continue(struct engine *engine, struct connection *connection);
+// Sends bytes of an administrative answer, or keeps them. Returns false when the connection died.
+bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count);
+void connections_free_dead(struct engine *engine);
+void queue_push(struct connection_queue *queue, struct connection *connection);
+struct connection *queue_pop(struct connection_queue *queue);

@@ -1,0 +1,48 @@
+// What the arena's first bytes look like, for the rooms that live in it.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check_inline.h"
+#include "shm/arena.h"
+
+#define ARENA_MAGIC 0x3130636d79700a1aull
+#define ARENA_LAYOUT 1
+#define ARENA_LIVE_MAX 64
+#define ARENA_ROOTS 8
+
+// Who keeps an arena_root offset; each room writes its own once, before the first fork.
+enum arena_root { ARENA_ROOT_SLAB, ARENA_ROOT_INDEX, ARENA_ROOT_LRU, ARENA_ROOT_STORE, ARENA_ROOT_PROTO,
+                  ARENA_ROOT_SERVER };
+
+struct arena_header {
+    uint64_t magic;
+    uint64_t layout;
+    uint64_t reserve_bytes;
+    uint64_t reserved_bytes;            // High-water mark of arena_reserve(); written before the first fork only.
+    uint64_t boot_ns;
+    int64_t boot_unix_seconds;
+    uint64_t slots_offset;
+    uint32_t slots;
+    uint32_t slot_bytes;
+    uint64_t roots[ARENA_ROOTS];
+    int64_t live[ARENA_LIVE_MAX];       // Any process, atomically.
+    int64_t clock_shift_seconds;        // debugtime; atomic.
+    uint32_t clock_frozen_seconds;      // debugtime; atomic.
+    CACHE_ALIGNED uint64_t cas;         // Atomic add by every store.
+    CACHE_ALIGNED uint32_t flush_seconds;       // Items stamped at or before this second are flushed. Atomic, only grows.
+    uint32_t flush_scheduled_seconds;   // A flush_all in the future, 0 for none. Atomic.
+};
+
+struct arena {
+    char *base;
+    struct arena_header *header;
+    uint64_t bytes;
+    int fd;
+    bool huge_pages;
+};
+
+// Sets aside `bytes` (zeroed, aligned to `align`) and returns their offset, 0 when the arena is too small.
+// Requires: no other process maps the arena yet.
+uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align);

@@ -1,0 +1,72 @@
+// Lock words: 16 bits name the owner, 48 bits count the changes made under the lock, so readers can do without it.
+#pragma once
+
+#include "shm/proc_internal.h"
+
+// The one lock order: a process takes locks only in rising rank. Debug builds check every acquire.
+enum lock_rank { LOCK_GROW = 5, LOCK_BUCKET = 10, LOCK_SPLIT = 11, LOCK_LIMBO = 15, LOCK_CLASS = 20, LOCK_PAGES = 30,
+                 LOCK_LEAF = 40 };
+
+#define LOCK_OWNER_MASK 0xffffull
+#define LOCK_VERSION_STEP 0x10000ull
+
+static inline bool lock_is_held(uint64_t word) {
+    return (word & LOCK_OWNER_MASK) != 0;
+}
+
+static inline uint64_t lock_owner_bits(const struct proc *proc) {
+    return proc->slot_index + 1u;
+}
+
+// Waits until the word may be free again; repairs after a dead owner. Counts lock_waits.
+void lock_wait(struct proc *proc, const uint64_t *word);
+
+static inline void lock_note_rank(struct proc *proc, enum lock_rank rank) {
+#ifdef PYMC_DEBUG
+    PYMC_CHECK(proc->held_count == 0 || proc->held_ranks[proc->held_count - 1] < rank);
+    PYMC_CHECK(proc->held_count < PROC_HELD_MAX);
+    proc->held_ranks[proc->held_count++] = (uint8_t)rank;
+#else
+    (void)proc, (void)rank;
+#endif
+}
+
+static inline bool lock_try(struct proc *proc, uint64_t *word, enum lock_rank rank) {
+    uint64_t seen = SHARED_LOAD(*word);
+    if (lock_is_held(seen)
+        || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) {
+        return false;
+    }
+    // Stores made under the lock must not be seen before the owner bits that warn readers.
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    lock_note_rank(proc, rank);
+    return true;
+}
+
+static inline void lock_take(struct proc *proc, uint64_t *word, enum lock_rank rank) {
+    while (UNLIKELY(!lock_try(proc, word, rank))) {
+        lock_wait(proc, word);
+    }
+}
+
+// Releases; `changed` says whether readers who saw the old version must look again.
+static inline void lock_give(struct proc *proc, uint64_t *word, bool changed) {
+    uint64_t held = SHARED_LOAD(*word);
+    PYMC_DEBUG_CHECK((held & LOCK_OWNER_MASK) == lock_owner_bits(proc));
+#ifdef PYMC_DEBUG
+    PYMC_CHECK(proc->held_count > 0);
+    proc->held_count--;
+#endif
+    SHARED_RELEASE(*word, (held & ~LOCK_OWNER_MASK) + (changed ? LOCK_VERSION_STEP : 0));
+}
+
+// True when the word is held by the given (dead) slot.
+static inline bool lock_is_held_by(const uint64_t *word, uint32_t slot_index) {
+    return (SHARED_LOAD(*word) & LOCK_OWNER_MASK) == slot_index + 1u;
+}
+
+// Frees a dead owner's lock after its data is repaired; readers always look again.
+static inline void lock_free_dead(uint64_t *word) {
+    SHARED_RELEASE(*word, (SHARED_LOAD(*word) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP);
+}

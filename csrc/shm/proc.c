@@ -1,0 +1,182 @@
+// Slots: taking them, noticing that an owner died, repairing after it.
+#define _GNU_SOURCE
+#include "shm/proc.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/counters.h"
+#include "shm/proc_internal.h"
+
+static const char *const counter_names[] = {
+#define COUNTER(name) #name,
+#define GAUGE(name) #name,
+#include "shm/counters.def"
+#undef COUNTER
+#undef GAUGE
+};
+
+static const bool counter_gauges[] = {
+#define COUNTER(name) false,
+#define GAUGE(name) true,
+#include "shm/counters.def"
+#undef COUNTER
+#undef GAUGE
+};
+
+uint32_t counter_count(void) {
+    return COUNTER_COUNT;
+}
+
+const char *counter_name(uint32_t index) {
+    return index < COUNTER_COUNT ? counter_names[index] : NULL;
+}
+
+bool counter_is_gauge(uint32_t index) {
+    return index < COUNTER_COUNT && counter_gauges[index];
+}
+
+void counters_read(const struct arena *arena, uint32_t slot_index, uint64_t *values) {
+    PYMC_CHECK(slot_index < arena->header->slots);
+    const struct slot *slot = slot_at(arena, slot_index);
+    for (int i = 0; i < COUNTER_COUNT; i++) {
+        values[i] = SHARED_LOAD(slot->counters[i]);
+    }
+}
+
+int slots_create(struct arena *arena, uint32_t slots) {
+    uint64_t offset = arena_reserve(arena, (uint64_t)slots * sizeof(struct slot), 64);
+    if (offset == 0) {
+        return PYMC_NO_MEMORY;
+    }
+    arena->header->slots_offset = offset;
+    arena->header->slots = slots;
+    arena->header->slot_bytes = sizeof(struct slot);
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    for (uint32_t i = 0; i < slots; i++) {
+        PYMC_CHECK(pthread_mutex_init(&slot_at(arena, i)->alive, &attributes) == 0);
+    }
+    pthread_mutexattr_destroy(&attributes);
+    return PYMC_OK;
+}
+
+// Repairs with `alive` held in its owner-died state; afterwards the slot counts as free.
+static void repair_held_slot(struct proc *proc, uint32_t slot_index) {
+    struct slot *slot = slot_at(proc->arena, slot_index);
+    if (proc->repair) {
+        proc->repair(proc->repair_context, proc, slot_index);
+    }
+    SHARED_STORE(slot->counters[COUNTER_curr_connections], 0);
+    SHARED_STORE(slot->counters[COUNTER_read_buf_count], 0);
+    SHARED_STORE(slot->counters[COUNTER_read_buf_bytes], 0);
+    SHARED_STORE(slot->counters[COUNTER_read_buf_bytes_free], 0);
+    SHARED_STORE(slot->counters[COUNTER_response_buf_bytes], 0);
+    SHARED_STORE(slot->pid, 0);
+    SHARED_STORE(slot->role, PROC_FREE);
+    PYMC_CHECK(pthread_mutex_consistent(&slot->alive) == 0);
+}
+
+bool proc_repair_if_dead(struct proc *proc, uint32_t slot_index) {
+    PYMC_CHECK(slot_index < proc->arena->header->slots);
+    struct slot *slot = slot_at(proc->arena, slot_index);
+    int result = pthread_mutex_trylock(&slot->alive);
+    if (result == EBUSY) {
+        return false;
+    }
+    if (result == EOWNERDEAD) {
+        count(proc, COUNTER_lock_recoveries, 1);
+        repair_held_slot(proc, slot_index);
+    } else {
+        PYMC_CHECK(result == 0);
+    }
+    PYMC_CHECK(pthread_mutex_unlock(&slot->alive) == 0);
+    return result == EOWNERDEAD;
+}
+
+// A repairer may hold the slot for a moment, hence the patience; a living owner holds it for ever.
+static int lock_alive(struct slot *slot) {
+    int result = EBUSY;
+    for (int tries = 0; tries < 2000 && result == EBUSY; tries++) {
+        result = pthread_mutex_trylock(&slot->alive);
+        if (result == EBUSY) {
+            sched_yield();
+        }
+    }
+    return result;
+}
+
+int proc_open(struct arena *arena, uint32_t slot_index, int role, proc_repair repair, void *repair_context,
+              struct proc **proc_out) {
+    if (slot_index >= arena->header->slots || role <= PROC_FREE || role > PROC_VISITOR) {
+        return PYMC_INVALID;
+    }
+    struct proc *proc = calloc(1, sizeof *proc);
+    if (!proc) {
+        return PYMC_NO_MEMORY;
+    }
+    struct slot *slot = slot_at(arena, slot_index);
+    proc->base = arena->base;
+    proc->arena = arena;
+    proc->slot = slot;
+    proc->slot_index = slot_index;
+    proc->counters = slot->counters;
+    proc->repair = repair;
+    proc->repair_context = repair_context;
+    int result = lock_alive(slot);
+    if (result == EBUSY) {
+        free(proc);
+        return PYMC_BUSY;
+    }
+    PYMC_CHECK(result == 0 || result == EOWNERDEAD);
+    if (result == EOWNERDEAD) {
+        repair_held_slot(proc, slot_index);
+        count(proc, COUNTER_lock_recoveries, 1);
+    }
+    SHARED_STORE(slot->generation, slot->generation + 1);
+    SHARED_STORE(slot->role, (uint32_t)role);
+    SHARED_STORE(slot->pid, (uint32_t)getpid());
+    *proc_out = proc;
+    return PYMC_OK;
+}
+
+void proc_close(struct proc *proc) {
+    if (!proc) {
+        return;
+    }
+    PYMC_CHECK(proc->held_count == 0);
+    SHARED_STORE(proc->slot->pid, 0);
+    SHARED_STORE(proc->slot->role, PROC_FREE);
+    PYMC_CHECK(pthread_mutex_unlock(&proc->slot->alive) == 0);
+    free(proc);
+}
+
+uint32_t proc_slot_pid(const struct arena *arena, uint32_t slot_index) {
+    return SHARED_LOAD(slot_at(arena, slot_index)->pid);
+}
+
+int proc_slot_role(const struct arena *arena, uint32_t slot_index) {
+    return (int)SHARED_LOAD(slot_at(arena, slot_index)->role);
+}
+
+uint32_t proc_slot_generation(const struct arena *arena, uint32_t slot_index) {
+    return SHARED_LOAD(slot_at(arena, slot_index)->generation);
+}
+
+void proc_set_now(struct proc *proc, uint32_t now_seconds) {
+    proc->now_seconds = now_seconds;
+}
+
+void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown) {
+    fault_arm(&proc->fault, name, countdown);
+}
+
+void proc_count(struct proc *proc, uint32_t counter_index, uint64_t by) {
+    PYMC_CHECK(counter_index < COUNTER_COUNT);
+    count(proc, (enum counter)counter_index, by);
+}

@@ -1,0 +1,47 @@
+// A process's place in the arena: its slot, its counters, proof that it lives, and the repair of slots whose owner died.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/arena.h"
+
+// What a slot's owner does; shown by `stats pymc` and in process titles.
+enum proc_role { PROC_FREE = 0, PROC_WORKER = 1, PROC_KEEPER = 2, PROC_SUPERVISOR = 3, PROC_VISITOR = 4 };
+
+struct proc;
+
+// Called for a slot whose owner died, by one process at a time: must restore every invariant the dead process may
+// have broken. May itself die at any instruction; it is then called again by somebody else.
+typedef void (*proc_repair)(void *context, struct proc *self, uint32_t dead_slot_index);
+
+// Takes a slot for the calling thread: from now on the kernel tells all others when this thread ends.
+//
+// Returns PYMC_BUSY when a living process holds it. A dead predecessor's state is repaired first.
+// Requires: called in the process (after fork) and thread that will use the handle, and nowhere else.
+// Owns: the caller, until proc_close().
+// Crash: waiters notice at once and call the repair function.
+int proc_open(struct arena *arena, uint32_t slot_index, int role, proc_repair repair, void *repair_context,
+              struct proc **proc_out);
+
+// Gives the slot back in order; NULL is allowed. Requires: no lock held, nothing half done.
+void proc_close(struct proc *proc);
+
+// Repairs the slot when its owner is dead; returns true when there was something to repair. Safe to call at any time.
+bool proc_repair_if_dead(struct proc *proc, uint32_t slot_index);
+
+// The pid and role that hold a slot, 0 when it is free or its owner was found dead.
+uint32_t proc_slot_pid(const struct arena *arena, uint32_t slot_index);
+int proc_slot_role(const struct arena *arena, uint32_t slot_index);
+
+// How often this slot was taken since the arena was made: restarts = generation - 1.
+uint32_t proc_slot_generation(const struct arena *arena, uint32_t slot_index);
+
+// Sets the second that operations of this process take for the present.
+void proc_set_now(struct proc *proc, uint32_t now_seconds);
+
+// Arms a fault point in this process (debug builds; elsewhere it does nothing).
+void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown);
+
+// Adds to one of this process's counters, for what is counted outside C. Requires: counter_index < counter_count().
+void proc_count(struct proc *proc, uint32_t counter_index, uint64_t by);

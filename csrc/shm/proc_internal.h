@@ -1,0 +1,47 @@
+// Slots in shared memory and the process-local handle, for the rooms above.
+#pragma once
+
+#include <pthread.h>
+
+#include "base/fault_inline.h"
+#include "shm/arena_internal.h"
+#include "shm/counters_inline.h"
+#include "shm/proc.h"
+
+#define PROC_HELD_MAX 8
+
+// One process's lines in the arena. Only the owner writes, except under `alive` after its death.
+struct CACHE_ALIGNED slot {
+    pthread_mutex_t alive;      // Robust: held for life; whoever gets EOWNERDEAD repairs while holding it.
+    uint32_t pid;
+    uint32_t role;
+    uint32_t generation;
+    CACHE_ALIGNED uint64_t counters[COUNTER_COUNT];
+};
+
+struct proc {
+    char *base;
+    struct arena *arena;
+    struct slot *slot;
+    uint64_t *counters;
+    uint32_t slot_index;
+    uint32_t now_seconds;
+    proc_repair repair;
+    void *repair_context;
+    uint32_t held_count;                    // Debug builds: ranks of the locks held, lowest first.
+    uint8_t held_ranks[PROC_HELD_MAX];
+    struct fault fault;
+};
+
+// Formats the slots; called once by arena_create().
+int slots_create(struct arena *arena, uint32_t slots);
+
+static inline struct slot *slot_at(const struct arena *arena, uint32_t slot_index) {
+    return (struct slot *)(arena->base + arena->header->slots_offset
+                           + (uint64_t)slot_index * arena->header->slot_bytes);
+}
+
+// The owner is the only writer, so a plain load and an atomic store of one word are enough.
+static inline void count(struct proc *proc, enum counter counter, uint64_t by) {
+    SHARED_STORE(proc->counters[counter], proc->counters[counter] + by);
+}

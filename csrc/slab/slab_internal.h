@@ -1,0 +1,202 @@
+// Slab structures in the arena and the operations for the store.
+//
+//   page area:  | page 0 (never used) | page 1 | page 2 | ...      one page = one class = equal chunks
+//   reference:  (offset in the page area) / unit_bytes, 32 bits, 0 = none
+//   chunk:      free: the first 4 bytes are the next free chunk of the same page; the rest belongs to the store
+//   magazine:   per process and class, a handful of free chunks that only this process touches
+//
+// A chunk is at any moment in exactly one place: a page's free list, the part of a page never carved, a magazine,
+// a process's hand (a word of its own that it names when taking or giving), or the store's structures.
+#pragma once
+
+#include "shm/lock_inline.h"
+#include "slab/slab.h"
+
+#define SLAB_PAGE_SHIFT 20
+#define SLAB_MAGAZINE_CHUNKS 15
+#define SLAB_BATCH_CHUNKS 8
+#define SLAB_CHUNK_HEADER_BYTES 16
+#define SLAB_CLASS_MASK 0x7fffu
+#define SLAB_DRAINING 0x8000u       // In page_class: chunks given back go to the page at once.
+
+enum slab_page_state { SLAB_PAGE_FREE, SLAB_PAGE_ACTIVE, SLAB_PAGE_DRAINING };
+
+// All under LOCK_CLASS of its class; a free page's under LOCK_PAGES.
+struct slab_page {
+    uint16_t class_id;
+    uint16_t state;
+    uint32_t free_head;         // First chunk of the page's free list.
+    uint32_t free_count;
+    uint32_t carved;            // Chunks below this index have been handed out at least once.
+    uint32_t next, previous;    // All pages of the class, a ring; for free pages `next` is the pool list.
+    uint32_t partial_next;      // Pages with something to take; a page is on it when `is_partial`.
+    uint16_t is_partial;
+    uint16_t is_released;       // The system has its memory back.
+};
+
+struct CACHE_ALIGNED slab_class {
+    uint64_t lock;              // LOCK_CLASS
+    uint32_t chunk_bytes;       // Written once.
+    uint32_t chunks_per_page;   // Written once.
+    uint32_t pages;
+    uint32_t draining;
+    uint32_t ring;              // Any page of the class, 0 for none.
+    uint32_t partial;           // First page with something to take.
+    uint32_t hand_page;         // Where the eviction hand stands.
+    uint32_t hand_chunk;
+    uint64_t free_chunks;
+};
+
+struct slab_root {
+    uint64_t area_offset;
+    uint64_t pages_offset;
+    uint64_t page_class_offset;
+    uint64_t local_offset;      // struct slab_local of slot 0.
+    uint32_t pages_max;
+    uint32_t unit_shift;
+    uint32_t classes;
+    uint32_t flush_epoch;       // Atomic; processes flush their magazines when it moved.
+    CACHE_ALIGNED uint64_t lock;    // LOCK_PAGES
+    uint32_t pool;              // List of free pages.
+    uint32_t pool_count;
+    uint32_t pages_begun;       // Pages 1 to this one were used at least once.
+    uint32_t pages_used;
+    uint32_t pages_limit;       // Atomic.
+    struct slab_class class[SLAB_CLASSES_MAX];
+};
+
+struct slab_magazine {
+    uint32_t count;
+    uint32_t refs[SLAB_MAGAZINE_CHUNKS];
+};
+
+enum slab_step { SLAB_STEP_NONE, SLAB_STEP_LIST, SLAB_STEP_CARVE };
+
+// What a process is doing to one page; written before the commit store, so that a repairer knows whether it happened.
+struct slab_intent {
+    uint32_t step;              // enum slab_step: which word of the page commits.
+    uint32_t class_id;
+    uint32_t page;
+    uint32_t commit_value;
+    uint32_t free_count_after;
+    uint32_t magazine_count_after;
+};
+
+// A process's own part. Only the owner writes.
+struct CACHE_ALIGNED slab_local {
+    struct slab_intent intent;
+    uint32_t flush_epoch_seen;
+    struct slab_magazine magazine[SLAB_CLASSES_MAX];
+};
+
+// Process-local handle: addresses only, no state.
+struct slab {
+    char *area;
+    struct slab_root *root;
+    struct slab_page *pages;
+    uint16_t *page_class;
+    char *locals;
+    uint32_t unit_shift;
+};
+
+struct slab_geometry {
+    uint32_t pages_max;
+    uint32_t class_count;
+    const uint32_t *chunk_bytes;    // Ascending.
+};
+
+// How much address space slab_create() reserves; also what unit it will choose.
+uint64_t slab_reserve_bytes(const struct slab_geometry *geometry, uint32_t slots);
+
+MUST_CHECK int slab_create(struct arena *arena, const struct slab_geometry *geometry);
+void slab_attach(struct arena *arena, struct slab *slab);
+
+static inline char *slab_chunk(const struct slab *slab, uint32_t ref) {
+    return slab->area + ((uint64_t)ref << slab->unit_shift);
+}
+static inline uint32_t slab_page_of(const struct slab *slab, uint32_t ref) {
+    return (uint32_t)(((uint64_t)ref << slab->unit_shift) >> SLAB_PAGE_SHIFT);
+}
+static inline uint32_t slab_class_of(const struct slab *slab, uint32_t ref) {
+    return SHARED_LOAD(slab->page_class[slab_page_of(slab, ref)]) & SLAB_CLASS_MASK;
+}
+static inline uint32_t slab_chunk_bytes(const struct slab *slab, uint32_t class_id) {
+    return slab->root->class[class_id].chunk_bytes;
+}
+static inline uint32_t slab_ref(const struct slab *slab, uint32_t page, uint32_t chunk, uint32_t chunk_bytes) {
+    return (uint32_t)((((uint64_t)page << SLAB_PAGE_SHIFT) + (uint64_t)chunk * chunk_bytes) >> slab->unit_shift);
+}
+static inline struct slab_local *slab_local(const struct slab *slab, uint32_t slot_index) {
+    return (struct slab_local *)(slab->locals + (uint64_t)slot_index * sizeof(struct slab_local));
+}
+
+// Fills the process's magazine from the class's pages, opening a page when the limit allows (or `beyond_limit`).
+// Returns false when there is nothing. Locks: LOCK_CLASS, LOCK_PAGES.
+bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool beyond_limit);
+
+// Empties half of a magazine, or all of it, into the pages. Locks: LOCK_CLASS.
+void slab_spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep);
+
+// Takes a chunk into *hand; false when the magazine is empty and cannot be filled.
+// Crash: the chunk is in the magazine, in *hand, or in both; never lost.
+static inline bool slab_take(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t *hand) {
+    struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
+    uint32_t count = magazine->count;
+    if (UNLIKELY(count == 0)) {
+        if (!slab_refill(slab, proc, class_id, false)) {
+            return false;
+        }
+        count = magazine->count;
+    }
+    SHARED_RELEASE(*hand, magazine->refs[count - 1]);
+    SHARED_RELEASE(magazine->count, count - 1);
+    return true;
+}
+
+// Gives the chunk in *hand back and clears *hand. The chunk must no longer look like an item.
+static inline void slab_give(struct slab *slab, struct proc *proc, uint32_t *hand) {
+    uint32_t ref = *hand;
+    uint16_t page_class = SHARED_LOAD(slab->page_class[slab_page_of(slab, ref)]);
+    uint32_t class_id = page_class & SLAB_CLASS_MASK;
+    struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
+    if (UNLIKELY(magazine->count == SLAB_MAGAZINE_CHUNKS)) {
+        slab_spill(slab, proc, class_id, SLAB_MAGAZINE_CHUNKS - SLAB_BATCH_CHUNKS);
+    }
+    uint32_t count = magazine->count;
+    SHARED_STORE(magazine->refs[count], ref);
+    SHARED_RELEASE(magazine->count, count + 1);
+    SHARED_RELEASE(*hand, 0);
+    if (UNLIKELY(page_class & SLAB_DRAINING)) {
+        slab_spill(slab, proc, class_id, count);
+    }
+}
+
+// A run of neighbouring chunks of one page.
+struct slab_window {
+    uint32_t page;
+    uint32_t first_chunk;
+    uint32_t count;
+    uint32_t chunk_bytes;
+};
+
+// Moves the class's hand on by at most `chunks` chunks and says which it passed; count 0 when the class has none.
+// Locks: the caller holds LOCK_CLASS.
+void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, struct slab_window *out);
+
+// The carved part of one page: what a scan has to look at. count 0 for pages of no class. No lock.
+void slab_page_window(const struct slab *slab, uint32_t page, struct slab_window *out, uint32_t *class_out);
+
+// Picks the page of the class with the fewest chunks in use and starts to drain it; returns it, 0 when there is none.
+uint32_t slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id);
+// When all of a draining page's chunks are back: hands it to class `to_class` (0: the pool). Returns false until then.
+bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page, uint32_t to_class);
+// Gives up draining: the page serves its class again.
+void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page);
+
+// Restores what a dead process may have left half done under slab locks and frees these locks. Takes none.
+void slab_repair(struct slab *slab, uint32_t dead_slot_index);
+// True when the dead slot's magazines hold the chunk.
+bool slab_magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref);
+
+// Walks all lists; aborts on a contradiction. Requires: nobody else works in the arena.
+void slab_check(const struct slab *slab);

@@ -1,0 +1,125 @@
+// The bytes of an item in its chunk.
+//
+//   | last access 4 | value bytes 24 bits, key bytes 8 | cas 6 | state 2 | [expiry 4] [client flags 4] [wide cas 8]
+//   | key | value                                          inline item
+//   | key | pad to 4 | value bytes 4 | parts 4 | part references 4 each       large item (ITEM_LARGE)
+//
+// A part chunk of a large item has the same first 16 bytes: the owner's reference, 0, 0, ITEM_PART; then value bytes.
+// Changed only under the bucket lock of the key once linked; read by others with a version check.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/check_inline.h"
+#include "base/racy_inline.h"
+
+#define ITEM_HEADER_BYTES 16
+#define ITEM_KEY_BYTES_MAX 250
+#define ITEM_VALUE_BYTES_INLINE_MAX 0xffffffu
+#define ITEM_CAS_NARROW_MAX 0xffffffffffffull
+
+enum item_state {
+    ITEM_LINKED = 1,
+    ITEM_LARGE = 2,
+    ITEM_EXPIRES = 4,
+    ITEM_CLIENT_FLAGS = 8,
+    ITEM_WIDE_CAS = 16,
+    ITEM_BINARY_KEY = 32,
+    ITEM_STALE = 64,
+    ITEM_TOKEN_SENT = 128,
+    ITEM_FETCHED = 256,         // Read at least once since stored.
+    ITEM_ACTIVE = 512,          // Read since the eviction hand or the end of probation last looked.
+    ITEM_QUEUE_SHIFT = 10,
+    ITEM_QUEUE_MASK = 3 << 10,
+    ITEM_PART = 4096
+};
+
+enum item_queue { QUEUE_HOT = 0, QUEUE_WARM = 1, QUEUE_COLD = 2, QUEUE_TEMP = 3 };
+
+struct item {
+    uint32_t time_seconds;
+    uint32_t sizes;
+    uint32_t cas_low;
+    uint16_t cas_high;
+    uint16_t state;
+};
+_Static_assert(sizeof(struct item) == ITEM_HEADER_BYTES, "the fixed part is 16 bytes");
+
+static inline uint32_t item_optional_bytes(uint32_t state) {
+    return (state & ITEM_EXPIRES ? 4u : 0) + (state & ITEM_CLIENT_FLAGS ? 4u : 0) + (state & ITEM_WIDE_CAS ? 8u : 0);
+}
+static inline uint32_t item_key_bytes(uint32_t sizes) {
+    return sizes & 0xff;
+}
+static inline uint32_t item_inline_value_bytes(uint32_t sizes) {
+    return sizes >> 8;
+}
+static inline uint32_t item_pack_sizes(uint32_t value_bytes, uint32_t key_bytes) {
+    return value_bytes << 8 | key_bytes;
+}
+static inline enum item_queue item_queue_of(uint32_t state) {
+    return (enum item_queue)((state & ITEM_QUEUE_MASK) >> ITEM_QUEUE_SHIFT);
+}
+static inline char *item_key(const struct item *item, uint32_t state) {
+    return (char *)item + ITEM_HEADER_BYTES + item_optional_bytes(state);
+}
+static inline uint32_t item_state_of(const struct item *item) {
+    return SHARED_LOAD(item->state);
+}
+static inline void item_set_state(struct item *item, uint32_t state) {
+    SHARED_RELEASE(item->state, (uint16_t)state);
+}
+static inline uint32_t item_load32(const void *place) {
+    uint32_t value;
+    racy_copy(&value, place, sizeof value);
+    return value;
+}
+static inline uint32_t item_expiry(const struct item *item, uint32_t state) {
+    return state & ITEM_EXPIRES ? item_load32((const char *)item + ITEM_HEADER_BYTES) : 0;
+}
+static inline void item_set_expiry(struct item *item, uint32_t expiry_seconds) {
+    racy_write((char *)item + ITEM_HEADER_BYTES, &expiry_seconds, sizeof expiry_seconds);
+}
+static inline char *item_flags_place(const struct item *item, uint32_t state) {
+    return (char *)item + ITEM_HEADER_BYTES + (state & ITEM_EXPIRES ? 4 : 0);
+}
+static inline uint32_t item_client_flags(const struct item *item, uint32_t state) {
+    return state & ITEM_CLIENT_FLAGS ? item_load32(item_flags_place(item, state)) : 0;
+}
+static inline void item_set_client_flags(struct item *item, uint32_t state, uint32_t flags) {
+    racy_write(item_flags_place(item, state), &flags, sizeof flags);
+}
+static inline uint64_t item_cas(const struct item *item, uint32_t state) {
+    if (UNLIKELY(state & ITEM_WIDE_CAS)) {
+        uint64_t wide;
+        racy_copy(&wide, item_flags_place(item, state) + (state & ITEM_CLIENT_FLAGS ? 4 : 0), sizeof wide);
+        return wide;
+    }
+    return (uint64_t)SHARED_LOAD(item->cas_high) << 32 | SHARED_LOAD(item->cas_low);
+}
+// Requires: cas <= ITEM_CAS_NARROW_MAX or the item has a wide field.
+static inline void item_set_cas(struct item *item, uint32_t state, uint64_t cas) {
+    if (UNLIKELY(state & ITEM_WIDE_CAS)) {
+        racy_write(item_flags_place(item, state) + (state & ITEM_CLIENT_FLAGS ? 4 : 0), &cas, sizeof cas);
+        return;
+    }
+    SHARED_STORE(item->cas_low, (uint32_t)cas);
+    SHARED_STORE(item->cas_high, (uint16_t)(cas >> 32));
+}
+
+// The tail of a large item, behind its key.
+struct item_large {
+    uint32_t value_bytes;
+    uint32_t part_count;
+    uint32_t parts[];
+};
+static inline uint32_t item_large_offset(uint32_t state, uint32_t key_bytes) {
+    return (ITEM_HEADER_BYTES + item_optional_bytes(state) + key_bytes + 3) & ~3u;
+}
+static inline struct item_large *item_large_of(const struct item *item, uint32_t state) {
+    return (struct item_large *)((char *)item + item_large_offset(state, item_key_bytes(SHARED_LOAD(item->sizes))));
+}
+static inline char *item_inline_value(const struct item *item, uint32_t state, uint32_t key_bytes) {
+    return item_key(item, state) + key_bytes;
+}

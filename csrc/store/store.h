@@ -1,0 +1,173 @@
+// What a key means: the operations of the cache, each whole or not at all, over slab, index and queues.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index/index.h"
+#include "shm/proc.h"
+#include "slab/slab.h"
+
+struct store;
+
+// Expected results of an operation; never errors.
+enum store_outcome {
+    STORE_HIT,
+    STORE_MISS,
+    STORE_MISS_EXPIRED,
+    STORE_MISS_FLUSHED,
+    STORE_STORED,
+    STORE_NOT_STORED,
+    STORE_EXISTS,           // The CAS number differs.
+    STORE_NOT_FOUND,
+    STORE_DELETED,
+    STORE_TOUCHED,
+    STORE_TOO_LARGE,
+    STORE_NO_MEMORY,
+    STORE_NON_NUMERIC
+};
+
+struct store_geometry {
+    uint64_t limit_bytes;           // Memory for items and index at start (-m).
+    uint64_t limit_bytes_max;       // Up to where cache_memlimit may raise it; address space only.
+    uint32_t class_count;
+    const uint32_t *chunk_bytes;    // Ascending chunk sizes.
+    uint32_t bucket_start;          // Index buckets at start.
+};
+
+// Address space an arena needs for a store of this geometry and `slots` process slots.
+uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slots);
+
+// Formats the arena's store. Requires: fresh arena of at least store_reserve_bytes(), not yet shared.
+int store_create(struct arena *arena, const struct store_geometry *geometry);
+
+// Takes a process slot and opens the store for this process; gives back what a dead predecessor left behind.
+// Returns what proc_open() returns. Owns: the caller, until store_close().
+int store_open(struct arena *arena, uint32_t slot_index, int role, struct store **store_out);
+void store_close(struct store *store);
+struct proc *store_proc(struct store *store);
+
+enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPEND };
+
+// One write. Zero-initialise, then set what is wanted.
+struct store_write {
+    const char *key;
+    uint32_t key_bytes;             // 1 to 250.
+    int mode;                       // enum store_mode.
+    uint32_t client_flags;
+    uint32_t expiry_seconds;        // On the cache's clock; 0 never; 1 at once.
+    uint32_t value_bytes;
+    bool key_is_binary;
+    bool has_cas_compare;
+    bool invalidate;                // Meta I: an older compare CAS stores a stale value.
+    bool has_cas_new;               // Meta E.
+    bool token_sent;                // The item is born with somebody already told to fill it.
+    bool vivify;                    // Meta N for append and prepend: store when missing ...
+    uint32_t vivify_expiry_seconds; // ... with this expiry.
+    uint64_t cas_compare;
+    uint64_t cas_new;
+};
+
+struct store_result {
+    uint64_t cas;                   // The item's CAS after the operation, 0 when nothing was stored.
+    uint32_t value_bytes;           // The item's value size after the operation.
+};
+
+// Writes a value that is all in memory. Returns a storing outcome, STORE_TOO_LARGE or STORE_NO_MEMORY (then an old
+// value of the key is gone when the mode is STORE_SET, as memcached has it).
+int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result);
+
+// A value that arrives in pieces: begin, fill, then commit or abandon.
+struct store_making {
+    uint32_t claim;
+    uint32_t ref;
+    uint32_t filled_bytes;
+    uint32_t value_bytes;
+};
+// Returns STORE_HIT when room was made, else STORE_TOO_LARGE or STORE_NO_MEMORY.
+// Owns: the caller owes one store_commit() or store_abandon(); a crash gives the room back.
+int store_begin(struct store *store, const struct store_write *write, struct store_making *making);
+// The next place to fill and how much fits there; 0 bytes when full.
+uint32_t store_making_span(struct store *store, const struct store_making *making, char **place_out);
+int store_commit(struct store *store, const struct store_write *write, struct store_making *making,
+                 struct store_result *result);
+void store_abandon(struct store *store, struct store_making *making);
+
+// Removes the key as a refused or failed SET does. Returns true when there was one.
+bool store_forget(struct store *store, const char *key, uint32_t key_bytes);
+
+struct store_delete {
+    const char *key;
+    uint32_t key_bytes;
+    bool has_cas_compare;
+    bool mark_stale;                // Meta I.
+    bool clear_value;               // Meta x.
+    bool has_expiry;                // Meta T.
+    bool has_client_flags;          // Meta F, with x.
+    bool has_cas_new;               // Meta E.
+    uint32_t expiry_seconds;
+    uint32_t client_flags;
+    uint64_t cas_compare;
+    uint64_t cas_new;
+};
+// Returns STORE_DELETED, STORE_NOT_FOUND, STORE_EXISTS or STORE_NO_MEMORY.
+int store_delete(struct store *store, const struct store_delete *request);
+
+struct store_arith {
+    const char *key;
+    uint32_t key_bytes;
+    bool decrement;
+    bool key_is_binary;
+    bool has_cas_compare;
+    bool has_cas_new;
+    bool has_expiry;                // Meta T: new expiry on success.
+    bool vivify;                    // Meta N: create with `initial` when missing.
+    uint32_t expiry_seconds;
+    uint32_t vivify_expiry_seconds;
+    uint64_t delta;
+    uint64_t initial;
+    uint64_t cas_compare;
+    uint64_t cas_new;
+};
+struct store_number {
+    uint64_t value;
+    uint64_t cas;
+    uint32_t expiry_seconds;
+    uint32_t text_bytes;
+    char text[24];                  // What the item holds now, trailing blanks included; not terminated.
+    bool vivified;
+};
+// Returns STORE_STORED, STORE_NOT_FOUND, STORE_EXISTS, STORE_NON_NUMERIC, STORE_NOT_STORED or STORE_NO_MEMORY.
+int store_arith(struct store *store, const struct store_arith *request, struct store_number *number_out);
+
+// Returns STORE_TOUCHED, STORE_NOT_FOUND or STORE_NO_MEMORY.
+int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32_t expiry_seconds);
+
+// Reads a value out into `place`; for tests and tools, not for the request path.
+struct store_read {
+    uint32_t value_bytes;
+    uint32_t client_flags;
+    uint32_t expiry_seconds;
+    uint32_t time_seconds;
+    uint32_t state;
+    uint64_t cas;
+};
+int store_read_value(struct store *store, const char *key, uint32_t key_bytes, char *place, uint32_t place_bytes,
+                     struct store_read *out);
+
+// Makes all items stored until now invisible, or at a later second (0 = now).
+void store_flush_all(struct store *store, uint32_t at_seconds);
+
+// Sets how many bytes items and index may use. Returns PYMC_INVALID above limit_bytes_max.
+int store_set_limit(struct store *store, uint64_t limit_bytes);
+
+// Runs what is due at a wake-up: scheduled flush, magazines that others asked for, the page limit.
+void store_turn(struct store *store);
+
+const struct slab *store_slab(const struct store *store);
+const struct index *store_index(const struct store *store);
+
+// Walks everything and aborts on a contradiction; returns the number of items.
+// Requires: nobody else works in the arena.
+uint64_t store_check(struct store *store);

@@ -1,0 +1,206 @@
+// Making room: taking chunks, and choosing what to evict when there are none.
+//
+// New items are on probation in their class's ring (HOT), up to hot_lru_percent of the class. When the ring is longer
+// than that its oldest item is looked at: read since it came, it stays (WARM); unread, it is the victim. Otherwise
+// the hand walks the class's chunks: an item read since the hand's last visit stays, another is the victim.
+#include "store/store_internal.h"
+
+#define CANDIDATES 8
+// Looked at without a victim: from then on the oldest on probation goes, whether it was read or not.
+#define EXAMINED_MAX 32
+// Nothing evictable in so many: the class is full of things in other processes' hands.
+#define EXAMINED_LIMIT 4096
+
+struct candidates {
+    uint32_t count;
+    bool from_ring;
+    uint32_t refs[CANDIDATES];
+};
+
+void store_push_pending(struct store *store, uint32_t class_id) {
+    struct store_pending *pending = &store->local->pending[class_id];
+    if (pending->count == 0) {
+        return;
+    }
+    lock_take(store->proc, &store->slab.root->class[class_id].lock, LOCK_CLASS);
+    for (uint32_t i = 0; i < pending->count && i < STORE_PENDING; i++) {
+        lru_push_locked(&store->lru, class_id, pending->refs[i]);
+    }
+    pending->count = 0;
+    lock_give(store->proc, &store->slab.root->class[class_id].lock, true);
+}
+
+static void choose(struct store *store, uint32_t class_id, bool force_ring, struct candidates *out) {
+    struct slab_class *class = &store->slab.root->class[class_id];
+    struct store_pending *pending = &store->local->pending[class_id];
+    uint64_t chunks = (uint64_t)class->pages * class->chunks_per_page;
+    uint64_t share = chunks * (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) / 100;
+    out->count = 0;
+    lock_take(store->proc, &class->lock, LOCK_CLASS);
+    for (uint32_t i = 0; i < pending->count && i < STORE_PENDING; i++) {
+        lru_push_locked(&store->lru, class_id, pending->refs[i]);
+    }
+    pending->count = 0;
+    out->from_ring = force_ring || lru_length(&store->lru, class_id) > share;
+    if (out->from_ring) {
+        uint32_t ref;
+        while (out->count < CANDIDATES && (force_ring || lru_length(&store->lru, class_id) > share)
+               && (ref = lru_pop_locked(&store->lru, class_id))) {
+            out->refs[out->count++] = ref;
+        }
+        out->from_ring = out->count > 0;
+    }
+    if (out->count == 0) {
+        struct slab_window window;
+        slab_hand_locked(&store->slab, class_id, CANDIDATES, &window);
+        for (uint32_t i = 0; i < window.count; i++) {
+            out->refs[out->count++] = slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
+        }
+    }
+    lock_give(store->proc, &class->lock, true);
+    for (uint32_t i = 0; i < out->count; i++) {
+        __builtin_prefetch(store_item(store, out->refs[i]));
+    }
+}
+
+static void count_eviction(struct store *store, const struct store_locked *locked) {
+    uint32_t class_id = locked->class_id;
+    count(store->proc, COUNTER_evictions, 1);
+    class_count(store, class_id, CLASS_evicted, 1);
+    if (item_expiry(locked->item, locked->state)) {
+        class_count(store, class_id, CLASS_evicted_nonzero, 1);
+    }
+    if (!(locked->state & ITEM_FETCHED)) {
+        class_count(store, class_id, CLASS_evicted_unfetched, 1);
+    }
+    if (locked->state & ITEM_ACTIVE) {
+        class_count(store, class_id, CLASS_evicted_active, 1);
+    }
+    uint32_t age = store->proc->now_seconds - locked->item->time_seconds;
+    SHARED_STORE(store->local->class_counters[class_id][CLASS_evicted_age_seconds], (int32_t)age > 0 ? age : 0);
+}
+
+// The item stays: its activity is taken from it, and it is past probation.
+static void keep_and_unlock(struct store *store, struct store_locked *locked, bool from_ring) {
+    uint32_t state = locked->state & ~(uint32_t)(ITEM_ACTIVE | ITEM_QUEUE_MASK);
+    enum item_queue queue = item_queue_of(locked->state);
+    if (queue != QUEUE_WARM && queue != QUEUE_TEMP) {
+        class_count(store, locked->class_id, CLASS_warm_items, 1);
+        class_count(store, locked->class_id, CLASS_moves_to_warm, 1);
+        queue = QUEUE_WARM;
+    } else if (!from_ring) {
+        class_count(store, locked->class_id, CLASS_moves_within_lru, 1);
+    }
+    item_set_state(locked->item, state | (uint32_t)queue << ITEM_QUEUE_SHIFT);
+    store_unlock(store, locked, true);
+}
+
+// Evicts or spares one candidate. Returns true when its chunk is free now.
+static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool from_ring, bool force) {
+    const struct item *item = store_item(store, ref);
+    uint32_t state = item_state_of(item);
+    if (state == ITEM_PART) {
+        ref = SHARED_LOAD(item->time_seconds);
+        if (ref == 0 || slab_page_of(&store->slab, ref) >= store->slab.root->pages_max) {
+            return false;
+        }
+        state = item_state_of(store_item(store, ref));
+    }
+    if (!(state & ITEM_LINKED) || (from_ring && item_queue_of(state) != QUEUE_HOT)) {
+        return false;
+    }
+    struct store_locked locked;
+    if (!store_lock_ref(store, ref, &locked)) {
+        return false;
+    }
+    if (locked.is_dead) {
+        class_count(store, locked.class_id, CLASS_reclaimed, 1);
+        if (!(locked.state & ITEM_FETCHED)) {
+            class_count(store, locked.class_id, CLASS_expired_unfetched, 1);
+        }
+    } else if (!live_get(store->arena, LIVE_evictions_enabled)) {
+        store_unlock(store, &locked, false);
+        return false;
+    } else if ((locked.state & ITEM_ACTIVE) && !force) {
+        keep_and_unlock(store, &locked, from_ring);
+        return false;
+    } else {
+        count_eviction(store, &locked);
+    }
+    class_count(store, class_id, CLASS_direct_reclaims, 1);
+    store_unlink_and_unlock(store, &locked);
+    return true;
+}
+
+bool store_evict(struct store *store, uint32_t class_id) {
+    uint32_t examined = 0;
+    const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
+    while (examined < EXAMINED_LIMIT) {
+        struct candidates candidates;
+        bool force = examined >= EXAMINED_MAX;
+        choose(store, class_id, force, &candidates);
+        if (candidates.count == 0 && !force) {
+            return false;
+        }
+        for (uint32_t i = 0; i < candidates.count; i++) {
+            examine(store, class_id, candidates.refs[i], candidates.from_ring, force);
+        }
+        if (magazine->count > 0) {
+            return true;
+        }
+        examined += candidates.count ? candidates.count : 1;
+    }
+    return false;
+}
+
+static bool take_or_evict(struct store *store, uint32_t class_id, uint32_t *hand) {
+    if (slab_take(&store->slab, store->proc, class_id, hand)) {
+        return true;
+    }
+    if (store->slab.root->class[class_id].pages == 0) {
+        return false;
+    }
+    // Without evictions, expired items are still worth looking for.
+    for (int tries = 0; tries < 3; tries++) {
+        if (store_evict(store, class_id) && slab_take(&store->slab, store->proc, class_id, hand)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
+    uint32_t class_id = store_class_for(store, bytes);
+    if (UNLIKELY(class_id == 0)) {
+        return false;
+    }
+    const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
+    if (UNLIKELY(magazine->count == 0)) {
+        store_update_pages_limit(store);
+    }
+    if (LIKELY(take_or_evict(store, class_id, hand))) {
+        SHARED_RELEASE(store->local->step, STEP_FILL);
+        return true;
+    }
+    // A class that owns no page yet borrows from the next larger ones until the keeper has moved a page to it.
+    class_count(store, class_id, CLASS_outofmemory, 1);
+    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
+    bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
+    for (uint32_t other = class_id + 1; may_evict && other <= store->slab.root->classes; other++) {
+        if (slab_chunk_bytes(&store->slab, other) > most) {
+            break;
+        }
+        if (take_or_evict(store, other, hand)) {
+            SHARED_RELEASE(store->local->step, STEP_FILL);
+            return true;
+        }
+    }
+    // As memcached does, every class may have one page beyond the limit.
+    if (store->slab.root->class[class_id].pages == 0
+        && slab_refill(&store->slab, store->proc, class_id, true)
+        && slab_take(&store->slab, store->proc, class_id, hand)) {
+        SHARED_RELEASE(store->local->step, STEP_FILL);
+        return true;
+    }
+    return false;
+}

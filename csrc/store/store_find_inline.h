@@ -1,0 +1,163 @@
+// The lock-free look-up of one key: what every read does.
+#pragma once
+
+#include "base/hash_inline.h"
+#include "store/store_internal.h"
+
+// A consistent picture of one item. Its value may change or move once the version does: store_holds() tells.
+struct store_view {
+    struct bucket *home;
+    uint64_t version;
+    const struct item *item;
+    const char *value;          // Inline values; NULL for large items.
+    uint32_t ref;
+    uint32_t class_id;
+    uint32_t state;
+    uint32_t time_seconds;
+    uint32_t expiry_seconds;
+    uint32_t client_flags;
+    uint32_t value_bytes;
+    uint32_t key_bytes;
+    uint64_t cas;
+};
+
+// True while nothing in the item's bucket has changed since the view was made: what was copied meanwhile is whole.
+static inline bool store_holds(const struct store_view *view) {
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return LIKELY(SHARED_LOAD(view->home->word) == view->version);
+}
+
+static inline void store_prefetch_bucket(const struct store *store, uint64_t hash) {
+    __builtin_prefetch(&store->index.buckets[index_home(&store->index, hash)]);
+}
+
+// Brings the first candidates' chunks nearer; a wrong guess costs nothing but the fetch.
+static inline void store_prefetch_items(const struct store *store, uint64_t hash) {
+    const struct bucket *bucket = &store->index.buckets[index_home(&store->index, hash)];
+    uint32_t bits = index_match(bucket, index_tag(hash));
+    if (bits) {
+        const char *chunk = slab_chunk(&store->slab, SHARED_LOAD(bucket->refs[__builtin_ctz(bits)]));
+        __builtin_prefetch(chunk);
+        __builtin_prefetch(chunk + 64);
+    }
+}
+
+static inline const struct item *store_search(const struct store *store, const struct bucket *bucket, uint8_t tag,
+                                              const char *key, uint32_t key_bytes, uint32_t *ref_out) {
+    for (uint32_t depth = 0; bucket && depth < INDEX_CHAIN_MAX; depth++) {
+        for (uint32_t bits = index_match(bucket, tag); bits; bits &= bits - 1) {
+            uint32_t ref = SHARED_LOAD(bucket->refs[__builtin_ctz(bits)]);
+            const struct item *item = store_item(store, ref);
+            if (item_key_bytes(SHARED_LOAD(item->sizes)) == key_bytes
+                && racy_equal(item_key(item, item_state_of(item)), key, key_bytes)) {
+                *ref_out = ref;
+                return item;
+            }
+        }
+        bucket = index_next(&store->index, bucket);
+    }
+    return NULL;
+}
+
+// Fills the view from the item; false when the item is being changed under our eyes.
+static inline bool store_picture(const struct store *store, const struct item *item, uint32_t ref,
+                                 struct store_view *view) {
+    uint32_t sizes = SHARED_LOAD(item->sizes);
+    uint32_t state = item_state_of(item);
+    view->item = item;
+    view->ref = ref;
+    view->class_id = slab_class_of(&store->slab, ref);
+    view->state = state;
+    view->time_seconds = SHARED_LOAD(item->time_seconds);
+    view->key_bytes = item_key_bytes(sizes);
+    view->expiry_seconds = item_expiry(item, state);
+    view->client_flags = item_client_flags(item, state);
+    view->cas = item_cas(item, state);
+    uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, view->class_id);
+    if (UNLIKELY(state & ITEM_LARGE)) {
+        view->value = NULL;
+        view->value_bytes = item_load32(&item_large_of(item, state)->value_bytes);
+        return store_holds(view);
+    }
+    view->value_bytes = item_inline_value_bytes(sizes);
+    view->value = item_inline_value(item, state, view->key_bytes);
+    // A picture of half-changed sizes must not lead a copy out of the chunk.
+    return store_holds(view)
+           && (uint64_t)(view->value - (const char *)item) + view->value_bytes <= chunk_bytes;
+}
+
+// Finds a live item. Returns STORE_HIT, STORE_MISS, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED; the view is filled
+// for all but STORE_MISS. Waits while a writer holds the bucket.
+static inline int store_find(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                             struct store_view *view) {
+    for (;;) {
+        uint32_t home = index_home(&store->index, hash);
+        view->home = &store->index.buckets[home];
+        view->version = SHARED_ACQUIRE(view->home->word);
+        if (UNLIKELY(lock_is_held(view->version))) {
+            lock_wait(store->proc, &view->home->word);
+            continue;
+        }
+        uint32_t ref = 0;
+        const struct item *item = store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
+        if (!item) {
+            if (store_holds(view) && index_home(&store->index, hash) == home) {
+                return STORE_MISS;
+            }
+        } else if (LIKELY(store_picture(store, item, ref, view))) {
+            if (UNLIKELY(store_is_flushed(store, view->time_seconds))) {
+                return STORE_MISS_FLUSHED;
+            }
+            return UNLIKELY(store_is_expired(store, view->expiry_seconds)) ? STORE_MISS_EXPIRED : STORE_HIT;
+        }
+        count(store->proc, COUNTER_read_retries, 1);
+    }
+}
+
+// Locks the view's bucket if nothing in it has changed: what was decided from the view still stands.
+static inline bool store_upgrade(struct store *store, const struct store_view *view) {
+    uint64_t expected = view->version;
+    uint32_t home = (uint32_t)(view->home - store->index.buckets);
+    SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->held, home + 1);
+    if (!__atomic_compare_exchange_n(&view->home->word, &expected, expected | lock_owner_bits(store->proc), false,
+                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        return false;
+    }
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    lock_note_rank(store->proc, LOCK_BUCKET);
+    return true;
+}
+
+// Notes a read: the item was fetched and is active. A hot item is written to at most once in a while.
+void store_bump(struct store *store, const struct store_view *view);
+static inline bool store_wants_bump(const struct store *store, const struct store_view *view) {
+    return (view->state & (ITEM_FETCHED | ITEM_ACTIVE)) != (ITEM_FETCHED | ITEM_ACTIVE)
+           || view->time_seconds + STORE_BUMP_SECONDS <= store->proc->now_seconds;
+}
+static inline void store_count_hit(struct store *store, const struct store_view *view) {
+    static const uint8_t counters[4] = {CLASS_hits_to_hot, CLASS_hits_to_warm, CLASS_hits_to_cold,
+                                        CLASS_hits_to_temp};
+    class_count(store, view->class_id, (enum class_counter)counters[item_queue_of(view->state)], 1);
+}
+
+// Removes a dead item that a look-up met, if it is still there unchanged.
+void store_reap(struct store *store, const struct store_view *view);
+
+// Pins the viewed item so that its memory stays what it is until store_unpin(). Returns the claim, STORE_NO_CLAIM
+// when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
+uint32_t store_pin(struct store *store, const struct store_view *view);
+static inline void store_unpin(struct store *store, uint32_t claim) {
+    store_unclaim(store, claim);
+}
+
+// Changes flags in the state and the expiry of a viewed item, atomically with the view: 0 bits change nothing.
+// Returns false when the item changed since (look again), true when done.
+struct store_mark {
+    uint32_t set_state;
+    uint32_t clear_state;
+    bool has_expiry;
+    uint32_t expiry_seconds;
+};
+// Returns 1 when done, 0 to look again, -1 when there is no memory for the expiry field.
+int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
+               const struct store_mark *mark);

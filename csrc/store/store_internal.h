@@ -1,0 +1,182 @@
+// The store's own structures in the arena, its process-local handle, and what its files share.
+#pragma once
+
+#include "index/index_internal.h"
+#include "lru/lru_internal.h"
+#include "shm/live_inline.h"
+#include "slab/slab_internal.h"
+#include "store/item_inline.h"
+#include "store/store.h"
+#include "store/store_maintain.h"
+
+enum class_counter {
+#define COUNTER(name) CLASS_##name,
+#define GAUGE(name) CLASS_##name,
+#include "store/class_counters.def"
+#undef COUNTER
+#undef GAUGE
+    CLASS_COUNTER_COUNT
+};
+
+#define STORE_CLAIMS 8192
+#define STORE_PENDING 8
+// Values above this size are sent from the arena under a pin instead of being copied into the reply.
+#define STORE_COPY_BYTES_MAX 16384
+// An unread item's time is renewed at most this often while it stays active.
+#define STORE_BUMP_SECONDS 60
+
+// What a process is doing to one key. Names new_ref and old_ref; see store_repair() for what each step means.
+enum store_step { STEP_NONE, STEP_FILL, STEP_LINK, STEP_UNLINK, STEP_IN_PLACE, STEP_FREE };
+enum store_claim_kind { CLAIM_NONE, CLAIM_PIN, CLAIM_MAKING, CLAIM_DISMANTLE };
+
+struct store_pending {
+    uint32_t count;
+    uint32_t refs[STORE_PENDING];
+};
+
+// A process's own part. Only the owner writes, except a repairer after its death.
+struct CACHE_ALIGNED store_local {
+    uint32_t step;
+    uint32_t new_ref;           // Chunk in hand: being filled, not linked yet.
+    uint32_t old_ref;           // Chunk in hand: being unlinked, or to be freed.
+    uint32_t hand;              // Chunk in hand: a part on its way into or out of a large item.
+    uint32_t link_claim;        // With STEP_LINK: new item is that claim's, + 1.
+    uint32_t claims_high;       // Claims at or above this index were never used.
+    uint64_t items_after;       // What the item counters will be when the step is done.
+    uint64_t item_bytes_after;
+    uint64_t class_counters[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
+    struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation ring.
+    uint8_t claim_kind[STORE_CLAIMS];
+    uint32_t claim_ref[STORE_CLAIMS];
+};
+
+struct store_root {
+    uint64_t local_offset;
+    uint64_t limit_bytes_max;
+    CACHE_ALIGNED uint64_t limbo_lock;      // LOCK_LIMBO
+    uint32_t limbo_head;                    // Unlinked items that were pinned; list through time_seconds.
+    uint32_t limbo_count;
+    uint64_t counters_base[COUNTER_COUNT];  // What `stats reset` subtracts.
+    uint64_t class_counters_base[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
+};
+
+struct store {
+    struct slab slab;
+    struct index index;
+    struct lru lru;
+    struct arena *arena;
+    struct arena_header *header;
+    struct proc *proc;
+    struct store_root *root;
+    struct store_local *local;
+    uint32_t part_class;                    // Largest class, for the parts of large items.
+    uint32_t claims_free_count;
+    uint16_t claims_free[STORE_CLAIMS];
+    uint8_t class_by_units[1025];           // Class for sizes up to 8 KiB, by 8-byte units.
+};
+
+static inline struct store_local *store_local_at(const struct store *store, uint32_t slot_index) {
+    return (struct store_local *)(store->arena->base + store->root->local_offset
+                                  + (uint64_t)slot_index * sizeof(struct store_local));
+}
+static inline struct item *store_item(const struct store *store, uint32_t ref) {
+    return (struct item *)slab_chunk(&store->slab, ref);
+}
+static inline void class_count(struct store *store, uint32_t class_id, enum class_counter counter, uint64_t by) {
+    uint64_t *place = &store->local->class_counters[class_id][counter];
+    SHARED_STORE(*place, *place + by);
+}
+static inline uint32_t store_class_for(const struct store *store, uint32_t bytes) {
+    return LIKELY(bytes <= 8192) ? store->class_by_units[(bytes + 7) / 8] : slab_class_for(&store->slab, bytes);
+}
+
+// The time to stamp on an item now: after a flush in this very second, later than the flush.
+static inline uint32_t store_stamp(const struct store *store) {
+    uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
+    return UNLIKELY(flushed >= store->proc->now_seconds) ? flushed + 1 : store->proc->now_seconds;
+}
+static inline bool store_is_flushed(const struct store *store, uint32_t time_seconds) {
+    return time_seconds <= SHARED_LOAD(store->header->flush_seconds);
+}
+static inline bool store_is_expired(const struct store *store, uint32_t expiry_seconds) {
+    return expiry_seconds && expiry_seconds <= store->proc->now_seconds;
+}
+static inline bool store_is_dead(const struct store *store, const struct item *item, uint32_t state) {
+    return store_is_expired(store, item_expiry(item, state)) || store_is_flushed(store, item->time_seconds);
+}
+static inline uint64_t store_next_cas(struct store *store) {
+    if (!live_get(store->arena, LIVE_cas_enabled)) {
+        return 0;
+    }
+    return __atomic_add_fetch(&store->header->cas, 1, __ATOMIC_RELAXED);
+}
+
+// A key found under its locked bucket, or the place where it is missing.
+struct store_locked {
+    struct bucket *home;
+    struct index_place place;
+    struct item *item;          // NULL when the key is missing.
+    uint32_t ref;
+    uint32_t state;
+    uint32_t class_id;
+    bool is_dead;               // Present but expired or flushed.
+};
+void store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_locked *out);
+// Locks the bucket in which `ref` is linked; false when it is not (any more).
+bool store_lock_ref(struct store *store, uint32_t ref, struct store_locked *out);
+static inline void store_unlock(struct store *store, struct store_locked *locked, bool changed) {
+    index_unlock(store->proc, locked->home, changed);
+}
+
+// Unlinks the locked item, unlocks its bucket and frees its memory. Crash: done, or undone, or finished by repair.
+void store_unlink_and_unlock(struct store *store, struct store_locked *locked);
+// Frees an unlinked item or an unlinked chunk named by a word of the process's own; clears the word.
+void store_free(struct store *store, uint32_t *hand);
+// Bytes an item occupies, parts included.
+uint64_t store_item_bytes(const struct store *store, const struct item *item, uint32_t state);
+uint32_t store_value_bytes(const struct item *item, uint32_t state);
+
+// Takes a chunk for `bytes` into *hand, evicting if need be. Returns false when there is no memory.
+bool store_take(struct store *store, uint32_t bytes, uint32_t *hand);
+// Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
+bool store_evict(struct store *store, uint32_t class_id);
+void store_push_pending(struct store *store, uint32_t class_id);
+void store_update_pages_limit(struct store *store);
+
+// What a new item looks like before its value is there.
+struct store_shape {
+    uint32_t state;
+    uint32_t head_bytes;        // Header, optional fields and key.
+    uint32_t total_bytes;       // Inline: the whole; large: the main chunk.
+    bool is_large;
+};
+int store_shape_of(const struct store *store, const struct store_write *write, uint32_t value_bytes,
+                   uint32_t extra_state, struct store_shape *out);
+// Writes everything but the value into a fresh chunk.
+void store_fill_head(struct store *store, uint32_t ref, const struct store_write *write, uint32_t value_bytes,
+                     const struct store_shape *shape);
+
+// Links the item in local->new_ref (or the claim's) in place of `locked`, or as a new entry, and unlocks.
+// Returns PYMC_NO_MEMORY when the index is full; then nothing is linked.
+MUST_CHECK int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
+                                     uint32_t claim_plus_one, uint64_t hash, uint64_t cas);
+
+// Claims: a process's pins and half-made items, released by whoever cleans up after it.
+#define STORE_NO_CLAIM UINT32_MAX
+uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind);
+void store_unclaim(struct store *store, uint32_t claim);
+bool store_is_pinned(const struct store *store, uint32_t ref);
+// Frees a claimed item with all its parts, then the claim.
+void store_dismantle(struct store *store, uint32_t claim);
+void store_limbo_push(struct store *store, uint32_t *hand);
+
+// One piece of a value: inline values have one, large ones a piece per part. Bounds are checked, contents may be
+// changing: the caller checks the version. Returns the bytes at *place_out, 0 past the end.
+uint32_t store_value_span(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id,
+                          uint32_t offset, const char **place_out);
+
+// Repairs what a dead process left, takes no lock but leaf ones; gives nothing back yet.
+void store_repair(void *context, struct proc *self, uint32_t dead_slot_index);
+// Gives back what the slot's words and claims name. Requires: the slot is repaired and belongs to the caller, or is
+// held dead by it.
+void store_reclaim(struct store *store, struct store_local *local, uint32_t slot_index);

@@ -1,0 +1,323 @@
+// Background steps: the crawl for dead items, moving pages between classes, ages and sums.
+#include "store/store_find_inline.h"
+
+#include <string.h>
+
+static const char *const class_names[] = {
+#define COUNTER(name) #name,
+#define GAUGE(name) #name,
+#include "store/class_counters.def"
+#undef COUNTER
+#undef GAUGE
+};
+static const bool class_gauges[] = {
+#define COUNTER(name) false,
+#define GAUGE(name) true,
+#include "store/class_counters.def"
+#undef COUNTER
+#undef GAUGE
+};
+
+uint32_t class_counter_count(void) {
+    return CLASS_COUNTER_COUNT;
+}
+const char *class_counter_name(uint32_t index) {
+    return index < CLASS_COUNTER_COUNT ? class_names[index] : NULL;
+}
+bool class_counter_is_gauge(uint32_t index) {
+    return index < CLASS_COUNTER_COUNT && class_gauges[index];
+}
+
+static uint64_t class_counter_sum(const struct store *store, uint32_t class_id, uint32_t counter) {
+    uint64_t sum = 0;
+    for (uint32_t slot = 0; slot < store->header->slots; slot++) {
+        uint64_t value = SHARED_LOAD(store_local_at(store, slot)->class_counters[class_id][counter]);
+        if (counter == CLASS_evicted_age_seconds) {
+            sum = value > sum ? value : sum;
+        } else {
+            sum += value;
+        }
+    }
+    return sum;
+}
+
+void class_counters_read(struct store *store, uint32_t class_id, uint64_t *values) {
+    PYMC_CHECK(class_id >= 1 && class_id <= store->slab.root->classes);
+    for (uint32_t i = 0; i < CLASS_COUNTER_COUNT; i++) {
+        values[i] = class_counter_sum(store, class_id, i);
+        if (!class_gauges[i]) {
+            values[i] -= SHARED_LOAD(store->root->class_counters_base[class_id][i]);
+        }
+    }
+}
+
+static uint64_t counter_sum(const struct store *store, uint32_t counter) {
+    uint64_t sum = 0;
+    for (uint32_t slot = 0; slot < store->header->slots; slot++) {
+        sum += SHARED_LOAD(slot_at(store->arena, slot)->counters[counter]);
+    }
+    return sum;
+}
+
+void store_counters_read(struct store *store, uint64_t *values) {
+    for (uint32_t i = 0; i < COUNTER_COUNT; i++) {
+        values[i] = counter_sum(store, i) - SHARED_LOAD(store->root->counters_base[i]);
+    }
+}
+
+void store_counters_reset(struct store *store) {
+    static const char gauges[COUNTER_COUNT] = {
+#define COUNTER(name) [COUNTER_##name] = 0,
+#define GAUGE(name) [COUNTER_##name] = 1,
+#include "shm/counters.def"
+#undef COUNTER
+#undef GAUGE
+    };
+    for (uint32_t i = 0; i < COUNTER_COUNT; i++) {
+        if (!gauges[i]) {
+            SHARED_STORE(store->root->counters_base[i], counter_sum(store, i));
+        }
+    }
+    for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
+        for (uint32_t i = 0; i < CLASS_COUNTER_COUNT; i++) {
+            if (!class_gauges[i]) {
+                SHARED_STORE(store->root->class_counters_base[class_id][i], class_counter_sum(store, class_id, i));
+            }
+        }
+    }
+}
+
+static bool mask_has(const uint64_t *class_mask, uint32_t class_id) {
+    return !class_mask || (class_mask[class_id / 64] >> class_id % 64 & 1);
+}
+
+typedef void (*chunk_visit)(void *context, uint32_t ref, uint32_t class_id);
+
+// Calls `visit` for the carved chunks from the cursor on, `chunks` at most; false at the end of the last page.
+static bool walk_chunks(struct store *store, struct store_cursor *cursor, uint32_t chunks,
+                        const uint64_t *class_mask, chunk_visit visit, void *context) {
+    uint32_t pages = SHARED_LOAD(store->slab.root->pages_begun);
+    if (cursor->page == 0) {
+        cursor->page = 1;
+    }
+    while (cursor->page <= pages && chunks > 0) {
+        struct slab_window window;
+        uint32_t class_id;
+        slab_page_window(&store->slab, cursor->page, &window, &class_id);
+        if (!mask_has(class_mask, class_id) || cursor->chunk >= window.count) {
+            cursor->page++;
+            cursor->chunk = 0;
+            chunks--;
+            continue;
+        }
+        visit(context, slab_ref(&store->slab, cursor->page, cursor->chunk++, window.chunk_bytes), class_id);
+        chunks--;
+    }
+    return cursor->page <= pages;
+}
+
+struct crawl {
+    struct store *store;
+    struct store_cursor *cursor;
+};
+
+static void crawl_chunk(void *context, uint32_t ref, uint32_t class_id) {
+    struct crawl *crawl = context;
+    struct store *store = crawl->store;
+    const struct item *item = store_item(store, ref);
+    uint32_t state = item_state_of(item);
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED) {
+        return;
+    }
+    crawl->cursor->items_seen++;
+    class_count(store, class_id, CLASS_crawler_items_checked, 1);
+    if (!store_is_expired(store, item_expiry(item, state)) && !store_is_flushed(store, item->time_seconds)) {
+        return;
+    }
+    struct store_locked locked;
+    if (!store_lock_ref(store, ref, &locked)) {
+        return;
+    }
+    if (!locked.is_dead) {
+        store_unlock(store, &locked, false);
+        return;
+    }
+    class_count(store, class_id, CLASS_crawler_reclaimed, 1);
+    if (!(locked.state & ITEM_FETCHED)) {
+        class_count(store, class_id, CLASS_expired_unfetched, 1);
+    }
+    crawl->cursor->items_reclaimed++;
+    store_unlink_and_unlock(store, &locked);
+}
+
+bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask) {
+    struct crawl crawl = {store, cursor};
+    return walk_chunks(store, cursor, chunks, class_mask, crawl_chunk, &crawl);
+}
+
+struct sizes {
+    struct store *store;
+    uint32_t *counts;
+    uint32_t buckets;
+};
+
+static void size_chunk(void *context, uint32_t ref, uint32_t class_id) {
+    (void)class_id;
+    struct sizes *sizes = context;
+    const struct item *item = store_item(sizes->store, ref);
+    uint32_t state = item_state_of(item);
+    if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED) {
+        uint64_t bucket = (store_item_bytes(sizes->store, item, state) + 31) / 32;
+        sizes->counts[bucket < sizes->buckets ? bucket : sizes->buckets - 1]++;
+    }
+}
+
+bool store_sizes_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, uint32_t *counts,
+                      uint32_t buckets) {
+    struct sizes sizes = {store, counts, buckets};
+    return walk_chunks(store, cursor, chunks, NULL, size_chunk, &sizes);
+}
+
+int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class, struct store_move *move) {
+    if (from_class < 1 || from_class > store->slab.root->classes || to_class > store->slab.root->classes) {
+        return PYMC_INVALID;
+    }
+    uint32_t page = slab_drain_begin(&store->slab, store->proc, from_class);
+    if (!page) {
+        return PYMC_NOT_FOUND;
+    }
+    slab_ask_flush(&store->slab);
+    slab_flush_if_asked(&store->slab, store->proc);
+    *move = (struct store_move){.page = page, .to_class = to_class, .may_evict = true};
+    return PYMC_OK;
+}
+
+void store_move_cancel(struct store *store, struct store_move *move) {
+    slab_drain_cancel(&store->slab, store->proc, move->page);
+}
+
+// Copies an inline item to another chunk of its class. Returns false when there is no free chunk.
+static bool rescue_and_unlock(struct store *store, struct store_locked *locked, uint32_t chunk_bytes) {
+    struct store_local *local = store->local;
+    if ((locked->state & ITEM_LARGE) || !local->new_ref || store_is_pinned(store, locked->ref)) {
+        return false;
+    }
+    struct item *to = store_item(store, local->new_ref);
+    uint64_t bytes = store_item_bytes(store, locked->item, locked->state);
+    PYMC_CHECK(bytes <= chunk_bytes);
+    racy_write((char *)to + ITEM_HEADER_BYTES, (const char *)locked->item + ITEM_HEADER_BYTES,
+               bytes - ITEM_HEADER_BYTES);
+    SHARED_STORE(to->time_seconds, locked->item->time_seconds);
+    SHARED_STORE(to->sizes, locked->item->sizes);
+    SHARED_STORE(to->cas_low, locked->item->cas_low);
+    SHARED_STORE(to->cas_high, locked->item->cas_high);
+    item_set_state(to, locked->state);
+    local->items_after = store->proc->counters[COUNTER_items];
+    local->item_bytes_after = store->proc->counters[COUNTER_item_bytes];
+    SHARED_RELEASE(local->step, STEP_LINK);
+    SHARED_RELEASE(local->old_ref, locked->ref);
+    FAULT_POINT(store->proc, "store.rescue.before");
+    index_replace_locked(locked->place, local->new_ref);
+    item_set_state(locked->item, locked->state & ~(uint32_t)ITEM_LINKED);
+    FAULT_POINT(store->proc, "store.rescue.after");
+    SHARED_RELEASE(local->step, STEP_FREE);
+    store_unlock(store, locked, true);
+    SHARED_RELEASE(local->new_ref, 0);
+    store_free(store, &local->old_ref);
+    SHARED_RELEASE(local->step, STEP_NONE);
+    return true;
+}
+
+static void move_chunk(struct store *store, struct store_move *move, uint32_t ref, uint32_t class_id) {
+    const struct item *item = store_item(store, ref);
+    uint32_t state = item_state_of(item);
+    if (state == ITEM_PART) {
+        ref = SHARED_LOAD(item->time_seconds);
+        if (ref == 0 || slab_page_of(&store->slab, ref) >= store->slab.root->pages_max) {
+            return;
+        }
+        state = item_state_of(store_item(store, ref));
+    }
+    if (!(state & ITEM_LINKED)) {
+        return;
+    }
+    // Only a free chunk will do: evicting a neighbour to save this one helps nobody.
+    bool has_room = slab_take(&store->slab, store->proc, class_id, &store->local->new_ref);
+    SHARED_RELEASE(store->local->step, STEP_FILL);
+    struct store_locked locked;
+    if (store_lock_ref(store, ref, &locked)) {
+        if (has_room && !locked.is_dead
+            && rescue_and_unlock(store, &locked, slab_chunk_bytes(&store->slab, class_id))) {
+            count(store->proc, COUNTER_slab_reassign_rescues, 1);
+        } else if (locked.is_dead || (move->may_evict && live_get(store->arena, LIVE_evictions_enabled))) {
+            // The chunk in hand must be back before another item takes the words that name it.
+            store_unlock(store, &locked, false);
+            if (store->local->new_ref) {
+                store_free(store, &store->local->new_ref);
+            }
+            if (store_lock_ref(store, ref, &locked)) {
+                count(store->proc, COUNTER_slab_reassign_evictions_nomem, locked.is_dead ? 0 : 1);
+                store_unlink_and_unlock(store, &locked);
+            }
+        } else {
+            store_unlock(store, &locked, false);
+            count(store->proc, COUNTER_slab_reassign_busy_items, 1);
+        }
+    }
+    if (store->local->new_ref) {
+        store_free(store, &store->local->new_ref);
+    }
+    SHARED_RELEASE(store->local->step, STEP_NONE);
+}
+
+bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks) {
+    struct slab_window window;
+    uint32_t class_id;
+    slab_page_window(&store->slab, move->page, &window, &class_id);
+    while (move->chunk < window.count && chunks-- > 0) {
+        move_chunk(store, move, slab_ref(&store->slab, move->page, move->chunk++, window.chunk_bytes), class_id);
+    }
+    if (move->chunk < window.count) {
+        return false;
+    }
+    if (slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
+        count(store->proc, COUNTER_slabs_moved, 1);
+        return true;
+    }
+    // What is left is in other processes' hands: ask for it and look at the page again.
+    move->chunk = 0;
+    move->passes++;
+    slab_ask_flush(&store->slab);
+    return false;
+}
+
+void store_class_ages(struct store *store, uint32_t class_id, struct store_ages *out) {
+    *out = (struct store_ages){.hot_items = lru_length(&store->lru, class_id)};
+    uint32_t now = store->proc->now_seconds;
+    uint32_t oldest = lru_oldest(&store->lru, class_id);
+    if (oldest) {
+        uint32_t age = now - SHARED_LOAD(store_item(store, oldest)->time_seconds);
+        out->hot_seconds = (int32_t)age > 0 ? age : 0;
+    }
+    const struct slab_class *class = &store->slab.root->class[class_id];
+    uint32_t page = SHARED_LOAD(class->hand_page);
+    uint32_t start = SHARED_LOAD(class->hand_chunk);
+    if (!page) {
+        page = SHARED_LOAD(class->ring);
+        start = 0;
+    }
+    struct slab_window window;
+    uint32_t owner;
+    slab_page_window(&store->slab, page ? page : 1, &window, &owner);
+    for (uint32_t i = 0; owner == class_id && i < 64 && i < window.count; i++) {
+        uint32_t ref = slab_ref(&store->slab, window.page, (start + i) % window.count, window.chunk_bytes);
+        const struct item *item = store_item(store, ref);
+        uint32_t state = item_state_of(item);
+        uint32_t age = now - SHARED_LOAD(item->time_seconds);
+        if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || (int32_t)age < 0) {
+            continue;
+        }
+        uint32_t *place = item_queue_of(state) == QUEUE_WARM ? &out->warm_seconds : &out->cold_seconds;
+        *place = age > *place ? age : *place;
+    }
+}

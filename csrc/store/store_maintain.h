@@ -1,0 +1,68 @@
+// Background work on the store: bounded steps for the keeper, snapshots for the policies, dumps.
+#pragma once
+
+#include "store/store.h"
+
+// A place in a walk over all chunks. Zero it to begin.
+struct store_cursor {
+    uint32_t page;
+    uint32_t chunk;
+    uint64_t items_seen;
+    uint64_t items_reclaimed;
+};
+
+// Looks at up to `chunks` chunks and frees expired and flushed items. Returns false when the walk is complete.
+// `class_mask` has a bit per class (bit i%64 of word i/64); NULL means all.
+bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask);
+
+enum store_dump_kind { STORE_DUMP_META, STORE_DUMP_MG, STORE_DUMP_CACHE };
+
+// Writes dump lines of live items into `place` until it is full or `chunks` chunks were looked at.
+// Returns the bytes written; *more_out is false when the walk is complete. Requires: place_bytes >= 4096.
+uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int kind, uint32_t chunks,
+                         const uint64_t *class_mask, char *place, uint32_t place_bytes, bool *more_out);
+
+// Moving one page from a class to another (0: to the pool of free pages).
+struct store_move {
+    uint32_t page;
+    uint32_t to_class;
+    uint32_t chunk;
+    uint32_t passes;
+    bool may_evict;
+};
+// Starts to empty a page of `from_class`. Returns PYMC_NOT_FOUND when the class has no page to give.
+int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class, struct store_move *move);
+// Looks at up to `chunks` chunks: items are copied to other chunks of the class, or evicted where there is none.
+// Returns true when the page has moved.
+bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks);
+void store_move_cancel(struct store *store, struct store_move *move);
+
+// Frees unlinked large items whose last reader is done. Returns how many still wait.
+uint32_t store_limbo_step(struct store *store, uint32_t items_max);
+
+// Gives back what dead owners of slots left, for slots that nobody takes again. Returns true when one was dead.
+bool store_reclaim_slot(struct store *store, uint32_t slot_index);
+
+// Ages in seconds: of the oldest item on probation, and the oldest seen near the eviction hand.
+struct store_ages {
+    uint32_t hot_seconds;
+    uint32_t warm_seconds;
+    uint32_t cold_seconds;
+    uint64_t hot_items;
+};
+void store_class_ages(struct store *store, uint32_t class_id, struct store_ages *out);
+
+uint32_t class_counter_count(void);
+const char *class_counter_name(uint32_t index);
+bool class_counter_is_gauge(uint32_t index);
+// Sums one class's counters over all slots into values[class_counter_count()]. Gauges are sums modulo 2^64.
+void class_counters_read(struct store *store, uint32_t class_id, uint64_t *values);
+// Sums the process counters of all slots into values[counter_count()].
+void store_counters_read(struct store *store, uint64_t *values);
+
+// `stats reset`: what was counted until now no longer shows. The reading functions below subtract it.
+void store_counters_reset(struct store *store);
+
+// Number of live items per value of item bytes / 32, for `stats sizes`: walks like a crawl, adds into counts[buckets].
+bool store_sizes_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, uint32_t *counts,
+                      uint32_t buckets);

@@ -1,0 +1,276 @@
+// Deleting, marking stale, and arithmetic: changes to an item that is there.
+#include "base/hash_inline.h"
+#include "store/store_find_inline.h"
+
+// Rewrites the key as an empty item that keeps what the request says: the tombstone of `md x`.
+static int clear_value(struct store *store, const struct store_delete *request, const struct store_view *view,
+                       uint64_t hash) {
+    struct store_write empty = {.key = request->key, .key_bytes = request->key_bytes,
+                                .client_flags = request->has_client_flags ? request->client_flags : 0,
+                                .expiry_seconds = request->has_expiry ? request->expiry_seconds : 0,
+                                .key_is_binary = view->state & ITEM_BINARY_KEY,
+                                .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+    struct store_shape shape;
+    struct store_local *local = store->local;
+    uint32_t stale = request->mark_stale ? ITEM_STALE : 0;
+    if (store_shape_of(store, &empty, 0, stale, &shape) != STORE_STORED
+        || !store_take(store, shape.total_bytes, &local->new_ref)) {
+        return STORE_NO_MEMORY;
+    }
+    store_fill_head(store, local->new_ref, &empty, 0, &shape);
+    struct store_locked locked;
+    store_lock(store, request->key, request->key_bytes, hash, &locked);
+    bool same = locked.item && locked.home == view->home
+                && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
+    if (!same) {
+        store_unlock(store, &locked, false);
+        store_free(store, &local->new_ref);
+        SHARED_RELEASE(local->step, STEP_NONE);
+        return STORE_MISS;
+    }
+    uint64_t cas = request->has_cas_new ? request->cas_new : store_next_cas(store);
+    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, cas);
+    return status == PYMC_OK ? STORE_DELETED : STORE_NO_MEMORY;
+}
+
+// Changes header fields in place; the value stays, so readers with a pin are not disturbed.
+static int mark_stale(struct store *store, const struct store_delete *request, const struct store_view *view,
+                      uint64_t hash) {
+    struct store_mark mark = {.set_state = ITEM_STALE, .clear_state = ITEM_TOKEN_SENT,
+                              .has_expiry = request->has_expiry, .expiry_seconds = request->expiry_seconds};
+    int done = store_mark(store, view, request->key, hash, &mark);
+    if (done != 1) {
+        return done < 0 ? STORE_NO_MEMORY : STORE_MISS;
+    }
+    struct store_locked locked;
+    store_lock(store, request->key, request->key_bytes, hash, &locked);
+    if (locked.item) {
+        uint64_t cas = request->has_cas_new ? request->cas_new & ITEM_CAS_NARROW_MAX : store_next_cas(store);
+        if (request->has_cas_new && (locked.state & ITEM_WIDE_CAS)) {
+            cas = request->cas_new;
+        }
+        item_set_cas(locked.item, locked.state, cas);
+    }
+    store_unlock(store, &locked, true);
+    return STORE_DELETED;
+}
+
+static int unlink_viewed(struct store *store, const struct store_delete *request, const struct store_view *view,
+                         uint64_t hash) {
+    struct store_locked locked;
+    store_lock(store, request->key, request->key_bytes, hash, &locked);
+    if (!locked.item || locked.is_dead) {
+        store_unlock(store, &locked, false);
+        return STORE_NOT_FOUND;
+    }
+    if (request->has_cas_compare && item_cas(locked.item, locked.state) != view->cas) {
+        store_unlock(store, &locked, false);
+        return STORE_MISS;
+    }
+    class_count(store, locked.class_id, CLASS_delete_hits, 1);
+    store_unlink_and_unlock(store, &locked);
+    return STORE_DELETED;
+}
+
+int store_delete(struct store *store, const struct store_delete *request) {
+    uint64_t hash = hash_key(request->key, request->key_bytes);
+    for (;;) {
+        struct store_view view;
+        int found = store_find(store, request->key, request->key_bytes, hash, &view);
+        if (found != STORE_HIT) {
+            if (found != STORE_MISS) {
+                store_reap(store, &view);
+            }
+            count(store->proc, COUNTER_delete_misses, 1);
+            return STORE_NOT_FOUND;
+        }
+        if (request->has_cas_compare && request->cas_compare != view.cas) {
+            return STORE_EXISTS;
+        }
+        int outcome;
+        if (request->clear_value) {
+            outcome = clear_value(store, request, &view, hash);
+        } else if (request->mark_stale) {
+            outcome = mark_stale(store, request, &view, hash);
+        } else {
+            outcome = unlink_viewed(store, request, &view, hash);
+        }
+        if (outcome != STORE_MISS) {
+            return outcome;
+        }
+    }
+}
+
+// Reads a number the way memcached does: up to 20 digits, ended by the value's end, a blank or a control character.
+static bool parse_number(const char *text, uint32_t bytes, uint64_t *out) {
+    uint64_t value = 0;
+    uint32_t i = 0;
+    while (i < bytes && text[i] == ' ') {
+        i++;
+    }
+    if (i >= bytes || text[i] < '0' || text[i] > '9') {
+        return false;
+    }
+    for (; i < bytes && text[i] >= '0' && text[i] <= '9'; i++) {
+        uint64_t digit = (uint64_t)(text[i] - '0');
+        if (value > (UINT64_MAX - digit) / 10) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return i == bytes || text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r') || text[i] == '\0';
+}
+
+static uint32_t print_number(uint64_t value, char *place) {
+    char digits[20];
+    uint32_t count_digits = 0;
+    do {
+        digits[count_digits++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    for (uint32_t i = 0; i < count_digits; i++) {
+        place[i] = digits[count_digits - 1 - i];
+    }
+    return count_digits;
+}
+
+static int vivify_number(struct store *store, const struct store_arith *request, struct store_number *out) {
+    struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_ADD,
+                                .key_is_binary = request->key_is_binary,
+                                .expiry_seconds = request->vivify_expiry_seconds,
+                                .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+    char text[24];
+    write.value_bytes = print_number(request->initial, text);
+    struct store_result result;
+    int outcome = store_put(store, &write, text, &result);
+    if (outcome != STORE_STORED) {
+        return outcome;
+    }
+    *out = (struct store_number){.value = request->initial, .cas = result.cas, .text_bytes = write.value_bytes,
+                                 .expiry_seconds = request->vivify_expiry_seconds, .vivified = true};
+    memcpy(out->text, text, write.value_bytes);
+    return STORE_STORED;
+}
+
+// Overwrites the digits in place, padded with blanks to the old length.
+static bool write_in_place(struct store *store, const struct store_arith *request, const struct store_view *view,
+                           struct store_number *number) {
+    if (!store_upgrade(store, view)) {
+        return false;
+    }
+    struct store_local *local = store->local;
+    struct item *item = (struct item *)view->item;
+    local->items_after = store->proc->counters[COUNTER_items] - 1;
+    local->item_bytes_after = store->proc->counters[COUNTER_item_bytes] - store_item_bytes(store, item, view->state);
+    SHARED_RELEASE(local->step, STEP_IN_PLACE);
+    SHARED_RELEASE(local->old_ref, view->ref);
+    FAULT_POINT(store->proc, "store.in_place.before");
+    memset(number->text + number->text_bytes, ' ', view->value_bytes - number->text_bytes);
+    number->text_bytes = view->value_bytes;
+    racy_write((char *)view->value, number->text, view->value_bytes);
+    FAULT_POINT(store->proc, "store.in_place.half");
+    number->cas = request->has_cas_new ? request->cas_new : store_next_cas(store);
+    item_set_cas(item, view->state, number->cas);
+    if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
+        item_set_expiry(item, request->expiry_seconds);
+    }
+    item_set_state(item, view->state | ITEM_FETCHED | ITEM_ACTIVE);
+    SHARED_RELEASE(local->old_ref, 0);
+    SHARED_RELEASE(local->step, STEP_NONE);
+    index_unlock(store->proc, view->home, true);
+    return true;
+}
+
+// Replaces the item by one of the exact new length. Returns STORE_MISS to look again.
+static int write_replaced(struct store *store, const struct store_arith *request, const struct store_view *view,
+                          struct store_number *number) {
+    struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_REPLACE,
+                                .client_flags = view->client_flags,
+                                .key_is_binary = view->state & ITEM_BINARY_KEY,
+                                .expiry_seconds = request->has_expiry ? request->expiry_seconds
+                                                                      : view->expiry_seconds,
+                                .value_bytes = number->text_bytes,
+                                .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+    struct store_shape shape;
+    struct store_local *local = store->local;
+    if (store_shape_of(store, &write, write.value_bytes, 0, &shape) != STORE_STORED
+        || !store_take(store, shape.total_bytes, &local->new_ref)) {
+        return STORE_NO_MEMORY;
+    }
+    store_fill_head(store, local->new_ref, &write, write.value_bytes, &shape);
+    racy_write((char *)store_item(store, local->new_ref) + shape.head_bytes, number->text, write.value_bytes);
+    uint64_t hash = hash_key(request->key, request->key_bytes);
+    struct store_locked locked;
+    store_lock(store, request->key, request->key_bytes, hash, &locked);
+    bool same = locked.item && locked.home == view->home
+                && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
+    if (!same) {
+        store_unlock(store, &locked, false);
+        store_free(store, &local->new_ref);
+        SHARED_RELEASE(local->step, STEP_NONE);
+        return STORE_MISS;
+    }
+    number->cas = request->has_cas_new ? request->cas_new : store_next_cas(store);
+    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, number->cas);
+    return status == PYMC_OK ? STORE_STORED : STORE_NO_MEMORY;
+}
+
+static int change_number(struct store *store, const struct store_arith *request, const struct store_view *view,
+                         struct store_number *out) {
+    char text[24];
+    uint64_t value;
+    if (view->value_bytes > 20 || !view->value || view->value_bytes == 0) {
+        return STORE_NON_NUMERIC;
+    }
+    racy_copy(text, view->value, view->value_bytes);
+    if (!store_holds(view)) {
+        return STORE_MISS;
+    }
+    if (!parse_number(text, view->value_bytes, &value)) {
+        return STORE_NON_NUMERIC;
+    }
+    if (request->decrement) {
+        value = request->delta > value ? 0 : value - request->delta;
+    } else {
+        value += request->delta;
+    }
+    *out = (struct store_number){.value = value};
+    out->expiry_seconds = request->has_expiry ? request->expiry_seconds : view->expiry_seconds;
+    out->text_bytes = print_number(value, out->text);
+    bool needs_field = (request->has_expiry && request->expiry_seconds && !(view->state & ITEM_EXPIRES))
+                       || (request->has_cas_new && request->cas_new > ITEM_CAS_NARROW_MAX
+                           && !(view->state & ITEM_WIDE_CAS));
+    if (out->text_bytes <= view->value_bytes && !needs_field) {
+        return write_in_place(store, request, view, out) ? STORE_STORED : STORE_MISS;
+    }
+    return write_replaced(store, request, view, out);
+}
+
+int store_arith(struct store *store, const struct store_arith *request, struct store_number *number_out) {
+    uint64_t hash = hash_key(request->key, request->key_bytes);
+    for (;;) {
+        struct store_view view;
+        int found = store_find(store, request->key, request->key_bytes, hash, &view);
+        if (found != STORE_HIT) {
+            if (found != STORE_MISS) {
+                store_reap(store, &view);
+            }
+            count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);
+            if (!request->vivify) {
+                return STORE_NOT_FOUND;
+            }
+            return vivify_number(store, request, number_out);
+        }
+        if (request->has_cas_compare && request->cas_compare && request->cas_compare != view.cas) {
+            return STORE_EXISTS;
+        }
+        int outcome = change_number(store, request, &view, number_out);
+        if (outcome == STORE_STORED) {
+            class_count(store, view.class_id, request->decrement ? CLASS_decr_hits : CLASS_incr_hits, 1);
+        }
+        if (outcome != STORE_MISS) {
+            return outcome;
+        }
+    }
+}

@@ -1,0 +1,175 @@
+// Making and opening the store, its limit, its turn at every wake-up.
+#include <stdlib.h>
+
+#include "base/hash_inline.h"
+#include "store/store_internal.h"
+
+// The smallest item is about one chunk of the first class; the index never needs more buckets than this.
+static uint32_t bucket_max_of(const struct store_geometry *geometry) {
+    uint64_t items = geometry->limit_bytes_max / (geometry->chunk_bytes[0] + 8);
+    uint64_t buckets = items / (INDEX_ENTRIES_PER_BUCKET - 1) + geometry->bucket_start + 64;
+    return buckets > 0x7fffffffu ? 0x7fffffffu : (uint32_t)buckets;
+}
+
+static uint32_t pages_max_of(const struct store_geometry *geometry) {
+    // One more page per class may be opened beyond the limit, and page 0 is never used.
+    return (uint32_t)(geometry->limit_bytes_max >> SLAB_PAGE_SHIFT) + geometry->class_count + 2;
+}
+
+static void ring_capacities(const struct store_geometry *geometry, uint64_t *capacity) {
+    for (uint32_t i = 0; i < geometry->class_count; i++) {
+        uint64_t chunks = (uint64_t)pages_max_of(geometry) * (SLAB_PAGE_BYTES / geometry->chunk_bytes[i]);
+        capacity[i + 1] = chunks / 2 + 16;
+    }
+}
+
+uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slots) {
+    if (geometry->class_count == 0 || geometry->class_count >= SLAB_CLASSES_MAX) {
+        return 0;
+    }
+    uint64_t capacity[SLAB_CLASSES_MAX];
+    ring_capacities(geometry, capacity);
+    struct slab_geometry slab = {.pages_max = pages_max_of(geometry), .class_count = geometry->class_count,
+                                 .chunk_bytes = geometry->chunk_bytes};
+    return slab_reserve_bytes(&slab, slots) + index_reserve_bytes(bucket_max_of(geometry), slots)
+           + lru_reserve_bytes(capacity, geometry->class_count) + sizeof(struct store_root)
+           + (uint64_t)slots * (sizeof(struct store_local) + sizeof(struct slot)) + (2u << 20);
+}
+
+int store_create(struct arena *arena, const struct store_geometry *geometry) {
+    if (geometry->class_count == 0 || geometry->class_count >= SLAB_CLASSES_MAX
+        || geometry->limit_bytes > geometry->limit_bytes_max) {
+        return PYMC_INVALID;
+    }
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct store_root), 64);
+    if (!root_offset) {
+        return PYMC_NO_MEMORY;
+    }
+    struct store_root *root = (struct store_root *)(arena->base + root_offset);
+    root->limit_bytes_max = geometry->limit_bytes_max;
+    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64);
+    arena->header->roots[ARENA_ROOT_STORE] = root_offset;
+    uint64_t capacity[SLAB_CLASSES_MAX];
+    ring_capacities(geometry, capacity);
+    int status = root->local_offset ? PYMC_OK : PYMC_NO_MEMORY;
+    if (status == PYMC_OK) {
+        status = index_create(arena, geometry->bucket_start, bucket_max_of(geometry));
+    }
+    if (status == PYMC_OK) {
+        status = lru_create(arena, capacity, geometry->class_count);
+    }
+    if (status == PYMC_OK) {
+        // Last, since its page area is the largest part and reads may run a little past an item.
+        struct slab_geometry slab = {.pages_max = pages_max_of(geometry), .class_count = geometry->class_count,
+                                     .chunk_bytes = geometry->chunk_bytes};
+        status = slab_create(arena, &slab);
+    }
+    if (status == PYMC_OK) {
+        arena->header->live[LIVE_limit_bytes] = (int64_t)geometry->limit_bytes;
+    }
+    return status;
+}
+
+static uint64_t hash_of_ref(void *context, uint32_t ref) {
+    const struct store *store = context;
+    const struct item *item = store_item(store, ref);
+    return hash_key(item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
+}
+
+int store_open(struct arena *arena, uint32_t slot_index, int role, struct store **store_out) {
+    struct store *store = calloc(1, sizeof *store);
+    if (!store) {
+        return PYMC_NO_MEMORY;
+    }
+    store->arena = arena;
+    store->header = arena->header;
+    store->root = (struct store_root *)(arena->base + arena->header->roots[ARENA_ROOT_STORE]);
+    slab_attach(arena, &store->slab);
+    index_attach(arena, &store->index, hash_of_ref, store);
+    lru_attach(arena, &store->lru);
+    store->part_class = store->slab.root->classes;
+    for (uint32_t units = 0; units <= 1024; units++) {
+        store->class_by_units[units] = (uint8_t)slab_class_for(&store->slab, units * 8);
+    }
+    int status = proc_open(arena, slot_index, role, store_repair, store, &store->proc);
+    if (status != PYMC_OK) {
+        free(store);
+        return status;
+    }
+    store->local = store_local_at(store, slot_index);
+    store_reclaim(store, store->local, slot_index);
+    for (uint32_t i = 0; i < STORE_CLAIMS; i++) {
+        store->claims_free[i] = (uint16_t)(STORE_CLAIMS - 1 - i);
+    }
+    store->claims_free_count = STORE_CLAIMS;
+    store->proc->now_seconds = 2;
+    store_update_pages_limit(store);
+    *store_out = store;
+    return PYMC_OK;
+}
+
+void store_close(struct store *store) {
+    if (!store) {
+        return;
+    }
+    for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
+        store_push_pending(store, class_id);
+    }
+    slab_flush(&store->slab, store->proc);
+    proc_close(store->proc);
+    free(store);
+}
+
+struct proc *store_proc(struct store *store) {
+    return store->proc;
+}
+const struct slab *store_slab(const struct store *store) {
+    return &store->slab;
+}
+const struct index *store_index(const struct store *store) {
+    return &store->index;
+}
+
+void store_update_pages_limit(struct store *store) {
+    uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
+    uint64_t index = index_bytes(&store->index);
+    slab_set_pages_limit(&store->slab, limit > index ? (uint32_t)((limit - index) >> SLAB_PAGE_SHIFT) : 0);
+}
+
+int store_set_limit(struct store *store, uint64_t limit_bytes) {
+    if (limit_bytes > store->root->limit_bytes_max) {
+        return PYMC_INVALID;
+    }
+    SHARED_STORE(store->header->live[LIVE_limit_bytes], (int64_t)limit_bytes);
+    store_update_pages_limit(store);
+    return PYMC_OK;
+}
+
+// Raises the flush mark; it never goes back, or flushed items would show again.
+static void flush_until(struct store *store, uint32_t seconds) {
+    uint32_t *place = &store->header->flush_seconds;
+    uint32_t seen = SHARED_LOAD(*place);
+    while (seen < seconds
+           && !__atomic_compare_exchange_n(place, &seen, seconds, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
+void store_flush_all(struct store *store, uint32_t at_seconds) {
+    uint32_t now = store->proc->now_seconds;
+    if (at_seconds > now) {
+        SHARED_STORE(store->header->flush_scheduled_seconds, at_seconds);
+        return;
+    }
+    SHARED_STORE(store->header->flush_scheduled_seconds, 0);
+    // Everything stamped until now, including what was stamped ahead after an earlier flush in this second.
+    flush_until(store, at_seconds ? at_seconds - 1 : store_stamp(store));
+}
+
+void store_turn(struct store *store) {
+    slab_flush_if_asked(&store->slab, store->proc);
+    uint32_t due = SHARED_LOAD(store->header->flush_scheduled_seconds);
+    if (UNLIKELY(due && due <= store->proc->now_seconds)) {
+        SHARED_STORE(store->header->flush_scheduled_seconds, 0);
+        flush_until(store, due - 1);
+    }
+}

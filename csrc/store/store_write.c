@@ -1,0 +1,424 @@
+// Storing: shaping a new item, filling it, linking it in place of the old one.
+#include "base/hash_inline.h"
+#include "store/store_find_inline.h"
+
+// memcached's own test of what fits below -I, with its header sizes, so that both refuse the same values.
+static bool is_above_item_limit(const struct store *store, const struct store_write *write, uint64_t value_bytes) {
+    uint64_t counted = 48 + (live_get(store->arena, LIVE_cas_enabled) ? 8 : 0) + write->key_bytes + 1
+                       + (write->client_flags ? 4 : 0) + value_bytes + 2;
+    return counted > (uint64_t)live_get(store->arena, LIVE_item_bytes_max);
+}
+
+static uint32_t part_payload_bytes(const struct store *store) {
+    return slab_chunk_bytes(&store->slab, store->part_class) - ITEM_HEADER_BYTES;
+}
+
+int store_shape_of(const struct store *store, const struct store_write *write, uint32_t value_bytes,
+                   uint32_t extra_state, struct store_shape *out) {
+    if (is_above_item_limit(store, write, value_bytes)) {
+        return STORE_TOO_LARGE;
+    }
+    uint32_t state = extra_state | (write->client_flags ? ITEM_CLIENT_FLAGS : 0)
+                     | (write->expiry_seconds || write->invalidate ? ITEM_EXPIRES : 0)
+                     | (write->has_cas_new && write->cas_new > ITEM_CAS_NARROW_MAX ? ITEM_WIDE_CAS : 0)
+                     | (write->key_is_binary ? ITEM_BINARY_KEY : 0) | (write->token_sent ? ITEM_TOKEN_SENT : 0);
+    uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, store->part_class);
+    uint32_t head = ITEM_HEADER_BYTES + item_optional_bytes(state) + write->key_bytes;
+    out->is_large = (uint64_t)head + value_bytes > chunk_bytes;
+    if (out->is_large) {
+        // All optional fields from the start: a large item is never copied to make room for one.
+        state |= ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_WIDE_CAS;
+        uint32_t parts = (value_bytes + part_payload_bytes(store) - 1) / part_payload_bytes(store);
+        head = ITEM_HEADER_BYTES + item_optional_bytes(state) + write->key_bytes;
+        out->total_bytes = ((head + 3) & ~3u) + (uint32_t)sizeof(struct item_large) + parts * 4;
+        if (out->total_bytes > chunk_bytes) {
+            return STORE_TOO_LARGE;
+        }
+    } else {
+        out->total_bytes = head + value_bytes;
+    }
+    out->head_bytes = head;
+    out->state = state;
+    return STORE_STORED;
+}
+
+void store_fill_head(struct store *store, uint32_t ref, const struct store_write *write, uint32_t value_bytes,
+                     const struct store_shape *shape) {
+    struct item *item = store_item(store, ref);
+    uint32_t state = shape->state;
+    SHARED_STORE(item->time_seconds, store_stamp(store));
+    SHARED_STORE(item->sizes, item_pack_sizes(shape->is_large ? 0 : value_bytes, write->key_bytes));
+    SHARED_STORE(item->cas_low, 0);
+    SHARED_STORE(item->cas_high, 0);
+    if (state & ITEM_EXPIRES) {
+        item_set_expiry(item, write->expiry_seconds);
+    }
+    if (state & ITEM_CLIENT_FLAGS) {
+        item_set_client_flags(item, state, write->client_flags);
+    }
+    racy_write(item_key(item, state), write->key, write->key_bytes);
+    if (shape->is_large) {
+        struct item_large *large = item_large_of(item, state);
+        large->value_bytes = value_bytes;
+        large->part_count = 0;
+        state |= ITEM_LARGE;
+    }
+    item_set_state(item, state);
+}
+
+static uint32_t queue_for(const struct store *store, const struct item *item, uint32_t state) {
+    uint32_t expiry = item_expiry(item, state);
+    if (expiry && live_get(store->arena, LIVE_temp_lru)
+        && expiry <= store->proc->now_seconds + (uint64_t)live_get(store->arena, LIVE_temporary_ttl_seconds)) {
+        return QUEUE_TEMP;
+    }
+    return live_get(store->arena, LIVE_lru_segmented) ? QUEUE_HOT : QUEUE_COLD;
+}
+
+static void count_class_items(struct store *store, uint32_t ref, uint32_t state, uint64_t bytes, uint64_t by) {
+    uint32_t class_id = slab_class_of(&store->slab, ref);
+    class_count(store, class_id, CLASS_items, by);
+    class_count(store, class_id, CLASS_item_bytes, by * bytes);
+    if (item_queue_of(state) == QUEUE_TEMP) {
+        class_count(store, class_id, CLASS_temp_items, by);
+    } else if (item_queue_of(state) == QUEUE_WARM) {
+        class_count(store, class_id, CLASS_warm_items, by);
+    }
+}
+
+static void set_item_counters(struct store *store) {
+    SHARED_RELEASE(store->proc->counters[COUNTER_items], store->local->items_after);
+    SHARED_RELEASE(store->proc->counters[COUNTER_item_bytes], store->local->item_bytes_after);
+}
+
+// After the new item is in: note it for probation, free the one it replaced.
+static void finish_link(struct store *store, uint32_t new_ref, uint32_t state) {
+    struct store_local *local = store->local;
+    SHARED_RELEASE(local->new_ref, 0);
+    if (local->old_ref) {
+        store_free(store, &local->old_ref);
+    }
+    SHARED_RELEASE(local->step, STEP_NONE);
+    if (item_queue_of(state) == QUEUE_HOT) {
+        uint32_t class_id = slab_class_of(&store->slab, new_ref);
+        struct store_pending *pending = &local->pending[class_id];
+        pending->refs[pending->count++] = new_ref;
+        if (UNLIKELY(pending->count == STORE_PENDING)) {
+            store_push_pending(store, class_id);
+        }
+    }
+}
+
+int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
+                          uint32_t claim_plus_one, uint64_t hash, uint64_t cas) {
+    struct store_local *local = store->local;
+    struct item *item = store_item(store, new_ref);
+    uint32_t state = item_state_of(item);
+    state = (state & ~(uint32_t)ITEM_QUEUE_MASK) | queue_for(store, item, state) << ITEM_QUEUE_SHIFT | ITEM_LINKED;
+    item_set_cas(item, state, cas);
+    item_set_state(item, state);
+    uint64_t bytes = store_item_bytes(store, item, state);
+    uint32_t old_state = locked->state;
+    uint64_t old_bytes = locked->item ? store_item_bytes(store, locked->item, old_state) : 0;
+    local->items_after = store->proc->counters[COUNTER_items] + (locked->item ? 0 : 1);
+    local->item_bytes_after = store->proc->counters[COUNTER_item_bytes] + bytes - old_bytes;
+    SHARED_STORE(local->link_claim, claim_plus_one);
+    SHARED_RELEASE(local->step, STEP_LINK);
+    FAULT_POINT(store->proc, "store.link.before");
+    bool is_new = !locked->item;
+    if (is_new) {
+        int status = index_insert_locked(&store->index, store->proc, locked->home, index_tag(hash), new_ref);
+        if (status != PYMC_OK) {
+            item_set_state(item, state & ~(uint32_t)ITEM_LINKED);
+            SHARED_RELEASE(local->step, STEP_FILL);
+            store_unlock(store, locked, false);
+            return status;
+        }
+    } else {
+        SHARED_RELEASE(local->old_ref, locked->ref);
+        FAULT_POINT(store->proc, "store.link.old");
+        index_replace_locked(locked->place, new_ref);
+        item_set_state(locked->item, old_state & ~(uint32_t)ITEM_LINKED);
+    }
+    FAULT_POINT(store->proc, "store.link.after");
+    set_item_counters(store);
+    if (claim_plus_one) {
+        store_unclaim(store, claim_plus_one - 1);
+        SHARED_RELEASE(local->link_claim, 0);
+    }
+    SHARED_RELEASE(local->step, STEP_FREE);
+    FAULT_POINT(store->proc, "store.link.free");
+    store_unlock(store, locked, true);
+    FAULT_POINT(store->proc, "store.link.unlocked");
+    if (is_new) {
+        index_count(&store->index, store->proc, 1);
+    } else {
+        count_class_items(store, locked->ref, old_state, old_bytes, (uint64_t)-1);
+    }
+    count_class_items(store, new_ref, state, bytes, 1);
+    finish_link(store, new_ref, state);
+    return PYMC_OK;
+}
+
+// What the mode and the CAS say about storing over (or without) the old item.
+static int decide(struct store *store, const struct store_write *write, const struct store_locked *locked,
+                  bool *stale_out) {
+    bool exists = locked->item && !locked->is_dead;
+    *stale_out = false;
+    if (!exists) {
+        if (write->has_cas_compare && (write->mode == STORE_SET || write->mode == STORE_REPLACE)) {
+            count(store->proc, COUNTER_cas_misses, 1);
+            return STORE_NOT_FOUND;
+        }
+        return write->mode == STORE_SET || write->mode == STORE_ADD ? STORE_STORED : STORE_NOT_STORED;
+    }
+    if (write->mode == STORE_ADD) {
+        return STORE_NOT_STORED;
+    }
+    if (!write->has_cas_compare) {
+        return STORE_STORED;
+    }
+    uint64_t cas = item_cas(locked->item, locked->state);
+    if (write->cas_compare && write->cas_compare == cas) {
+        class_count(store, locked->class_id, CLASS_cas_hits, 1);
+        return STORE_STORED;
+    }
+    if (write->cas_compare && write->invalidate && write->cas_compare < cas) {
+        *stale_out = true;
+        return STORE_STORED;
+    }
+    class_count(store, locked->class_id, CLASS_cas_badval, 1);
+    return STORE_EXISTS;
+}
+
+// A stale value keeps the old item's expiry and remembers who was told to refresh it.
+static void inherit_stale(struct store *store, uint32_t new_ref, const struct store_locked *locked) {
+    struct item *item = store_item(store, new_ref);
+    uint32_t state = item_state_of(item) | ITEM_STALE | (locked->state & ITEM_TOKEN_SENT);
+    item_set_expiry(item, item_expiry(locked->item, locked->state));
+    item_set_state(item, state);
+}
+
+// Decides under the lock and links. The new item is in local->new_ref or in a claim.
+static int commit(struct store *store, const struct store_write *write, uint64_t hash, uint32_t new_ref,
+                  uint32_t claim_plus_one, struct store_result *result) {
+    struct store_locked locked;
+    store_lock(store, write->key, write->key_bytes, hash, &locked);
+    bool is_stale;
+    int outcome = decide(store, write, &locked, &is_stale);
+    uint64_t cas = write->has_cas_new ? write->cas_new : store_next_cas(store);
+    if (outcome != STORE_STORED) {
+        if (write->mode == STORE_ADD && locked.item && !locked.is_dead) {
+            item_set_state(locked.item, locked.state | ITEM_FETCHED | ITEM_ACTIVE);
+        }
+        store_unlock(store, &locked, true);
+        return outcome;
+    }
+    if (is_stale) {
+        inherit_stale(store, new_ref, &locked);
+    }
+    result->value_bytes = store_value_bytes(store_item(store, new_ref), item_state_of(store_item(store, new_ref)));
+    if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, cas) != PYMC_OK) {
+        return STORE_NO_MEMORY;
+    }
+    result->cas = cas;
+    count(store->proc, COUNTER_total_items, 1);
+    return STORE_STORED;
+}
+
+static int refuse(struct store *store, const struct store_write *write, int outcome) {
+    count(store->proc, outcome == STORE_TOO_LARGE ? COUNTER_store_too_large : COUNTER_store_no_memory, 1);
+    if (write->mode == STORE_SET) {
+        store_forget(store, write->key, write->key_bytes);
+    }
+    return outcome;
+}
+
+static int put_by_pieces(struct store *store, const struct store_write *write, const char *value,
+                         struct store_result *result) {
+    struct store_making making;
+    int outcome = store_begin(store, write, &making);
+    if (outcome != STORE_HIT) {
+        return outcome;
+    }
+    char *place;
+    uint32_t fits;
+    while ((fits = store_making_span(store, &making, &place)) > 0) {
+        racy_write(place, value + making.filled_bytes, fits);
+        making.filled_bytes += fits;
+    }
+    return store_commit(store, write, &making, result);
+}
+
+int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result) {
+    struct store_shape shape;
+    *result = (struct store_result){0};
+    if (write->mode >= STORE_APPEND) {
+        return put_by_pieces(store, write, value, result);
+    }
+    int outcome = store_shape_of(store, write, write->value_bytes, 0, &shape);
+    if (outcome != STORE_STORED) {
+        return refuse(store, write, outcome);
+    }
+    if (shape.is_large) {
+        return put_by_pieces(store, write, value, result);
+    }
+    struct store_local *local = store->local;
+    if (!store_take(store, shape.total_bytes, &local->new_ref)) {
+        return refuse(store, write, STORE_NO_MEMORY);
+    }
+    FAULT_POINT(store->proc, "store.put.taken");
+    uint32_t ref = local->new_ref;
+    class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, 1);
+    store_fill_head(store, ref, write, write->value_bytes, &shape);
+    racy_write((char *)store_item(store, ref) + shape.head_bytes, value, write->value_bytes);
+    FAULT_POINT(store->proc, "store.put.filled");
+    outcome = commit(store, write, hash_key(write->key, write->key_bytes), ref, 0, result);
+    if (outcome != STORE_STORED) {
+        store_free(store, &local->new_ref);
+        SHARED_RELEASE(local->step, STEP_NONE);
+    }
+    return outcome;
+}
+
+// Joins an appended or prepended piece with the old value in a new item. Tries again while the old one changes.
+static int commit_joined(struct store *store, const struct store_write *write, struct store_making *piece,
+                         struct store_result *result);
+
+int store_commit(struct store *store, const struct store_write *write, struct store_making *making,
+                 struct store_result *result) {
+    *result = (struct store_result){0};
+    if (write->mode >= STORE_APPEND) {
+        int outcome = commit_joined(store, write, making, result);
+        store_abandon(store, making);
+        return outcome;
+    }
+    int outcome = commit(store, write, hash_key(write->key, write->key_bytes), making->ref, making->claim + 1,
+                         result);
+    if (outcome == STORE_STORED) {
+        making->ref = 0;
+    } else {
+        store_abandon(store, making);
+    }
+    return outcome;
+}
+
+static void copy_value(struct store *store, struct store_making *to, const struct item *from, uint32_t state,
+                       uint32_t class_id) {
+    uint32_t offset = 0;
+    const char *piece;
+    uint32_t piece_bytes;
+    while ((piece_bytes = store_value_span(store, from, state, class_id, offset, &piece))) {
+        char *place;
+        uint32_t fits = store_making_span(store, to, &place);
+        fits = fits < piece_bytes ? fits : piece_bytes;
+        if (fits == 0) {
+            return;     // The source is changing; the version check will tell.
+        }
+        racy_copy(place, piece, fits);
+        to->filled_bytes += fits;
+        offset += fits;
+    }
+}
+
+static int commit_missing(struct store *store, const struct store_write *write, struct store_making *piece,
+                          struct store_result *result) {
+    if (!write->vivify) {
+        return STORE_NOT_STORED;
+    }
+    struct store_write fresh = *write;
+    fresh.mode = STORE_ADD;
+    fresh.has_cas_compare = false;
+    fresh.expiry_seconds = write->vivify_expiry_seconds;
+    struct item *item = store_item(store, piece->ref);
+    if (item_state_of(item) & ITEM_EXPIRES) {
+        item_set_expiry(item, fresh.expiry_seconds);
+    }
+    int outcome = commit(store, &fresh, hash_key(write->key, write->key_bytes), piece->ref, piece->claim + 1, result);
+    if (outcome == STORE_STORED) {
+        piece->ref = 0;
+    }
+    return outcome;
+}
+
+static int join_once(struct store *store, const struct store_write *write, struct store_making *piece,
+                     const struct store_view *view, uint64_t hash, struct store_result *result) {
+    struct store_write joined = *write;
+    joined.mode = STORE_REPLACE;
+    joined.client_flags = view->client_flags;
+    joined.expiry_seconds = view->expiry_seconds;
+    joined.invalidate = false;
+    joined.key_is_binary = view->state & ITEM_BINARY_KEY;
+    if ((uint64_t)view->value_bytes + piece->value_bytes > INT32_MAX) {
+        return STORE_TOO_LARGE;
+    }
+    joined.value_bytes = view->value_bytes + piece->value_bytes;
+    struct store_making making;
+    int outcome = store_begin(store, &joined, &making);
+    if (outcome != STORE_HIT) {
+        return outcome;
+    }
+    const struct item *piece_item = store_item(store, piece->ref);
+    uint32_t piece_class = slab_class_of(&store->slab, piece->ref);
+    if (write->mode == STORE_PREPEND) {
+        copy_value(store, &making, piece_item, item_state_of(piece_item), piece_class);
+    }
+    copy_value(store, &making, view->item, view->state, view->class_id);
+    if (write->mode == STORE_APPEND) {
+        copy_value(store, &making, piece_item, item_state_of(piece_item), piece_class);
+    }
+    struct store_locked locked;
+    store_lock(store, write->key, write->key_bytes, hash, &locked);
+    bool same = locked.item && locked.home == view->home && making.filled_bytes == joined.value_bytes
+                && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
+    if (!same) {
+        store_unlock(store, &locked, false);
+        store_abandon(store, &making);
+        return STORE_MISS;      // Look again.
+    }
+    uint64_t cas = write->has_cas_new ? write->cas_new : store_next_cas(store);
+    if (store_link_and_unlock(store, &locked, making.ref, making.claim + 1, hash, cas) != PYMC_OK) {
+        store_abandon(store, &making);
+        return STORE_NO_MEMORY;
+    }
+    count(store->proc, COUNTER_total_items, 1);
+    *result = (struct store_result){cas, joined.value_bytes};
+    return STORE_STORED;
+}
+
+static int commit_joined(struct store *store, const struct store_write *write, struct store_making *piece,
+                         struct store_result *result) {
+    uint64_t hash = hash_key(write->key, write->key_bytes);
+    for (;;) {
+        struct store_view view;
+        int found = store_find(store, write->key, write->key_bytes, hash, &view);
+        if (found != STORE_HIT) {
+            if (found != STORE_MISS) {
+                store_reap(store, &view);
+            }
+            int outcome = commit_missing(store, write, piece, result);
+            if (write->vivify && outcome == STORE_NOT_STORED) {
+                continue;       // Somebody else was faster: join with that one.
+            }
+            return outcome;
+        }
+        if (write->has_cas_compare && write->cas_compare && write->cas_compare != view.cas) {
+            return STORE_EXISTS;
+        }
+        int outcome = join_once(store, write, piece, &view, hash, result);
+        if (outcome != STORE_MISS) {
+            return outcome;
+        }
+    }
+}
+
+bool store_forget(struct store *store, const char *key, uint32_t key_bytes) {
+    struct store_locked locked;
+    store_lock(store, key, key_bytes, hash_key(key, key_bytes), &locked);
+    if (!locked.item) {
+        store_unlock(store, &locked, false);
+        return false;
+    }
+    store_unlink_and_unlock(store, &locked);
+    return true;
+}
