@@ -138,7 +138,8 @@ class _Run:
     def expect_pattern(self, group: list[Step]) -> None:
         pattern = pattern_of(group[0].text, self.names)
         line = self._connection().read_line()
-        found = pattern.fullmatch(line.removesuffix(b"\n").removesuffix(b"\r"))
+        has_own_end = group[0].text.endswith("\\n")
+        found = pattern.fullmatch(line if has_own_end else line.removesuffix(b"\r\n"))
         if not found:
             raise self._failed(group[0], group[0].text, line)
         self.names.update({k: v.decode() for k, v in found.groupdict(b"").items()})

@@ -11,7 +11,8 @@ A transcript is a text file, one directive a line (`# ` starts a comment, blank 
     >>|                  cut here: the server reads what was sent before the next bytes leave
     <<< STORED           expect exactly this line and CRLF
     <<= x\n               expect exactly these bytes
-    <<~ VERSION (.*)     expect a line that the regular expression matches as a whole
+    <<~ VERSION (.*)     expect a line that the regular expression matches as a whole; its end is
+                         CRLF, or with \n at the end of the expression a bare line feed
     <<* END              skip lines until the regular expression matches one as a whole
     <<# pid uptime       expect STAT lines with exactly these keys in order (a regular expression
                          over the keys joined by blanks; lines in a row are joined) and `END`
