@@ -200,6 +200,9 @@ static size_t command(struct session *session, const char *line, const char *new
     if (UNLIKELY(live_get(store->arena, LIVE_auth_required) && !session->is_authenticated)) {
         wants = auth_command(session, line, end, newline + 1, body_bytes, reply, &body_consumed);
     } else if (line < end && is_update(line, end)) {
+        if (start >= session->fetched_until) {
+            text_update_prefetch(session, start, in_end);
+        }
         struct token tokens[TOKENS_MAX];
         uint32_t words = tokens_split(line, end, tokens);
         wants = text_update(session, tokens, words, newline + 1, body_bytes, reply, &body_consumed);
@@ -285,6 +288,7 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out) {
     size_t at = 0;
     int stop = -1;
+    session->fetched_until = NULL;
     while (stop < 0) {
         if (session->mode == MODE_CLOSE) {
             stop = SESSION_CLOSE;

@@ -63,6 +63,7 @@ struct session {
     struct proto *proto;
     struct session_value *value;
     const char *admin_line;
+    const char *fetched_until;      // Input up to here has had its memory prefetched; valid during one feed.
     uint64_t swallow_bytes;
     uint32_t admin_bytes;
     uint32_t get_expiry;
@@ -106,6 +107,9 @@ size_t text_gets(struct session *session, const char *in, size_t bytes, struct r
 // Returns how many bytes of the line are done with.
 size_t text_get_begin(struct session *session, const char *line, const char *end, enum get_kind kind,
                       struct reply *reply);
+
+// Brings the memory of pipelined plain `set` commands nearer, a window of them at a time.
+void text_update_prefetch(struct session *session, const char *in, const char *end);
 
 // What a storage command line asks of the input behind it.
 enum update_wants { UPDATE_DONE, UPDATE_MORE, UPDATE_STREAM };

@@ -44,6 +44,41 @@ static const char *parse_update(const struct session *session, const struct toke
     return NULL;
 }
 
+#define PREFETCH_WINDOW 16
+
+void text_update_prefetch(struct session *session, const char *in, const char *end) {
+    const struct store *store = session_store(session);
+    uint64_t hashes[PREFETCH_WINDOW];
+    uint32_t found = 0;
+    while (found < PREFETCH_WINDOW && end - in > 8 && memcmp(in, "set ", 4) == 0) {
+        const char *key_end = memchr(in + 4, ' ', (size_t)(end - in - 4));
+        const char *newline = key_end ? memchr(key_end, '\n', (size_t)(end - key_end)) : NULL;
+        if (!newline || newline - in > LINE_BYTES_MAX) {
+            break;
+        }
+        hashes[found] = hash_key(in + 4, (size_t)(key_end - in - 4));
+        store_prefetch_bucket(store, hashes[found++]);
+        // The value's size is the last word; anything else there ends the guessing.
+        const char *digit = newline - (newline[-1] == '\r' ? 2 : 1);
+        uint64_t value_bytes = 0;
+        uint64_t scale = 1;
+        while (digit > key_end && *digit >= '0' && *digit <= '9' && scale < 100000000) {
+            value_bytes += (uint64_t)(*digit-- - '0') * scale;
+            scale *= 10;
+        }
+        if (scale == 1 || *digit != ' ' || (uint64_t)(end - newline) < value_bytes + 3) {
+            in = newline + 1;
+            break;
+        }
+        in = newline + 1 + value_bytes + 2;
+    }
+    session->fetched_until = in;
+    // With one command there is nothing to overlap with; storing it does its own prefetching.
+    for (uint32_t i = 0; found > 1 && i < found; i++) {
+        store_prefetch_items(store, hashes[i]);
+    }
+}
+
 static struct session_value *value_new(const struct store_write *write, bool is_quiet) {
     struct session_value *value = malloc(sizeof *value);
     if (value) {

@@ -264,16 +264,19 @@ int store_put(struct store *store, const struct store_write *write, const char *
         return put_by_pieces(store, write, value, result);
     }
     struct store_local *local = store->local;
+    uint64_t hash = hash_key(write->key, write->key_bytes);
+    store_prefetch_bucket(store, hash);
     if (!store_take(store, shape.total_bytes, &local->new_ref)) {
         return refuse(store, write, STORE_NO_MEMORY);
     }
     FAULT_POINT(store->proc, "store.put.taken");
+    store_prefetch_items(store, hash);
     uint32_t ref = local->new_ref;
     class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, 1);
     store_fill_head(store, ref, write, write->value_bytes, &shape);
     racy_write((char *)store_item(store, ref) + shape.head_bytes, value, write->value_bytes);
     FAULT_POINT(store->proc, "store.put.filled");
-    outcome = commit(store, write, hash_key(write->key, write->key_bytes), ref, 0, result);
+    outcome = commit(store, write, hash, ref, 0, result);
     if (outcome != STORE_STORED) {
         store_free(store, &local->new_ref);
         SHARED_RELEASE(local->step, STEP_NONE);
