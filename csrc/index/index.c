@@ -238,6 +238,9 @@ static bool split_one(struct index *index, struct proc *proc) {
     SHARED_RELEASE(local->split_to, to);
     SHARED_RELEASE(local->split_from, from + 1);
     lock_take(proc, &bucket->word, LOCK_BUCKET);
+    // Until the moved entries have left the old chain nobody may remove one of them from the new bucket: its chunk
+    // could be another item's by the time we ask for its hash.
+    lock_take(proc, &index->buckets[to].word, LOCK_SPLIT);
     bool copied = copy_to_new(index, proc, bucket, to);
     FAULT_POINT(proc, "index.split.copied");
     if (copied) {
@@ -247,6 +250,8 @@ static bool split_one(struct index *index, struct proc *proc) {
     } else {
         clear_new(index, proc, &index->buckets[to]);
     }
+    lock_give(proc, &index->buckets[to].word, true);
+    FAULT_POINT(proc, "index.split.half_unlocked");
     lock_give(proc, &bucket->word, true);
     SHARED_RELEASE(local->split_from, 0);
     return copied;

@@ -164,6 +164,10 @@ struct bucket *index_repair(struct index *index, struct proc *self, uint32_t dea
                 finish_split(index, from, local->split_to);
             }
             remove_twins(index, from);
+            struct bucket *into = &index->buckets[local->split_to];
+            if (lock_is_held_by(&into->word, dead_slot_index)) {
+                lock_free_dead(&into->word);
+            }
             lock_free_dead(&from->word);
         }
         SHARED_RELEASE(local->split_from, 0);

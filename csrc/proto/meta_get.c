@@ -41,7 +41,7 @@ static char *put_flag(char *at, const struct store *store, const struct meta_hit
     case 's': return put_u64(PUT_LITERAL(at, " s"), view->value_bytes);
     case 't': return put_ttl(at, store, *expiry);
     case 'O': *at++ = ' '; return put_bytes(at, flag->text, flag->bytes);
-    case 'k': return meta_put_key(at, hit->request, view->state & ITEM_BINARY_KEY);
+    case 'k': return meta_put_item_key(at, hit->request, view->state & ITEM_BINARY_KEY);
     default: return at;
     }
 }
@@ -124,7 +124,7 @@ static void reply_miss(const struct meta_request *request, struct reply *reply) 
             *at++ = ' ';
             at = put_bytes(at, flag->text, flag->bytes);
         } else if (flag->text[0] == 'k') {
-            at = meta_put_key(at, request, meta_has(request, 'b'));
+            at = meta_put_key(at, request);
         }
     }
     reply->at = PUT_LITERAL(at, "\r\n");
@@ -132,7 +132,8 @@ static void reply_miss(const struct meta_request *request, struct reply *reply) 
 
 static void count_lookup(struct store *store, const struct meta_request *request, const struct store_view *view,
                          int found) {
-    bool is_touch = meta_has(request, 'T');
+    // A miss is a get's, whatever the read would have changed.
+    bool is_touch = view && meta_has(request, 'T');
     count(store->proc, is_touch ? COUNTER_cmd_touch : COUNTER_cmd_get, 1);
     if (view) {
         if (is_touch) {
@@ -142,7 +143,7 @@ static void count_lookup(struct store *store, const struct meta_request *request
         }
         return;
     }
-    count(store->proc, is_touch ? COUNTER_touch_misses : COUNTER_get_misses, 1);
+    count(store->proc, COUNTER_get_misses, 1);
     if (found == STORE_MISS_EXPIRED) {
         count(store->proc, COUNTER_get_expired, 1);
     } else if (found == STORE_MISS_FLUSHED) {
@@ -154,7 +155,7 @@ static void count_lookup(struct store *store, const struct meta_request *request
 static int vivify(struct store *store, const struct meta_request *request) {
     struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_ADD,
                                 .expiry_seconds = expiry_from_client(store, request->vivify_expiry),
-                                .key_is_binary = meta_has(request, 'b'), .token_sent = true,
+                                .token_sent = true, .is_uncounted = true,
                                 .has_cas_new = meta_has(request, 'E'), .cas_new = request->cas_new};
     struct store_result result;
     return store_put(store, &write, "", &result);
@@ -164,7 +165,7 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
     struct store *store = session_store(session);
     struct meta_request request;
     if (words < 2) {
-        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }
     const char *error = meta_parse(session, tokens, words, 2, 'g', &request);
@@ -231,7 +232,7 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
         request.key_bytes = base64_decode(request.binary_key, tokens[1].text, tokens[1].bytes);
         request.key = request.binary_key;
         if (request.key_bytes == 0) {
-            REPLY_LITERAL(reply, "CLIENT_ERROR error decoding key\r\n");
+            REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
             return;
         }
     }

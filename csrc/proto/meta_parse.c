@@ -81,7 +81,7 @@ static const char *parse_flag(const struct token *token, struct meta_request *re
     case 'R':
         return token_i32(text, bytes, &request->recache_seconds) ? NULL : BAD_TOKEN;
     case 'F':
-        return token_u32(text, bytes, &request->client_flags) ? NULL : BAD_TOKEN;
+        return token_u32(text, bytes, &request->client_flags) ? NULL : "CLIENT_ERROR bad command line format";
     case 'C':
         return token_u64(text, bytes, &request->cas_compare) ? NULL : BAD_TOKEN;
     case 'E':
@@ -124,7 +124,7 @@ const char *meta_parse(const struct session *session, struct token *tokens, uint
     if (tokens[1].bytes > KEY_BYTES_MAX) {
         return "CLIENT_ERROR bad command line format";
     }
-    if (words - flags_from > 18) {
+    if (words - flags_from > (command == 's' ? 16u : 17u)) {
         return command == 'g' ? "CLIENT_ERROR options flags are too long" : "CLIENT_ERROR options flags too long";
     }
     for (uint32_t i = flags_from; i < words; i++) {
@@ -135,21 +135,26 @@ const char *meta_parse(const struct session *session, struct token *tokens, uint
         }
         const char *error = is_letter ? parse_flag(&tokens[i], request) : "CLIENT_ERROR invalid flag";
         if (error) {
-            return is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error;
+            return is_vague && letter != 'O' ? "CLIENT_ERROR invalid or duplicate flag" : error;
         }
         request->flags_seen |= META_BIT(letter);
         request->returns[request->return_count++] = tokens[i];
     }
-    return decode_key(request);
+    const char *error = decode_key(request);
+    return error && is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error;
 }
 
-char *meta_put_key(char *at, const struct meta_request *request, bool is_binary) {
-    *at++ = ' ';
-    *at++ = 'k';
+char *meta_put_key(char *at, const struct meta_request *request) {
+    at = PUT_LITERAL(at, " k");
     at = put_bytes(at, request->key_text, request->key_text_bytes);
-    if (is_binary) {
-        *at++ = ' ';
-        *at++ = 'b';
+    return meta_has(request, 'b') ? PUT_LITERAL(at, " b") : at;
+}
+
+char *meta_put_item_key(char *at, const struct meta_request *request, bool is_binary) {
+    at = PUT_LITERAL(at, " k");
+    if (!is_binary) {
+        return put_bytes(at, request->key, request->key_bytes);
     }
-    return at;
+    at += base64_encode(at, request->key, request->key_bytes);
+    return PUT_LITERAL(at, " b");
 }

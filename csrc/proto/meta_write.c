@@ -13,8 +13,7 @@ static char *put_returns(char *at, const struct meta_request *request, uint64_t 
         }
         switch (flag->text[0]) {
         case 'O': *at++ = ' '; at = put_bytes(at, flag->text, flag->bytes); break;
-        case 'k': at = meta_put_key(at, request, false); break;
-        case 'b': at = PUT_LITERAL(at, " b"); break;
+        case 'k': at = meta_put_key(at, request); break;
         case 'c': at = put_u64(PUT_LITERAL(at, " c"), cas); break;
         case 's': at = put_u64(PUT_LITERAL(at, " s"), value_bytes); break;
         default: break;
@@ -39,17 +38,17 @@ void meta_set_outcome(struct session *session, const struct meta_request *reques
     case STORE_NOT_FOUND: at = PUT_LITERAL(at, "NF"); break;
     default: text_outcome(reply, outcome); return;
     }
-    at = put_returns(at, request, result->cas, result->value_bytes, "Okbcs");
+    at = put_returns(at, request, result->cas, result->value_bytes, "Okcs");
     reply->at = PUT_LITERAL(at, "\r\n");
 }
 
 static bool set_mode(const struct meta_request *request, struct store_write *write) {
     switch (request->mode) {
-    case 0: case 'S': case 's': write->mode = STORE_SET; return true;
-    case 'E': case 'e': write->mode = STORE_ADD; return true;
-    case 'A': case 'a': write->mode = STORE_APPEND; return true;
-    case 'P': case 'p': write->mode = STORE_PREPEND; return true;
-    case 'R': case 'r': write->mode = STORE_REPLACE; return true;
+    case 0: case 'S': write->mode = STORE_SET; return true;
+    case 'E': write->mode = STORE_ADD; return true;
+    case 'A': write->mode = STORE_APPEND; return true;
+    case 'P': write->mode = STORE_PREPEND; return true;
+    case 'R': write->mode = STORE_REPLACE; return true;
     default: return false;
     }
 }
@@ -106,13 +105,17 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     struct store_write write;
     int32_t value_bytes;
     *body_consumed = 0;
+    if (words < 2) {
+        REPLY_LITERAL(reply, "ERROR\r\n");
+        return UPDATE_DONE;
+    }
     if (words < 3 || tokens[1].bytes > KEY_BYTES_MAX) {
         REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
         return UPDATE_DONE;
     }
     if (!token_i32(tokens[2].text, tokens[2].bytes, &value_bytes) || value_bytes < 0
         || value_bytes > INT32_MAX - 2) {
-        REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
+        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
         return UPDATE_DONE;
     }
     const char *error = meta_parse(session, tokens, words, 3, 's', &request);
@@ -153,7 +156,7 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
     struct store *store = session_store(session);
     struct meta_request request;
     if (words < 2) {
-        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }
     const char *error = meta_parse(session, tokens, words, 2, 'd', &request);
@@ -176,14 +179,14 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
         reply_line(reply, "SERVER_ERROR out of memory");
         return;
     }
-    if (outcome != STORE_EXISTS && meta_has(&request, 'q')) {
+    if (outcome == STORE_DELETED && meta_has(&request, 'q')) {
         return;
     }
     char *at = reply->at;
     at = outcome == STORE_DELETED ? PUT_LITERAL(at, "HD")
          : outcome == STORE_EXISTS ? PUT_LITERAL(at, "EX")
                                    : PUT_LITERAL(at, "NF");
-    at = put_returns(at, &request, 0, 0, "Okb");
+    at = put_returns(at, &request, 0, 0, "Ok");
     reply->at = PUT_LITERAL(at, "\r\n");
 }
 
@@ -202,8 +205,7 @@ static void arith_hit(struct session *session, const struct meta_request *reques
         const struct token *flag = &request->returns[i];
         switch (flag->text[0]) {
         case 'O': *at++ = ' '; at = put_bytes(at, flag->text, flag->bytes); break;
-        case 'k': at = meta_put_key(at, request, false); break;
-        case 'b': at = PUT_LITERAL(at, " b"); break;
+        case 'k': at = meta_put_key(at, request); break;
         case 'c': at = put_u64(PUT_LITERAL(at, " c"), number->cas); break;
         case 't':
             at = PUT_LITERAL(at, " t");
@@ -221,24 +223,22 @@ static void arith_hit(struct session *session, const struct meta_request *reques
     reply->at = at;
 }
 
-static void arith_other(const struct meta_request *request, const char *code, bool is_hidden, struct reply *reply) {
-    if (!is_hidden) {
-        char *at = put_bytes(reply->at, code, 2);
-        at = put_returns(at, request, 0, 0, "Okb");
-        reply->at = PUT_LITERAL(at, "\r\n");
-    }
+static void arith_other(const struct meta_request *request, const char *code, struct reply *reply) {
+    char *at = put_bytes(reply->at, code, 2);
+    at = put_returns(at, request, 0, 0, "Ok");
+    reply->at = PUT_LITERAL(at, "\r\n");
 }
 
 void meta_arith(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
     struct store *store = session_store(session);
     struct meta_request request;
     if (words < 2) {
-        REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
+        REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }
     const char *error = meta_parse(session, tokens, words, 2, 'a', &request);
     char mode = request.mode;
-    if (!error && mode && !strchr("IiDd+-", mode)) {
+    if (!error && mode && !strchr("ID+-", mode)) {
         error = "CLIENT_ERROR invalid mode for ma M token";
     }
     if (error) {
@@ -246,8 +246,7 @@ void meta_arith(struct session *session, struct token *tokens, uint32_t words, s
         return;
     }
     struct store_arith wanted = {.key = request.key, .key_bytes = request.key_bytes,
-                                 .key_is_binary = meta_has(&request, 'b'),
-                                 .decrement = mode == 'D' || mode == 'd' || mode == '-',
+                                 .decrement = mode == 'D' || mode == '-',
                                  .has_cas_compare = meta_has(&request, 'C'), .cas_compare = request.cas_compare,
                                  .has_cas_new = meta_has(&request, 'E'), .cas_new = request.cas_new,
                                  .has_expiry = meta_has(&request, 'T'), .vivify = meta_has(&request, 'N'),
@@ -257,9 +256,9 @@ void meta_arith(struct session *session, struct token *tokens, uint32_t words, s
     struct store_number number;
     switch (store_arith(store, &wanted, &number)) {
     case STORE_STORED: arith_hit(session, &request, &number, reply); break;
-    case STORE_NOT_FOUND: arith_other(&request, "NF", meta_has(&request, 'q'), reply); break;
-    case STORE_EXISTS: arith_other(&request, "EX", false, reply); break;
-    case STORE_NOT_STORED: arith_other(&request, "NS", false, reply); break;
+    case STORE_NOT_FOUND: arith_other(&request, "NF", reply); break;
+    case STORE_EXISTS: arith_other(&request, "EX", reply); break;
+    case STORE_NOT_STORED: arith_other(&request, "NS", reply); break;
     case STORE_NON_NUMERIC:
         REPLY_LITERAL(reply, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
         break;

@@ -211,11 +211,6 @@ static size_t command(struct session *session, const char *line, const char *new
     } else {
         enum get_kind kind = get_kind_of(line, end);
         if (kind != GET_NONE && has_words(line, end, 2)) {
-            if (nul) {
-                // The NUL ends the command, not the line: the keys must not be read past it.
-                REPLY_LITERAL(reply, "ERROR\r\n");
-                return (size_t)(newline + 1 - start);
-            }
             return (size_t)(line - start) + text_get_begin(session, line, newline, kind, reply);
         }
         line_command(session, line, end, reply);

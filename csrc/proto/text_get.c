@@ -98,7 +98,6 @@ static void touch_one(struct session *session, const struct wanted *wanted, bool
         bool is_gone_by_touch = is_marked && found == STORE_MISS_EXPIRED;
         if (found != STORE_HIT && !is_gone_by_touch) {
             count(store->proc, COUNTER_touch_misses, 1);
-            count(store->proc, COUNTER_get_misses, 1);
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }
@@ -147,13 +146,18 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
     return count_wanted;
 }
 
+// A blank, the line's end, or a NUL, which ends the line for the server.
+static inline bool ends_key(char c) {
+    return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\0');
+}
+
 // Finds the next key of the list. Returns its end, or NULL when the input ends before the key does.
 static const char *next_key(const char *at, const char *end, const char **key_out) {
     while (at < end && *at == ' ') {
         at++;
     }
     *key_out = at;
-    while (at < end && *at != ' ' && *at != '\n') {
+    while (at < end && !ends_key(*at)) {
         at++;
     }
     return at < end ? at : NULL;
@@ -174,8 +178,8 @@ static const char *scan_key(const char *at, const char *end, struct wanted *want
         return NULL;
     }
     const char *trimmed = key_end;
-    bool at_newline = *key_end == '\n';
-    if (at_newline && trimmed > key && trimmed[-1] == '\r') {
+    bool at_newline = *key_end != ' ';
+    if (*key_end == '\n' && trimmed > key && trimmed[-1] == '\r') {
         trimmed--;
     }
     wanted->key = key;
@@ -194,6 +198,10 @@ static const char *scan_key(const char *at, const char *end, struct wanted *want
             return next + (*next == '\r' ? 2 : 1);
         }
         return key_end;
+    }
+    if (UNLIKELY(*key_end == '\0')) {
+        const char *newline = memchr(key_end, '\n', (size_t)(end - key_end));
+        return newline ? newline + 1 : NULL;
     }
     return key_end + 1;
 }

@@ -32,7 +32,8 @@ enum item_state {
     ITEM_ACTIVE = 512,          // Read since the eviction hand or the end of probation last looked.
     ITEM_QUEUE_SHIFT = 10,
     ITEM_QUEUE_MASK = 3 << 10,
-    ITEM_PART = 4096
+    ITEM_PART = 4096,
+    ITEM_FOREIGN_CAS = 8192     // Its CAS says nothing about when it was stored.
 };
 
 enum item_queue { QUEUE_HOT = 0, QUEUE_WARM = 1, QUEUE_COLD = 2, QUEUE_TEMP = 3 };

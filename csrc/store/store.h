@@ -62,6 +62,7 @@ struct store_write {
     bool has_cas_compare;
     bool invalidate;                // Meta I: an older compare CAS stores a stale value.
     bool has_cas_new;               // Meta E.
+    bool is_uncounted;              // Not a SET of its own for the statistics.
     bool token_sent;                // The item is born with somebody already told to fill it.
     bool vivify;                    // Meta N for append and prepend: store when missing ...
     uint32_t vivify_expiry_seconds; // ... with this expiry.
@@ -71,7 +72,7 @@ struct store_write {
 
 struct store_result {
     uint64_t cas;                   // The item's CAS after the operation, 0 when nothing was stored.
-    uint32_t value_bytes;           // The item's value size after the operation.
+    uint32_t value_bytes;           // The item's value size after the operation; what was offered if not stored.
 };
 
 // Writes a value that is all in memory. Returns a storing outcome, STORE_TOO_LARGE or STORE_NO_MEMORY (then an old
@@ -118,7 +119,6 @@ struct store_arith {
     const char *key;
     uint32_t key_bytes;
     bool decrement;
-    bool key_is_binary;
     bool has_cas_compare;
     bool has_cas_new;
     bool has_expiry;                // Meta T: new expiry on success.
@@ -135,7 +135,7 @@ struct store_number {
     uint64_t cas;
     uint32_t expiry_seconds;
     uint32_t text_bytes;
-    char text[24];                  // What the item holds now, trailing blanks included; not terminated.
+    char text[24];                  // The digits, not terminated; an item changed in place may have blanks behind.
     bool vivified;
 };
 // Returns STORE_STORED, STORE_NOT_FOUND, STORE_EXISTS, STORE_NON_NUMERIC, STORE_NOT_STORED or STORE_NO_MEMORY.

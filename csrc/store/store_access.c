@@ -65,12 +65,16 @@ uint64_t store_item_bytes(const struct store *store, const struct item *item, ui
 }
 
 void store_bump(struct store *store, const struct store_view *view) {
+    uint32_t stamp = store_stamp(store, view->state);
     if (!store_upgrade(store, view)) {
         return;
     }
     struct item *item = (struct item *)view->item;
-    item_set_state(item, view->state | ITEM_FETCHED | ITEM_ACTIVE);
-    SHARED_STORE(item->time_seconds, store_stamp(store));
+    // The stamp was taken before this look, so a flush that comes now or came meanwhile still covers the item.
+    if (!store_is_flushed(store, view->time_seconds, view->state, view->cas)) {
+        item_set_state(item, view->state | ITEM_FETCHED | ITEM_ACTIVE);
+        SHARED_STORE(item->time_seconds, stamp);
+    }
     index_unlock(store->proc, view->home, true);
 }
 

@@ -105,7 +105,7 @@ static inline int store_find(struct store *store, const char *key, uint32_t key_
                 return STORE_MISS;
             }
         } else if (LIKELY(store_picture(store, item, ref, view))) {
-            if (UNLIKELY(store_is_flushed(store, view->time_seconds))) {
+            if (UNLIKELY(store_is_flushed(store, view->time_seconds, view->state, view->cas))) {
                 return STORE_MISS_FLUSHED;
             }
             return UNLIKELY(store_is_expired(store, view->expiry_seconds)) ? STORE_MISS_EXPIRED : STORE_HIT;

@@ -90,19 +90,26 @@ static inline uint32_t store_class_for(const struct store *store, uint32_t bytes
     return LIKELY(bytes <= 8192) ? store->class_by_units[(bytes + 7) / 8] : slab_class_for(&store->slab, bytes);
 }
 
-// The time to stamp on an item now: after a flush in this very second, later than the flush.
-static inline uint32_t store_stamp(const struct store *store) {
+// A flush hits what was stored before its second, and within that second what has a CAS number up to the flush's.
+// Where the number says nothing about the order, items stored in the flush's second are stamped with the next one.
+static inline uint32_t store_stamp(const struct store *store, uint32_t state) {
+    uint32_t now = store->proc->now_seconds;
     uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
-    return UNLIKELY(flushed >= store->proc->now_seconds) ? flushed + 1 : store->proc->now_seconds;
+    return UNLIKELY((state & ITEM_FOREIGN_CAS) && flushed >= now) ? flushed + 1 : now;
 }
-static inline bool store_is_flushed(const struct store *store, uint32_t time_seconds) {
-    return time_seconds <= SHARED_LOAD(store->header->flush_seconds);
+static inline bool store_is_flushed(const struct store *store, uint32_t time_seconds, uint32_t state, uint64_t cas) {
+    uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
+    if (LIKELY(time_seconds > flushed)) {
+        return false;
+    }
+    return time_seconds < flushed || (state & ITEM_FOREIGN_CAS) || cas <= SHARED_LOAD(store->header->flush_cas);
 }
 static inline bool store_is_expired(const struct store *store, uint32_t expiry_seconds) {
     return expiry_seconds && expiry_seconds <= store->proc->now_seconds;
 }
 static inline bool store_is_dead(const struct store *store, const struct item *item, uint32_t state) {
-    return store_is_expired(store, item_expiry(item, state)) || store_is_flushed(store, item->time_seconds);
+    return store_is_expired(store, item_expiry(item, state))
+           || store_is_flushed(store, item->time_seconds, state, item_cas(item, state));
 }
 static inline uint64_t store_next_cas(struct store *store) {
     if (!live_get(store->arena, LIVE_cas_enabled)) {

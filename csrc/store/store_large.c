@@ -106,7 +106,7 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
     uint32_t ref = store->local->new_ref;
     uint32_t claim = STORE_NO_CLAIM;
     if (outcome == STORE_STORED) {
-        class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, 1);
+        class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, !write->is_uncounted);
         store_fill_head(store, ref, &shaped, write->value_bytes, &shape);
         claim = store_claim(store, ref, CLAIM_MAKING);
         if (claim == STORE_NO_CLAIM) {

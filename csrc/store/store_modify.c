@@ -20,7 +20,7 @@ static int clear_value(struct store *store, const struct store_delete *request, 
     store_fill_head(store, local->new_ref, &empty, 0, &shape);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
-    bool same = locked.item && locked.home == view->home
+    bool same = locked.item && !locked.is_dead && locked.home == view->home
                 && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
     if (!same) {
         store_unlock(store, &locked, false);
@@ -28,7 +28,8 @@ static int clear_value(struct store *store, const struct store_delete *request, 
         SHARED_RELEASE(local->step, STEP_NONE);
         return STORE_MISS;
     }
-    uint64_t cas = request->has_cas_new ? request->cas_new : store_next_cas(store);
+    // A tombstone keeps its number, as memcached has it; marking it stale makes a new one.
+    uint64_t cas = request->has_cas_new ? request->cas_new : request->mark_stale ? store_next_cas(store) : view->cas;
     int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, cas);
     return status == PYMC_OK ? STORE_DELETED : STORE_NO_MEMORY;
 }
@@ -101,11 +102,16 @@ int store_delete(struct store *store, const struct store_delete *request) {
     }
 }
 
-// Reads a number the way memcached does: up to 20 digits, ended by the value's end, a blank or a control character.
+#define NUMBER_TEXT_BYTES 64
+
+// Reads a number the way memcached does: blanks, a plus, digits, then the value's end, a blank or a control character.
 static bool parse_number(const char *text, uint32_t bytes, uint64_t *out) {
     uint64_t value = 0;
     uint32_t i = 0;
-    while (i < bytes && text[i] == ' ') {
+    while (i < bytes && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'))) {
+        i++;
+    }
+    if (i < bytes && text[i] == '+') {
         i++;
     }
     if (i >= bytes || text[i] < '0' || text[i] > '9') {
@@ -119,7 +125,7 @@ static bool parse_number(const char *text, uint32_t bytes, uint64_t *out) {
         value = value * 10 + digit;
     }
     *out = value;
-    return i == bytes || text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r') || text[i] == '\0';
+    return (i == bytes && bytes < NUMBER_TEXT_BYTES) || text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r') || text[i] == '\0';
 }
 
 static uint32_t print_number(uint64_t value, char *place) {
@@ -137,8 +143,7 @@ static uint32_t print_number(uint64_t value, char *place) {
 
 static int vivify_number(struct store *store, const struct store_arith *request, struct store_number *out) {
     struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_ADD,
-                                .key_is_binary = request->key_is_binary,
-                                .expiry_seconds = request->vivify_expiry_seconds,
+                                .expiry_seconds = request->vivify_expiry_seconds, .is_uncounted = true,
                                 .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
     char text[24];
     write.value_bytes = print_number(request->initial, text);
@@ -166,9 +171,10 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     SHARED_RELEASE(local->step, STEP_IN_PLACE);
     SHARED_RELEASE(local->old_ref, view->ref);
     FAULT_POINT(store->proc, "store.in_place.before");
-    memset(number->text + number->text_bytes, ' ', view->value_bytes - number->text_bytes);
-    number->text_bytes = view->value_bytes;
-    racy_write((char *)view->value, number->text, view->value_bytes);
+    racy_write((char *)view->value, number->text, number->text_bytes);
+    for (uint32_t i = number->text_bytes; i < view->value_bytes; i++) {
+        racy_write((char *)view->value + i, " ", 1);
+    }
     FAULT_POINT(store->proc, "store.in_place.half");
     number->cas = request->has_cas_new ? request->cas_new : store_next_cas(store);
     item_set_cas(item, view->state, number->cas);
@@ -203,7 +209,7 @@ static int write_replaced(struct store *store, const struct store_arith *request
     uint64_t hash = hash_key(request->key, request->key_bytes);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
-    bool same = locked.item && locked.home == view->home
+    bool same = locked.item && !locked.is_dead && locked.home == view->home
                 && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
     if (!same) {
         store_unlock(store, &locked, false);
@@ -218,16 +224,17 @@ static int write_replaced(struct store *store, const struct store_arith *request
 
 static int change_number(struct store *store, const struct store_arith *request, const struct store_view *view,
                          struct store_number *out) {
-    char text[24];
+    char text[NUMBER_TEXT_BYTES];
     uint64_t value;
-    if (view->value_bytes > 20 || !view->value || view->value_bytes == 0) {
+    if (!view->value || view->value_bytes > STORE_COPY_BYTES_MAX) {
         return STORE_NON_NUMERIC;
     }
-    racy_copy(text, view->value, view->value_bytes);
+    uint32_t text_bytes = view->value_bytes < NUMBER_TEXT_BYTES ? view->value_bytes : NUMBER_TEXT_BYTES;
+    racy_copy(text, view->value, text_bytes);
     if (!store_holds(view)) {
         return STORE_MISS;
     }
-    if (!parse_number(text, view->value_bytes, &value)) {
+    if (!parse_number(text, text_bytes, &value)) {
         return STORE_NON_NUMERIC;
     }
     if (request->decrement) {

@@ -68,8 +68,11 @@ static void repair_limbo(struct store *store, struct store_local *local, uint32_
     uint32_t listed = 0;
     for (uint32_t ref = root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         listed++;
-        if (ref == local->old_ref) {
-            SHARED_RELEASE(local->old_ref, 0);
+        uint32_t *hands[] = {&local->old_ref, &local->new_ref, &local->hand};
+        for (int i = 0; i < 3; i++) {
+            if (*hands[i] == ref) {
+                SHARED_RELEASE(*hands[i], 0);
+            }
         }
     }
     root->limbo_count = listed;
@@ -136,6 +139,13 @@ static void give_back(struct store *store, struct store_local *local, uint32_t s
 }
 
 void store_reclaim(struct store *store, struct store_local *local, uint32_t slot_index) {
+    // Twice the same when an earlier reclaim died between naming the chunk here and forgetting it there.
+    if (local->new_ref == local->old_ref) {
+        SHARED_RELEASE(local->new_ref, 0);
+    }
+    if (local->hand == local->old_ref) {
+        SHARED_RELEASE(local->hand, 0);
+    }
     give_back(store, local, slot_index, &local->old_ref);
     give_back(store, local, slot_index, &local->new_ref);
     give_back(store, local, slot_index, &local->hand);

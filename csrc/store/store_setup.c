@@ -102,6 +102,10 @@ int store_open(struct arena *arena, uint32_t slot_index, int role, struct store 
         store->claims_free[i] = (uint16_t)(STORE_CLAIMS - 1 - i);
     }
     store->claims_free_count = STORE_CLAIMS;
+    // A predecessor may have died with a full list, and the next item would be written past its end.
+    for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
+        store_push_pending(store, class_id);
+    }
     store->proc->now_seconds = 2;
     store_update_pages_limit(store);
     *store_out = store;
@@ -146,30 +150,38 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
 }
 
 // Raises the flush mark; it never goes back, or flushed items would show again.
-static void flush_until(struct store *store, uint32_t seconds) {
+static void flush_before(struct store *store, uint32_t seconds, uint64_t cas) {
     uint32_t *place = &store->header->flush_seconds;
     uint32_t seen = SHARED_LOAD(*place);
+    if (seen <= seconds) {
+        SHARED_STORE(store->header->flush_cas, cas);
+    }
     while (seen < seconds
-           && !__atomic_compare_exchange_n(place, &seen, seconds, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+           && !__atomic_compare_exchange_n(place, &seen, seconds, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
     }
 }
 
 void store_flush_all(struct store *store, uint32_t at_seconds) {
     uint32_t now = store->proc->now_seconds;
-    if (at_seconds > now) {
+    if (at_seconds > now + 1) {
         SHARED_STORE(store->header->flush_scheduled_seconds, at_seconds);
         return;
     }
     SHARED_STORE(store->header->flush_scheduled_seconds, 0);
-    // Everything stamped until now, including what was stamped ahead after an earlier flush in this second.
-    flush_until(store, at_seconds ? at_seconds - 1 : store_stamp(store));
+    if (at_seconds) {
+        flush_before(store, at_seconds, 0);
+    } else {
+        uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
+        flush_before(store, flushed > now ? flushed : now, SHARED_LOAD(store->header->cas));
+    }
 }
 
 void store_turn(struct store *store) {
     slab_flush_if_asked(&store->slab, store->proc);
     uint32_t due = SHARED_LOAD(store->header->flush_scheduled_seconds);
-    if (UNLIKELY(due && due <= store->proc->now_seconds)) {
+    // One second early, as memcached has it: the flush covers the second before its time.
+    if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {
         SHARED_STORE(store->header->flush_scheduled_seconds, 0);
-        flush_until(store, due - 1);
+        flush_before(store, due, 0);
     }
 }

@@ -21,10 +21,13 @@ int store_shape_of(const struct store *store, const struct store_write *write, u
     uint32_t state = extra_state | (write->client_flags ? ITEM_CLIENT_FLAGS : 0)
                      | (write->expiry_seconds || write->invalidate ? ITEM_EXPIRES : 0)
                      | (write->has_cas_new && write->cas_new > ITEM_CAS_NARROW_MAX ? ITEM_WIDE_CAS : 0)
+                     | (write->has_cas_new || !live_get(store->arena, LIVE_cas_enabled) ? ITEM_FOREIGN_CAS : 0)
                      | (write->key_is_binary ? ITEM_BINARY_KEY : 0) | (write->token_sent ? ITEM_TOKEN_SENT : 0);
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, store->part_class);
     uint32_t head = ITEM_HEADER_BYTES + item_optional_bytes(state) + write->key_bytes;
-    out->is_large = (uint64_t)head + value_bytes > chunk_bytes;
+    // An inline item must be able to get every optional field later without outgrowing the largest chunk.
+    uint32_t all_fields = item_optional_bytes(ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_WIDE_CAS);
+    out->is_large = (uint64_t)ITEM_HEADER_BYTES + all_fields + write->key_bytes + value_bytes > chunk_bytes;
     if (out->is_large) {
         // All optional fields from the start: a large item is never copied to make room for one.
         state |= ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_WIDE_CAS;
@@ -46,7 +49,7 @@ void store_fill_head(struct store *store, uint32_t ref, const struct store_write
                      const struct store_shape *shape) {
     struct item *item = store_item(store, ref);
     uint32_t state = shape->state;
-    SHARED_STORE(item->time_seconds, store_stamp(store));
+    SHARED_STORE(item->time_seconds, store_stamp(store, state));
     SHARED_STORE(item->sizes, item_pack_sizes(shape->is_large ? 0 : value_bytes, write->key_bytes));
     SHARED_STORE(item->cas_low, 0);
     SHARED_STORE(item->cas_high, 0);
@@ -130,6 +133,7 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
         int status = index_insert_locked(&store->index, store->proc, locked->home, index_tag(hash), new_ref);
         if (status != PYMC_OK) {
             item_set_state(item, state & ~(uint32_t)ITEM_LINKED);
+            SHARED_RELEASE(local->link_claim, 0);
             SHARED_RELEASE(local->step, STEP_FILL);
             store_unlock(store, locked, false);
             return status;
@@ -217,6 +221,9 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     if (is_stale) {
         inherit_stale(store, new_ref, &locked);
     }
+    // A value may have come in slowly: what counts for a flush is when it became visible.
+    struct item *item = store_item(store, new_ref);
+    SHARED_STORE(item->time_seconds, store_stamp(store, item_state_of(item)));
     result->value_bytes = store_value_bytes(store_item(store, new_ref), item_state_of(store_item(store, new_ref)));
     if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, cas) != PYMC_OK) {
         return STORE_NO_MEMORY;
@@ -252,7 +259,7 @@ static int put_by_pieces(struct store *store, const struct store_write *write, c
 
 int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result) {
     struct store_shape shape;
-    *result = (struct store_result){0};
+    *result = (struct store_result){.value_bytes = write->value_bytes};
     if (write->mode >= STORE_APPEND) {
         return put_by_pieces(store, write, value, result);
     }
@@ -272,7 +279,7 @@ int store_put(struct store *store, const struct store_write *write, const char *
     FAULT_POINT(store->proc, "store.put.taken");
     store_prefetch_items(store, hash);
     uint32_t ref = local->new_ref;
-    class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, 1);
+    class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, !write->is_uncounted);
     store_fill_head(store, ref, write, write->value_bytes, &shape);
     racy_write((char *)store_item(store, ref) + shape.head_bytes, value, write->value_bytes);
     FAULT_POINT(store->proc, "store.put.filled");
@@ -290,7 +297,7 @@ static int commit_joined(struct store *store, const struct store_write *write, s
 
 int store_commit(struct store *store, const struct store_write *write, struct store_making *making,
                  struct store_result *result) {
-    *result = (struct store_result){0};
+    *result = (struct store_result){.value_bytes = write->value_bytes};
     if (write->mode >= STORE_APPEND) {
         int outcome = commit_joined(store, write, making, result);
         store_abandon(store, making);
@@ -351,7 +358,7 @@ static int join_once(struct store *store, const struct store_write *write, struc
     joined.client_flags = view->client_flags;
     joined.expiry_seconds = view->expiry_seconds;
     joined.invalidate = false;
-    joined.key_is_binary = view->state & ITEM_BINARY_KEY;
+    joined.is_uncounted = true;
     if ((uint64_t)view->value_bytes + piece->value_bytes > INT32_MAX) {
         return STORE_TOO_LARGE;
     }
@@ -372,7 +379,9 @@ static int join_once(struct store *store, const struct store_write *write, struc
     }
     struct store_locked locked;
     store_lock(store, write->key, write->key_bytes, hash, &locked);
-    bool same = locked.item && locked.home == view->home && making.filled_bytes == joined.value_bytes
+    // Flushed meanwhile, it must not come back as part of the new value.
+    bool same = locked.item && !locked.is_dead && locked.home == view->home
+                && making.filled_bytes == joined.value_bytes
                 && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
     if (!same) {
         store_unlock(store, &locked, false);
