@@ -1,0 +1,70 @@
+"""What a command is answered with: a text, or parts that are sent one after the other."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pymc.config.c_numbers import whole_unsigned
+from pymc.core.engine import ReplyKind
+from pymc.core.store import Store
+from pymc.server_context import ServerContext
+
+NOREPLY = b"noreply"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. An empty text says nothing at all, as `noreply` wants."""
+
+    text: bytes
+    kind: ReplyKind = ReplyKind.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An answer in parts; an empty part means that there is nothing yet, try again."""
+
+    parts: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command line: its words, and where it was asked."""
+
+    words: list[bytes]
+    is_pipelined: bool
+    server: ServerContext
+    store: Store
+
+    @property
+    def arguments(self) -> list[bytes]:
+        """The words behind the command's name."""
+        return self.words[1:]
+
+
+Handler = Callable[[Command], Answer | Parts]
+
+
+def line(text: str) -> Answer:
+    """An answer of one line."""
+    return Answer(text.encode("ascii") + b"\r\n")
+
+
+OK = line("OK")
+ERROR = line("ERROR")
+BAD_FORMAT = line("CLIENT_ERROR bad command line format")
+SILENCE = Answer(b"")
+
+
+def quiet_if_asked(handler: Handler) -> Handler:
+    """Swallows every answer, errors too, when the last word is `noreply`."""
+
+    def quiet(command: Command) -> Answer | Parts:
+        answer = handler(command)
+        return SILENCE if command.words[-1] == NOREPLY else answer
+
+    return quiet
+
+
+def decimal(word: bytes) -> int | None:
+    """A whole number cut to 32 bits as memcached reads it; None when it is not one."""
+    return whole_unsigned(word.decode("latin-1"))

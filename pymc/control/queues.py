@@ -1,0 +1,180 @@
+"""`lru` and `lru_crawler`: how items age, the search for expired ones, and dumps of keys."""
+
+from collections.abc import Iterator
+
+from pymc.config.c_numbers import whole_float, whole_signed
+from pymc.control.answers import (
+    BAD_FORMAT,
+    ERROR,
+    OK,
+    Answer,
+    Command,
+    Parts,
+    decimal,
+    line,
+    quiet_if_asked,
+)
+from pymc.control.messages import CrawlerState, CrawlMessage, send
+from pymc.core.maintain import Dump, DumpKind
+from pymc.core.snapshots import read_slab
+from pymc.core.store import Store
+from pymc.live_settings import as_millionths
+from pymc.stats.walks import CHUNKS_PER_STEP
+
+_SLEEP_US_MAX = 1_000_000
+_PERCENT_MAX = 80
+_DISABLED = line("CLIENT_ERROR lru crawler disabled")
+_BAD_CLASS = line("BADCLASS invalid class id")
+
+
+def lru(command: Command) -> Answer | Parts:
+    """`lru tune|mode|temp_ttl ... [noreply]`."""
+    return quiet_if_asked(_lru)(command)
+
+
+def _lru(command: Command) -> Answer:
+    has_maintainer = command.server.settings.lru_maintainer
+    match command.arguments:
+        case [b"tune", hot, warm, hot_factor, warm_factor, *_]:
+            return _tune(command, (hot, warm), (hot_factor, warm_factor))
+        case [b"mode", mode, *_] if has_maintainer and mode in (b"flat", b"segmented"):
+            command.server.arena.set_live("lru_segmented", int(mode == b"segmented"))
+            return OK
+        case [b"temp_ttl", seconds, *_] if has_maintainer:
+            return _temporary_ttl(command, seconds)
+        case _:
+            return ERROR
+
+
+def _tune(command: Command, percents: tuple[bytes, bytes], factors: tuple[bytes, bytes]) -> Answer:
+    hot, warm = map(decimal, percents)
+    hot_factor, warm_factor = (whole_float(word.decode("latin-1")) for word in factors)
+    if hot is None or warm is None or hot_factor is None or warm_factor is None:
+        return ERROR
+    if hot + warm > _PERCENT_MAX:
+        return line("ERROR hot and warm pcts must not exceed 80")
+    if not (hot_factor > 0 and warm_factor > 0):
+        return line("ERROR hot/warm age factors must be greater than 0")
+    arena = command.server.arena
+    arena.set_live("hot_lru_percent", hot)
+    arena.set_live("warm_lru_percent", warm)
+    arena.set_live("hot_max_factor_millionths", as_millionths(hot_factor))
+    arena.set_live("warm_max_factor_millionths", as_millionths(warm_factor))
+    return OK
+
+
+def _temporary_ttl(command: Command, word: bytes) -> Answer:
+    seconds = whole_signed(word.decode("latin-1"))
+    if seconds is None:
+        return ERROR
+    arena = command.server.arena
+    if seconds >= 0:
+        arena.set_live("temporary_ttl_seconds", seconds)
+    arena.set_live("temp_lru", int(seconds >= 0))
+    return OK
+
+
+def lru_crawler(command: Command) -> Answer | Parts:
+    """`lru_crawler enable|disable|crawl|sleep|tocrawl|metadump|mgdump`; knows no `noreply`."""
+    match command.arguments:
+        case [b"enable"]:
+            return _enable(command)
+        case [b"disable"]:
+            command.server.arena.set_live("lru_crawler", 0)
+            return OK
+        case [b"crawl", classes]:
+            return _crawl(command, classes)
+        case [b"sleep", microseconds]:
+            return _sleep(command, microseconds)
+        case [b"tocrawl", items]:
+            count = decimal(items)
+            if count is None:
+                return BAD_FORMAT
+            command.server.arena.set_live("lru_crawler_to_crawl", count)
+            return OK
+        case [b"metadump", classes]:
+            return _dump(command, classes, DumpKind.META)
+        case [b"mgdump", classes]:
+            return _dump(command, classes, DumpKind.MG)
+        case _:
+            return ERROR
+
+
+def _enable(command: Command) -> Answer:
+    arena = command.server.arena
+    if arena.live("lru_crawler"):
+        return line("ERROR failed to start lru crawler thread")
+    arena.set_live("lru_crawler", 1)
+    return OK
+
+
+def _sleep(command: Command, word: bytes) -> Answer:
+    microseconds = decimal(word)
+    if microseconds is None:
+        return BAD_FORMAT
+    if microseconds > _SLEEP_US_MAX:
+        return line("CLIENT_ERROR sleep must be one second or less")
+    command.server.arena.set_live("lru_crawler_sleep_us", microseconds)
+    return OK
+
+
+def _crawl(command: Command, word: bytes) -> Answer:
+    arena = command.server.arena
+    if not arena.live("lru_crawler"):
+        return _DISABLED
+    if word == b"hash":
+        return line("ERROR an unknown error happened")
+    classes = parse_classes(word, read_slab(command.store).classes)
+    if classes == ():
+        return _BAD_CLASS
+    # A search that the keeper began by itself gives way to one that was asked for.
+    if arena.live("crawler_running") == CrawlerState.ASKED:
+        return line("BUSY currently processing crawler request")
+    # Set here, not by the keeper, so that the next request already finds it.
+    arena.set_live("crawler_running", CrawlerState.ASKED)
+    if not send(command.server.keeper_inbox, CrawlMessage(classes)):
+        arena.set_live("crawler_running", CrawlerState.IDLE)
+        return line("BUSY currently processing crawler request")
+    return OK
+
+
+def parse_classes(word: bytes, class_count: int) -> tuple[int, ...] | None:
+    """Classes as `1,2,3`; None for `all`, () when one is not a class."""
+    if word == b"all":
+        return None
+    classes = []
+    for part in word.split(b","):
+        class_id = decimal(part)
+        if class_id is None or not 1 <= class_id <= class_count:
+            return ()
+        classes.append(class_id)
+    return tuple(classes)
+
+
+def _dump(command: Command, word: bytes, kind: DumpKind) -> Answer | Parts:
+    name, refusal = {
+        DumpKind.META: ("metadump", "ERROR metadump not allowed"),
+        DumpKind.MG: ("mgdump", "ERROR key dump not allowed"),
+    }[kind]
+    arena = command.server.arena
+    if not arena.live("dump_enabled"):
+        return line(refusal)
+    if not arena.live("lru_crawler"):
+        return _DISABLED
+    if command.is_pipelined:
+        return line(f"ERROR cannot pipeline other commands before {name}")
+    class_count = read_slab(command.store).classes
+    classes = None if word == b"hash" else parse_classes(word, class_count)
+    if classes == ():
+        return _BAD_CLASS
+    end = b"END\r\n" if kind is DumpKind.META else b"EN\r\n"
+    return Parts(_dump_parts(command.store, kind, classes, end))
+
+
+def _dump_parts(
+    store: Store, kind: DumpKind, classes: tuple[int, ...] | None, end: bytes
+) -> Iterator[bytes]:
+    dump = Dump(store, kind, classes)
+    while not dump.is_complete:
+        yield dump.step(CHUNKS_PER_STEP)
+    yield end

@@ -1,0 +1,130 @@
+"""Commands about the server itself: verbosity, shutdown, flash settings and the debug clock."""
+
+import os
+import signal
+
+from pymc.config.c_numbers import whole_float, whole_signed
+from pymc.control.answers import (
+    BAD_FORMAT,
+    ERROR,
+    OK,
+    Answer,
+    Command,
+    Parts,
+    decimal,
+    line,
+    quiet_if_asked,
+)
+from pymc.core import HAS_DEBUG
+from pymc.core.engine import ReplyKind
+from pymc.core.snapshots import read_slab
+from pymc.live_settings import as_millionths
+
+_VERBOSITY_MAX = 2
+_FLASH_NUMBERS = {
+    b"item_size": "ext_item_size_bytes",
+    b"item_age": "ext_item_age_seconds",
+    b"low_ttl": "ext_low_ttl_seconds",
+    b"recache_rate": "ext_recache_rate",
+    b"compact_under": "ext_compact_under",
+    b"drop_under": "ext_drop_under",
+    b"max_sleep": "ext_max_sleep_us",
+}
+
+
+def verbosity(command: Command) -> Answer | Parts:
+    """`verbosity <level> [noreply]`."""
+    if len(command.arguments) not in (1, 2):
+        return ERROR
+    return quiet_if_asked(_verbosity)(command)
+
+
+def _verbosity(command: Command) -> Answer:
+    level = decimal(command.words[1])
+    if level is None:
+        return BAD_FORMAT
+    command.server.arena.set_live("verbosity", min(level, _VERBOSITY_MAX))
+    return OK
+
+
+def shutdown(command: Command) -> Answer | Parts:
+    """`shutdown [graceful]`: the supervisor ends all processes; the connection just closes."""
+    if not command.server.settings.shutdown_command:
+        return line("ERROR: shutdown not enabled")
+    match command.arguments:
+        case []:
+            number = signal.SIGINT
+        case [b"graceful"]:
+            number = signal.SIGUSR1
+        case _:
+            return line("CLIENT_ERROR invalid shutdown mode")
+    os.kill(command.server.supervisor_pid, number)
+    return Answer(b"", ReplyKind.CLOSE)
+
+
+def refresh_certs(command: Command) -> Answer | Parts:
+    """`refresh_certs`: there is no TLS yet."""
+    return line("Error TLS not enabled")
+
+
+def watch(command: Command) -> Answer | Parts:
+    """`watch`: there are no log streams yet, so it is as with -W."""
+    return line("CLIENT_ERROR watch commands not allowed")
+
+
+def extstore(command: Command) -> Answer | Parts:
+    """`extstore <what> <value> [noreply]`, taken with and without flash."""
+    return quiet_if_asked(_extstore)(command)
+
+
+def _extstore(command: Command) -> Answer:
+    arena = command.server.arena
+    match command.arguments:
+        case [b"free_memchunks", class_word, count, *_]:
+            class_id = decimal(class_word)
+            classes = read_slab(command.store).classes
+            is_good = class_id is not None and class_id <= classes and decimal(count) is not None
+            return OK if is_good else ERROR
+        case [b"max_frag", word, *_]:
+            fraction = whole_float(word.decode("latin-1"))
+            if fraction is None:
+                return ERROR
+            arena.set_live("ext_max_frag_millionths", as_millionths(fraction))
+            return OK
+        case [b"drop_unread", word, *_]:
+            value = decimal(word)
+            if value is None:
+                return ERROR
+            arena.set_live("ext_drop_unread", int(value != 0))
+            return OK
+        case [name, word, *_] if name in _FLASH_NUMBERS:
+            value = decimal(word)
+            if value is None:
+                return ERROR
+            arena.set_live(_FLASH_NUMBERS[name], value)
+            return OK
+        case _:
+            return ERROR
+
+
+def debugtime(command: Command) -> Answer | Parts:
+    """`debugtime p|r|<seconds>`: stop, release or move the cache's clock (debug builds)."""
+    if not HAS_DEBUG or len(command.arguments) != 1:
+        return ERROR
+    arena = command.server.arena
+    word = command.arguments[0]
+    if word == b"p":
+        arena.freeze_clock(arena.seconds())
+    elif word == b"r":
+        arena.freeze_clock(0)
+    else:
+        seconds = whole_signed(word.decode("latin-1"))
+        if seconds is None:
+            return ERROR
+        arena.shift_clock(seconds)
+    return OK
+
+
+def misbehave(command: Command) -> Answer | Parts:
+    """`misbehave`: memcached's debug builds try forbidden system calls; here there is nothing."""
+    return ERROR

@@ -1,0 +1,79 @@
+"""`stats` and its sub-commands."""
+
+from pymc.config.c_numbers import whole_unsigned
+from pymc.control.answers import BAD_FORMAT, ERROR, OK, Answer, Command, Parts, line
+from pymc.core.snapshots import clear_prefixes, read_slab
+from pymc.stats.classes import items_pairs, slabs_pairs
+from pymc.stats.connections import connection_parts
+from pymc.stats.general import general_pairs
+from pymc.stats.lines import Pairs, stat_reply
+from pymc.stats.own import own_pairs
+from pymc.stats.settings import settings_pairs
+from pymc.stats.walks import cachedump_parts, detail_dump, sizes_parts
+
+_END = Answer(b"END\r\n")
+
+
+def stats(command: Command) -> Answer | Parts:
+    """`stats [sub ...]`; words behind what a sub-command needs do not matter."""
+    server, store = command.server, command.store
+    match command.arguments:
+        case []:
+            return _reply(general_pairs(server, store))
+        case [b"reset", *_]:
+            store.reset_counters()
+            clear_prefixes(store)
+            return line("RESET")
+        case [b"settings", *_]:
+            return _reply(settings_pairs(server))
+        case [b"items", *_]:
+            arena = server.arena
+            has_queues, has_temp = server.settings.lru_maintainer, bool(arena.live("temp_lru"))
+            return _reply(items_pairs(store, has_queues=has_queues, has_temp=has_temp))
+        case [b"slabs", *_]:
+            return _reply(slabs_pairs(store))
+        case [b"sizes", *_]:
+            if not server.settings.track_sizes:
+                return _reply([("sizes_status", "disabled")])
+            return Parts(sizes_parts(store))
+        case [b"conns", *_]:
+            return Parts(connection_parts(server))
+        case [b"detail", *rest]:
+            return _detail(command, rest)
+        case [b"cachedump", *rest]:
+            return _cachedump(command, rest)
+        case [b"extstore", *_]:
+            return _END
+        case [b"pymc", *_]:
+            return _reply(own_pairs(server, store))
+        case _:
+            return ERROR
+
+
+def _reply(pairs: Pairs) -> Answer:
+    return Answer(stat_reply(pairs))
+
+
+def _detail(command: Command, words: list[bytes]) -> Answer:
+    arena = command.server.arena
+    match words:
+        case [b"on" | b"off" as switch, *_]:
+            arena.set_live("detail_enabled", int(switch == b"on"))
+            return OK
+        case [b"dump", *_]:
+            return Answer(detail_dump(arena))
+        case _:
+            return line("CLIENT_ERROR usage: stats detail on|off|dump")
+
+
+def _cachedump(command: Command, words: list[bytes]) -> Answer | Parts:
+    if not command.server.arena.live("dump_enabled"):
+        return line("CLIENT_ERROR stats cachedump not allowed")
+    if len(words) < 2:
+        return line("CLIENT_ERROR bad command line")
+    class_id, limit = (whole_unsigned(word.decode("latin-1")) for word in words[:2])
+    if class_id is None or limit is None:
+        return BAD_FORMAT
+    if class_id > read_slab(command.store).classes:
+        return line("CLIENT_ERROR Illegal slab id")
+    return Parts(cachedump_parts(command.store, class_id, limit)) if class_id else _END

@@ -1,0 +1,131 @@
+"""The shared memory of one server: its clock, its live settings, its process slots."""
+
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+from types import TracebackType
+from typing import Any
+
+from pymc.core.errors import check
+from pymc.core.ffi import ffi, lib, text
+
+
+class Role(IntEnum):
+    """What the owner of a process slot does."""
+
+    FREE = lib.PROC_FREE
+    WORKER = lib.PROC_WORKER
+    KEEPER = lib.PROC_KEEPER
+    SUPERVISOR = lib.PROC_SUPERVISOR
+    VISITOR = lib.PROC_VISITOR
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOwner:
+    """Who holds a process slot; pid 0 when nobody does, or when its owner was found dead."""
+
+    pid: int
+    role: Role
+    generation: int
+
+
+COUNTER_NAMES: tuple[str, ...] = tuple(
+    text(lib.counter_name(i)) for i in range(lib.counter_count())
+)
+COUNTER_INDEX = {name: index for index, name in enumerate(COUNTER_NAMES)}
+LIVE_NAMES: tuple[str, ...] = tuple(text(lib.live_name(i)) for i in range(lib.live_count()))
+_LIVE_INDEX = {name: index for index, name in enumerate(LIVE_NAMES)}
+SLOTS_MAX = int(lib.ARENA_SLOTS_MAX)
+
+
+class Arena:
+    """A mapping of the shared memory. Made before the first fork; children inherit it."""
+
+    def __init__(self, pointer: Any, slots: int) -> None:
+        """Takes the C handle; use Arena.create()."""
+        self.pointer = pointer
+        self.slots = slots
+
+    @classmethod
+    def create(cls, reserve_bytes: int, slots: int, *, huge_pages: bool = False) -> "Arena":
+        """Makes and maps the shared memory; its clock starts now.
+
+        Raises SystemCallError when the system refuses, InvalidArgumentError for bad sizes.
+        """
+        options = ffi.new("struct arena_options *")
+        options.reserve_bytes = reserve_bytes
+        options.slots = slots
+        options.huge_pages = huge_pages
+        options.boot_ns = time.monotonic_ns()
+        options.boot_unix_seconds = int(time.time())
+        out = ffi.new("struct arena **")
+        check(lib.arena_create(options, out), "arena_create")
+        return cls(out[0], slots)
+
+    def close(self) -> None:
+        """Unmaps; nothing else may be called afterwards, except close() again."""
+        pointer, self.pointer = self.pointer, ffi.NULL
+        lib.arena_close(pointer)
+
+    def __enter__(self) -> "Arena":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def has_huge_pages(self) -> bool:
+        """True when the kernel gave huge pages or promised to try."""
+        return bool(lib.arena_has_huge_pages(self.pointer))
+
+    def lock_memory(self) -> None:
+        """Keeps this process's view from being paged out. Raises SystemCallError."""
+        check(lib.arena_lock_memory(self.pointer), "mlock2")
+
+    def prefault(self, byte_count: int) -> None:
+        """Touches memory so that first writes to it cost nothing later."""
+        lib.arena_prefault(self.pointer, byte_count)
+
+    def seconds(self) -> int:
+        """The second the cache's own clock shows now; it starts at 2."""
+        return int(lib.arena_seconds(self.pointer, time.monotonic_ns()))
+
+    @property
+    def epoch_unix_seconds(self) -> int:
+        """Wall-clock second at which the cache's clock showed 0."""
+        return int(lib.arena_epoch_unix_seconds(self.pointer))
+
+    def shift_clock(self, delta_seconds: int) -> None:
+        """Moves the cache's clock for all processes (debugtime)."""
+        lib.arena_clock_shift(self.pointer, delta_seconds)
+
+    def freeze_clock(self, frozen_seconds: int) -> None:
+        """Stops the cache's clock at a second; 0 lets it run again."""
+        lib.arena_clock_freeze(self.pointer, frozen_seconds)
+
+    def live(self, name: str) -> int:
+        """The present value of a live setting; KeyError for a name not in live.def."""
+        return int(lib.live_read(self.pointer, _LIVE_INDEX[name]))
+
+    def set_live(self, name: str, value: int) -> None:
+        """Changes a live setting for all processes at once."""
+        lib.live_write(self.pointer, _LIVE_INDEX[name], value)
+
+    def slot_owner(self, slot: int) -> SlotOwner:
+        """Who holds the slot now."""
+        return SlotOwner(
+            lib.proc_slot_pid(self.pointer, slot),
+            Role(lib.proc_slot_role(self.pointer, slot)),
+            lib.proc_slot_generation(self.pointer, slot),
+        )
+
+    def counters(self, slot: int) -> dict[str, int]:
+        """One slot's own counters since the server started, by name."""
+        values = ffi.new("uint64_t[]", len(COUNTER_NAMES))
+        lib.counters_read(self.pointer, slot, values)
+        return dict(zip(COUNTER_NAMES, values, strict=True))

@@ -1,0 +1,129 @@
+"""The event engine of one worker: sockets to replies in C, administrative commands to Python."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from functools import partial
+
+from pymc.core.arena import Arena
+from pymc.core.errors import check
+from pymc.core.ffi import ffi, lib
+from pymc.core.store import Store
+
+WORKERS_MAX = int(lib.ENGINE_WORKERS_MAX)
+LISTENERS_MAX = int(lib.ENGINE_LISTENERS_MAX)
+
+
+class ListenerKind(IntEnum):
+    """What a listening socket is."""
+
+    TCP = lib.ENGINE_TCP
+    UNIX = lib.ENGINE_UNIX
+
+
+class Wants(IntFlag):
+    """What Engine.turn() asks of Python, as bits."""
+
+    REQUESTS = lib.ENGINE_REQUESTS
+    STREAMS = lib.ENGINE_STREAMS
+    AGAIN = lib.ENGINE_AGAIN
+
+
+class ReplyKind(IntEnum):
+    """How an answer goes on: it is complete, more follows, or the connection closes."""
+
+    DONE = lib.ENGINE_REPLY_DONE
+    MORE = lib.ENGINE_REPLY_MORE
+    CLOSE = lib.ENGINE_REPLY_CLOSE
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An administrative command line; its connection waits until it is answered."""
+
+    connection: int
+    line: bytes
+    is_pipelined: bool
+
+
+def server_reserve_bytes(workers: int, connections_max: int) -> int:
+    """Address space an arena needs for what engines share."""
+    return int(lib.server_reserve_bytes(workers, connections_max))
+
+
+def format_server(arena: Arena, workers: int, connections_max: int) -> None:
+    """Makes what engines share in a fresh arena, before the first fork."""
+    check(lib.server_create(arena.pointer, workers, connections_max), "server_create")
+
+
+class Engine:
+    """All connections of one worker. Borrows the store and all descriptors it is given."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        worker: int,
+        workers: int,
+        inbox_fd: int,
+        peer_fds: Sequence[int],
+        round_max: int = 0,
+    ) -> None:
+        """Opens the engine. Raises SystemCallError or CoreMemoryError."""
+        peers = ffi.new("int[]", list(peer_fds))
+        options = ffi.new("struct engine_options *")
+        options.worker = worker
+        options.workers = workers
+        options.inbox_fd = inbox_fd
+        options.peer_fds = peers
+        options.round_max = round_max
+        out = ffi.new("struct engine **")
+        check(lib.engine_open(store.pointer, options, out), "engine_open")
+        self._pointer = out[0]
+        # Called once per wake-up: no Python frame in between.
+        self.turn: Callable[[], int] = partial(lib.engine_turn, self._pointer)
+        """Serves all that is ready, up to a bound; returns Wants bits."""
+
+    def close(self) -> None:
+        """Closes all connections; close() again does nothing."""
+        pointer, self._pointer = self._pointer, ffi.NULL
+        lib.engine_close(pointer)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that is readable when turn() has work."""
+        return int(lib.engine_fd(self._pointer))
+
+    def listen(self, fd: int, kind: ListenerKind) -> None:
+        """Accepts from a listening, non-blocking socket."""
+        check(lib.engine_listen(self._pointer, fd, kind), "engine_listen")
+
+    def stop_listening(self) -> None:
+        """Accepts nothing more; connections go on."""
+        lib.engine_stop_listening(self._pointer)
+
+    def tick(self) -> None:
+        """Does what is due once a second: the clock, idle connections, scheduled work."""
+        lib.engine_tick(self._pointer)
+
+    def requests(self) -> Iterator[Request]:
+        """Takes the commands that wait for an answer."""
+        out = ffi.new("struct engine_request *")
+        while lib.engine_next_request(self._pointer, out):
+            line = bytes(ffi.buffer(out.line, out.line_bytes)) if out.line_bytes else b""
+            yield Request(out.connection, line, bool(out.is_pipelined))
+
+    def reply(self, connection: int, answer: bytes, kind: ReplyKind = ReplyKind.DONE) -> bool:
+        """Sends (part of) an answer; False when the connection has closed meanwhile."""
+        return bool(lib.engine_reply(self._pointer, connection, answer, len(answer), kind))
+
+    def streams(self) -> Iterator[tuple[int, bool]]:
+        """Takes connections whose last part was sent (True) or that closed (False)."""
+        connection = ffi.new("uint64_t *")
+        more = ffi.new("bool *")
+        while lib.engine_next_stream(self._pointer, connection, more):
+            yield connection[0], bool(more[0])
+
+    def set_auth(self, lines: bytes) -> None:
+        """Asks clients for one of these users: `user:password` lines."""
+        check(lib.engine_set_auth(self._pointer, lines, len(lines)), "engine_set_auth")

@@ -1,0 +1,164 @@
+"""Snapshots of slab, index, queues and connections, copied out of the arena as plain values."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+
+from pymc.core.arena import Arena
+from pymc.core.ffi import ffi, lib
+from pymc.core.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SlabSnapshot:
+    """Pages of the whole store, in numbers of pages."""
+
+    classes: int
+    pages_used: int
+    pages_pool: int
+    pages_limit: int
+    pages_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSnapshot:
+    """Pages and chunks of one slab class. Free chunks include those in processes' magazines."""
+
+    chunk_bytes: int
+    chunks_per_page: int
+    pages: int
+    draining_pages: int
+    free_chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAges:
+    """Ages of one class's items in seconds, and how many are on probation."""
+
+    hot_seconds: int
+    warm_seconds: int
+    cold_seconds: int
+    hot_items: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSnapshot:
+    """The hash index: home buckets, chained ones, and memory in use."""
+
+    buckets: int
+    overflow_buckets: int
+    entries: int
+    bytes: int
+
+
+class ConnectionState(IntEnum):
+    """What a connection waits for."""
+
+    FREE = lib.CONNECTION_FREE
+    READ = lib.CONNECTION_READ
+    NREAD = lib.CONNECTION_NREAD
+    SWALLOW = lib.CONNECTION_SWALLOW
+    WRITE = lib.CONNECTION_WRITE
+    PARKED = lib.CONNECTION_PARKED
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSnapshot:
+    """One live connection; `peer` and `local` are None for unix sockets."""
+
+    worker: int
+    id: int
+    last_command_seconds: int
+    state: ConnectionState
+    peer: tuple[str, int] | None
+    local: tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixSnapshot:
+    """What was counted for keys that begin with a prefix."""
+
+    prefix: bytes
+    gets: int
+    hits: int
+    sets: int
+    deletes: int
+
+
+def read_slab(store: Store) -> SlabSnapshot:
+    """The pages of all classes."""
+    out = ffi.new("struct slab_snapshot *")
+    lib.slab_read(lib.store_slab(store.pointer), out)
+    return SlabSnapshot(out.classes, out.pages_used, out.pages_pool, out.pages_limit, out.pages_max)
+
+
+def read_class(store: Store, class_id: int) -> ClassSnapshot:
+    """The pages and chunks of one class, 1 to SlabSnapshot.classes."""
+    out = ffi.new("struct slab_class_snapshot *")
+    lib.slab_class_read(lib.store_slab(store.pointer), class_id, out)
+    free = out.free_chunks + out.magazine_chunks
+    return ClassSnapshot(out.chunk_bytes, out.chunks_per_page, out.pages, out.draining_pages, free)
+
+
+def read_ages(store: Store, class_id: int) -> ClassAges:
+    """The ages of one class's items."""
+    out = ffi.new("struct store_ages *")
+    lib.store_class_ages(store.pointer, class_id, out)
+    return ClassAges(out.hot_seconds, out.warm_seconds, out.cold_seconds, out.hot_items)
+
+
+def read_index(store: Store) -> IndexSnapshot:
+    """The hash index."""
+    out = ffi.new("struct index_snapshot *")
+    lib.index_read(lib.store_index(store.pointer), out)
+    return IndexSnapshot(out.buckets, out.overflow_buckets, out.entries, out.bytes)
+
+
+def read_loads(arena: Arena, workers: int) -> list[int]:
+    """How many connections each worker has."""
+    counts = ffi.new("uint32_t[]", workers)
+    lib.server_loads_read(arena.pointer, counts)
+    return list(counts)
+
+
+def read_connections(arena: Arena, most: int) -> list[ConnectionSnapshot]:
+    """The live connections of the whole server, `most` at most."""
+    records = ffi.new("struct connection_record[]", max(most, 1))
+    count = lib.server_connections_read(arena.pointer, records, most)
+    found = []
+    for record in records[0:count]:
+        peer = local = None
+        if record.family != 1:
+            peer = (_address(record.family, record.address), record.port)
+            local = (_address(record.family, record.listen_address), record.listen_port)
+        found.append(
+            ConnectionSnapshot(
+                record.worker,
+                record.id,
+                record.last_command_seconds,
+                ConnectionState(record.state),
+                peer,
+                local,
+            )
+        )
+    return found
+
+
+def _address(family: int, packed: object) -> str:
+    raw = bytes(ffi.buffer(packed))
+    return str(IPv4Address(raw[:4])) if family == 4 else str(IPv6Address(raw))
+
+
+def read_prefixes(arena: Arena) -> list[PrefixSnapshot]:
+    """All key prefixes counted since `stats detail` was switched on."""
+    out = ffi.new("struct prefix_record *")
+    found: list[PrefixSnapshot] = []
+    while lib.prefix_read(arena.pointer, len(found), out):
+        prefix = bytes(ffi.buffer(out.prefix, out.prefix_bytes))
+        found.append(PrefixSnapshot(prefix, out.gets, out.hits, out.sets, out.deletes))
+    return found
+
+
+def clear_prefixes(store: Store) -> None:
+    """Forgets all prefixes and their counts."""
+    lib.prefix_clear(store.pointer)

@@ -1,0 +1,184 @@
+"""The keeper's main loop: messages, one look at the cache a second, steps of work in between."""
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import time
+from types import FrameType
+
+from pymc.control.messages import (
+    MESSAGE_BYTES_MAX,
+    CrawlMessage,
+    MoveMessage,
+    decode,
+)
+from pymc.core.arena import Role
+from pymc.core.maintain import limbo_step, release_pool_step
+from pymc.core.store import Store
+from pymc.keeper.crawler import Crawler
+from pymc.keeper.mover import Mover
+from pymc.keeper.observe import read_state
+from pymc.live_settings import MILLION
+from pymc.logs import say_exception
+from pymc.policy.automove import AutomoveSettings, History, Move, choose_moves, observe
+from pymc.policy.shrink import choose_release, choose_trim
+from pymc.policy.snapshot import CacheState
+from pymc.server_context import ServerContext
+
+_LOOK_SECONDS = 1.0
+# Large items whose readers are not done are looked at again so soon.
+_LIMBO_SECONDS = 0.05
+_LIMBO_ITEMS = 256
+_TRIM_PAGES = 64
+_FIT_SECONDS = 0.02
+_GONE = 1
+
+
+def run(context: ServerContext) -> int:
+    """The life of the keeper process; returns its exit code."""
+    with Store(context.arena, context.keeper_slot, Role.KEEPER) as store:
+        return Keeper(context, store).run()
+
+
+class Keeper:
+    """Background work for one server."""
+
+    def __init__(self, context: ServerContext, store: Store) -> None:
+        """Takes over signals; call in the keeper's process."""
+        self._context = context
+        self._arena = context.arena
+        self._store = store
+        self._mover = Mover(context, store)
+        self._crawler = Crawler(context, store)
+        self._history = History()
+        self._is_stopping = False
+        # When each job is due next; a job that is missing has nothing to do.
+        self._due: dict[str, float] = {"look": 0.0}
+        self._jobs = {
+            "look": self._look,
+            "fit": self._fit_into_limit,
+            "move": self._mover.step,
+            "crawl": self._crawler.step,
+            "limbo": self._clear_limbo,
+        }
+
+    def run(self) -> int:
+        """Works until SIGTERM, or until the supervisor is gone."""
+        waker, wakened = socket.socketpair()
+        waker.setblocking(False)
+        wakened.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno())
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        gc.freeze()
+        with waker, wakened, selectors.DefaultSelector() as selector:
+            selector.register(wakened, selectors.EVENT_READ)
+            selector.register(self._context.keeper_inbox.reader, selectors.EVENT_READ)
+            selector.register(self._context.lifeline_fd, selectors.EVENT_READ)
+            while not self._is_stopping:
+                ready = selector.select(self._wait_seconds())
+                for key, _ in ready:
+                    if key.fd == self._context.lifeline_fd:
+                        os._exit(_GONE)
+                    if key.fileobj is wakened:
+                        wakened.recv(64)
+                    else:
+                        self._read_messages()
+                self._run_due_jobs()
+        self._mover.cancel()
+        return 0
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._is_stopping = True
+
+    def _wait_seconds(self) -> float:
+        return max(0.0, min(self._due.values()) - time.monotonic())
+
+    def _run_due_jobs(self) -> None:
+        """Runs each job that is due, once; a job that fails must not take the others with it."""
+        for name, job in self._jobs.items():
+            due = self._due.get(name)
+            if due is None or due > time.monotonic():
+                continue
+            self._store.set_now(self._arena.seconds())
+            try:
+                pause = job()
+            except Exception:
+                say_exception(f"keeper: {name}")
+                pause = _LOOK_SECONDS
+            self._schedule(name, pause)
+
+    def _schedule(self, name: str, pause_seconds: float | None) -> None:
+        if pause_seconds is None:
+            self._due.pop(name, None)
+        else:
+            self._due[name] = time.monotonic() + pause_seconds
+
+    def _read_messages(self) -> None:
+        while True:
+            try:
+                message = decode(self._context.keeper_inbox.reader.recv(MESSAGE_BYTES_MAX))
+            except BlockingIOError:
+                return
+            except ValueError:
+                say_exception("keeper: a message")
+                continue
+            if isinstance(message, CrawlMessage):
+                self._crawler.ask(message.classes)
+                self._schedule("crawl", 0.0)
+            elif isinstance(message, MoveMessage):
+                self._mover.add(Move(message.from_class, message.to_class))
+                self._schedule("move", 0.0)
+            else:
+                self._schedule("look", 0.0)
+
+    def _look(self) -> float:
+        """The look at the cache that everything else follows from."""
+        self._store.turn()
+        for slot in self._context.slots:
+            if slot != self._context.keeper_slot:
+                self._store.repair_if_dead(slot)
+        state = read_state(self._store, self._arena.seconds())
+        if self._context.settings.lru_maintainer:
+            self._store.count("lru_maintainer_juggles")
+            self._balance(state)
+            self._crawler.consider(state)
+            self._schedule_if_idle("crawl")
+        for name in ("fit", "move", "limbo"):
+            self._schedule_if_idle(name)
+        return _LOOK_SECONDS
+
+    def _schedule_if_idle(self, name: str) -> None:
+        if name not in self._due:
+            self._schedule(name, 0.0)
+
+    def _fit_into_limit(self) -> float | None:
+        """Takes pages away from classes, and memory from free pages, down to the limit."""
+        state = read_state(self._store, self._arena.seconds())
+        if pages := choose_trim(state):
+            release_pool_step(self._store, min(pages, _TRIM_PAGES))
+        move = choose_release(state)
+        if move and not self._mover.is_busy:
+            self._mover.add(move)
+            self._schedule_if_idle("move")
+        # Pages above the limit go one after the other, without a second between them.
+        return _FIT_SECONDS if move or pages else None
+
+    def _balance(self, state: CacheState) -> None:
+        settings = AutomoveSettings(
+            level=self._arena.live("slab_automove"),
+            ratio=self._arena.live("slab_automove_ratio_millionths") / MILLION,
+            window_seconds=self._arena.live("slab_automove_window"),
+        )
+        if not self._arena.live("slab_reassign"):
+            return
+        self._history = observe(self._history, state, settings.window_seconds)
+        if not self._mover.is_busy:
+            for move in choose_moves(self._history, settings):
+                self._mover.add(move)
+
+    def _clear_limbo(self) -> float | None:
+        waiting = limbo_step(self._store, _LIMBO_ITEMS)
+        return _LIMBO_SECONDS if waiting else None

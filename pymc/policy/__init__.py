@@ -1,0 +1,1 @@
+"""Decisions: which background work to do, when and how much, as pure functions of snapshots."""

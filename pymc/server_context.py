@@ -1,0 +1,72 @@
+"""What all processes of one server share: made by the supervisor, inherited through fork."""
+
+import socket
+from dataclasses import dataclass
+
+from pymc.config import Settings
+from pymc.core.arena import Arena, Role
+from pymc.core.engine import ListenerKind
+
+# Process slots beyond workers and keeper, for tools that look into a running server.
+VISITOR_SLOTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningAddress:
+    """One address and its listening sockets: one per worker, or one that all share (unix)."""
+
+    kind: ListenerKind
+    # (host, port), or the path of a unix socket.
+    name: tuple[str, int] | str
+    family: int
+    sockets: tuple[socket.socket, ...]
+
+    def socket_for(self, worker: int) -> socket.socket:
+        """The socket that a worker accepts from."""
+        return self.sockets[worker % len(self.sockets)]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Both ends of a datagram socket pair: one process reads, any may write."""
+
+    reader: socket.socket
+    writer: socket.socket
+
+    @classmethod
+    def create(cls) -> "Inbox":
+        """Both ends non-blocking, closed on exec."""
+        reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        reader.setblocking(False)
+        writer.setblocking(False)
+        return cls(reader, writer)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerContext:
+    """The server as each of its processes sees it."""
+
+    settings: Settings
+    arena: Arena
+    supervisor_pid: int
+    # Readable (at its end) once the supervisor is gone.
+    lifeline_fd: int
+    addresses: tuple[ListeningAddress, ...]
+    worker_inboxes: tuple[Inbox, ...]
+    keeper_inbox: Inbox
+
+    @property
+    def keeper_slot(self) -> int:
+        """The keeper's process slot; workers have those below."""
+        return self.settings.workers
+
+    @property
+    def slots(self) -> range:
+        """All process slots."""
+        return range(self.settings.workers + 1 + VISITOR_SLOTS)
+
+    def living_pids(self) -> list[int]:
+        """The supervisor and the processes that hold a slot of workers or keeper."""
+        owners = [self.arena.slot_owner(slot) for slot in range(self.keeper_slot + 1)]
+        wanted = (Role.WORKER, Role.KEEPER)
+        return [self.supervisor_pid, *(o.pid for o in owners if o.pid and o.role in wanted)]

@@ -1,0 +1,36 @@
+"""`stats pymc`: what only pymc has. No key holds a colon, which exporters take for a class."""
+
+from collections.abc import Iterator
+
+from pymc.core import BUILD_VARIANT
+from pymc.core.snapshots import read_index, read_loads
+from pymc.core.store import Store
+from pymc.server_context import ServerContext
+
+Pair = tuple[str, object]
+
+
+def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
+    """Each worker, the keeper, recoveries and the index."""
+    arena = server.arena
+    for worker, load in enumerate(read_loads(arena, server.settings.workers)):
+        owner, counters = arena.slot_owner(worker), arena.counters(worker)
+        yield f"worker_{worker}_pid", owner.pid
+        yield f"worker_{worker}_curr_connections", load
+        yield f"worker_{worker}_requests", counters["requests"]
+        yield f"worker_{worker}_restarts", max(owner.generation - 1, 0)
+        yield f"worker_{worker}_wakeups", counters["wakeups"]
+    keeper = arena.slot_owner(server.keeper_slot)
+    yield "keeper_pid", keeper.pid
+    yield "keeper_restarts", max(keeper.generation - 1, 0)
+    total = store.counters()
+    for name in ("connections_handed", "lock_recoveries", "items_lost_to_recovery"):
+        yield name, total[name]
+    yield "lock_waits", total["lock_waits"]
+    yield "read_retries", total["read_retries"]
+    index = read_index(store)
+    yield "index_bytes", index.bytes
+    yield "index_buckets", index.buckets
+    yield "index_overflow_buckets", index.overflow_buckets
+    yield "arena_limit_bytes", arena.live("limit_bytes")
+    yield "build_variant", BUILD_VARIANT

@@ -1,0 +1,10 @@
+"""`stats settings`: what the server was started with, and what was changed since."""
+
+from pymc.config import settings_lines
+from pymc.live_settings import read_live_settings
+from pymc.server_context import ServerContext
+
+
+def settings_pairs(server: ServerContext) -> list[tuple[str, str]]:
+    """Every key of `stats settings`, in memcached's order."""
+    return settings_lines(server.settings, read_live_settings(server.arena))

@@ -1,0 +1,125 @@
+"""The processes of a server: forks them, notices their death, starts them again."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pymc.logs import say, say_exception
+from pymc.policy.restart import count_death, restart_delay_seconds
+from pymc.process import become_child, die_with_parent, name_child
+
+_CRASHED = 70
+
+
+@dataclass(slots=True)
+class Child:
+    """One place for a process; `pid` is 0 while none is there."""
+
+    role: str
+    life: Callable[[], int]
+    pid: int = 0
+    started: float = 0.0
+    deaths_in_row: int = 0
+    # When to start it, on the monotonic clock, while it is not there.
+    due: float = 0.0
+
+
+class Children:
+    """All children of the supervisor. `before_life` runs first in each of them."""
+
+    def __init__(self, before_life: Callable[[], None]) -> None:
+        """Starts nobody yet."""
+        self._children: list[Child] = []
+        self._before_life = before_life
+        self._parent_pid = os.getpid()
+        # Deaths are then as they should be, and nobody is started again.
+        self.is_stopping = False
+
+    def add(self, role: str, life: Callable[[], int]) -> None:
+        """A process that is to be there; start_due() starts it."""
+        self._children.append(Child(role, life))
+
+    @property
+    def living(self) -> list[Child]:
+        """Children that are there."""
+        return [child for child in self._children if child.pid]
+
+    def next_due(self) -> float | None:
+        """When the next absent child is to be started; None when all are there."""
+        return min((child.due for child in self._children if not child.pid), default=None)
+
+    def start_due(self) -> None:
+        """Starts the absent children whose time has come."""
+        now = time.monotonic()
+        for child in self._children:
+            if not child.pid and child.due <= now:
+                self._start(child)
+
+    def reap(self) -> list[Child]:
+        """Takes note of all children that ended; they are due again at once, or after a delay."""
+        ended: list[Child] = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return ended
+            if pid == 0:
+                return ended
+            for child in self._children:
+                if child.pid == pid:
+                    self._take_note(child, status)
+                    ended.append(child)
+
+    def signal(self, number: int, role: str = "") -> None:
+        """Sends a signal to the living children whose role begins so."""
+        for child in self.living:
+            if child.role.startswith(role):
+                os.kill(child.pid, number)
+
+    def _start(self, child: Child) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            say(f"pymc: cannot start {child.role}: {error.strerror}")
+            child.deaths_in_row = count_death(child.deaths_in_row, 0.0)
+            child.due = time.monotonic() + max(restart_delay_seconds(child.deaths_in_row), 0.05)
+            return
+        if pid == 0:
+            self._live(child)
+        child.pid, child.started = pid, time.monotonic()
+
+    def _live(self, child: Child) -> None:
+        """The whole life of the child process; never returns to the supervisor's code."""
+        code = _CRASHED
+        try:
+            # First of all, while signals are still blocked.
+            die_with_parent(self._parent_pid)
+            become_child()
+            name_child(child.role)
+            self._before_life()
+            code = child.life()
+        except BaseException:
+            say_exception(f"pymc: {child.role}")
+        finally:
+            os._exit(code)
+
+    def _take_note(self, child: Child, status: int) -> None:
+        now = time.monotonic()
+        child.deaths_in_row = count_death(child.deaths_in_row, now - child.started)
+        delay = restart_delay_seconds(child.deaths_in_row)
+        if not self.is_stopping:
+            say(_obituary(child, status, delay))
+        child.pid = 0
+        child.due = now + delay
+
+
+def _obituary(child: Child, status: int, delay: float) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
+    else:
+        how = f"ended with exit code {code}"
+    when = f"starting it again in {delay:.2f} s" if delay else "starting it again"
+    return f"pymc: {child.role} (pid {child.pid}) {how}; {when}"

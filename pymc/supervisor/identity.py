@@ -1,0 +1,111 @@
+"""Limits, user and background: what the process becomes before it serves."""
+
+import contextlib
+import os
+import pwd
+import resource
+
+from pymc.config import EXIT_FAILURE, EXIT_NO_USER, EXIT_OS_ERROR, Settings, StartupError
+from pymc.logs import say
+from pymc.process import raise_limit, raise_limit_to_hard
+
+# Descriptors of a process besides clients and listeners: loop, inboxes, standard streams.
+_OWN_FDS = 64
+_FDS_PER_WORKER = 4
+
+
+def raise_limits(settings: Settings, listening_sockets: int) -> None:
+    """Core files, open files and locked memory. Raises StartupError in memcached's words."""
+    if settings.core_dumps and not raise_limit(resource.RLIMIT_CORE, resource.RLIM_INFINITY):
+        raise_limit_to_hard(resource.RLIMIT_CORE)
+        if resource.getrlimit(resource.RLIMIT_CORE)[0] == 0:
+            raise StartupError("failed to ensure core file creation", EXIT_OS_ERROR)
+    wanted = settings.connections_max + listening_sockets + _OWN_FDS
+    wanted += settings.workers * _FDS_PER_WORKER
+    if not raise_limit(resource.RLIMIT_NOFILE, wanted):
+        raise StartupError(
+            "failed to set rlimit for open files. Try starting as root or requesting"
+            " smaller maxconns value.",
+            EXIT_OS_ERROR,
+        )
+    if settings.lock_memory:
+        # Only root may, and only before it becomes somebody else; mlockall() says when it failed.
+        raise_limit(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
+
+
+def become_user(settings: Settings) -> None:
+    """Gives up root for the user of -u. Raises StartupError."""
+    if os.geteuid() != 0 or not settings.user:
+        return
+    try:
+        user = pwd.getpwnam(settings.user)
+    except KeyError:
+        raise StartupError(
+            f"can't find the user {settings.user} to switch to", EXIT_NO_USER
+        ) from None
+    try:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    except OSError:
+        raise StartupError(
+            f"failed to assume identity of user {settings.user}", EXIT_OS_ERROR
+        ) from None
+
+
+def daemonize(settings: Settings) -> None:
+    """Goes on in a process of its own session; the one that was started ends with 0.
+
+    With -r the folder stays as it is, so that core files land there; with -v the streams do.
+    """
+    try:
+        for _ in range(2):
+            if os.fork() != 0:
+                os._exit(0)
+            with contextlib.suppress(PermissionError):
+                os.setsid()
+        if not settings.core_dumps:
+            os.chdir("/")
+        if settings.verbosity == 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in range(3):
+                os.dup2(null, stream)
+            os.close(null)
+    except OSError:
+        raise StartupError("failed to daemon() in order to daemonize", EXIT_FAILURE) from None
+
+
+def write_pidfile(path: str) -> None:
+    """Writes this process's id, whole or not at all; says so when it cannot."""
+    with contextlib.suppress(OSError, ValueError):
+        with open(path, encoding="ascii") as file:
+            other = int(file.read())
+        if other > 0 and _is_running(other):
+            say(f"WARNING: The pid file contained the following (running) pid: {other}")
+    temporary = f"{path}.tmp"
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+        os.rename(temporary, path)
+    except OSError as error:
+        say(f"Could not open the pid file {temporary} for writing: {error.strerror}")
+
+
+def remove_file(path: str) -> None:
+    """Removes a file that this server made; that it is gone already is no matter."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        say(f"Could not remove the pid file {path}.: {error.strerror}")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

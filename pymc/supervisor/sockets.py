@@ -1,0 +1,211 @@
+"""Listening sockets: one per worker for each TCP address, one for all workers on a unix path.
+
+All are bound before the first one listens, and the supervisor keeps them open, so that the death
+of a worker resets no connection that waits to be accepted.
+"""
+
+import errno
+import os
+import socket
+import stat
+
+from pymc.config import EXIT_OS_ERROR, Listener, Settings, StartupError
+from pymc.core.engine import ListenerKind
+from pymc.logs import say
+from pymc.server_context import ListeningAddress
+
+_FASTOPEN_SYSCTL = "/proc/sys/net/ipv4/tcp_fastopen"
+_FASTOPEN_SERVER_BIT = 2
+_SOMAXCONN_SYSCTL = "/proc/sys/net/core/somaxconn"
+
+
+class BindError(Exception):
+    """An address cannot be listened on; `reason` is the system's word for it."""
+
+    def __init__(self, reason: str, details: str = "") -> None:
+        """`details` are lines to print before the message."""
+        super().__init__(reason)
+        self.reason = reason
+        self.details = details
+
+
+def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
+    """Binds and listens on all that the settings name. Raises StartupError as memcached does."""
+    if settings.unix_socket_path is not None:
+        return (_open_unix(settings),)
+    addresses: list[ListeningAddress] = []
+    try:
+        for listener in settings.listeners:
+            addresses += _open_tcp(listener, settings)
+        for address in addresses:
+            _listen(address, settings)
+    except BindError as error:
+        if settings.listen:
+            where = f"one of interface(s) {','.join(settings.listen)}"
+        else:
+            where = f"TCP port {settings.port}"
+        raise StartupError(
+            f"{error.details}failed to listen on {where}: {error.reason}", EXIT_OS_ERROR
+        ) from None
+    return tuple(addresses)
+
+
+def _listen(address: ListeningAddress, settings: Settings) -> None:
+    try:
+        for one in address.sockets:
+            one.listen(settings.listen_backlog)
+    except OSError as error:
+        raise BindError(error.strerror or str(error)) from None
+
+
+def close_addresses(addresses: tuple[ListeningAddress, ...]) -> None:
+    """Closes the sockets."""
+    for address in addresses:
+        for one in address.sockets:
+            one.close()
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What the system's settings will take away from what was asked for."""
+    found = []
+    somaxconn = _read_number(_SOMAXCONN_SYSCTL)
+    if somaxconn is not None and settings.listen_backlog > somaxconn:
+        found.append(
+            f"WARNING: net.core.somaxconn is {somaxconn}:"
+            f" the listen backlog of {settings.listen_backlog} is cut down to it."
+        )
+    fastopen = _read_number(_FASTOPEN_SYSCTL)
+    is_allowed = fastopen is None or fastopen & _FASTOPEN_SERVER_BIT
+    if settings.tcp_fastopen_queue and not is_allowed:
+        found.append(
+            f"WARNING: net.ipv4.tcp_fastopen is {fastopen}:"
+            " it has to include 2 for TCP Fast Open to work on this server."
+        )
+    return found
+
+
+def _read_number(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
+    """One address for each that the host's name stands for; those that are busy are left out.
+
+    Raises BindError when none is left, or when one fails for another reason than being busy.
+    """
+    try:
+        found = socket.getaddrinfo(
+            listener.host,
+            listener.port,
+            socket.AF_UNSPEC,
+            socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except socket.gaierror as error:
+        raise BindError("Success", f"getaddrinfo(): {error.strerror}\n") from None
+    opened = []
+    for family, kind, protocol, _, name in found:
+        try:
+            sockets = _bind_group((family, kind, protocol), name, settings)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            # A machine without IPv6 still resolves to it.
+            if error.errno == errno.EAFNOSUPPORT and len(found) > 1:
+                continue
+            raise BindError(os.strerror(errno.EINVAL), f"bind(): {error.strerror}\n") from None
+        host, port = sockets[0].getsockname()[:2]
+        opened.append(ListeningAddress(ListenerKind.TCP, (host, port), family, sockets))
+    if not opened:
+        raise BindError(os.strerror(errno.EADDRINUSE))
+    return opened
+
+
+def _bind_group(
+    kind: tuple[int, int, int], name: tuple[object, ...], settings: Settings
+) -> tuple[socket.socket, ...]:
+    """Binds a socket per worker to one address.
+
+    SO_REUSEPORT alone would let a second server of the same user in, and the kernel would deal out
+    connections to both: so a socket without it is bound first, which fails beside any listener.
+    """
+    with _tcp_socket(kind, settings) as probe:
+        probe.bind(name)
+        name = (name[0], probe.getsockname()[1], *name[2:])
+        sockets: list[socket.socket] = []
+        try:
+            for _ in range(settings.workers):
+                one = _tcp_socket(kind, settings)
+                sockets.append(one)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                one.bind(name)
+        except BaseException:
+            for one in sockets:
+                one.close()
+            raise
+    return tuple(sockets)
+
+
+def _tcp_socket(kind: tuple[int, int, int], settings: Settings) -> socket.socket:
+    one = socket.socket(*kind)
+    one.setblocking(False)
+    if kind[0] == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted sockets inherit these two.
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if settings.tcp_fastopen_queue:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, settings.tcp_fastopen_queue)
+    return one
+
+
+def _open_unix(settings: Settings) -> ListeningAddress:
+    path = settings.unix_socket_path or ""
+    _remove_old_socket(path)
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one.setblocking(False)
+    old_mask = os.umask(~settings.unix_socket_mode & 0o777)
+    try:
+        one.bind(path)
+    except OSError as error:
+        one.close()
+        reason = error.strerror or str(error)
+        raise StartupError(
+            f"bind(): {reason}\nfailed to listen on UNIX socket: {path}:"
+            f" {os.strerror(errno.EINVAL)}",
+            EXIT_OS_ERROR,
+        ) from None
+    finally:
+        os.umask(old_mask)
+    one.listen(settings.listen_backlog)
+    return ListeningAddress(ListenerKind.UNIX, path, socket.AF_UNIX, (one,))
+
+
+def _remove_old_socket(path: str) -> None:
+    try:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except OSError:
+        pass
+
+
+def write_port_file(path: str, addresses: tuple[ListeningAddress, ...]) -> None:
+    """Tells the TCP ports in a file, whole or not at all; says so when it cannot."""
+    temporary = f"{path}.lck"
+    families = {socket.AF_INET: "INET", socket.AF_INET6: "INET6"}
+    lines = [
+        f"TCP {families[socket.AddressFamily(address.family)]}: {address.name[1]}\n"
+        for address in addresses
+        if address.kind is ListenerKind.TCP
+    ]
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            file.writelines(lines)
+        os.rename(temporary, path)
+    except OSError as error:
+        say(f'Failed to open "{temporary}": {error.strerror}')

@@ -1,0 +1,180 @@
+"""From settings to a serving server: the order of start-up, and the loop that watches over it."""
+
+import gc
+import os
+import signal
+import sys
+import time
+from functools import partial
+
+from pymc import keeper, worker
+from pymc.auth_file import read_auth_file
+from pymc.config import Settings, StartupStop
+from pymc.core.arena import Arena
+from pymc.logs import say
+from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
+from pymc.server_context import Inbox, ListeningAddress, ServerContext
+from pymc.slab_sizes import ladder
+from pymc.supervisor import identity, sockets
+from pymc.supervisor.children import Children
+from pymc.supervisor.memory import create_arena
+
+_STOP_SECONDS = 0.7
+_PAGE_BYTES = 1 << 20
+_STOPPING = {
+    signal.SIGTERM: "Signal handled: Terminated.",
+    signal.SIGINT: "Signal handled: Interrupt.",
+    signal.SIGUSR1: "Gracefully stopping",
+}
+
+
+def main(settings: Settings) -> int:
+    """Serves until a signal ends it; returns the exit code.
+
+    What keeps the server from starting is said on standard error in memcached's words.
+    """
+    sys.dont_write_bytecode = True
+    try:
+        server = _prepare(settings)
+    except StartupStop as stop:
+        sys.stderr.write(stop.error_text)
+        sys.stderr.flush()
+        return stop.exit_code
+    return server.serve()
+
+
+def _prepare(settings: Settings) -> "Supervisor":
+    """Everything that may fail, in the process that was called, so that the caller hears of it."""
+    per_address = 1 if settings.unix_socket_path else settings.workers
+    identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    identity.become_user(settings)
+    if settings.auth_file_path is not None:
+        read_auth_file(settings.auth_file_path)
+    addresses = sockets.open_addresses(settings)
+    for warning in sockets.warnings(settings):
+        say(warning)
+    arena = create_arena(settings)
+    if settings.verbosity > 1:
+        _describe(settings, addresses)
+    if settings.daemon:
+        identity.daemonize(settings)
+    return Supervisor(settings, arena, addresses)
+
+
+def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
+    for number, chunk in enumerate(ladder(settings), start=1):
+        say(f"slab class {number:3}: chunk size {chunk:9} perslab {_PAGE_BYTES // chunk:7}")
+    shown = "auto-negotiate" if settings.protocol == "auto" else settings.protocol
+    for address in addresses:
+        say(f"<{address.sockets[0].fileno()} server listening ({shown})")
+
+
+class Supervisor:
+    """Owns what the server's processes share, and waits for signals; runs no loop of its own."""
+
+    def __init__(
+        self, settings: Settings, arena: Arena, addresses: tuple[ListeningAddress, ...]
+    ) -> None:
+        """Call in the process that stays."""
+        self._settings = settings
+        self._lifeline, self._lifeline_writer = os.pipe()
+        self._context = ServerContext(
+            settings=settings,
+            arena=arena,
+            supervisor_pid=os.getpid(),
+            lifeline_fd=self._lifeline,
+            addresses=addresses,
+            worker_inboxes=tuple(Inbox.create() for _ in range(settings.workers)),
+            keeper_inbox=Inbox.create(),
+        )
+        self._socket_id = _socket_identity(settings.unix_socket_path)
+        self._children = Children(self._before_life)
+        for number in range(settings.workers):
+            self._children.add(f"worker {number}", partial(worker.run, self._context, number))
+        self._children.add("keeper", partial(keeper.run, self._context))
+
+    def serve(self) -> int:
+        """Starts everybody and stays until a signal says stop; returns the exit code."""
+        settings = self._settings
+        # Blocked for ever: they are waited for, one after the other, and interrupt nothing.
+        signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_SIGNALS)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        name_supervisor(settings.program)
+        self._lock_memory()
+        # Pages that nobody writes to stay shared with all children.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._children.start_due()
+        if settings.port_file_path and settings.unix_socket_path is None:
+            sockets.write_port_file(settings.port_file_path, self._context.addresses)
+        if settings.pidfile_path:
+            identity.write_pidfile(settings.pidfile_path)
+        number = self._watch()
+        self._stop(number)
+        return 0
+
+    def _watch(self) -> int:
+        """Replaces who dies and passes signals on; returns the signal that ends the server."""
+        while True:
+            arrived = self._wait()
+            if arrived == signal.SIGHUP:
+                self._children.signal(signal.SIGHUP, "worker")
+            elif arrived in _STOPPING:
+                return arrived
+            self._children.reap()
+            self._children.start_due()
+
+    def _wait(self) -> int:
+        """The next signal; 0 when a child is to be started first."""
+        due = self._children.next_due()
+        if due is None:
+            return signal.sigwaitinfo(WAITED_SIGNALS).si_signo
+        arrived = signal.sigtimedwait(WAITED_SIGNALS, max(0.0, due - time.monotonic()))
+        return arrived.si_signo if arrived else 0
+
+    def _stop(self, number: int) -> None:
+        """Ends all children: politely, then not."""
+        verbosity = self._context.arena.live("verbosity")
+        if number == signal.SIGUSR1 or verbosity > 0:
+            say(_STOPPING[signal.Signals(number)])
+        sockets.close_addresses(self._context.addresses)
+        self._children.is_stopping = True
+        self._children.signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._children.living:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._children.signal(signal.SIGKILL)
+                left = _STOP_SECONDS
+                deadline += _STOP_SECONDS
+            signal.sigtimedwait([signal.SIGCHLD], left)
+            self._children.reap()
+        if self._settings.pidfile_path:
+            identity.remove_file(self._settings.pidfile_path)
+        path = self._settings.unix_socket_path
+        if path and self._socket_id and self._socket_id == _socket_identity(path):
+            identity.remove_file(path)
+        if verbosity > 0:
+            say("Exiting normally")
+
+    def _before_life(self) -> None:
+        os.close(self._lifeline_writer)
+        if self._settings.lock_memory:
+            lock_all_memory()
+
+    def _lock_memory(self) -> None:
+        if self._settings.lock_memory and (reason := lock_all_memory()):
+            say(f"warning: -k invalid, mlockall() failed: {reason}")
+
+
+def _socket_identity(path: str | None) -> tuple[int, int] | None:
+    """What tells the file at `path` from one that takes its name later."""
+    if path is None:
+        return None
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,108 @@
+"""A worker process: one uvloop on which the C engine's descriptor is one reader."""
+
+import gc
+import os
+import signal
+from collections.abc import Callable
+
+import uvloop
+
+from pymc.auth_file import read_auth_file
+from pymc.config import StartupError
+from pymc.control import Control
+from pymc.core.arena import Role
+from pymc.core.engine import Engine, Wants
+from pymc.core.store import Store
+from pymc.logs import say
+from pymc.server_context import ServerContext
+
+_TICK_SECONDS = 1.0
+_GONE = 1
+_REQUESTS, _STREAMS, _AGAIN = int(Wants.REQUESTS), int(Wants.STREAMS), int(Wants.AGAIN)
+
+
+def run(context: ServerContext, worker: int) -> int:
+    """The life of worker number `worker`; returns its exit code."""
+    with Store(context.arena, worker, Role.WORKER) as store:
+        engine = Engine(
+            store,
+            worker=worker,
+            workers=context.settings.workers,
+            inbox_fd=context.worker_inboxes[worker].reader.fileno(),
+            peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
+        )
+        try:
+            Worker(context, store, engine, worker).run()
+        finally:
+            engine.close()
+    return 0
+
+
+class Worker:
+    """The loop, and what Python has to do on it."""
+
+    def __init__(self, context: ServerContext, store: Store, engine: Engine, worker: int) -> None:
+        """Borrows all of them."""
+        self._context = context
+        self._engine = engine
+        self._worker = worker
+        self._loop = uvloop.new_event_loop()
+        self._control = Control(context, store, engine, self._loop.call_soon)
+        self._on_ready = self._make_on_ready()
+
+    def run(self) -> None:
+        """Serves until SIGTERM, or until the supervisor is gone."""
+        loop, engine = self._loop, self._engine
+        self._load_auth()
+        for address in self._context.addresses:
+            engine.listen(address.socket_for(self._worker).fileno(), address.kind)
+        loop.add_signal_handler(signal.SIGTERM, loop.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._load_auth)
+        loop.add_reader(engine.fd, self._on_ready)
+        # Nothing has to be given back in order: the arena goes with the last process.
+        loop.add_reader(self._context.lifeline_fd, os._exit, _GONE)
+        loop.call_soon(self._tick)
+        # What there is now lives as long as the process; only what commands leave is looked at.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+    def _make_on_ready(self) -> Callable[[], None]:
+        """Runs once per wake-up, so it knows nothing but two functions."""
+        turn, serve = self._engine.turn, self._serve
+
+        def on_ready() -> None:
+            if wants := turn():
+                serve(wants)
+
+        return on_ready
+
+    def _serve(self, wants: int) -> None:
+        if wants & _REQUESTS:
+            for request in self._engine.requests():
+                self._control.answer(request)
+        if wants & _STREAMS:
+            for connection, is_open in self._engine.streams():
+                self._control.resume(connection, is_open)
+        # Connections that were answered may have more input, which no descriptor tells of.
+        self._loop.call_soon(self._on_ready)
+
+    def _tick(self) -> None:
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+        self._engine.tick()
+        gc.collect(0)
+        self._on_ready()
+
+    def _load_auth(self) -> None:
+        """Reads the users anew; a file that is bad now leaves the old ones."""
+        path = self._context.settings.auth_file_path
+        if path is None:
+            return
+        try:
+            self._engine.set_auth(read_auth_file(path))
+        except StartupError as error:
+            say(error.message)
