@@ -151,11 +151,14 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
 
 // Raises the flush mark; it never goes back, or flushed items would show again.
 static void flush_before(struct store *store, uint32_t seconds, uint64_t cas) {
+    // Neither does the number: items of the new second have higher ones than any flush before.
+    uint64_t *number = &store->header->flush_cas;
+    uint64_t seen_cas = SHARED_LOAD(*number);
+    while (seen_cas < cas
+           && !__atomic_compare_exchange_n(number, &seen_cas, cas, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
     uint32_t *place = &store->header->flush_seconds;
     uint32_t seen = SHARED_LOAD(*place);
-    if (seen <= seconds) {
-        SHARED_STORE(store->header->flush_cas, cas);
-    }
     while (seen < seconds
            && !__atomic_compare_exchange_n(place, &seen, seconds, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
     }
