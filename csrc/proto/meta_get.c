@@ -179,7 +179,9 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
     char *start = reply->at;
     for (;;) {
         int found = store_find(store, request.key, request.key_bytes, hash, &view);
-        if (found != STORE_HIT) {
+        // An item may be made with an expiry that is over at once: its maker still gets it.
+        bool is_stillborn = hit.is_created && found == STORE_MISS_EXPIRED;
+        if (found != STORE_HIT && !is_stillborn) {
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }

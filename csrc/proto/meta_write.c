@@ -122,6 +122,11 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     if (!error) {
         error = write_from(session, &request, (uint32_t)value_bytes, &write);
     }
+    if (words - 3 > 16) {
+        // Refused before the size is looked at: what follows is read as commands, as memcached does.
+        reply_line(reply, error);
+        return UPDATE_DONE;
+    }
     if (error) {
         count(store->proc, COUNTER_requests, 1);
         reply_line(reply, error);
@@ -193,7 +198,8 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
 static void arith_hit(struct session *session, const struct meta_request *request, const struct store_number *number,
                       struct reply *reply) {
     const struct store *store = session_store(session);
-    if (meta_has(request, 'q')) {
+    // memcached answers the one who made the number, quiet or not.
+    if (meta_has(request, 'q') && !number->vivified) {
         return;
     }
     char digits[24];

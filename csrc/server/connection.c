@@ -105,7 +105,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     connection->record = record;
     connection->session.proto = engine->proto;
     connection->last_command_seconds = engine->proc->now_seconds;
-    connection->interest = EPOLLIN | EPOLLRDHUP;
+    connection->interest = READ_INTEREST;
     fill_record(record_at(engine, record), record, fd, listener);
     record_at(engine, record)->last_command_seconds = engine->proc->now_seconds;
     connection->next = engine->connections;
@@ -156,6 +156,12 @@ void connection_close(struct engine *engine, struct connection *connection) {
     connection->is_dead = true;
     if (connection->is_streaming && engine->closed_stream_count < 64) {
         engine->closed_streams[engine->closed_stream_count++] = connection->ticket;
+    }
+    for (struct connection **link = &engine->again; connection->is_in_again && *link; link = &(*link)->again_next) {
+        if (*link == connection) {
+            *link = connection->again_next;
+            break;
+        }
     }
     queue_remove(&engine->requests, connection);
     queue_remove(&engine->streams, connection);
@@ -289,7 +295,7 @@ static bool keep(struct engine *engine, struct connection *connection, const cha
     }
     connection->backlog = backlog;
     count(engine->proc, COUNTER_response_buf_bytes, bytes);
-    want(engine, connection, EPOLLOUT);
+    want(engine, connection, EPOLLOUT | EPOLLET);
     note_state(engine, connection, CONNECTION_WRITE);
     return true;
 }
@@ -327,9 +333,6 @@ static void keep_input(struct engine *engine, struct connection *connection, con
         drop_input(engine, connection);
         return;
     }
-    if (rest == connection->input && bytes == connection->input_bytes) {
-        return;
-    }
     char *copy = malloc(bytes);
     if (!copy) {
         count(engine->proc, COUNTER_read_buf_oom, 1);
@@ -361,13 +364,12 @@ static void park(struct engine *engine, struct connection *connection, bool is_p
     connection->ticket = ++engine->tickets;
     queue_push(&engine->requests, connection);
     if (!connection->backlog) {
-        want(engine, connection, EPOLLRDHUP);
+        want(engine, connection, EPOLLET);      // A client may close its side and still wait for the answer.
     }
     note_state(engine, connection, CONNECTION_PARKED);
 }
 
-// Feeds input to the session until it is used up or the connection has to wait. `in` may be the kept input.
-static void converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
+void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
     size_t at = 0;
     for (;;) {
         size_t consumed;
@@ -398,6 +400,14 @@ static void converse(struct engine *engine, struct connection *connection, const
     }
 }
 
+static void read_again(struct engine *engine, struct connection *connection) {
+    if (!connection->is_in_again && !connection->is_dead) {
+        connection->is_in_again = true;
+        connection->again_next = engine->again;
+        engine->again = connection;
+    }
+}
+
 // A large value's bytes go from the socket straight into the item. Returns true when the session wants feeding.
 static bool receive_direct(struct engine *engine, struct connection *connection) {
     char *place;
@@ -414,50 +424,63 @@ static bool receive_direct(struct engine *engine, struct connection *connection)
         session_direct_filled(&connection->session, (size_t)received);
         fits = session_direct_place(&connection->session, &place);
     }
+    if (fits > 0) {
+        read_again(engine, connection);     // Others get their turn in between.
+    }
     return fits == 0;
 }
 
-void connection_readable(struct engine *engine, struct connection *connection) {
+size_t connection_receive(struct engine *engine, struct connection *connection, char *stage, bool has_ended) {
     if (UNLIKELY(connection->backlog || connection->is_parked)) {
-        return;
+        return 0;   // Asking for input again re-arms the event.
     }
-    connection->last_command_seconds = engine->proc->now_seconds;
-    struct connection_record *record = record_at(engine, connection->record);
-    if (record->last_command_seconds != engine->proc->now_seconds) {
-        SHARED_STORE(record->last_command_seconds, engine->proc->now_seconds);
+    uint32_t now = engine->proc->now_seconds;
+    if (connection->last_command_seconds != now) {
+        connection->last_command_seconds = now;
+        SHARED_STORE(record_at(engine, connection->record)->last_command_seconds, now);
     }
     if (UNLIKELY(session_is_reading_value(&connection->session)) && connection->input_bytes == 0
         && !receive_direct(engine, connection)) {
-        return;
+        return 0;
     }
     size_t kept = connection->input_bytes;
     if (UNLIKELY(kept)) {
-        memcpy(engine->input, connection->input, kept);
+        memcpy(stage, connection->input, kept);
     }
-    ssize_t received = recv(connection->fd, engine->input + kept, RECEIVE_BYTES, MSG_DONTWAIT);
+    size_t space = STAGE_BYTES - kept;
+    ssize_t received = recv(connection->fd, stage + kept, space, MSG_DONTWAIT);
     if (UNLIKELY(received <= 0)) {
         if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
             connection_close(engine, connection);
         }
-        return;
+        return 0;
     }
     count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
-    if (UNLIKELY(received == RECEIVE_BYTES)) {
+    if (UNLIKELY((size_t)received == space)) {
         count(engine->proc, COUNTER_conn_yields, 1);
+        read_again(engine, connection);
+    } else if (UNLIKELY(has_ended)) {
+        read_again(engine, connection);     // Behind these bytes is the end.
     }
-    converse(engine, connection, engine->input, kept + (size_t)received);
+    return kept + (size_t)received;
 }
 
 void connection_continue(struct engine *engine, struct connection *connection) {
     if (connection->is_dead || connection->backlog || connection->is_parked) {
         return;
     }
-    want(engine, connection, EPOLLIN | EPOLLRDHUP);
+    want(engine, connection, READ_INTEREST);
     note_state(engine, connection, CONNECTION_READ);
     if (connection->input_bytes) {
+        // The session borrows from it, and it may be replaced: it is let go first.
+        char *kept = connection->input;
         size_t bytes = connection->input_bytes;
-        memcpy(engine->input, connection->input, bytes);
-        converse(engine, connection, engine->input, bytes);
+        connection->input = NULL;
+        connection->input_bytes = 0;
+        connection_converse(engine, connection, kept, bytes);
+        count(engine->proc, COUNTER_read_buf_count, (uint64_t)-1);
+        count(engine->proc, COUNTER_read_buf_bytes, (uint64_t)-(int64_t)bytes);
+        free(kept);
     }
 }
 
@@ -481,7 +504,7 @@ void connection_writable(struct engine *engine, struct connection *connection) {
         return;
     }
     if (connection->is_parked) {
-        want(engine, connection, EPOLLRDHUP);
+        want(engine, connection, EPOLLET);
         if (connection->is_streaming) {
             queue_push(&engine->streams, connection);
         }

@@ -33,7 +33,7 @@ static void update_clock(struct engine *engine) {
 
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
     engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
-    engine->input = malloc(INPUT_BYTES);
+    engine->input = malloc((size_t)STAGES * STAGE_BYTES);
     engine->reply.start = engine->reply.at = malloc(REPLY_BYTES);
     if (!engine->peer_fds || !engine->input || !engine->reply.start
         || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {
@@ -274,25 +274,104 @@ static void accept_some(struct engine *engine, struct listener *listener) {
     }
 }
 
-static void serve(struct engine *engine, const struct epoll_event *event) {
-    struct source *source = event->data.ptr;
-    if (LIKELY(source->kind == SOURCE_CONNECTION)) {
-        struct connection *connection = (struct connection *)source;
-        if (UNLIKELY(connection->is_dead)) {
-            return;
-        }
-        if (LIKELY(event->events & EPOLLIN)) {
-            connection_readable(engine, connection);
-        } else if (event->events & EPOLLOUT) {
-            connection_writable(engine, connection);
-        } else if (event->events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
-            connection_close(engine, connection);
-        }
-    } else if (source->kind == SOURCE_LISTENER) {
-        accept_some(engine, (struct listener *)source);
-    } else {
-        take_over(engine);
+// A connection whose input waits in a stage.
+struct staged {
+    struct connection *connection;
+    size_t bytes;
+    uint64_t hash;              // Of the first command's key, when it was easy to see; 0 otherwise.
+};
+
+// The hash of the key of a plain get or set at the start of the input, its bucket on the way to the cache.
+static uint64_t peek_key(const struct engine *engine, const char *in, size_t bytes) {
+    if (bytes < 8 || bytes > 2048 || in[3] != ' ' || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
+        return 0;
     }
+    size_t end = 4;
+    while (end < bytes && (unsigned char)in[end] > ' ') {
+        end++;
+    }
+    uint64_t hash = hash_key(in + 4, end - 4);
+    store_prefetch_bucket(engine->store, hash);
+    return hash;
+}
+
+static void converse_staged(struct engine *engine, struct staged *staged, uint32_t count_staged) {
+    for (uint32_t i = 0; count_staged > 1 && i < count_staged; i++) {
+        if (staged[i].hash) {
+            store_prefetch_items(engine->store, staged[i].hash);
+        }
+    }
+    for (uint32_t i = 0; i < count_staged; i++) {
+        staged[i].connection->is_staged = false;
+        connection_converse(engine, staged[i].connection, engine->input + (size_t)i * STAGE_BYTES, staged[i].bytes);
+    }
+}
+
+static void serve_other(struct engine *engine, const struct epoll_event *event) {
+    struct source *source = event->data.ptr;
+    if (source->kind == SOURCE_LISTENER) {
+        accept_some(engine, (struct listener *)source);
+    } else if (source->kind == SOURCE_INBOX) {
+        take_over(engine);
+    } else if (event->events & EPOLLOUT) {
+        connection_writable(engine, (struct connection *)source);
+    } else if (event->events & (EPOLLHUP | EPOLLERR)) {
+        connection_close(engine, (struct connection *)source);
+    }
+}
+
+// Receives for one connection into the next stage; converses when all stages are full.
+static uint32_t stage(struct engine *engine, struct connection *connection, bool has_ended, struct staged *staged,
+                      uint32_t count_staged) {
+    if (UNLIKELY(connection->is_staged)) {
+        // What it sent first comes first.
+        converse_staged(engine, staged, count_staged);
+        count_staged = 0;
+    }
+    if (UNLIKELY(connection->is_dead)) {
+        return count_staged;
+    }
+    if (UNLIKELY(connection->input_bytes > STAGE_KEPT_MAX)) {
+        connection_continue(engine, connection);    // It has plenty to do already.
+        return count_staged;
+    }
+    char *place = engine->input + (size_t)count_staged * STAGE_BYTES;
+    size_t bytes = connection_receive(engine, connection, place, has_ended);
+    if (bytes == 0) {
+        return count_staged;
+    }
+    connection->is_staged = true;
+    staged[count_staged++] = (struct staged){connection, bytes, peek_key(engine, place, bytes)};
+    if (count_staged == STAGES) {
+        converse_staged(engine, staged, count_staged);
+        return 0;
+    }
+    return count_staged;
+}
+
+static void serve(struct engine *engine, int ready) {
+    struct staged staged[STAGES];
+    uint32_t count_staged = 0;
+    struct connection *again = engine->again;
+    engine->again = NULL;
+    while (again) {
+        struct connection *next = again->again_next;
+        again->is_in_again = false;
+        count_staged = stage(engine, again, false, staged, count_staged);
+        again = next;
+    }
+    for (int i = 0; i < ready; i++) {
+        struct source *source = engine->events[i].data.ptr;
+        uint32_t events = engine->events[i].events;
+        if (LIKELY(source->kind == SOURCE_CONNECTION && (events & EPOLLIN))) {
+            count_staged = stage(engine, (struct connection *)source, events & (EPOLLRDHUP | EPOLLHUP), staged,
+                                 count_staged);
+        } else if (source->kind != SOURCE_CONNECTION || !((struct connection *)source)->is_dead) {
+            serve_other(engine, &engine->events[i]);
+        }
+    }
+    converse_staged(engine, staged, count_staged);
+    connections_free_dead(engine);
 }
 
 static uint32_t wants(const struct engine *engine) {
@@ -306,14 +385,11 @@ uint32_t engine_turn(struct engine *engine) {
     uint32_t again = ENGINE_AGAIN;
     for (uint32_t round = 0; round < engine->round_max; round++) {
         int ready = epoll_wait(engine->epoll_fd, engine->events, EVENTS_MAX, 0);
-        if (ready <= 0) {
+        if (ready <= 0 && !engine->again) {
             again = 0;
             break;
         }
-        for (int i = 0; i < ready; i++) {
-            serve(engine, &engine->events[i]);
-        }
-        connections_free_dead(engine);
+        serve(engine, ready > 0 ? ready : 0);
     }
     if (UNLIKELY(!engine->is_accepting)) {
         resume_listening(engine);

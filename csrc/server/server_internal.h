@@ -6,8 +6,12 @@
 #include "proto/session_internal.h"
 #include "server/engine.h"
 
-#define RECEIVE_BYTES 65536
-#define INPUT_BYTES (2 * RECEIVE_BYTES)
+// Connections whose input is received before any of it is looked at, so that their memory latencies overlap.
+#define STAGES 16
+#define STAGE_BYTES 32768
+// Kept input above this size is not moved into a stage.
+#define STAGE_KEPT_MAX 12288
+#define READ_INTEREST (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define REPLY_BYTES (65536 + REPLY_ROOM_BYTES)
 #define REPLY_VALUES 64
 #define EVENTS_MAX 256
@@ -57,6 +61,8 @@ struct connection {
     bool is_dead;                   // Closed; freed at the end of the turn.
     bool is_parked;                 // Waits for engine_reply().
     bool is_streaming;              // Answered in part; more when the backlog is sent.
+    bool is_staged;                 // Its input lies in a stage, not yet looked at.
+    bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     int fd;
     uint32_t record;
     uint32_t interest;              // Epoll events asked for.
@@ -71,6 +77,7 @@ struct connection {
     struct session session;
     struct connection *next, *previous;         // All connections of the engine.
     struct connection *queue_next;              // In the request, stream or dead queue.
+    struct connection *again_next;
 };
 
 struct connection_queue {
@@ -101,9 +108,10 @@ struct engine {
     struct connection_queue requests;       // Wait to be fetched by Python.
     struct connection_queue streams;
     struct connection *dead;
+    struct connection *again;               // To be read again without waiting for an event.
     uint64_t closed_streams[64];            // Tickets of streams whose connection closed, for engine_next_stream().
     uint32_t closed_stream_count;
-    char *input;
+    char *input;                            // STAGES pieces of STAGE_BYTES.
     struct reply reply;
     struct reply_value reply_values[REPLY_VALUES];
     struct epoll_event events[EVENTS_MAX];
@@ -127,7 +135,10 @@ uint32_t server_connections_total(const struct engine *engine);
 // Takes over an accepted socket; closes it when there is no memory.
 void connection_open(struct engine *engine, int fd, const struct listener *listener);
 void connection_close(struct engine *engine, struct connection *connection);
-void connection_readable(struct engine *engine, struct connection *connection);
+// Receives into the stage behind kept input. Returns how many bytes lie there for connection_converse(), 0 for none.
+size_t connection_receive(struct engine *engine, struct connection *connection, char *stage, bool has_ended);
+// Feeds received input to the session, sends the reply, keeps what is unfinished.
+void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes);
 void connection_writable(struct engine *engine, struct connection *connection);
 // Goes on with kept input, after a reply was sent or an answer came.
 void connection_continue(struct engine *engine, struct connection *connection);
