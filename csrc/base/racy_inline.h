@@ -11,7 +11,9 @@
 #ifdef __SANITIZE_THREAD__
 static inline void racy_copy(void *to, const void *from, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) {
-        ((uint8_t *)to)[i] = __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED);
+        // The target may be a chunk that others still read, in vain.
+        __atomic_store_n((uint8_t *)to + i, __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED),
+                         __ATOMIC_RELAXED);
     }
 }
 static inline bool racy_equal(const void *shared, const void *own, size_t bytes) {

@@ -195,7 +195,6 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
                 continue;
             }
             count_lookup(store, &request, NULL, found);
-            count_prefix(store, request.key, request.key_bytes, PREFIX_GET, false);
             reply_miss(&request, reply);
             return;
         }

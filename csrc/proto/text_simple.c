@@ -76,12 +76,12 @@ void text_touch(struct session *session, struct token *tokens, uint32_t words, s
 
 void text_delete(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
     struct store *store = session_store(session);
-    if (words < 2 || words > 4) {
+    if (words < 2) {
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }
     char *start = reply->at;
-    bool quiet = is_quiet(tokens, words);
+    bool quiet = words > 2 && is_quiet(tokens, words);
     if (words > 2) {
         // "0" was a time once; old clients still send it.
         bool zero = token_is(&tokens[2], "0");

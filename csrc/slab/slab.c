@@ -1,8 +1,6 @@
 // Taking and giving chunks: refilling and spilling magazines, opening pages.
 #include "slab/slab.h"
 
-#include <string.h>
-
 #include "slab/slab_internal.h"
 
 // Tells a repairer what commits, does the commit store, then brings the derived counts up to date.
@@ -54,7 +52,7 @@ static void ring_insert(struct slab *slab, struct slab_class *class, uint32_t pa
         slab->pages[first->previous].next = page_index;
         first->previous = page_index;
     }
-    class->pages++;
+    SHARED_STORE(class->pages, class->pages + 1);
 }
 
 static void ring_remove(struct slab *slab, struct slab_class *class, uint32_t page_index) {
@@ -72,7 +70,7 @@ static void ring_remove(struct slab *slab, struct slab_class *class, uint32_t pa
             class->ring = page->next;
         }
     }
-    class->pages--;
+    SHARED_STORE(class->pages, class->pages - 1);
 }
 
 // Gives a page of the pool, or a new one, to the class; 0 when there is none. Holds LOCK_CLASS.
@@ -84,16 +82,18 @@ static uint32_t page_open(struct slab *slab, struct proc *proc, uint32_t class_i
         if (root->pool) {
             page_index = root->pool;
             root->pool = slab->pages[page_index].next;
-            root->pool_count--;
+            SHARED_STORE(root->pool_count, root->pool_count - 1);
         } else if (root->pages_begun + 1 < root->pages_max) {
-            page_index = ++root->pages_begun;
+            page_index = root->pages_begun + 1;
+            SHARED_RELEASE(root->pages_begun, page_index);
         }
     }
     FAULT_POINT(proc, "slab.page.popped");
     if (page_index) {
         struct slab_page *page = &slab->pages[page_index];
         page->class_id = (uint16_t)class_id;
-        page->free_head = page->free_count = page->carved = 0;
+        page->free_head = page->free_count = 0;
+        SHARED_STORE(page->carved, 0);
         page->is_partial = page->is_released = 0;
         SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
         SHARED_STORE(root->pages_used, root->pages_used + 1);
@@ -113,7 +113,7 @@ static void page_close(struct slab *slab, struct proc *proc, uint32_t page_index
     SHARED_STORE(slab->page_class[page_index], 0);
     page->next = root->pool;
     root->pool = page_index;
-    root->pool_count++;
+    SHARED_STORE(root->pool_count, root->pool_count + 1);
     SHARED_STORE(root->pages_used, root->pages_used - 1);
     lock_give(proc, &root->lock, true);
 }
@@ -121,6 +121,7 @@ static void page_close(struct slab *slab, struct proc *proc, uint32_t page_index
 // Moves free chunks of one page into the magazine; the page has at least one.
 static void take_from_page(struct slab *slab, struct proc *proc, struct slab_class *class, uint32_t class_id,
                            uint32_t page_index) {
+    static const char no_item[SLAB_CHUNK_HEADER_BYTES];
     struct slab_page *page = &slab->pages[page_index];
     struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
     uint32_t space = SLAB_BATCH_CHUNKS;
@@ -130,7 +131,7 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
         uint32_t ref = page->free_head;
         while (ref && taken < space) {
             magazine->refs[filled++] = ref;
-            ref = *(const uint32_t *)slab_chunk(slab, ref);
+            ref = SHARED_LOAD(*(const uint32_t *)slab_chunk(slab, ref));
             taken++;
         }
         commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count - taken, filled);
@@ -139,7 +140,7 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
         while (chunk < class->chunks_per_page && taken < space) {
             uint32_t ref = slab_ref(slab, page_index, chunk++, class->chunk_bytes);
             // Whatever an earlier class left here must not look like an item to a scan.
-            memset(slab_chunk(slab, ref), 0, SLAB_CHUNK_HEADER_BYTES);
+            racy_write(slab_chunk(slab, ref), no_item, SLAB_CHUNK_HEADER_BYTES);
             magazine->refs[filled + taken++] = ref;
         }
         // The magazine is used from its end; reversed, chunks go out in address order.
@@ -187,7 +188,7 @@ static void give_to_page_locked(struct slab *slab, struct proc *proc, struct sla
     uint32_t ref = magazine->refs[magazine->count - 1];
     uint32_t page_index = slab_page_of(slab, ref);
     struct slab_page *page = &slab->pages[page_index];
-    *(uint32_t *)slab_chunk(slab, ref) = page->free_head;
+    SHARED_STORE(*(uint32_t *)slab_chunk(slab, ref), page->free_head);
     commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count + 1, magazine->count - 1);
     if (page->state == SLAB_PAGE_ACTIVE) {
         SHARED_STORE(class->free_chunks, class->free_chunks + 1);
@@ -270,7 +271,7 @@ uint32_t slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_i
     if (best) {
         SHARED_STORE(slab->page_class[best], (uint16_t)(class_id | SLAB_DRAINING));
         SHARED_RELEASE(slab->pages[best].state, SLAB_PAGE_DRAINING);
-        class->draining++;
+        SHARED_STORE(class->draining, class->draining + 1);
         SHARED_STORE(class->free_chunks, class->free_chunks - best_free);
     }
     lock_give(proc, &class->lock, true);
@@ -285,7 +286,7 @@ void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page_index
     if (page->state == SLAB_PAGE_DRAINING && page->class_id == class_id) {
         SHARED_RELEASE(page->state, SLAB_PAGE_ACTIVE);
         SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
-        class->draining--;
+        SHARED_STORE(class->draining, class->draining - 1);
         SHARED_STORE(class->free_chunks,
                      class->free_chunks + page->free_count + (class->chunks_per_page - page->carved));
         partial_push(slab, class, page_index);
@@ -309,7 +310,7 @@ bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page_index, u
             page->is_partial = 0;
         }
         ring_remove(slab, class, page_index);
-        class->draining--;
+        SHARED_STORE(class->draining, class->draining - 1);
         FAULT_POINT(proc, "slab.drain.removed");
         page_close(slab, proc, page_index);
     }

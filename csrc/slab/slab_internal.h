@@ -9,6 +9,7 @@
 // a process's hand (a word of its own that it names when taking or giving), or the store's structures.
 #pragma once
 
+#include "base/racy_inline.h"
 #include "shm/lock_inline.h"
 #include "slab/slab.h"
 

@@ -83,10 +83,7 @@ static uint32_t dump_line(struct dump *dump, const struct store_locked *locked, 
                              (long long)(epoch + item->time_seconds), (unsigned long long)item_cas(item, state),
                              state & ITEM_FETCHED ? "yes" : "no", locked->class_id,
                              (unsigned long long)store_item_bytes(store, item, state));
-    uint32_t flags = item_client_flags(item, state);
-    if (flags) {
-        at += (uint32_t)snprintf(line + at, 32, " flags=%u", flags);
-    }
+    at += (uint32_t)snprintf(line + at, 32, " flags=%u", item_client_flags(item, state));
     line[at++] = '\n';
     return at;
 }

@@ -33,7 +33,7 @@ void store_push_pending(struct store *store, uint32_t class_id) {
 static void choose(struct store *store, uint32_t class_id, bool force_ring, struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
     struct store_pending *pending = &store->local->pending[class_id];
-    uint64_t chunks = (uint64_t)class->pages * class->chunks_per_page;
+    uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
     uint64_t share = chunks * (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) / 100;
     out->count = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
@@ -157,7 +157,7 @@ static bool take_or_evict(struct store *store, uint32_t class_id, uint32_t *hand
     if (slab_take(&store->slab, store->proc, class_id, hand)) {
         return true;
     }
-    if (store->slab.root->class[class_id].pages == 0) {
+    if (SHARED_LOAD(store->slab.root->class[class_id].pages) == 0) {
         return false;
     }
     // Without evictions, expired items are still worth looking for.
@@ -196,7 +196,7 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         }
     }
     // As memcached does, every class may have one page beyond the limit.
-    if (store->slab.root->class[class_id].pages == 0
+    if (SHARED_LOAD(store->slab.root->class[class_id].pages) == 0
         && slab_refill(&store->slab, store->proc, class_id, true)
         && slab_take(&store->slab, store->proc, class_id, hand)) {
         SHARED_RELEASE(store->local->step, STEP_FILL);

@@ -126,7 +126,7 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
         outcome = STORE_NO_MEMORY;
     }
     count(store->proc, outcome == STORE_TOO_LARGE ? COUNTER_store_too_large : COUNTER_store_no_memory, 1);
-    if (write->mode == STORE_SET) {
+    if (write->mode == STORE_SET && !write->has_cas_compare) {
         store_forget(store, write->key, write->key_bytes);
     }
     return outcome;
@@ -177,7 +177,7 @@ void store_limbo_push(struct store *store, uint32_t *hand) {
     SHARED_STORE(store_item(store, *hand)->time_seconds, root->limbo_head);
     SHARED_RELEASE(root->limbo_head, *hand);
     FAULT_POINT(store->proc, "store.limbo.pushed");
-    root->limbo_count++;
+    SHARED_STORE(root->limbo_count, root->limbo_count + 1);
     SHARED_RELEASE(*hand, 0);
     lock_give(store->proc, &root->limbo_lock, true);
 }
@@ -195,7 +195,7 @@ static bool limbo_pop(struct store *store) {
         SHARED_RELEASE(store->local->old_ref, ref);
         SHARED_RELEASE(*link, store_item(store, ref)->time_seconds);
         FAULT_POINT(store->proc, "store.limbo.popped");
-        root->limbo_count--;
+        SHARED_STORE(root->limbo_count, root->limbo_count - 1);
     }
     lock_give(store->proc, &root->limbo_lock, true);
     return ref != 0;

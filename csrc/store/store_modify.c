@@ -40,12 +40,14 @@ static int mark_stale(struct store *store, const struct store_delete *request, c
     struct store_mark mark = {.set_state = ITEM_STALE, .clear_state = ITEM_TOKEN_SENT,
                               .has_expiry = request->has_expiry, .expiry_seconds = request->expiry_seconds};
     int done = store_mark(store, view, request->key, hash, &mark);
-    if (done != 1) {
+    if (done < 1) {
         return done < 0 ? STORE_NO_MEMORY : STORE_MISS;
     }
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
     if (locked.item) {
+        // Again, since an item that had to move for an expiry field came without these.
+        item_set_state(locked.item, (locked.state | ITEM_STALE) & ~(uint32_t)ITEM_TOKEN_SENT);
         uint64_t cas = request->has_cas_new ? request->cas_new & ITEM_CAS_NARROW_MAX : store_next_cas(store);
         if (request->has_cas_new && (locked.state & ITEM_WIDE_CAS)) {
             cas = request->cas_new;
@@ -102,7 +104,8 @@ int store_delete(struct store *store, const struct store_delete *request) {
     }
 }
 
-#define NUMBER_TEXT_BYTES 64
+// More zeros before a number than this are not looked at.
+#define NUMBER_TEXT_BYTES 2048
 
 // Reads a number the way memcached does: blanks, a plus, digits, then the value's end, a blank or a control character.
 static bool parse_number(const char *text, uint32_t bytes, uint64_t *out) {

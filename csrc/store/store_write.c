@@ -62,8 +62,8 @@ void store_fill_head(struct store *store, uint32_t ref, const struct store_write
     racy_write(item_key(item, state), write->key, write->key_bytes);
     if (shape->is_large) {
         struct item_large *large = item_large_of(item, state);
-        large->value_bytes = value_bytes;
-        large->part_count = 0;
+        SHARED_STORE(large->value_bytes, value_bytes);
+        SHARED_STORE(large->part_count, 0);
         state |= ITEM_LARGE;
     }
     item_set_state(item, state);
@@ -235,7 +235,7 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
 
 static int refuse(struct store *store, const struct store_write *write, int outcome) {
     count(store->proc, outcome == STORE_TOO_LARGE ? COUNTER_store_too_large : COUNTER_store_no_memory, 1);
-    if (write->mode == STORE_SET) {
+    if (write->mode == STORE_SET && !write->has_cas_compare) {
         store_forget(store, write->key, write->key_bytes);
     }
     return outcome;
