@@ -76,7 +76,7 @@ void text_touch(struct session *session, struct token *tokens, uint32_t words, s
 
 void text_delete(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
     struct store *store = session_store(session);
-    if (words < 2) {
+    if (words < 2 || words > 4) {
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }

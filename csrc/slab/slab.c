@@ -58,8 +58,8 @@ static void ring_insert(struct slab *slab, struct slab_class *class, uint32_t pa
 static void ring_remove(struct slab *slab, struct slab_class *class, uint32_t page_index) {
     struct slab_page *page = &slab->pages[page_index];
     if (class->hand_page == page_index) {
-        class->hand_page = page->next == page_index ? 0 : page->next;
-        class->hand_chunk = 0;
+        SHARED_STORE(class->hand_page, page->next == page_index ? 0 : page->next);
+        SHARED_STORE(class->hand_chunk, 0);
     }
     if (page->next == page_index) {
         class->ring = 0;
@@ -233,8 +233,8 @@ void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, str
     out->count = 0;
     out->chunk_bytes = class->chunk_bytes;
     if (class->hand_page == 0) {
-        class->hand_page = class->ring;
-        class->hand_chunk = 0;
+        SHARED_STORE(class->hand_page, class->ring);
+        SHARED_STORE(class->hand_chunk, 0);
     }
     for (int tries = 0; tries < 2 && class->hand_page; tries++) {
         const struct slab_page *page = &slab->pages[class->hand_page];
@@ -244,11 +244,11 @@ void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, str
             out->page = class->hand_page;
             out->first_chunk = class->hand_chunk;
             out->count = left < chunks ? left : chunks;
-            class->hand_chunk += out->count;
+            SHARED_STORE(class->hand_chunk, class->hand_chunk + out->count);
             return;
         }
-        class->hand_page = page->next;
-        class->hand_chunk = 0;
+        SHARED_STORE(class->hand_page, page->next);
+        SHARED_STORE(class->hand_chunk, 0);
     }
 }
 

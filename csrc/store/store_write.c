@@ -360,13 +360,12 @@ static int join_once(struct store *store, const struct store_write *write, struc
     joined.invalidate = false;
     joined.is_uncounted = true;
     if ((uint64_t)view->value_bytes + piece->value_bytes > INT32_MAX) {
-        return STORE_TOO_LARGE;
+        return STORE_NOT_STORED;
     }
     joined.value_bytes = view->value_bytes + piece->value_bytes;
     struct store_making making;
-    int outcome = store_begin(store, &joined, &making);
-    if (outcome != STORE_HIT) {
-        return outcome;
+    if (store_begin(store, &joined, &making) != STORE_HIT) {
+        return STORE_NOT_STORED;    // memcached's word for a joined value that is too large or finds no room.
     }
     const struct item *piece_item = store_item(store, piece->ref);
     uint32_t piece_class = slab_class_of(&store->slab, piece->ref);
