@@ -369,13 +369,43 @@ static void park(struct engine *engine, struct connection *connection, bool is_p
     note_state(engine, connection, CONNECTION_PARKED);
 }
 
+void connections_send_deferred(struct engine *engine) {
+    for (uint32_t i = 0; i < engine->deferred_count; i++) {
+        struct deferred *deferred = &engine->deferred[i];
+        struct connection *connection = deferred->connection;
+        uint32_t sent = 0;
+        uint32_t none = 0;
+        int result = push(engine, connection->fd, deferred->text, deferred->bytes, &sent, NULL, &none, 0);
+        if (UNLIKELY(result < 0
+                     || (result == 0 && !keep(engine, connection, deferred->text + sent, deferred->bytes - sent,
+                                              NULL, 0, 0, 0)))) {
+            connection_close(engine, connection);
+        }
+    }
+    engine->deferred_count = 0;
+    engine->reply.at = engine->reply.start = engine->reply_base;
+}
+
 void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
     size_t at = 0;
+    if (UNLIKELY(engine->reply.at - engine->reply_base > REPLY_BYTES / 4)) {
+        connections_send_deferred(engine);
+    }
+    engine->reply.start = engine->reply.at;
     for (;;) {
         size_t consumed;
         int stop = session_feed(&connection->session, in + at, bytes - at, &engine->reply, &consumed);
         at += consumed;
         bool had_reply = engine->reply.at > engine->reply.start;
+        if (LIKELY(stop == SESSION_NEEDS_INPUT && engine->is_deferring && engine->reply.value_count == 0)) {
+            if (had_reply) {
+                engine->deferred[engine->deferred_count++] =
+                    (struct deferred){connection, engine->reply.start,
+                                      (uint32_t)(engine->reply.at - engine->reply.start)};
+            }
+            keep_input(engine, connection, in + at, bytes - at);
+            return;
+        }
         bool is_free = flush(engine, connection);
         if (connection->is_dead) {
             return;

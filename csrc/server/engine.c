@@ -34,12 +34,12 @@ static void update_clock(struct engine *engine) {
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
     engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
     engine->input = malloc((size_t)STAGES * STAGE_BYTES);
-    engine->reply.start = engine->reply.at = malloc(REPLY_BYTES);
-    if (!engine->peer_fds || !engine->input || !engine->reply.start
+    engine->reply_base = engine->reply.start = engine->reply.at = malloc(REPLY_BYTES);
+    if (!engine->peer_fds || !engine->input || !engine->reply_base
         || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {
         return PYMC_NO_MEMORY;
     }
-    engine->reply.end = engine->reply.start + REPLY_BYTES;
+    engine->reply.end = engine->reply_base + REPLY_BYTES;
     engine->reply.values = engine->reply_values;
     engine->reply.value_max = REPLY_VALUES;
     for (uint32_t i = 0; i < options->workers; i++) {
@@ -99,7 +99,7 @@ void engine_close(struct engine *engine) {
     proto_close(engine->proto);
     free(engine->peer_fds);
     free(engine->input);
-    free(engine->reply.start);
+    free(engine->reply_base);
     free(engine);
 }
 
@@ -301,10 +301,13 @@ static void converse_staged(struct engine *engine, struct staged *staged, uint32
             store_prefetch_items(engine->store, staged[i].hash);
         }
     }
+    engine->is_deferring = count_staged > 1;
     for (uint32_t i = 0; i < count_staged; i++) {
         staged[i].connection->is_staged = false;
         connection_converse(engine, staged[i].connection, engine->input + (size_t)i * STAGE_BYTES, staged[i].bytes);
     }
+    engine->is_deferring = false;
+    connections_send_deferred(engine);
 }
 
 static void serve_other(struct engine *engine, const struct epoll_event *event) {

@@ -80,6 +80,13 @@ struct connection {
     struct connection *again_next;
 };
 
+// A finished reply that leaves when the whole group of connections has been served.
+struct deferred {
+    struct connection *connection;
+    char *text;
+    uint32_t bytes;
+};
+
 struct connection_queue {
     struct connection *first, *last;
 };
@@ -112,6 +119,10 @@ struct engine {
     uint64_t closed_streams[64];            // Tickets of streams whose connection closed, for engine_next_stream().
     uint32_t closed_stream_count;
     char *input;                            // STAGES pieces of STAGE_BYTES.
+    char *reply_base;                       // The reply buffer; reply.start is where this connection's reply begins.
+    struct deferred deferred[STAGES];
+    uint32_t deferred_count;
+    bool is_deferring;
     struct reply reply;
     struct reply_value reply_values[REPLY_VALUES];
     struct epoll_event events[EVENTS_MAX];
@@ -140,6 +151,8 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
 // Feeds received input to the session, sends the reply, keeps what is unfinished.
 void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes);
 void connection_writable(struct engine *engine, struct connection *connection);
+// Sends the replies of a group, one after the other, so that clients wake to more than one.
+void connections_send_deferred(struct engine *engine);
 // Goes on with kept input, after a reply was sent or an answer came.
 void connection_continue(struct engine *engine, struct connection *connection);
 // Sends bytes of an administrative answer, or keeps them. Returns false when the connection died.
