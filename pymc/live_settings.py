@@ -1,5 +1,6 @@
 """How settings stand in the arena, where all processes see a change at once."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ SAME_UNIT = {
     "lru_crawler_tocrawl": "lru_crawler_to_crawl",
     "slab_reassign": "slab_reassign",
     "slab_automove": "slab_automove",
-    "slab_automove_window": "slab_automove_window",
+    "slab_automove_window_seconds": "slab_automove_window",
     "ext_item_bytes": "ext_item_size_bytes",
     "ext_item_age_seconds": "ext_item_age_seconds",
     "ext_low_ttl_seconds": "ext_low_ttl_seconds",
@@ -62,8 +63,10 @@ _INT64_MAX = 2**63 - 1
 
 def as_millionths(value: float) -> int:
     """A fraction as the arena keeps it, within its 64 bits."""
+    if math.isnan(value):
+        return 0
     scaled = max(-float(_INT64_MAX), min(float(_INT64_MAX), value * MILLION))
-    return min(round(scaled), _INT64_MAX) if scaled == scaled else 0
+    return min(round(scaled), _INT64_MAX)
 
 
 def write_live_settings(arena: Arena, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What all processes of one server share: made by the supervisor, inherited through fork."""
 
+import os
 import socket
 from dataclasses import dataclass
 
@@ -65,8 +66,14 @@ class ServerContext:
         """All process slots."""
         return range(self.settings.workers + 1 + VISITOR_SLOTS)
 
+    def living_pid(self, slot: int) -> int:
+        """The process that holds a worker's or the keeper's slot; 0 while there is none."""
+        owner = self.arena.slot_owner(slot)
+        # A slot names its last owner until somebody repairs it.
+        is_there = owner.role in (Role.WORKER, Role.KEEPER) and os.path.exists(f"/proc/{owner.pid}")
+        return owner.pid if is_there else 0
+
     def living_pids(self) -> list[int]:
-        """The supervisor and the processes that hold a slot of workers or keeper."""
-        owners = [self.arena.slot_owner(slot) for slot in range(self.keeper_slot + 1)]
-        wanted = (Role.WORKER, Role.KEEPER)
-        return [self.supervisor_pid, *(o.pid for o in owners if o.pid and o.role in wanted)]
+        """The supervisor, the workers and the keeper."""
+        pids = [self.living_pid(slot) for slot in range(self.keeper_slot + 1)]
+        return [self.supervisor_pid, *(pid for pid in pids if pid)]

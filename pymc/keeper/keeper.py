@@ -157,14 +157,16 @@ class Keeper:
     def _fit_into_limit(self) -> float | None:
         """Takes pages away from classes, and memory from free pages, down to the limit."""
         state = read_state(self._store, self._arena.seconds())
+        released = 0
         if pages := choose_trim(state):
-            release_pool_step(self._store, min(pages, _TRIM_PAGES))
+            # None are left to release when all of the pool has been.
+            released = release_pool_step(self._store, min(pages, _TRIM_PAGES))
         move = choose_release(state)
         if move and not self._mover.is_busy:
             self._mover.add(move)
             self._schedule_if_idle("move")
         # Pages above the limit go one after the other, without a second between them.
-        return _FIT_SECONDS if move or pages else None
+        return _FIT_SECONDS if move or released else None
 
     def _balance(self, state: CacheState) -> None:
         settings = AutomoveSettings(

@@ -14,7 +14,7 @@ SOURCE_PAGES_MIN = 3
 FREE_PAGES_KEPT = 2.5
 # Ages that differ by this factor call for more than one page at a time.
 URGENT_FACTOR = 4
-URGENT_SHARE = 50
+URGENT_SHARE = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     arena = server.arena
     for worker, load in enumerate(read_loads(arena, server.settings.workers)):
         owner, counters = arena.slot_owner(worker), arena.counters(worker)
-        yield f"worker_{worker}_pid", owner.pid
+        yield f"worker_{worker}_pid", server.living_pid(worker)
         yield f"worker_{worker}_curr_connections", load
         yield f"worker_{worker}_requests", counters["requests"]
         yield f"worker_{worker}_restarts", max(owner.generation - 1, 0)
         yield f"worker_{worker}_wakeups", counters["wakeups"]
     keeper = arena.slot_owner(server.keeper_slot)
-    yield "keeper_pid", keeper.pid
+    yield "keeper_pid", server.living_pid(server.keeper_slot)
     yield "keeper_restarts", max(keeper.generation - 1, 0)
     total = store.counters()
     for name in ("connections_handed", "lock_recoveries", "items_lost_to_recovery"):

@@ -1,0 +1,68 @@
+"""A server without processes: arena, context and a store handle, all inside the test."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pymc import cli
+from pymc.control.answers import Answer, Command, Parts
+from pymc.control.control import HANDLERS
+from pymc.core.arena import Role
+from pymc.core.store import Store
+from pymc.server_context import Inbox, ServerContext
+from pymc.supervisor.memory import create_arena
+
+
+@dataclass(frozen=True)
+class InProcess:
+    context: ServerContext
+    store: Store
+
+    def ask(self, line: str, *, is_pipelined: bool = False) -> bytes:
+        """The whole answer to an administrative command line."""
+        words = [word for word in line.encode("latin-1").split(b" ") if word]
+        answer = HANDLERS[words[0]](Command(words, is_pipelined, self.context, self.store))
+        return answer.text if isinstance(answer, Answer) else b"".join(answer.parts)
+
+    def parts(self, line: str) -> list[bytes]:
+        """The parts of an answer that comes in parts."""
+        words = line.encode("latin-1").split(b" ")
+        answer = HANDLERS[words[0]](Command(words, False, self.context, self.store))
+        assert isinstance(answer, Parts)
+        return list(answer.parts)
+
+    def fill(self, prefix: str, count: int, value_bytes: int, expiry_seconds: int = 0) -> None:
+        """Stores `count` values under keys that begin with `prefix`."""
+        value = b"x" * value_bytes
+        for number in range(count):
+            key = f"{prefix}{number}".encode()
+            self.store.put(key, value, expiry_seconds=expiry_seconds)
+
+
+@contextmanager
+def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
+    """Everything but the processes of a server with these memcached flags."""
+    settings = cli.parse(["-u", "root", "-p", "0", "-t", "2", *args], "pymc", {})
+    arena = create_arena(settings)
+    read_fd, write_fd = os.pipe()
+    inboxes = [Inbox.create() for _ in range(3)]
+    context = ServerContext(
+        settings=settings,
+        arena=arena,
+        supervisor_pid=os.getpid(),
+        lifeline_fd=read_fd,
+        addresses=(),
+        worker_inboxes=tuple(inboxes[:2]),
+        keeper_inbox=inboxes[2],
+    )
+    try:
+        with Store(arena, 0, Role.WORKER) as store:
+            yield InProcess(context, store)
+    finally:
+        arena.close()
+        os.close(read_fd)
+        os.close(write_fd)
+        for inbox in inboxes:
+            inbox.reader.close()
+            inbox.writer.close()

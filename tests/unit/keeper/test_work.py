@@ -1,0 +1,163 @@
+"""Mover, crawler and the keeper's jobs on a store without processes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pymc.control.messages import CrawlerState
+from pymc.core.snapshots import read_class, read_slab
+from pymc.keeper.crawler import Crawler
+from pymc.keeper.keeper import Keeper
+from pymc.keeper.mover import Mover
+from pymc.keeper.observe import read_state
+from pymc.policy.automove import Move
+from pymc.policy.crawl import WAIT_SECONDS_MIN
+from tests.unit.inprocess import InProcess, in_process
+
+STEPS_MAX = 10_000
+
+
+def run_dry(step: Callable[[], float | None]) -> None:
+    """Steps until there is nothing to do, without the rests in between."""
+    for _ in range(STEPS_MAX):
+        if step() is None:
+            return
+    raise AssertionError("it never ends")
+
+
+def filled_class(server: InProcess) -> int:
+    classes = range(1, read_slab(server.store).classes + 1)
+    return max(classes, key=lambda class_id: read_class(server.store, class_id).pages)
+
+
+def test_moves_come_one_after_the_other() -> None:
+    with in_process() as server:
+        server.fill("k", 60_000, 100)
+        source = filled_class(server)
+        mover = Mover(server.context, server.store)
+        mover.add(Move(source, 100, 2))
+        assert server.context.arena.live("slab_move_running") == 1
+        run_dry(mover.step)
+        assert server.context.arena.live("slab_move_running") == 0
+        assert read_class(server.store, 100).pages == 2
+        assert server.store.check() == server.store.counters()["items"] == 60_000
+
+
+def test_impossible_moves_are_skipped() -> None:
+    with in_process() as server:
+        mover = Mover(server.context, server.store)
+        mover.add(Move(50, 60))
+        run_dry(mover.step)
+        assert not mover.is_busy
+
+
+def test_a_cancelled_move_leaves_the_page() -> None:
+    with in_process() as server:
+        server.fill("k", 60_000, 100)
+        source = filled_class(server)
+        pages = read_class(server.store, source).pages
+        mover = Mover(server.context, server.store)
+        mover.add(Move(source, 100))
+        assert mover.step() is not None
+        mover.cancel()
+        # Items that were rescued meanwhile may have taken a page more.
+        one = read_class(server.store, source)
+        assert (one.pages >= pages, one.draining_pages) == (True, 0)
+        assert not mover.is_busy
+        server.store.check()
+
+
+def test_many_moves_are_cut_short() -> None:
+    with in_process() as server:
+        mover = Mover(server.context, server.store)
+        mover.add(Move(50, 60, 1_000_000))
+        mover.add(Move(50, 60, 1_000_000))
+        run_dry(mover.step)
+
+
+def test_search_that_was_asked_for() -> None:
+    with in_process() as server:
+        arena = server.context.arena
+        server.fill("k", 5000, 100, expiry_seconds=1)
+        server.store.set_now(arena.seconds())
+        crawler = Crawler(server.context, server.store)
+        assert crawler.step() is None
+        crawler.ask(None)
+        assert arena.live("crawler_running") == CrawlerState.ASKED
+        run_dry(crawler.step)
+        assert arena.live("crawler_running") == CrawlerState.IDLE
+        counters = server.store.counters()
+        assert (counters["items"], counters["lru_crawler_starts"]) == (0, 1)
+
+
+def test_tocrawl_ends_it_early() -> None:
+    with in_process() as server:
+        server.fill("k", 20_000, 100)
+        server.context.arena.set_live("lru_crawler_to_crawl", 1000)
+        crawler = Crawler(server.context, server.store)
+        crawler.ask((filled_class(server),))
+        run_dry(crawler.step)
+        checked = server.store.class_counters(filled_class(server))["crawler_items_checked"]
+        assert 1000 <= checked <= 2000
+
+
+def test_searches_of_its_own_follow_the_clock() -> None:
+    with in_process() as server:
+        arena = server.context.arena
+        server.fill("k", 1000, 100, expiry_seconds=arena.seconds() + 5)
+        crawler = Crawler(server.context, server.store)
+        crawler.consider(read_state(server.store, arena.seconds()))
+        assert crawler.step() is None
+        arena.shift_clock(WAIT_SECONDS_MIN + 1)
+        server.store.set_now(arena.seconds())
+        crawler.consider(read_state(server.store, arena.seconds()))
+        assert arena.live("crawler_running") == CrawlerState.OWN
+        run_dry(crawler.step)
+        assert server.store.counters()["items"] == 0
+
+
+def test_disabled_means_no_search() -> None:
+    with in_process(["-o", "no_lru_crawler"]) as server:
+        arena = server.context.arena
+        server.fill("k", 10, 100)
+        crawler = Crawler(server.context, server.store)
+        for _ in range(2):
+            crawler.consider(read_state(server.store, arena.seconds()))
+            arena.shift_clock(10 * WAIT_SECONDS_MIN)
+        assert arena.live("crawler_running") == CrawlerState.IDLE
+
+
+def looked(server: InProcess, keeper: Keeper, looks: int) -> None:
+    """Lets the keeper do all it wants to do, some looks long, without its rests."""
+    for _ in range(looks):
+        for job in (keeper._look, keeper._fit_into_limit, keeper._mover.step):
+            run_dry(job) if job == keeper._mover.step else job()
+
+
+def test_a_lower_limit_takes_pages_away() -> None:
+    with in_process() as server:
+        server.fill("k", 200_000, 100)
+        used = read_slab(server.store).pages_used
+        server.ask("cache_memlimit 8")
+        keeper = Keeper(server.context, server.store)
+        looked(server, keeper, used)
+        slab = read_slab(server.store)
+        assert slab.pages_used <= slab.pages_limit < used
+        server.store.check()
+
+
+@pytest.mark.parametrize("failing", ["_look", "_fit_into_limit"])
+def test_a_failing_job_takes_no_other_with_it(
+    failing: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Keeper) -> float:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(Keeper, failing, fail)
+    with in_process() as server:
+        keeper = Keeper(server.context, server.store)
+        keeper._due["fit"] = 0.0
+        keeper._run_due_jobs()
+        assert "on purpose" in capfd.readouterr().err
+        assert keeper._due["look"] > 0
+        assert keeper._wait_seconds() >= 0

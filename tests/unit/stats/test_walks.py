@@ -1,0 +1,73 @@
+"""`stats sizes`, `cachedump`, `detail` and `conns`."""
+
+import socket
+
+import pytest
+
+from pymc.stats.connections import shown_address
+from pymc.stats.walks import CACHEDUMP_BYTES_MAX
+from tests.unit.inprocess import in_process
+
+
+def test_sizes_only_with_track_sizes() -> None:
+    with in_process() as server:
+        assert server.ask("stats sizes") == b"STAT sizes_status disabled\r\nEND\r\n"
+
+
+def test_sizes_in_steps_of_32() -> None:
+    with in_process(["-o", "track_sizes"]) as server:
+        server.fill("small", 7, 10)
+        server.fill("large", 3, 1000)
+        lines = server.ask("stats sizes").decode().split("\r\n")[:-2]
+        found = {int(line.split()[1]): int(line.split()[2]) for line in lines}
+        assert sorted(found.values()) == [3, 7]
+        assert all(size % 32 == 0 for size in found)
+        assert min(found) == 32
+        assert max(found) in (1024, 1056)
+
+
+def test_cachedump_stops_at_its_limits() -> None:
+    with in_process() as server:
+        server.fill("k", 60_000, 50)
+        for limit in (1, 10, 5000):
+            assert server.ask(f"stats cachedump {class_of(server.ask)} {limit}").count(b"ITEM") == (
+                limit
+            )
+        everything = server.ask(f"stats cachedump {class_of(server.ask)} 0")
+        assert len(everything) <= CACHEDUMP_BYTES_MAX + len(b"END\r\n")
+
+
+def class_of(ask: object) -> int:
+    assert callable(ask)
+    return int(bytes(ask("stats slabs")).split(b" ")[1].split(b":")[0])
+
+
+def test_sizes_come_in_steps() -> None:
+    with in_process(["-o", "track_sizes"]) as server:
+        server.fill("k", 20_000, 10)
+        assert len(server.parts("stats sizes")) > 2
+
+
+def test_detail_is_empty_after_a_reset() -> None:
+    with in_process(["-D", "."]) as server:
+        assert server.context.arena.live("prefix_delimiter") == ord(".")
+        assert server.context.arena.live("detail_enabled") == 1
+        server.ask("stats reset")
+        assert server.ask("stats detail dump") == b"END\r\n"
+
+
+def test_no_connections_but_the_end() -> None:
+    with in_process() as server:
+        assert server.ask("stats conns") == b"END\r\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "family", "text"),
+    [
+        ("127.0.0.1", 11211, socket.AF_INET, "tcp:127.0.0.1:11211"),
+        ("::", 1, socket.AF_INET6, "tcp6:[::]:1"),
+        ("fe80::1", 9, socket.AF_UNSPEC, "tcp6:[fe80::1]:9"),
+    ],
+)
+def test_addresses(host: str, port: int, family: int, text: str) -> None:
+    assert shown_address(host, port, family) == text
