@@ -188,6 +188,13 @@ def test_killed_supervisor_takes_all_with_it(pymc: Program) -> None:
             assert second.port == port
 
 
+def all_workers_serve(server: Server) -> bool:
+    """One more connection, and whether each worker has had one and all are gone again."""
+    stats = server.stats("pymc")
+    is_alone = sum(worker_numbers(stats, "curr_connections")) == 1
+    return is_alone and all(count > 0 for count in worker_numbers(stats, "requests"))
+
+
 @pytest.mark.parametrize("transport", ["tcp", "unix"])
 @pytest.mark.parametrize("threads", [2, 4])
 def test_connections_spread_evenly(
@@ -195,6 +202,7 @@ def test_connections_spread_evenly(
 ) -> None:
     where = ["-s", str(tmp_path / "socket")] if transport == "unix" else []
     with Server(pymc, ["-t", str(threads), *where]) as server:
+        wait_until(lambda: all_workers_serve(server), "every worker has served")
         clients = [server.connect() for _ in range(200)]
         try:
             for client in clients:
