@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.connection import Connection
+from tests.support.deadline import wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -83,3 +84,34 @@ def test_lower_limit_is_honoured(pymc: Program) -> None:
         assert connection.stats()["limit_maxbytes"] == str(16 << 20)
         assert connection.store("after", b"1") == b"STORED"
         assert connection.fetch("after") == b"1"
+
+
+@pytest.mark.parametrize("name", ["pymc", "memcached"])
+def test_page_is_moved_by_command(pymc: Program, name: str, request: pytest.FixtureRequest) -> None:
+    program = pymc if name == "pymc" else request.getfixturevalue("oracle")
+    with Server(program, ["-t", "2"]) as server, server.connect() as connection:
+        assert connection.ask("slabs automove 0") == b"OK"
+        assert fill(connection, 500) == [b"STORED"]
+        assert connection.store("small", b"1") == b"STORED"
+        source, target = (class_of(connection, key) for key in ("key0", "small"))
+        before = connection.stats("slabs")
+        assert connection.ask(f"slabs reassign {source} {target}") == b"OK"
+
+        def pages_gained(number: int) -> int:
+            key = f"{number}:total_pages"
+            return int(connection.stats("slabs")[key]) - int(before[key])
+
+        wait_until(lambda: pages_gained(target) == 1, "the page has come")
+        wait_until(lambda: int(connection.stats()["slabs_moved"]) == 1, "the move is counted")
+        # While memory is free, what was rescued may have asked for a fresh page.
+        assert pages_gained(source) <= 0
+        # What was on the page is rescued or gone, and never another value.
+        held = [n for n in range(500) if connection.fetch(f"key{n}") is not None]
+        assert all(connection.fetch(f"key{n}") == value_of(n) for n in held)
+        assert len(held) >= 350
+        assert connection.fetch("small") == b"1"
+
+
+def class_of(connection: Connection, key: str) -> int:
+    answer = connection.ask(f"me {key}").decode()
+    return int(dict(word.split("=") for word in answer.split()[2:])["cls"])

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import time
@@ -283,3 +284,66 @@ def test_called_as_memcached(pymc: Program, tmp_path: Path) -> None:
     assert shown.stdout.startswith("memcached 1.6.")
     with Server(Program("pymc", str(link)), ["-t", "1"]) as server:
         assert psutil.Process(server.pid).name() == "memcached"
+
+
+@pytest.mark.slow
+def test_random_kills_under_load(pymc: Program) -> None:
+    seed = 20_240_707
+    dice = random.Random(seed)
+    held: dict[str, set[bytes]] = {}
+    with Server(pymc, ["-t", "3", "-m", "128"]) as server:
+        client = server.connect()
+        killed = 0
+        for step in range(2400):
+            if step % 400 == 399:
+                kill_one(server, dice)
+                killed += 1
+            key = f"key{dice.randrange(500)}"
+            value = b"%s=%d;" % (key.encode(), step) * dice.choice([1, 30, 3000])
+            try:
+                if dice.random() < 0.5:
+                    # A set whose answer never came may have happened or not.
+                    held.setdefault(key, set()).add(value)
+                    if client.store(key, value) == b"STORED":
+                        held[key] = {value}
+                else:
+                    found = client.fetch(key)
+                    allowed = held.get(key, set())
+                    is_right = found is None or found in allowed
+                    assert is_right, f"wrong value of {key}, seed {seed}, step {step}"
+            except (ClosedError, ConnectionResetError):
+                client.close()
+                client = reconnect(server)
+        found_count = sum(client.fetch(key) in values for key, values in held.items())
+        lost = len(held) - found_count
+        assert lost <= killed, f"{lost} items lost by {killed} kills, seed {seed}"
+        stats = server.stats("pymc")
+        restarts = sum(worker_numbers(stats, "restarts")) + int(stats["keeper_restarts"])
+        assert restarts == killed
+        client.close()
+
+
+def kill_one(server: Server, dice: random.Random) -> None:
+    """Kills a worker or the keeper, whichever the dice say; none is dead at that time."""
+
+    def all_pids() -> list[int]:
+        try:
+            stats = server.stats("pymc")
+        except (OSError, ClosedError):
+            return []
+        pids = [*worker_numbers(stats, "pid"), int(stats["keeper_pid"])]
+        # Number 0 would be all of our own processes.
+        return pids if all(pid > 1 and psutil.pid_exists(pid) for pid in pids) else []
+
+    os.kill(dice.choice(wait_until(all_pids, "all processes are there")), signal.SIGKILL)
+
+
+def reconnect(server: Server) -> Connection:
+    """A connection that has been answered; a worker may die once more in the meantime."""
+    client = server.connect()
+    try:
+        assert client.ask("mn") == b"MN"
+    except (ClosedError, ConnectionResetError):
+        client.close()
+        return reconnect(server)
+    return client
