@@ -9,6 +9,7 @@ import sys
 from setproctitle import setproctitle, setthreadtitle
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 # Signals that the supervisor waits for; everywhere else they act.
 WAITED_SIGNALS = (
@@ -39,6 +40,11 @@ def die_with_parent(parent_pid: int) -> None:
     # It may have ended before that.
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def allow_core_dumps() -> None:
+    """Lets this process dump core although it changed its user."""
+    _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def lock_all_memory() -> str:

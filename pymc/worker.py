@@ -82,11 +82,12 @@ class Worker:
         return on_ready
 
     def _serve(self, wants: int) -> None:
+        # Those there are now: who asks or reads fast would otherwise keep all others waiting.
         if wants & _REQUESTS:
-            for request in self._engine.requests():
+            for request in list(self._engine.requests()):
                 self._control.answer(request)
         if wants & _STREAMS:
-            for connection, is_open in self._engine.streams():
+            for connection, is_open in list(self._engine.streams()):
                 self._control.resume(connection, is_open)
         # Connections that were answered may have more input, which no descriptor tells of.
         self._loop.call_soon(self._on_ready)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import add
 from types import TracebackType
 from typing import Any
 
@@ -152,6 +153,15 @@ class Store:
         values = ffi.new("uint64_t[]", len(CLASS_COUNTER_NAMES))
         lib.class_counters_read(self.pointer, class_id, values)
         return dict(zip(CLASS_COUNTER_NAMES, values, strict=True))
+
+    def class_counters_total(self, classes: int) -> dict[str, int]:
+        """The counters of classes 1 to `classes` together."""
+        values = ffi.new("uint64_t[]", len(CLASS_COUNTER_NAMES))
+        total = [0] * len(CLASS_COUNTER_NAMES)
+        for class_id in range(1, classes + 1):
+            lib.class_counters_read(self.pointer, class_id, values)
+            total = list(map(add, total, values))
+        return dict(zip(CLASS_COUNTER_NAMES, total, strict=True))
 
     def reset_counters(self) -> None:
         """Lets counting start at 0 again (`stats reset`)."""

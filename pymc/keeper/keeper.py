@@ -33,6 +33,8 @@ _LIMBO_SECONDS = 0.05
 _LIMBO_ITEMS = 256
 _TRIM_PAGES = 64
 _FIT_SECONDS = 0.02
+# A window has a sample per second and class.
+_WINDOW_SECONDS_MAX = 3600
 _GONE = 1
 
 
@@ -46,7 +48,7 @@ class Keeper:
     """Background work for one server."""
 
     def __init__(self, context: ServerContext, store: Store) -> None:
-        """Takes over signals; call in the keeper's process."""
+        """Has nothing to do yet but to look."""
         self._context = context
         self._arena = context.arena
         self._store = store
@@ -172,7 +174,7 @@ class Keeper:
         settings = AutomoveSettings(
             level=self._arena.live("slab_automove"),
             ratio=self._arena.live("slab_automove_ratio_millionths") / MILLION,
-            window_seconds=self._arena.live("slab_automove_window"),
+            window_seconds=min(self._arena.live("slab_automove_window"), _WINDOW_SECONDS_MAX),
         )
         if not self._arena.live("slab_reassign"):
             return

@@ -90,7 +90,7 @@ def choose_moves(history: History, settings: AutomoveSettings) -> list[Move]:
         for class_id in classes
         if len(history.samples[class_id]) >= max(settings.window_seconds, 1)
     ]
-    if state.pages_spare + state.pages_pool <= 0 and (move := _spare_pages(history, classes, full)):
+    if move := _spare_pages(history, classes, full):
         return [move]
     move = _from_old_to_young(history, classes, full, settings.ratio)
     return [move] if move else []

@@ -33,6 +33,8 @@ _COUNTED_IN_QUEUES = (
 def items_pairs(store: Store, *, has_queues: bool, has_temp: bool) -> Iterator[Pair]:
     """`stats items`: classes with items. `has_queues` is false without the LRU maintainer."""
     for class_id in range(1, read_slab(store).classes + 1):
+        if not read_class(store, class_id).pages:
+            continue
         counters = store.class_counters(class_id)
         if counters["items"]:
             ages = read_ages(store, class_id)

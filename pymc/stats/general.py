@@ -1,6 +1,5 @@
 """`stats` without a sub-command: the state of the whole server, summed over its processes."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from uvloop._version import __version__ as uvloop_version
@@ -24,7 +23,7 @@ def general_pairs(server: ServerContext, store: Store) -> list[Pair]:
     settings = server.settings
     counters = store.counters()
     slab = read_slab(store)
-    classes = sum_of_classes(store, slab.classes)
+    classes = store.class_counters_total(slab.classes)
     pairs = [
         *_process_pairs(server),
         *_connection_pairs(server, counters),
@@ -46,15 +45,7 @@ def general_pairs(server: ServerContext, store: Store) -> list[Pair]:
     return pairs + list(_item_pairs(settings, counters, classes, slab))
 
 
-def sum_of_classes(store: Store, classes: int) -> Counter[str]:
-    """The counters of all slab classes together."""
-    total: Counter[str] = Counter()
-    for class_id in range(1, classes + 1):
-        total.update(store.class_counters(class_id))
-    return total
-
-
-def hits(counters: dict[str, int] | Counter[str]) -> int:
+def hits(counters: dict[str, int]) -> int:
     """Reads that found their key."""
     return sum(counters[name] for name in _HITS)
 
@@ -90,7 +81,7 @@ def _connection_pairs(server: ServerContext, counters: dict[str, int]) -> Iterat
 
 
 def _command_pairs(
-    settings: Settings, counters: dict[str, int], classes: Counter[str]
+    settings: Settings, counters: dict[str, int], classes: dict[str, int]
 ) -> Iterator[Pair]:
     yield "cmd_get", counters["cmd_get"]
     yield "cmd_set", classes["cmd_set"]
@@ -139,7 +130,7 @@ def _reassign_pairs(server: ServerContext, counters: dict[str, int]) -> Iterator
 
 
 def _item_pairs(
-    settings: Settings, counters: dict[str, int], classes: Counter[str], slab: SlabSnapshot
+    settings: Settings, counters: dict[str, int], classes: dict[str, int], slab: SlabSnapshot
 ) -> Iterator[Pair]:
     yield "bytes", counters["item_bytes"]
     yield "curr_items", counters["items"]

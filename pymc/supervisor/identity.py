@@ -7,7 +7,7 @@ import resource
 
 from pymc.config import EXIT_FAILURE, EXIT_NO_USER, EXIT_OS_ERROR, Settings, StartupError
 from pymc.logs import say
-from pymc.process import raise_limit, raise_limit_to_hard
+from pymc.process import allow_core_dumps, raise_limit, raise_limit_to_hard
 
 # Descriptors of a process besides clients and listeners: loop, inboxes, standard streams.
 _OWN_FDS = 64
@@ -51,6 +51,8 @@ def become_user(settings: Settings) -> None:
         raise StartupError(
             f"failed to assume identity of user {settings.user}", EXIT_OS_ERROR
         ) from None
+    if settings.core_dumps:
+        allow_core_dumps()
 
 
 def daemonize(settings: Settings) -> None:

@@ -34,6 +34,8 @@ def main(settings: Settings) -> int:
     What keeps the server from starting is said on standard error in memcached's words.
     """
     sys.dont_write_bytecode = True
+    # Blocked for ever: they are waited for, one after the other, and interrupt nothing.
+    signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_SIGNALS)
     try:
         server = _prepare(settings)
     except StartupStop as stop:
@@ -96,8 +98,6 @@ class Supervisor:
     def serve(self) -> int:
         """Starts everybody and stays until a signal says stop; returns the exit code."""
         settings = self._settings
-        # Blocked for ever: they are waited for, one after the other, and interrupt nothing.
-        signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_SIGNALS)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         name_supervisor(settings.program)

@@ -12,9 +12,9 @@ def one(class_id: int, age: int, *, pages: int = 10, free: int = 0, **counts: in
     return ClassState(class_id, 100, pages, free, 100, age_seconds=age, **counts)
 
 
-def state(*classes: ClassState, spare: int = 0, pool: int = 0) -> CacheState:
+def state(*classes: ClassState, spare: int = 0) -> CacheState:
     used = sum(one.pages for one in classes)
-    return CacheState(100, used, pool, used + spare, classes)
+    return CacheState(100, used, 0, used + spare, classes)
 
 
 def moves_after(settings: AutomoveSettings, *states: CacheState) -> list[Move]:
@@ -73,8 +73,8 @@ def test_eager_moves_at_the_first_eviction() -> None:
 def test_free_memory_of_a_quiet_class_goes_to_the_pool() -> None:
     quiet = one(1, 0, free=300)
     assert moves_after(CAREFUL, *[state(quiet, one(2, 5))] * 5) == [Move(1, 0)]
-    # The pool still has pages: nobody waits for more.
-    assert moves_after(CAREFUL, *[state(quiet, one(2, 5), pool=1)] * 5) == []
+    # Somebody may take a page already: nobody waits for more.
+    assert moves_after(CAREFUL, *[state(quiet, one(2, 5), spare=1)] * 5) == []
 
 
 def test_who_had_to_refuse_items_waits_for_nothing() -> None:
