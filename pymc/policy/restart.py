@@ -1,14 +1,17 @@
 """How long a process that keeps dying stays away before it is started again."""
 
 SHORT_LIFE_SECONDS = 5.0
+# SIGKILL comes from outside: only one that comes again and again at once, as from an OOM killer, is a loop.
+SHORT_LIFE_KILLED_SECONDS = 0.1
 DEATHS_MAX = 3
 FIRST_DELAY_SECONDS = 0.25
 DELAY_SECONDS_MAX = 5.0
 
 
-def count_death(deaths_in_row: int, lived_seconds: float) -> int:
+def count_death(deaths_in_row: int, lived_seconds: float, was_killed: bool = False) -> int:
     """Deaths in a row, this one included: a life that was long enough breaks the row."""
-    return deaths_in_row + 1 if lived_seconds < SHORT_LIFE_SECONDS else 1
+    short_life = SHORT_LIFE_KILLED_SECONDS if was_killed else SHORT_LIFE_SECONDS
+    return deaths_in_row + 1 if lived_seconds < short_life else 1
 
 
 def restart_delay_seconds(deaths_in_row: int) -> float:

@@ -107,7 +107,8 @@ class Children:
 
     def _take_note(self, child: Child, status: int) -> None:
         now = time.monotonic()
-        child.deaths_in_row = count_death(child.deaths_in_row, now - child.started)
+        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        child.deaths_in_row = count_death(child.deaths_in_row, now - child.started, was_killed)
         delay = restart_delay_seconds(child.deaths_in_row)
         if not self.is_stopping:
             say(_obituary(child, status, delay))

@@ -23,3 +23,9 @@ def test_a_long_life_breaks_the_row() -> None:
     assert count_death(7, 0.1) == 8
     assert count_death(7, 60.0) == 1
     assert count_death(0, 0.1) == 1
+
+
+def test_kills_from_outside_are_no_loop() -> None:
+    assert count_death(2, 0.5, was_killed=True) == 1
+    assert count_death(2, 0.5) == 3
+    assert count_death(2, 0.01, was_killed=True) == 3
