@@ -314,6 +314,9 @@ size_t text_get_begin(struct session *session, const char *line, const char *end
             reply_line(reply, "CLIENT_ERROR bad command line format");
             return (size_t)(end + 1 - line);
         }
+        if (*key_end != ' ') {
+            break;      // A NUL ends the command; there is no way past it.
+        }
         key = key_end;
     }
     session->get_kind = (uint8_t)kind;
