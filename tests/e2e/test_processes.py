@@ -20,6 +20,12 @@ from tests.support.server import Server
 GONE_SECONDS = 3.0
 
 
+def kill_process(pid: int) -> None:
+    """Kills one process; number 0 would be all of our own, and -1 all there are."""
+    assert pid > 1, pid
+    os.kill(pid, signal.SIGKILL)
+
+
 def worker_numbers(stats: dict[str, str], what: str) -> list[int]:
     count = sum(1 for key in stats if key.startswith("worker_") and key.endswith("_pid"))
     return [int(stats[f"worker_{number}_{what}"]) for number in range(count)]
@@ -115,7 +121,7 @@ def test_killed_worker_is_replaced_and_the_data_stays(pymc: Program) -> None:
         for victim in range(3):
             before = server.stats("pymc")
             pid = int(before[f"worker_{victim}_pid"])
-            os.kill(pid, signal.SIGKILL)
+            kill_process(pid)
             started = time.monotonic()
             other_process(server, pid, f"worker_{victim}_pid")
             assert time.monotonic() - started < GONE_SECONDS
@@ -136,7 +142,7 @@ def test_killed_worker_takes_no_other_connection_with_it(pymc: Program) -> None:
             assert all(client.ask("mn") == b"MN" for client in clients)
             pid = server.worker_pids()[0]
             mine = set(sockets_of(pid))
-            os.kill(pid, signal.SIGKILL)
+            kill_process(pid)
             lost = 0
             for client in clients:
                 try:
@@ -165,7 +171,7 @@ def test_killed_keeper_is_replaced(pymc: Program) -> None:
     with Server(pymc, ["-t", "2"]) as server, server.connect() as client:
         assert client.store("a", b"1") == b"STORED"
         pid = int(server.stats("pymc")["keeper_pid"])
-        os.kill(pid, signal.SIGKILL)
+        kill_process(pid)
         other_process(server, pid, "keeper_pid")
         assert int(server.stats("pymc")["keeper_restarts"]) == 1
         assert client.fetch("a") == b"1"
@@ -332,10 +338,9 @@ def kill_one(server: Server, dice: random.Random) -> None:
         except (OSError, ClosedError):
             return []
         pids = [*worker_numbers(stats, "pid"), int(stats["keeper_pid"])]
-        # Number 0 would be all of our own processes.
         return pids if all(pid > 1 and psutil.pid_exists(pid) for pid in pids) else []
 
-    os.kill(dice.choice(wait_until(all_pids, "all processes are there")), signal.SIGKILL)
+    kill_process(dice.choice(wait_until(all_pids, "all processes are there")))
 
 
 def reconnect(server: Server) -> Connection:
