@@ -1,0 +1,264 @@
+// Fuzzes session_feed(): two conversations on one store, once fed whole and once in pieces, must answer alike.
+//
+// Input: one byte that seeds the splits and chooses the store, then a program of bytes and escapes:
+//   \x02        the other conversation goes on
+//   \x03 n      n * 64 bytes of 'v'
+//   \x04 n      n seconds pass
+//   other       itself
+// Everything up to an escape \x02 or \x04 is one segment; the pieces of a segment are fed without a pause.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check_inline.h"
+#include "proto/session.h"
+#include "shm/live.h"
+
+#define SESSIONS 2
+#define STREAM_BYTES_MAX (1u << 20)
+#define REPLY_BYTES_MAX (64u << 20)
+#define LINE_BYTES_SAFE 1900
+#define ESCAPE_SWITCH 2
+#define ESCAPE_RUN 3
+#define ESCAPE_TIME 4
+#define RUN_UNIT_BYTES 64
+
+struct bytes {
+    char *at;
+    size_t used;
+    size_t room;
+};
+
+struct talk {
+    struct session *session;
+    struct reply *reply;
+    struct bytes pending;
+    struct bytes replies;
+    bool is_closed;
+};
+
+struct world {
+    struct arena *arena;
+    struct store *store;
+    struct proto *proto;
+    struct talk talks[SESSIONS];
+    uint32_t now_seconds;
+    uint32_t random;        // 0: segments are fed whole.
+};
+
+static void append(struct bytes *to, const char *from, size_t count) {
+    if (to->used + count > to->room) {
+        to->room = (to->used + count) * 2 + 256;
+        to->at = realloc(to->at, to->room);
+        PYMC_CHECK(to->at);
+    }
+    memcpy(to->at + to->used, from, count);
+    to->used += count;
+}
+
+static uint32_t next_random(struct world *world) {
+    world->random = world->random * 1664525u + 1013904223u;
+    return world->random >> 8;
+}
+
+static void world_open(struct world *world, uint32_t random, uint64_t limit_bytes) {
+    static const uint32_t chunk_bytes[] = {48, 64, 96, 128, 192, 256, 512, 1024};
+    struct store_geometry geometry = {.limit_bytes = limit_bytes, .limit_bytes_max = limit_bytes, .class_count = 8,
+                                      .chunk_bytes = chunk_bytes, .bucket_start = 1};
+    struct arena_options options = {.reserve_bytes = store_reserve_bytes(&geometry, 2) + (4u << 20), .slots = 2,
+                                    .boot_unix_seconds = 1700000000};
+    memset(world, 0, sizeof *world);
+    world->random = random;
+    world->now_seconds = 100;
+    PYMC_CHECK(arena_create(&options, &world->arena) == PYMC_OK);
+    PYMC_CHECK(store_create(world->arena, &geometry) == PYMC_OK);
+    PYMC_CHECK(store_open(world->arena, 0, PROC_WORKER, &world->store) == PYMC_OK);
+    PYMC_CHECK(proto_open(world->store, "9.9.9", &world->proto) == PYMC_OK);
+    proc_set_now(store_proc(world->store), world->now_seconds);
+    for (int i = 0; i < SESSIONS; i++) {
+        PYMC_CHECK(session_create(world->proto, &world->talks[i].session) == PYMC_OK);
+        PYMC_CHECK(reply_create(32768, 4, &world->talks[i].reply) == PYMC_OK);
+    }
+}
+
+static void world_close(struct world *world) {
+    for (int i = 0; i < SESSIONS; i++) {
+        session_destroy(world->talks[i].session);
+        reply_destroy(world->proto, world->talks[i].reply);
+        free(world->talks[i].pending.at);
+        free(world->talks[i].replies.at);
+    }
+    store_limbo_step(world->store, UINT32_MAX);
+    store_check(world->store);
+    proto_close(world->proto);
+    store_close(world->store);
+    arena_close(world->arena);
+}
+
+static void drain(struct world *world, struct talk *talk) {
+    static char *place;
+    if (!place) {
+        place = malloc(REPLY_BYTES_MAX);
+    }
+    int64_t count = reply_drain(world->proto, talk->reply, place, REPLY_BYTES_MAX);
+    PYMC_CHECK(count >= 0);
+    append(&talk->replies, place, (size_t)count);
+}
+
+// Feeds what is pending until the session wants more.
+static void feed(struct world *world, struct talk *talk) {
+    size_t at = 0;
+    int stop = SESSION_REPLY_FULL;
+    while (stop != SESSION_NEEDS_INPUT && !talk->is_closed) {
+        size_t consumed;
+        // A copy of the exact size lets AddressSanitizer see reads behind the input.
+        size_t left = talk->pending.used - at;
+        char *input = malloc(left + 1);
+        memcpy(input, talk->pending.at + at, left);
+        input = realloc(input, left ? left : 1);
+        stop = session_feed(talk->session, input, left, talk->reply, &consumed);
+        PYMC_CHECK(consumed <= left);
+        at += consumed;
+        if (stop == SESSION_REPLY_FULL || stop == SESSION_CLOSE) {
+            drain(world, talk);
+        }
+        if (stop == SESSION_PARKED) {
+            uint32_t line_bytes;
+            const char *line = session_admin_line(talk->session, &line_bytes);
+            PYMC_CHECK(line >= input && line + line_bytes <= input + consumed);
+            session_resume(talk->session);
+        }
+        free(input);
+        talk->is_closed = stop == SESSION_CLOSE;
+    }
+    talk->pending.used -= at;
+    memmove(talk->pending.at, talk->pending.at + at, talk->pending.used);
+}
+
+// Puts bytes straight into a large value, as a socket would.
+static size_t feed_directly(struct talk *talk, const char *from, size_t count) {
+    char *place;
+    size_t room = talk->pending.used == 0 ? session_direct_place(talk->session, &place) : 0;
+    size_t fits = count < room ? count : room;
+    if (fits) {
+        memcpy(place, from, fits);
+        session_direct_filled(talk->session, fits);
+    }
+    return fits;
+}
+
+static void feed_segment(struct world *world, struct talk *talk, const char *segment, size_t count) {
+    while (count > 0 && !talk->is_closed) {
+        size_t piece = count;
+        if (world->random && next_random(world) % 4 == 0) {
+            size_t done = feed_directly(talk, segment, 1 + next_random(world) % count);
+            segment += done;
+            count -= done;
+            if (done) {
+                continue;
+            }
+        }
+        // A long line without its end closes a conversation, so such a line must not be split further.
+        if (world->random && talk->pending.used + 64 < LINE_BYTES_SAFE) {
+            size_t most = next_random(world) % 3 == 0 ? 3 : LINE_BYTES_SAFE - talk->pending.used;
+            piece = 1 + next_random(world) % (most < count ? most : count);
+        }
+        append(&talk->pending, segment, piece);
+        segment += piece;
+        count -= piece;
+        feed(world, talk);
+        if (!world->random || next_random(world) % 2) {
+            drain(world, talk);
+        }
+    }
+    drain(world, talk);
+}
+
+static void run(struct world *world, const uint8_t *program, size_t program_bytes) {
+    struct bytes segment = {0};
+    int who = 0;
+    for (size_t i = 0; i <= program_bytes; i++) {
+        uint8_t code = i < program_bytes ? program[i] : ESCAPE_SWITCH;
+        uint8_t argument = i + 1 < program_bytes ? program[i + 1] : 0;
+        if (code == ESCAPE_RUN) {
+            char run_of[RUN_UNIT_BYTES];
+            memset(run_of, 'v', sizeof run_of);
+            for (int n = 0; n < argument && segment.used < STREAM_BYTES_MAX; n++) {
+                append(&segment, run_of, sizeof run_of);
+            }
+            i++;
+        } else if (code == ESCAPE_SWITCH || code == ESCAPE_TIME) {
+            feed_segment(world, &world->talks[who], segment.at, segment.used);
+            segment.used = 0;
+            if (code == ESCAPE_SWITCH) {
+                who = (who + 1) % SESSIONS;
+            } else {
+                world->now_seconds += argument;
+                proc_set_now(store_proc(world->store), world->now_seconds);
+                store_turn(world->store);
+                i++;
+            }
+        } else {
+            append(&segment, (const char *)&code, 1);
+        }
+    }
+    free(segment.at);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size < 1) {
+        return 0;
+    }
+    // With little memory evictions depend on when replies are drained: there only soundness is asked for.
+    bool is_tiny = data[0] & 1;
+    uint64_t limit_bytes = is_tiny ? 2u << 20 : 48u << 20;
+    struct world whole;
+    struct world split;
+    world_open(&whole, 0, limit_bytes);
+    world_open(&split, data[0] * 2654435761u | 1, limit_bytes);
+    run(&whole, data + 1, size - 1);
+    run(&split, data + 1, size - 1);
+    for (int i = 0; i < SESSIONS && !is_tiny; i++) {
+        const struct bytes *a = &whole.talks[i].replies;
+        const struct bytes *b = &split.talks[i].replies;
+        if (a->used != b->used || memcmp(a->at, b->at, a->used) != 0) {
+            fprintf(stderr, "conversation %d\nwhole: %.*s\nsplit: %.*s\n", i, (int)a->used, a->at, (int)b->used, b->at);
+            abort();
+        }
+        PYMC_CHECK(whole.talks[i].is_closed == split.talks[i].is_closed);
+    }
+    world_close(&whole);
+    world_close(&split);
+    return 0;
+}
+
+static const char *const tokens[] = {
+    "get ", "gets ", "gat 10 ", "gats 0 ", "set ", "add ", "replace ", "append ", "prepend ", "cas ", "incr ", "decr ",
+    "delete ", "touch ", "flush_all", "mg ", "ms ", "md ", "ma ", "me ", "mn\r\n", "quit\r\n", "stats\r\n", "verbosity 1\r\n",
+    " noreply", "\r\n", " k", " a", " b", " 0 0 5\r\nvalue\r\n", " 0 0 1\r\n7\r\n", " 10", " -1", " 0", " v", " t", " c", " s", " f",
+    " h", " l", " q", " N30", " R20", " T40", " T0", " I", " x", " MA", " MP", " ME", " MR", " D5", " J3", " C2", " E900", " O1 k",
+    " Zm9v b", " 0 0 9000\r\n\x03\x8c", " 0 0 20032\r\n\x03\xff\x03\x3a\r\n", " 18446744073709551615", "\x02", "\x04\x05", "\x03\x10",
+};
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned int seed);
+// Half of the time puts a word of the protocol somewhere; otherwise leaves it to libFuzzer.
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned int seed) {
+    srand(seed);
+    if (rand() % 2 || size == 0) {
+        return LLVMFuzzerMutate(data, size, most);
+    }
+    for (int n = rand() % 6; n >= 0; n--) {
+        const char *token = tokens[(size_t)rand() % (sizeof tokens / sizeof *tokens)];
+        size_t bytes = strlen(token);
+        size_t at = 1 + (size_t)rand() % size;
+        if (size + bytes > most || at > size) {
+            break;
+        }
+        memmove(data + at + bytes, data + at, size - at);
+        memcpy(data + at, token, bytes);
+        size += bytes;
+    }
+    return size;
+}
