@@ -1,4 +1,4 @@
-// A process's place in the arena: its slot, its counters, proof that it lives, and the repair of slots whose owner died.
+// A process's place in the arena: its slot, its counters, proof that it lives, the repair of slots of the dead.
 #pragma once
 
 #include <stdbool.h>

@@ -6,7 +6,6 @@
 #include "shm/live_inline.h"
 #include "slab/slab_internal.h"
 #include "store/item_inline.h"
-#include "store/store.h"
 #include "store/store_maintain.h"
 
 enum class_counter {

@@ -128,7 +128,8 @@ static bool parse_number(const char *text, uint32_t bytes, uint64_t *out) {
         value = value * 10 + digit;
     }
     *out = value;
-    return (i == bytes && bytes < NUMBER_TEXT_BYTES) || text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r') || text[i] == '\0';
+    return i == bytes ? bytes < NUMBER_TEXT_BYTES
+                      : text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r') || text[i] == '\0';
 }
 
 static uint32_t print_number(uint64_t value, char *place) {

@@ -1,7 +1,7 @@
 """How long a process that keeps dying stays away before it is started again."""
 
 SHORT_LIFE_SECONDS = 5.0
-# SIGKILL comes from outside: only one that comes again and again at once, as from an OOM killer, is a loop.
+# SIGKILL comes from outside: only when it comes at once, as from an OOM killer, is it a loop.
 SHORT_LIFE_KILLED_SECONDS = 0.1
 DEATHS_MAX = 3
 FIRST_DELAY_SECONDS = 0.25
