@@ -6,14 +6,18 @@ from pymc.policy.snapshot import CacheState, ClassState
 
 
 def read_state(store: Store, now_seconds: int) -> CacheState:
-    """The cache as it is; classes without a page are left out."""
+    """The cache as it is; classes that neither have nor want a page are left out."""
     slab = read_slab(store)
+    is_full = slab.pages_used >= slab.pages_limit
     classes = []
     for class_id in range(1, slab.classes + 1):
         one = read_class(store, class_id)
-        if not one.pages:
+        # While pages are left, whoever wants one takes it.
+        if not one.pages and not is_full:
             continue
         counters = store.class_counters(class_id)
+        if not one.pages and not counters["outofmemory"]:
+            continue
         classes.append(
             ClassState(
                 class_id=class_id,

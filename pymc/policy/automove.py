@@ -4,7 +4,7 @@ A class whose items are evicted young needs memory more than one whose items gro
 evictions are watched over a window of seconds, so that a burst decides nothing.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pymc.policy.snapshot import CacheState, ClassState
 
@@ -15,6 +15,8 @@ FREE_PAGES_KEPT = 2.5
 # Ages that differ by this factor call for more than one page at a time.
 URGENT_FACTOR = 4
 URGENT_SHARE = 20
+# So many classes without memory get some at once.
+STARVED_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ def choose_moves(history: History, settings: AutomoveSettings) -> list[Move]:
     if state is None or settings.level == 0 or state.pages_spare > 0:
         return []
     classes = {one.class_id: one for one in state.classes}
-    if move := _for_starved(history, classes):
-        return [move]
+    if moves := _for_starved(history, classes):
+        return moves
     if settings.level == 2 and (move := _at_each_eviction(history, classes)):
         return [move]
     full = [
@@ -116,18 +118,25 @@ def _oldest(history: History, classes: dict[int, ClassState], besides: int) -> i
     return max(able, key=lambda class_id: _age(history, class_id)) if able else None
 
 
-def _for_starved(history: History, classes: dict[int, ClassState]) -> Move | None:
-    """Room for a class that had to refuse items, which cannot wait for a window."""
+def _for_starved(history: History, classes: dict[int, ClassState]) -> list[Move]:
+    """Pages for classes that had to refuse items, or to borrow: they cannot wait for a window."""
     starved = [
         (history.samples[class_id][-1].out_of_memory, class_id)
         for class_id in classes
         if history.samples[class_id][-1].out_of_memory
     ]
-    if not starved:
-        return None
-    to_class = max(starved)[1]
-    source = _richest(classes, to_class) or _oldest(history, classes, to_class)
-    return Move(source, to_class) if source else None
+    left = dict(classes)
+    moves = []
+    for _, to_class in sorted(starved, reverse=True)[:STARVED_MAX]:
+        source = _richest(left, to_class) or _oldest(history, left, to_class)
+        if source is None:
+            break
+        moves.append(Move(source, to_class))
+        # What one class gave, the next one cannot have.
+        given = left[source]
+        free = max(given.free_chunks - given.chunks_per_page, 0)
+        left[source] = replace(given, pages=given.pages - 1, free_chunks=free)
+    return moves
 
 
 def _at_each_eviction(history: History, classes: dict[int, ClassState]) -> Move | None:

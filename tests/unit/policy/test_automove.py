@@ -87,6 +87,16 @@ def test_who_had_to_refuse_items_waits_for_nothing() -> None:
     assert moves_after(CAREFUL, before, after) == [Move(3, 2)]
 
 
+def test_several_wait_for_nothing_while_there_is_something() -> None:
+    hungry = [one(class_id, 0, pages=0) for class_id in range(2, 6)]
+    refused = [one(class_id, 0, pages=0, out_of_memory=class_id) for class_id in range(2, 6)]
+    before, after = state(one(1, 9, free=250), *hungry), state(one(1, 9, free=250), *refused)
+    # Two pages are free; after that the class gives what it uses, as long as it keeps some.
+    assert moves_after(CAREFUL, before, after) == [Move(1, class_id) for class_id in (5, 4, 3, 2)]
+    before, after = state(one(1, 9, pages=4), *hungry), state(one(1, 9, pages=4), *refused)
+    assert moves_after(CAREFUL, before, after) == [Move(1, 5), Move(1, 4)]
+
+
 def test_reset_counters_are_no_negative_events() -> None:
     high = state(one(1, 1000), one(2, 10, evicted=10_000, out_of_memory=9))
     reset = state(one(1, 1000), one(2, 10))
