@@ -269,6 +269,7 @@ uint32_t slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_i
         page_index = page->next;
     }
     if (best) {
+        SHARED_RELEASE(slab_local(slab, proc->slot_index)->draining_page, best);
         SHARED_STORE(slab->page_class[best], (uint16_t)(class_id | SLAB_DRAINING));
         SHARED_RELEASE(slab->pages[best].state, SLAB_PAGE_DRAINING);
         SHARED_STORE(class->draining, class->draining + 1);
@@ -292,6 +293,7 @@ void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page_index
         partial_push(slab, class, page_index);
     }
     lock_give(proc, &class->lock, true);
+    SHARED_RELEASE(slab_local(slab, proc->slot_index)->draining_page, 0);
 }
 
 bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page_index, uint32_t to_class) {
@@ -315,6 +317,9 @@ bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page_index, u
         page_close(slab, proc, page_index);
     }
     lock_give(proc, &class->lock, true);
+    if (empty) {
+        SHARED_RELEASE(slab_local(slab, proc->slot_index)->draining_page, 0);
+    }
     if (!empty || to_class == 0) {
         return empty;
     }

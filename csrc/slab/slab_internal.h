@@ -87,6 +87,7 @@ struct slab_intent {
 struct CACHE_ALIGNED slab_local {
     struct slab_intent intent;
     uint32_t flush_epoch_seen;
+    uint32_t draining_page;     // The page this process empties, 0 for none.
     struct slab_magazine magazine[SLAB_CLASSES_MAX];
 };
 

@@ -25,7 +25,8 @@ enum class_counter {
 #define STORE_BUMP_SECONDS 60
 
 // What a process is doing to one key. Names new_ref and old_ref; see store_repair() for what each step means.
-enum store_step { STEP_NONE, STEP_FILL, STEP_LINK, STEP_UNLINK, STEP_IN_PLACE, STEP_FREE };
+enum store_step { STEP_NONE, STEP_FILL, STEP_LINK, STEP_UNLINK, STEP_IN_PLACE, STEP_FREE, STEP_RESCUE,
+                  STEP_RESCUE_PART };
 enum store_claim_kind { CLAIM_NONE, CLAIM_PIN, CLAIM_MAKING, CLAIM_DISMANTLE };
 
 struct store_pending {
@@ -166,6 +167,11 @@ void store_fill_head(struct store *store, uint32_t ref, const struct store_write
 // Returns PYMC_NO_MEMORY when the index is full; then nothing is linked.
 MUST_CHECK int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
                                      uint32_t claim_plus_one, uint64_t hash, uint64_t cas);
+
+// How many bytes of a large value are in its part number `part`.
+uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint32_t part);
+// Lets the parts of a large item know that it is in this chunk now; for others it does nothing.
+void store_adopt_parts(struct store *store, uint32_t ref);
 
 // Claims: a process's pins and half-made items, released by whoever cleans up after it.
 #define STORE_NO_CLAIM UINT32_MAX

@@ -63,7 +63,7 @@ uint32_t store_value_span(const struct store *store, const struct item *item, ui
     return part_bytes - (offset - part_start);
 }
 
-static uint32_t part_bytes_at(const struct store *store, uint32_t value_bytes, uint32_t part) {
+uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint32_t part) {
     uint32_t payload = slab_chunk_bytes(&store->slab, store->part_class) - ITEM_HEADER_BYTES;
     uint32_t left = value_bytes - part * payload;
     return left < payload ? left : payload;
@@ -75,7 +75,7 @@ static bool take_parts(struct store *store, uint32_t ref) {
     uint32_t payload = slab_chunk_bytes(&store->slab, store->part_class) - ITEM_HEADER_BYTES;
     uint32_t parts = (large->value_bytes + payload - 1) / payload;
     while (large->part_count < parts) {
-        uint32_t bytes = part_bytes_at(store, large->value_bytes, large->part_count) + ITEM_HEADER_BYTES;
+        uint32_t bytes = store_part_bytes(store, large->value_bytes, large->part_count) + ITEM_HEADER_BYTES;
         if (!store_take(store, bytes, &store->local->hand)) {
             return false;
         }

@@ -38,6 +38,28 @@ static void repair_unlink(struct store *store, struct bucket *home, struct store
     set_item_counters(slot, local);
 }
 
+// An item was being copied to another chunk, its parts named by both copies: the one that nobody finds is blanked.
+static void repair_rescue(struct store *store, struct bucket *home, struct store_local *local) {
+    struct index_place place;
+    bool is_moved = index_find_ref_locked(&store->index, home, local->new_ref, &place);
+    uint32_t *lost = is_moved ? &local->old_ref : &local->new_ref;
+    uint32_t *kept = is_moved ? &local->new_ref : &local->old_ref;
+    item_set_state(store_item(store, *lost), 0);
+    store_adopt_parts(store, *kept);
+    SHARED_RELEASE(*kept, 0);
+}
+
+// A part was being copied: its item names the old one or the new one.
+static void repair_rescue_part(struct store *store, struct store_local *local) {
+    const struct item *owner = store_item(store, store_item(store, local->new_ref)->time_seconds);
+    const struct item_large *large = item_large_of(owner, item_state_of(owner));
+    uint32_t *kept = &local->old_ref;
+    for (uint32_t i = 0; i < large->part_count; i++) {
+        kept = large->parts[i] == local->new_ref ? &local->new_ref : kept;
+    }
+    SHARED_RELEASE(*kept, 0);
+}
+
 static void repair_locked_key(struct store *store, struct bucket *home, struct store_local *local,
                               struct slot *slot) {
     uint32_t new_ref = local->link_claim ? local->claim_ref[local->link_claim - 1] : local->new_ref;
@@ -50,6 +72,12 @@ static void repair_locked_key(struct store *store, struct bucket *home, struct s
         SHARED_STORE(slot->counters[COUNTER_items_lost_to_recovery],
                      slot->counters[COUNTER_items_lost_to_recovery] + 1);
         repair_unlink(store, home, local, slot);
+        break;
+    case STEP_RESCUE:
+        repair_rescue(store, home, local);
+        break;
+    case STEP_RESCUE_PART:
+        repair_rescue_part(store, local);
         break;
     case STEP_UNLINK:
         repair_unlink(store, home, local, slot);

@@ -102,6 +102,10 @@ int store_open(struct arena *arena, uint32_t slot_index, int role, struct store 
         store->claims_free[i] = (uint16_t)(STORE_CLAIMS - 1 - i);
     }
     store->claims_free_count = STORE_CLAIMS;
+    uint32_t draining_page = slab_local(&store->slab, slot_index)->draining_page;
+    if (draining_page) {
+        slab_drain_cancel(&store->slab, store->proc, draining_page);
+    }
     // A predecessor may have died with a full list, and the next item would be written past its end.
     for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
         store_push_pending(store, class_id);
