@@ -1,5 +1,6 @@
 """`stats sizes`, `stats cachedump` and `stats detail dump`: walks whose parts come one by one."""
 
+from collections import deque
 from collections.abc import Iterator
 
 from pymc.core.arena import Arena
@@ -25,17 +26,24 @@ def sizes_parts(store: Store) -> Iterator[bytes]:
 
 
 def cachedump_parts(store: Store, class_id: int, limit: int) -> Iterator[bytes]:
-    """`stats cachedump`: `limit` items of a class at most (0: as many as fit), 2 MiB in all."""
-    left_bytes, left_lines = CACHEDUMP_BYTES_MAX, limit or CACHEDUMP_BYTES_MAX
+    """`stats cachedump`: `limit` items of a class at most (0: as many as fit), 2 MiB in all.
+
+    Newer items come first as far as chunks tell: they are handed out in rising order, so the last
+    lines of the walk are kept and turned round.
+    """
+    kept: deque[bytes] = deque(maxlen=limit or None)
+    kept_bytes = 0
     dump = Dump(store, DumpKind.CACHE, [class_id])
-    while left_lines and not dump.is_complete:
-        lines = dump.step(CHUNKS_PER_STEP).split(b"\r\n")[:-1][:left_lines]
-        part = b"".join(line + b"\r\n" for line in lines)
-        if len(part) > left_bytes:
-            break
-        left_bytes -= len(part)
-        left_lines -= len(lines)
-        yield part
+    while not dump.is_complete:
+        for line in dump.step(CHUNKS_PER_STEP).split(b"\r\n")[:-1]:
+            if len(kept) == kept.maxlen:
+                kept_bytes -= len(kept.popleft())
+            kept.append(line + b"\r\n")
+            kept_bytes += len(kept[-1])
+        while kept_bytes > CACHEDUMP_BYTES_MAX:
+            kept_bytes -= len(kept.popleft())
+        yield b""
+    yield b"".join(reversed(kept))
     yield b"END\r\n"
 
 
