@@ -133,20 +133,18 @@ enum update_wants meta_set(struct session *session, const char *line, const char
         swallow_value(session, (uint32_t)value_bytes, bytes, body_consumed);
         return UPDATE_DONE;
     }
-    if (bytes < (size_t)value_bytes + 2) {
-        if (value_bytes <= VALUE_BUFFERED_MAX) {
-            return UPDATE_MORE;
-        }
+    bool is_whole = bytes >= (size_t)value_bytes + 2;
+    if (!is_whole && value_bytes <= VALUE_BUFFERED_MAX) {
+        return UPDATE_MORE;
+    }
+    // A value without its line end goes the same way however it came: first is asked whether it is too large.
+    if (UNLIKELY(!is_whole || memcmp(body + value_bytes, "\r\n", 2) != 0)) {
         count(store->proc, COUNTER_requests, 1);
         stream(session, line, line_end, (uint32_t)value_bytes, reply);
         return UPDATE_STREAM;
     }
     count(store->proc, COUNTER_requests, 1);
     *body_consumed = (size_t)value_bytes + 2;
-    if (memcmp(body + value_bytes, "\r\n", 2) != 0) {
-        REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
-        return UPDATE_DONE;
-    }
     struct store_result result;
     count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
     int outcome = store_put(store, &write, body, &result);

@@ -111,10 +111,12 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
         }
         return UPDATE_DONE;
     }
-    if (bytes < (size_t)write.value_bytes + 2) {
-        if (write.value_bytes <= VALUE_BUFFERED_MAX) {
-            return UPDATE_MORE;
-        }
+    bool is_whole = bytes >= (size_t)write.value_bytes + 2;
+    if (!is_whole && write.value_bytes <= VALUE_BUFFERED_MAX) {
+        return UPDATE_MORE;
+    }
+    // A value without its line end goes the same way however it came: first is asked whether it is too large.
+    if (UNLIKELY(!is_whole || memcmp(body + write.value_bytes, "\r\n", 2) != 0)) {
         count(store->proc, COUNTER_requests, 1);
         value_begin(session, value_new(&write, is_quiet), reply);
         return UPDATE_STREAM;
@@ -122,13 +124,9 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     count(store->proc, COUNTER_requests, 1);
     *body_consumed = (size_t)write.value_bytes + 2;
     char *start = reply->at;
-    if (UNLIKELY(memcmp(body + write.value_bytes, "\r\n", 2) != 0)) {
-        REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
-    } else {
-        struct store_result result;
-        count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
-        text_outcome(reply, store_put(store, &write, body, &result));
-    }
+    struct store_result result;
+    count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
+    text_outcome(reply, store_put(store, &write, body, &result));
     if (is_quiet) {
         reply->at = start;
     }
