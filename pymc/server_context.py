@@ -29,7 +29,7 @@ class ListeningAddress:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Both ends of a datagram socket pair: one process reads, any may write."""
+    """Both ends of a socket pair that keeps message boundaries: one process reads, any may write."""
 
     reader: socket.socket
     writer: socket.socket
@@ -37,7 +37,8 @@ class Inbox:
     @classmethod
     def create(cls) -> "Inbox":
         """Both ends non-blocking, closed on exec."""
-        reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # Not SOCK_DGRAM: its queue may be as short as ten messages, whatever the buffer.
+        reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reader.setblocking(False)
         writer.setblocking(False)
         return cls(reader, writer)

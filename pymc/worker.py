@@ -3,10 +3,12 @@
 import gc
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import uvloop
 
+from pymc import VERSION
 from pymc.auth_file import read_auth_file
 from pymc.config import StartupError
 from pymc.control import Control
@@ -17,6 +19,7 @@ from pymc.logs import say
 from pymc.server_context import ServerContext
 
 _TICK_SECONDS = 1.0
+_START_SECONDS = 0.5
 _GONE = 1
 _REQUESTS, _STREAMS, _AGAIN = int(Wants.REQUESTS), int(Wants.STREAMS), int(Wants.AGAIN)
 
@@ -30,6 +33,7 @@ def run(context: ServerContext, worker: int) -> int:
             workers=context.settings.workers,
             inbox_fd=context.worker_inboxes[worker].reader.fileno(),
             peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
+            version=VERSION,
         )
         try:
             Worker(context, store, engine, worker).run()
@@ -54,6 +58,7 @@ class Worker:
         """Serves until SIGTERM, or until the supervisor is gone."""
         loop, engine = self._loop, self._engine
         self._load_auth()
+        self._wait_for_others()
         for address in self._context.addresses:
             engine.listen(address.socket_for(self._worker).fileno(), address.kind)
         loop.add_signal_handler(signal.SIGTERM, loop.stop)
@@ -70,6 +75,15 @@ class Worker:
             loop.run_forever()
         finally:
             loop.close()
+
+    def _wait_for_others(self) -> None:
+        """Until all workers are there, or half a second: early clients spread over all of them."""
+        arena, workers = self._context.arena, self._context.settings.workers
+        deadline = time.monotonic() + _START_SECONDS
+        while not all(arena.slot_owner(number).pid for number in range(workers)):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.001)
 
     def _make_on_ready(self) -> Callable[[], None]:
         """Runs once per wake-up, so it knows nothing but two functions."""

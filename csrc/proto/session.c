@@ -158,7 +158,6 @@ static enum update_wants auth_command(struct session *session, const char *line,
         return UPDATE_MORE;
     }
     *consumed = value_bytes + 2;
-    count(session_store(session)->proc, COUNTER_auth_cmds, 1);
     const char *space = memchr(body, ' ', value_bytes);
     const char *error = NULL;
     if (memcmp(body + value_bytes, "\r\n", 2) != 0) {
@@ -169,8 +168,11 @@ static enum update_wants auth_command(struct session *session, const char *line,
                            (uint32_t)(body + value_bytes - space - 1))) {
         error = "CLIENT_ERROR authentication failure";
     }
+    struct proc *proc = session_store(session)->proc;
+    // What is no token at all is no attempt either.
+    count(proc, COUNTER_auth_cmds, space != NULL);
     if (error) {
-        count(session_store(session)->proc, COUNTER_auth_errors, 1);
+        count(proc, COUNTER_auth_errors, space != NULL);
         reply_line(reply, error);
         return UPDATE_DONE;
     }

@@ -15,7 +15,8 @@
 #define REPLY_BYTES (65536 + REPLY_ROOM_BYTES)
 #define REPLY_VALUES 64
 #define EVENTS_MAX 256
-#define ROUNDS_DEFAULT 16
+// With the time lingered in each, at most a few milliseconds between two turns of Python.
+#define ROUNDS_DEFAULT 32
 #define ACCEPTS_PER_TURN 64
 
 // In the arena: who has how many connections, and a record of each.

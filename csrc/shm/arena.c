@@ -154,3 +154,9 @@ void arena_clock_freeze(struct arena *arena, uint32_t frozen_seconds) {
 uint64_t arena_cas_read(const struct arena *arena) {
     return SHARED_LOAD(arena->header->cas);
 }
+
+uint32_t arena_flush_seconds(const struct arena *arena) {
+    uint32_t at_once = SHARED_LOAD(arena->header->flush_seconds);
+    uint32_t scheduled = SHARED_LOAD(arena->header->flush_before_seconds);
+    return at_once > scheduled ? at_once : scheduled;
+}

@@ -31,10 +31,11 @@ struct arena_header {
     int64_t clock_shift_seconds;        // debugtime; atomic.
     uint32_t clock_frozen_seconds;      // debugtime; atomic.
     CACHE_ALIGNED uint64_t cas;         // Atomic add by every store.
-    // Items of an earlier second are flushed; of this one, by flush_cas. Atomic.
-    CACHE_ALIGNED uint32_t flush_seconds;
+    // Marks of flush_all, see store_is_flushed(); each only grows. Atomic.
+    CACHE_ALIGNED uint64_t flush_cas;
+    uint32_t flush_seconds;
+    uint32_t flush_before_seconds;
     uint32_t flush_scheduled_seconds;   // A flush_all in the future, 0 for none. Atomic.
-    uint64_t flush_cas;                 // Items of flush_seconds up to this number are flushed. Written before it.
 };
 
 struct arena {

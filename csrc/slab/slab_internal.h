@@ -46,6 +46,7 @@ struct CACHE_ALIGNED slab_class {
     uint32_t hand_page;         // Where the eviction hand stands.
     uint32_t hand_chunk;
     uint64_t free_chunks;
+    int64_t borrowed_bytes;     // Atomic: what items of this class hold in chunks of larger classes.
 };
 
 struct slab_root {

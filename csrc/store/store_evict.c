@@ -169,6 +169,34 @@ static bool take_or_evict(struct store *store, uint32_t class_id, uint32_t *hand
     return false;
 }
 
+// A class with few items would leave most of a page empty: until they fill half a page they live in chunks that are up
+// to a quarter too large, together with the items of neighbouring classes.
+#define BORROW_BYTES_MAX (SLAB_PAGE_BYTES / 2)
+
+static bool take_from_anchor(struct store *store, uint32_t class_id, uint32_t *hand) {
+    const struct slab_class *class = &store->slab.root->class[class_id];
+    uint32_t anchor = store->anchor[class_id];
+    return anchor != class_id && SHARED_LOAD(class->pages) == 0
+           && SHARED_LOAD(class->borrowed_bytes) < BORROW_BYTES_MAX
+           && slab_take(&store->slab, store->proc, anchor, hand);
+}
+
+// Before anything is evicted: a chunk of a class up to twice as large that has plenty to spare.
+static bool take_spare(struct store *store, uint32_t class_id, uint32_t *hand) {
+    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
+    for (uint32_t other = class_id + 1; other <= store->slab.root->classes; other++) {
+        const struct slab_class *class = &store->slab.root->class[other];
+        if (class->chunk_bytes > most) {
+            return false;
+        }
+        if (SHARED_LOAD(class->free_chunks) * 4 > class->chunks_per_page
+            && slab_take(&store->slab, store->proc, other, hand)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
     uint32_t class_id = store_class_for(store, bytes);
     if (UNLIKELY(class_id == 0)) {
@@ -177,8 +205,13 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
     if (UNLIKELY(magazine->count == 0)) {
         store_update_pages_limit(store);
+        if (UNLIKELY(take_from_anchor(store, class_id, hand))) {
+            SHARED_RELEASE(store->local->step, STEP_FILL);
+            return true;
+        }
     }
-    if (LIKELY(take_or_evict(store, class_id, hand))) {
+    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || take_spare(store, class_id, hand)
+               || take_or_evict(store, class_id, hand))) {
         SHARED_RELEASE(store->local->step, STEP_FILL);
         return true;
     }

@@ -73,6 +73,7 @@ struct store {
     uint32_t claims_free_count;
     uint16_t claims_free[STORE_CLAIMS];
     uint8_t class_by_units[1025];           // Class for sizes up to 8 KiB, by 8-byte units.
+    uint8_t anchor[SLAB_CLASSES_MAX];       // The coarser class whose chunks stand in while a class has few items.
 };
 
 static inline struct store_local *store_local_at(const struct store *store, uint32_t slot_index) {
@@ -90,26 +91,28 @@ static inline uint32_t store_class_for(const struct store *store, uint32_t bytes
     return LIKELY(bytes <= 8192) ? store->class_by_units[(bytes + 7) / 8] : slab_class_for(&store->slab, bytes);
 }
 
-// A flush hits what was stored before its second, and within that second what has a CAS number up to the flush's.
-// Where the number says nothing about the order, items stored in the flush's second are stamped with the next one.
+// A flush at once hits what has a CAS number up to the one it read: no clock is asked, since processes' clocks may be
+// a moment apart. Where the number says nothing about the order the second decides, and items stored in the flush's
+// second are stamped with the next one. A flush that was scheduled hits what is older than its second.
 static inline uint32_t store_stamp(const struct store *store, uint32_t state) {
     uint32_t now = store->proc->now_seconds;
     uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
     return UNLIKELY((state & ITEM_FOREIGN_CAS) && flushed >= now) ? flushed + 1 : now;
 }
 static inline bool store_is_flushed(const struct store *store, uint32_t time_seconds, uint32_t state, uint64_t cas) {
-    uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
-    if (LIKELY(time_seconds > flushed)) {
-        return false;
+    const struct arena_header *header = store->header;
+    if (UNLIKELY(time_seconds < SHARED_LOAD(header->flush_before_seconds))) {
+        return true;
     }
-    return time_seconds < flushed || (state & ITEM_FOREIGN_CAS) || cas <= SHARED_LOAD(store->header->flush_cas);
+    return UNLIKELY(state & ITEM_FOREIGN_CAS) ? time_seconds <= SHARED_LOAD(header->flush_seconds)
+                                              : cas <= SHARED_LOAD(header->flush_cas);
 }
 static inline bool store_is_expired(const struct store *store, uint32_t expiry_seconds) {
     return expiry_seconds && expiry_seconds <= store->proc->now_seconds;
 }
 static inline bool store_is_dead(const struct store *store, const struct item *item, uint32_t state) {
     return store_is_expired(store, item_expiry(item, state))
-           || store_is_flushed(store, item->time_seconds, state, item_cas(item, state));
+           || store_is_flushed(store, SHARED_LOAD(item->time_seconds), state, item_cas(item, state));
 }
 static inline uint64_t store_next_cas(struct store *store) {
     if (!live_get(store->arena, LIVE_cas_enabled)) {
@@ -142,6 +145,14 @@ void store_free(struct store *store, uint32_t *hand);
 // Bytes an item occupies, parts included.
 uint64_t store_item_bytes(const struct store *store, const struct item *item, uint32_t state);
 uint32_t store_value_bytes(const struct item *item, uint32_t state);
+
+// Counts an item in or out (`sign`) that lives in a chunk of a larger class than its size asks for.
+static inline void store_count_borrowed(struct store *store, uint32_t ref, uint64_t bytes, int sign) {
+    uint32_t own = bytes <= SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
+    if (UNLIKELY(own && own != slab_class_of(&store->slab, ref))) {
+        __atomic_fetch_add(&store->slab.root->class[own].borrowed_bytes, sign * (int64_t)bytes, __ATOMIC_RELAXED);
+    }
+}
 
 // Takes a chunk for `bytes` into *hand, evicting if need be. Returns false when there is no memory.
 bool store_take(struct store *store, uint32_t bytes, uint32_t *hand);

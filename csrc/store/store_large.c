@@ -256,6 +256,7 @@ void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {
     store_unlock(store, locked, true);
     class_count(store, locked->class_id, CLASS_items, (uint64_t)-1);
     class_count(store, locked->class_id, CLASS_item_bytes, (uint64_t)-bytes);
+    store_count_borrowed(store, locked->ref, bytes, -1);
     if (item_queue_of(locked->state) == QUEUE_TEMP) {
         class_count(store, locked->class_id, CLASS_temp_items, (uint64_t)-1);
     } else if (item_queue_of(locked->state) == QUEUE_WARM) {

@@ -131,8 +131,7 @@ static void crawl_chunk(void *context, uint32_t ref, uint32_t class_id) {
     }
     crawl->cursor->items_seen++;
     class_count(store, class_id, CLASS_crawler_items_checked, 1);
-    if (!store_is_expired(store, item_expiry(item, state))
-        && SHARED_LOAD(item->time_seconds) > SHARED_LOAD(store->header->flush_seconds)) {
+    if (!store_is_dead(store, item, state)) {
         return;
     }
     struct store_locked locked;

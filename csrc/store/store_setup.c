@@ -91,6 +91,14 @@ int store_open(struct arena *arena, uint32_t slot_index, int role, struct store 
     for (uint32_t units = 0; units <= 1024; units++) {
         store->class_by_units[units] = (uint8_t)slab_class_for(&store->slab, units * 8);
     }
+    // Every fourth of a size is an anchor, from the largest class down.
+    uint32_t anchor = store->slab.root->classes;
+    for (uint32_t class_id = anchor; class_id >= 1; class_id--) {
+        if ((uint64_t)slab_chunk_bytes(&store->slab, class_id) * 5 < (uint64_t)slab_chunk_bytes(&store->slab, anchor) * 4) {
+            anchor = class_id;
+        }
+        store->anchor[class_id] = (uint8_t)anchor;
+    }
     int status = proc_open(arena, slot_index, role, store_repair, store, &store->proc);
     if (status != PYMC_OK) {
         free(store);
@@ -153,33 +161,40 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
     return PYMC_OK;
 }
 
-// Raises the flush mark; it never goes back, or flushed items would show again.
-static void flush_before(struct store *store, uint32_t seconds, uint64_t cas) {
-    // Neither does the number: items of the new second have higher ones than any flush before.
-    uint64_t *number = &store->header->flush_cas;
-    uint64_t seen_cas = SHARED_LOAD(*number);
-    while (seen_cas < cas
-           && !__atomic_compare_exchange_n(number, &seen_cas, cas, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-    }
-    uint32_t *place = &store->header->flush_seconds;
-    uint32_t seen = SHARED_LOAD(*place);
+// How far flushes within one second may move the stamps of items with a foreign CAS ahead of the clock.
+#define FLUSHES_AHEAD 60
+
+// The marks never go back, or flushed items would show again.
+static void raise_seconds(uint32_t *mark, uint32_t seconds) {
+    uint32_t seen = SHARED_LOAD(*mark);
     while (seen < seconds
-           && !__atomic_compare_exchange_n(place, &seen, seconds, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+           && !__atomic_compare_exchange_n(mark, &seen, seconds, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
+static void raise_cas(uint64_t *mark, uint64_t cas) {
+    uint64_t seen = SHARED_LOAD(*mark);
+    while (seen < cas && !__atomic_compare_exchange_n(mark, &seen, cas, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
 }
 
 void store_flush_all(struct store *store, uint32_t at_seconds) {
+    struct arena_header *header = store->header;
     uint32_t now = store->proc->now_seconds;
     if (at_seconds > now + 1) {
-        SHARED_STORE(store->header->flush_scheduled_seconds, at_seconds);
+        SHARED_STORE(header->flush_scheduled_seconds, at_seconds);
         return;
     }
-    SHARED_STORE(store->header->flush_scheduled_seconds, 0);
+    SHARED_STORE(header->flush_scheduled_seconds, 0);
     if (at_seconds) {
-        flush_before(store, at_seconds, 0);
-    } else {
-        uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
-        flush_before(store, flushed > now ? flushed : now, SHARED_LOAD(store->header->cas));
+        raise_seconds(&header->flush_before_seconds, at_seconds);
+        return;
+    }
+    raise_cas(&header->flush_cas, SHARED_LOAD(header->cas));
+    // Items with a foreign CAS may be stamped ahead, after an earlier flush in this second; but not without end.
+    uint32_t flushed = SHARED_LOAD(header->flush_seconds);
+    if (flushed < now + FLUSHES_AHEAD) {
+        raise_seconds(&header->flush_seconds, flushed >= now ? flushed + 1 : now);
     }
 }
 
@@ -189,6 +204,6 @@ void store_turn(struct store *store) {
     // One second early, as memcached has it: the flush covers the second before its time.
     if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {
         SHARED_STORE(store->header->flush_scheduled_seconds, 0);
-        flush_before(store, due, 0);
+        raise_seconds(&store->header->flush_before_seconds, due);
     }
 }

@@ -82,6 +82,7 @@ static void count_class_items(struct store *store, uint32_t ref, uint32_t state,
     uint32_t class_id = slab_class_of(&store->slab, ref);
     class_count(store, class_id, CLASS_items, by);
     class_count(store, class_id, CLASS_item_bytes, by * bytes);
+    store_count_borrowed(store, ref, bytes, by == 1 ? 1 : -1);
     if (item_queue_of(state) == QUEUE_TEMP) {
         class_count(store, class_id, CLASS_temp_items, by);
     } else if (item_queue_of(state) == QUEUE_WARM) {

@@ -108,6 +108,11 @@ class Arena:
         """Stops the cache's clock at a second; 0 lets it run again."""
         lib.arena_clock_freeze(self.pointer, frozen_seconds)
 
+    @property
+    def flush_seconds(self) -> int:
+        """The second of the latest flush_all on the cache's clock, 0 for none."""
+        return int(lib.arena_flush_seconds(self.pointer))
+
     def live(self, name: str) -> int:
         """The present value of a live setting; KeyError for a name not in live.def."""
         return int(lib.live_read(self.pointer, _LIVE_INDEX[name]))

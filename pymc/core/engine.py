@@ -67,6 +67,7 @@ class Engine:
         workers: int,
         inbox_fd: int,
         peer_fds: Sequence[int],
+        version: str,
         round_max: int = 0,
     ) -> None:
         """Opens the engine. Raises SystemCallError or CoreMemoryError."""
@@ -76,6 +77,8 @@ class Engine:
         options.workers = workers
         options.inbox_fd = inbox_fd
         options.peer_fds = peers
+        version_text = ffi.new("char[]", version.encode())
+        options.version = version_text
         options.round_max = round_max
         out = ffi.new("struct engine **")
         check(lib.engine_open(store.pointer, options, out), "engine_open")

@@ -7,4 +7,5 @@ from pymc.server_context import ServerContext
 
 def settings_pairs(server: ServerContext) -> list[tuple[str, str]]:
     """Every key of `stats settings`, in memcached's order."""
-    return settings_lines(server.settings, read_live_settings(server.arena))
+    live = {**read_live_settings(server.arena), "oldest_live_seconds": server.arena.flush_seconds}
+    return settings_lines(server.settings, live)
