@@ -29,7 +29,7 @@ class ListeningAddress:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Both ends of a socket pair that keeps message boundaries: one process reads, any may write."""
+    """Both ends of a socket pair that keeps message boundaries: one reads, any may write."""
 
     reader: socket.socket
     writer: socket.socket
