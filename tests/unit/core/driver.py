@@ -386,5 +386,5 @@ def _set_fields(request: Any, wants: dict[str, Any]) -> None:
         elif name == "initial":
             request.initial = value
         else:
-            setattr(request, f"has_{name}", True)
+            setattr(request, f"has_{name.removesuffix('_seconds')}", True)
             setattr(request, name, value)

@@ -1,0 +1,69 @@
+"""The arena: bad options, the cache's clock, live settings."""
+
+import pytest
+
+from pymc.core.ffi import ffi, lib
+from tests.unit.core.driver import EPOCH_UNIX_SECONDS, LIVE, Cache
+
+SECOND_NS = 1_000_000_000
+
+
+def create(reserve_bytes: int, slots: int) -> int:
+    options = ffi.new("struct arena_options *")
+    options.reserve_bytes = reserve_bytes
+    options.slots = slots
+    out = ffi.new("struct arena **")
+    status = lib.arena_create(options, out)
+    if status == lib.PYMC_OK:
+        lib.arena_close(out[0])
+    return int(status)
+
+
+@pytest.mark.parametrize(
+    ("reserve_bytes", "slots", "status"),
+    [
+        (1 << 24, 4, "PYMC_OK"),
+        (1 << 24, 0, "PYMC_INVALID"),
+        (1 << 24, lib.ARENA_SLOTS_MAX + 1, "PYMC_INVALID"),
+        (1000, 4, "PYMC_INVALID"),
+    ],
+)
+def test_create(reserve_bytes: int, slots: int, status: str) -> None:
+    assert create(reserve_bytes, slots) == getattr(lib, status)
+
+
+def test_clock_starts_at_two_and_counts_whole_seconds(cache: Cache) -> None:
+    assert lib.arena_seconds(cache.arena, 0) == 2
+    assert lib.arena_seconds(cache.arena, SECOND_NS - 1) == 2
+    assert lib.arena_seconds(cache.arena, 5 * SECOND_NS) == 7
+    assert lib.arena_epoch_unix_seconds(cache.arena) == EPOCH_UNIX_SECONDS
+
+
+def test_clock_shifts_and_freezes(cache: Cache) -> None:
+    lib.arena_clock_shift(cache.arena, 100)
+    assert lib.arena_seconds(cache.arena, 0) == 102
+    lib.arena_clock_freeze(cache.arena, 500)
+    assert lib.arena_seconds(cache.arena, 7 * SECOND_NS) == 500
+    lib.arena_clock_shift(cache.arena, 3)
+    assert lib.arena_seconds(cache.arena, 0) == 503
+    lib.arena_clock_freeze(cache.arena, 0)
+    assert lib.arena_seconds(cache.arena, SECOND_NS) == 106
+
+
+def test_clock_never_shows_less_than_two(cache: Cache) -> None:
+    lib.arena_clock_shift(cache.arena, -1000)
+    assert lib.arena_seconds(cache.arena, SECOND_NS) == 2
+
+
+def test_live_settings_are_shared_words(cache: Cache) -> None:
+    assert lib.live_read(cache.arena, LIVE["hot_lru_percent"]) == 20
+    cache.set_live("hot_lru_percent", 33)
+    assert lib.live_read(cache.arena, LIVE["hot_lru_percent"]) == 33
+    assert lib.live_name(lib.live_count()) == ffi.NULL
+
+
+def test_prefault_touches_no_content(cache: Cache) -> None:
+    handle = cache.open()
+    handle.put(b"k", b"value")
+    lib.arena_prefault(cache.arena, 1 << 22)
+    assert handle.get(b"k") == b"value"

@@ -1,0 +1,90 @@
+"""Process slots: one living owner each, and what happens when it dies."""
+
+import os
+
+import pytest
+
+from pymc.core.ffi import ffi, lib
+from tests.unit.core.driver import Cache
+
+
+def open_status(cache: Cache, slot: int, role: int) -> int:
+    out = ffi.new("struct store **")
+    status = lib.store_open(cache.arena, slot, role, out)
+    if status == lib.PYMC_OK:
+        lib.store_close(out[0])
+    return int(status)
+
+
+def test_roles_and_slots_are_checked(cache: Cache) -> None:
+    assert open_status(cache, 99, lib.PROC_WORKER) == lib.PYMC_INVALID
+    assert open_status(cache, 0, lib.PROC_FREE) == lib.PYMC_INVALID
+    assert open_status(cache, 0, lib.PROC_VISITOR + 1) == lib.PYMC_INVALID
+    assert open_status(cache, 0, lib.PROC_KEEPER) == lib.PYMC_OK
+
+
+def test_a_slot_has_one_owner(cache: Cache) -> None:
+    handle = cache.open(1, lib.PROC_KEEPER)
+    assert lib.proc_slot_pid(cache.arena, 1) == os.getpid()
+    assert lib.proc_slot_role(cache.arena, 1) == lib.PROC_KEEPER
+    assert open_status(cache, 1, lib.PROC_WORKER) == lib.PYMC_BUSY
+    handle.close()
+    assert lib.proc_slot_pid(cache.arena, 1) == 0
+    assert open_status(cache, 1, lib.PROC_WORKER) == lib.PYMC_OK
+    assert lib.proc_slot_generation(cache.arena, 1) == 2
+
+
+def die_holding(cache: Cache, slot: int) -> None:
+    """Takes the slot in a child that ends without giving it back."""
+    child = os.fork()
+    if child == 0:
+        cache.open(slot)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def test_a_dead_owner_is_found_once(cache: Cache) -> None:
+    handle = cache.open(0)
+    die_holding(cache, 1)
+    assert lib.proc_slot_pid(cache.arena, 1) > 0
+    assert handle.reclaim_slot(1)
+    assert not handle.reclaim_slot(1)
+    assert lib.proc_slot_pid(cache.arena, 1) == 0
+    assert handle.counters()["lock_recoveries"] == 1
+
+
+def test_a_dead_owner_is_replaced(cache: Cache) -> None:
+    die_holding(cache, 1)
+    assert open_status(cache, 1, lib.PROC_WORKER) == lib.PYMC_OK
+    assert lib.proc_slot_generation(cache.arena, 1) == 2
+
+
+def test_the_living_are_left_alone(cache: Cache) -> None:
+    handle = cache.open(0)
+    cache.open(1)
+    assert not handle.reclaim_slot(1)
+    assert not handle.reclaim_slot(0)
+
+
+def test_counters_belong_to_slots_and_are_summed(cache: Cache) -> None:
+    one, two = cache.open(0), cache.open(1)
+    lib.proc_count(one.proc, 0, 5)
+    lib.proc_count(two.proc, 0, 7)
+    name = ffi.string(lib.counter_name(0)).decode()
+    assert one.counters()[name] == 12
+    lib.store_counters_reset(one.store)
+    assert two.counters()[name] == 0
+
+
+@pytest.mark.parametrize("index", range(lib.counter_count()))
+def test_every_counter_has_a_name(index: int) -> None:
+    assert ffi.string(lib.counter_name(index))
+
+
+def test_gauges_outlive_a_reset(cache: Cache) -> None:
+    handle = cache.open(0)
+    handle.put(b"k", b"v")
+    lib.store_counters_reset(handle.store)
+    counters = handle.counters()
+    assert counters["items"] == 1
+    assert counters["total_items"] == 0
