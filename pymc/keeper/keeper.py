@@ -89,6 +89,8 @@ class Keeper:
                     else:
                         self._read_messages()
                 self._run_due_jobs()
+            # A second signal must not find a closed descriptor.
+            signal.set_wakeup_fd(-1)
         self._mover.cancel()
         return 0
 
