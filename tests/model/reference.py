@@ -1,0 +1,1 @@
+"""What the store means, as a plain dict: the reference the state machines compare with."""
