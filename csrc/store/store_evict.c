@@ -143,7 +143,8 @@ bool store_evict(struct store *store, uint32_t class_id) {
             return false;
         }
         for (uint32_t i = 0; i < candidates.count; i++) {
-            examine(store, class_id, candidates.refs[i], candidates.from_ring, force);
+            // One that is in use goes only for want of another; the rest of the batch is judged as always.
+            examine(store, class_id, candidates.refs[i], candidates.from_ring, force && magazine->count == 0);
         }
         if (magazine->count > 0) {
             return true;
