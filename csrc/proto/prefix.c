@@ -22,6 +22,7 @@ int prefix_create(struct arena *arena) {
         return PYMC_NO_MEMORY;
     }
     arena->header->roots[ARENA_ROOT_PROTO] = offset;
+    arena_add_plain_lock(arena, &((struct prefix_root *)(arena->base + offset))->lock);
     return PYMC_OK;
 }
 
@@ -56,27 +57,13 @@ static void add(uint64_t *place) {
     SHARED_STORE(*place, *place + 1);
 }
 
-// A dead holder can only have left a count short, so its lock is simply taken over.
-static void lock_prefixes(struct store *store, struct prefix_root *root) {
-    while (!lock_try(store->proc, &root->lock, LOCK_LEAF)) {
-        uint64_t seen = SHARED_LOAD(root->lock);
-        uint32_t owner = (uint32_t)(seen & LOCK_OWNER_MASK);
-        if (owner && !proc_slot_pid(store->arena, owner - 1)) {
-            __atomic_compare_exchange_n(&root->lock, &seen, seen & ~LOCK_OWNER_MASK, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED);
-        } else if (owner) {
-            proc_repair_if_dead(store->proc, owner - 1);
-        }
-    }
-}
-
 void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int what, bool is_hit) {
     struct prefix_root *root = root_of(store->arena);
     const char *end = memchr(key, (char)live_get(store->arena, LIVE_prefix_delimiter), key_bytes);
     if (!root || !end || end == key) {
         return;
     }
-    lock_prefixes(store, root);
+    lock_take(store->proc, &root->lock, LOCK_LEAF);
     struct prefix_record *record = find_locked(root, key, (uint32_t)(end - key));
     if (record) {
         if (what == PREFIX_GET) {
@@ -107,7 +94,7 @@ bool prefix_read(struct arena *arena, uint32_t index, struct prefix_record *out)
 void prefix_clear(struct store *store) {
     struct prefix_root *root = root_of(store->arena);
     if (root) {
-        lock_prefixes(store, root);
+        lock_take(store->proc, &root->lock, LOCK_LEAF);
         SHARED_RELEASE(root->used, 0);
         memset(root->slots, 0, sizeof root->slots);
         lock_give(store->proc, &root->lock, false);

@@ -24,25 +24,14 @@ int server_create(struct arena *arena, uint32_t workers, uint32_t connections_ma
         return PYMC_NO_MEMORY;
     }
     arena->header->roots[ARENA_ROOT_SERVER] = offset;
+    arena_add_plain_lock(arena, &root->lock);
     arena->header->live[LIVE_connections_max] = connections_max;
     return prefix_create(arena);
 }
 
-// The lock guards numbers that a worker's new life sets right again, so a dead holder's lock is simply freed.
+// A plain lock: it guards numbers that a worker's new life sets right again.
 static void lock_server(struct engine *engine) {
-    while (!lock_try(engine->proc, &engine->root->lock, LOCK_LEAF)) {
-        uint64_t seen = SHARED_LOAD(engine->root->lock);
-        uint32_t owner = (uint32_t)(seen & LOCK_OWNER_MASK);
-        if (owner == 0) {
-            continue;
-        }
-        proc_repair_if_dead(engine->proc, owner - 1);
-        if (!proc_slot_pid(engine->arena, owner - 1)) {
-            __atomic_compare_exchange_n(&engine->root->lock, &seen, seen & ~LOCK_OWNER_MASK, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED);
-        }
-        __builtin_ia32_pause();
-    }
+    lock_take(engine->proc, &engine->root->lock, LOCK_LEAF);
 }
 static void unlock_server(struct engine *engine) {
     lock_give(engine->proc, &engine->root->lock, false);

@@ -109,6 +109,16 @@ uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align) {
     return start;
 }
 
+void arena_add_plain_lock(struct arena *arena, const uint64_t *word) {
+    for (int i = 0; i < ARENA_PLAIN_LOCKS; i++) {
+        if (arena->header->plain_locks[i] == 0) {
+            arena->header->plain_locks[i] = (uint64_t)((const char *)word - arena->base);
+            return;
+        }
+    }
+    PYMC_CHECK(!"more plain locks than the arena header has room for");
+}
+
 bool arena_has_huge_pages(const struct arena *arena) {
     return arena->huge_pages;
 }

@@ -11,6 +11,7 @@
 #define ARENA_LAYOUT 1
 #define ARENA_LIVE_MAX 64
 #define ARENA_ROOTS 8
+#define ARENA_PLAIN_LOCKS 8
 
 // Who keeps an arena_root offset; each room writes its own once, before the first fork.
 enum arena_root { ARENA_ROOT_SLAB, ARENA_ROOT_INDEX, ARENA_ROOT_LRU, ARENA_ROOT_STORE, ARENA_ROOT_PROTO,
@@ -27,6 +28,7 @@ struct arena_header {
     uint32_t slots;
     uint32_t slot_bytes;
     uint64_t roots[ARENA_ROOTS];
+    uint64_t plain_locks[ARENA_PLAIN_LOCKS];    // Offsets of lock words whose data need no repair; 0 ends the list.
     int64_t live[ARENA_LIVE_MAX];       // Any process, atomically.
     int64_t clock_shift_seconds;        // debugtime; atomic.
     uint32_t clock_frozen_seconds;      // debugtime; atomic.
@@ -45,6 +47,10 @@ struct arena {
     int fd;
     bool huge_pages;
 };
+
+// Names a lock word that is simply freed when its owner dies: what it guards is never left in a state that hurts.
+// Requires: no other process maps the arena yet.
+void arena_add_plain_lock(struct arena *arena, const uint64_t *word);
 
 // Sets aside `bytes` (zeroed, aligned to `align`) and returns their offset, 0 when the arena is too small.
 // Requires: no other process maps the arena yet.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shm/counters.h"
+#include "shm/lock_inline.h"
 #include "shm/proc_internal.h"
 
 static const char *const counter_names[] = {
@@ -71,6 +72,12 @@ static void repair_held_slot(struct proc *proc, uint32_t slot_index) {
     struct slot *slot = slot_at(proc->arena, slot_index);
     if (proc->repair) {
         proc->repair(proc->repair_context, proc, slot_index);
+    }
+    for (int i = 0; i < ARENA_PLAIN_LOCKS && proc->arena->header->plain_locks[i]; i++) {
+        uint64_t *word = (uint64_t *)(proc->base + proc->arena->header->plain_locks[i]);
+        if (lock_is_held_by(word, slot_index)) {
+            lock_free_dead(word);
+        }
     }
     SHARED_STORE(slot->counters[COUNTER_curr_connections], 0);
     SHARED_STORE(slot->counters[COUNTER_read_buf_count], 0);
