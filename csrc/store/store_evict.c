@@ -10,6 +10,8 @@
 #define EXAMINED_MAX 32
 // Nothing evictable in so many: the class is full of things in other processes' hands.
 #define EXAMINED_LIMIT 4096
+// Without evictions only the dead can go; the crawl finds them better than a refused store does.
+#define EXAMINED_LIMIT_DEAD 256
 
 struct candidates {
     uint32_t count;
@@ -135,7 +137,9 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
 bool store_evict(struct store *store, uint32_t class_id) {
     uint32_t examined = 0;
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
-    while (examined < EXAMINED_LIMIT) {
+    bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
+    uint32_t limit = may_evict ? EXAMINED_LIMIT : EXAMINED_LIMIT_DEAD;
+    while (examined < limit) {
         struct candidates candidates;
         bool force = examined >= EXAMINED_MAX;
         choose(store, class_id, force, &candidates);
@@ -162,12 +166,7 @@ static bool take_or_evict(struct store *store, uint32_t class_id, uint32_t *hand
         return false;
     }
     // Without evictions, expired items are still worth looking for.
-    for (int tries = 0; tries < 3; tries++) {
-        if (store_evict(store, class_id) && slab_take(&store->slab, store->proc, class_id, hand)) {
-            return true;
-        }
-    }
-    return false;
+    return store_evict(store, class_id) && slab_take(&store->slab, store->proc, class_id, hand);
 }
 
 // A class with few items would leave most of a page empty: until they fill half a page they live in chunks that are up

@@ -1,0 +1,108 @@
+"""The index: growth bucket by bucket, chains behind full buckets, and their end."""
+
+import random
+
+import pytest
+
+from pymc.core.ffi import lib
+from tests.unit.core.driver import MIB, Cache, Handle
+
+
+def colliding_keys(count: int, bits: int = 6) -> list[bytes]:
+    """Keys whose hashes agree in the low bits: all in one bucket as long as there are few."""
+    found = []
+    number = 0
+    while len(found) < count:
+        key = b"c%d" % number
+        if lib.hash_of(key, len(key)) & ((1 << bits) - 1) == 5:
+            found.append(key)
+        number += 1
+    return found
+
+
+@pytest.fixture
+def still() -> Handle:
+    """A store whose index has 64 buckets and does not grow until it has 448 entries."""
+    return Cache(bucket_start=64).open()
+
+
+@pytest.mark.parametrize("bucket_start", [1, 2, 3, 64, 100])
+def test_growth_keeps_every_key(bucket_start: int) -> None:
+    with Cache(bucket_start=bucket_start) as cache:
+        store = cache.open()
+        for i in range(5000):
+            store.put(b"%d" % i, b"=%d" % i)
+        assert all(store.get(b"%d" % i) == b"=%d" % i for i in range(5000))
+        snapshot = store.index()
+        assert snapshot.buckets >= 5000 // 8
+        assert abs(snapshot.entries - 5000) <= 32
+        assert store.check() == 5000
+
+
+def test_overflow_chains_grow_and_shrink(still: Handle) -> None:
+    keys = colliding_keys(200)
+    for i, key in enumerate(keys):
+        still.put(key, b"v")
+        assert still.index().overflow_buckets == max(0, (i - 1) // 10)
+        assert still.check() == i + 1
+    assert still.index().overflow_buckets == 19
+    random.Random(1).shuffle(keys)
+    for key in keys:
+        assert still.get(key) == b"v"
+        still.delete(key)
+        still.check()
+    assert still.index().overflow_buckets == 0
+    still.cache.close()
+
+
+def test_freed_overflow_buckets_are_used_again(still: Handle) -> None:
+    keys = colliding_keys(100)
+    for _ in range(5):
+        for key in keys:
+            still.put(key, b"v")
+        for key in keys:
+            still.delete(key)
+    before = still.index().bytes
+    for key in keys:
+        still.put(key, b"v")
+    assert still.index().bytes == before
+    still.check()
+    still.cache.close()
+
+
+def test_a_chain_that_is_split(still: Handle) -> None:
+    keys = colliding_keys(150)
+    others = [b"o%d" % i for i in range(3000)]
+    for key in keys + others:
+        still.put(key, b"=" + key)
+    assert still.index().buckets > 128
+    assert all(still.get(key) == b"=" + key for key in keys + others)
+    assert still.check() == len(keys) + len(others)
+    still.cache.close()
+
+
+def test_values_change_in_the_middle_of_a_chain(still: Handle) -> None:
+    keys = colliding_keys(60)
+    generator = random.Random(2)
+    model: dict[bytes, bytes] = {}
+    for i in range(3000):
+        key = generator.choice(keys)
+        if generator.random() < 0.4:
+            still.delete(key)
+            model.pop(key, None)
+        else:
+            model[key] = b"%d" % i * generator.randrange(1, 20)
+            still.put(key, model[key])
+    assert {key: still.get(key) for key in keys} == {key: model.get(key) for key in keys}
+    assert still.check() == len(model)
+    still.cache.close()
+
+
+def test_the_index_may_be_full() -> None:
+    # One class of large chunks needs few buckets; colliding keys fill the longest chain there may be.
+    with Cache(limit_bytes=2 * MIB, limit_bytes_max=2048 * MIB, bucket_start=64) as cache:
+        store = cache.open()
+        keys = colliding_keys(64 * 10 + 2, bits=7)
+        outcomes = {store.put(key, b"v", mode=0).outcome.name for key in keys[:400]}
+        assert outcomes == {"STORED"}
+        store.check()

@@ -1,0 +1,102 @@
+"""Values that are being sent keep their memory until the last reader is done."""
+
+import pytest
+
+from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.unit.core.talk import Talk
+
+VALUE = bytes(i % 250 for i in range(20_000))
+
+
+@pytest.fixture
+def reader(parted: Handle) -> Talk:
+    """A conversation whose reply holds a large value that has not been sent yet."""
+    talk = Talk(parted)
+    parted.put(b"k", VALUE)
+    talk.feed(b"get k\r\n", drains=False)
+    return talk
+
+
+def sent(talk: Talk) -> bytes:
+    return talk.drain()
+
+
+WHOLE = b"VALUE k 0 %d\r\n%s\r\nEND\r\n" % (len(VALUE), VALUE)
+
+
+def test_a_deleted_value_is_still_sent(parted: Handle, reader: Talk) -> None:
+    assert parted.delete(b"k") == Outcome.DELETED
+    for i in range(300):
+        parted.put(b"%d" % i, b"x" * 3000)
+    assert sent(reader) == WHOLE
+
+
+def test_a_replaced_value_is_still_sent(parted: Handle, reader: Talk) -> None:
+    parted.put(b"k", b"y" * len(VALUE))
+    parted.put(b"k", b"z" * len(VALUE), mode=Mode.APPEND)
+    assert sent(reader) == WHOLE
+
+
+def test_its_memory_comes_back_when_the_last_reader_is_done(parted: Handle, reader: Talk) -> None:
+    second = Talk(parted)
+    second.feed(b"get k\r\n", drains=False)
+    parted.delete(b"k")
+    assert parted.limbo_step() == 1
+    sent(reader)
+    assert parted.limbo_step() == 1
+    assert sent(second) == WHOLE
+    assert parted.limbo_step() == 0
+    assert parted.check() == 0
+
+
+def test_a_lost_connection_gives_its_pins_back(parted: Handle, reader: Talk) -> None:
+    parted.delete(b"k")
+    reader.close()
+    assert parted.limbo_step() == 0
+
+
+def test_limbo_lets_later_entries_pass(parted: Handle, reader: Talk) -> None:
+    second = Talk(parted)
+    parted.put(b"l", VALUE)
+    second.feed(b"get l\r\n", drains=False)
+    parted.delete(b"k")
+    parted.delete(b"l")
+    sent(second)
+    assert parted.limbo_step() == 1
+    sent(reader)
+    assert parted.limbo_step() == 0
+
+
+def test_a_page_move_does_not_disturb_a_reader(parted: Handle, reader: Talk) -> None:
+    part_class = parted.slab().classes
+    for class_id in range(1, part_class + 1):
+        move = parted.move_begin(class_id, 0)
+        if move is not None and not parted.move_step(move):
+            parted.move_cancel(move)
+    assert sent(reader) == WHOLE
+
+
+def test_eviction_does_not_disturb_a_reader() -> None:
+    with Cache(limit_bytes=2 * MIB, chunk_bytes=TINY_LADDER) as cache:
+        store = cache.open()
+        talk = Talk(store)
+        store.put(b"k", VALUE)
+        talk.feed(b"get k\r\n", drains=False)
+        for i in range(3000):
+            store.put(b"%d" % i, b"x" * 2500)
+        assert store.counters()["evictions"] > 0
+        assert sent(talk) == WHOLE
+        store.limbo_step()
+        store.check()
+
+
+def test_a_chunk_sized_value_is_pinned_too(store: Handle) -> None:
+    value = b"v" * 50_000
+    talk = Talk(store)
+    store.put(b"k", value)
+    talk.feed(b"get k\r\n", drains=False)
+    store.put(b"k", b"w" * 50_000)
+    store.touch(b"k", 500)
+    assert store.limbo_step() == 1
+    assert talk.drain() == b"VALUE k 0 50000\r\n%s\r\nEND\r\n" % value
+    assert store.limbo_step() == 0
