@@ -1,4 +1,5 @@
 // mg and me: reading an item with its metadata.
+#include "base/base64.h"
 #include "proto/session_internal.h"
 
 struct meta_hit {

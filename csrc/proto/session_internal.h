@@ -143,9 +143,6 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t count, s
 // Appends ` k<key>[ b]`: the key as the client sent it, or as the item that was made with it has it.
 char *meta_put_key(char *at, const struct meta_request *request);
 char *meta_put_item_key(char *at, const struct meta_request *request, bool is_binary);
-uint32_t base64_encode(char *place, const char *bytes, uint32_t count);
-// Returns the decoded size, 0 when the text is no base64.
-uint32_t base64_decode(char *place, const char *text, uint32_t count);
 
 bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes, const char *password,
                 uint32_t password_bytes);

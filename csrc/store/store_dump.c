@@ -1,6 +1,7 @@
 // Dump lines of live items: metadump, mgdump, cachedump.
 #include <stdio.h>
 
+#include "base/base64.h"
 #include "store/store_find_inline.h"
 
 #define LINE_BYTES_MAX 2048
@@ -28,22 +29,6 @@ static uint32_t put_uri(char *place, const char *key, uint32_t key_bytes) {
     return at;
 }
 
-static uint32_t put_base64(char *place, const char *key, uint32_t key_bytes) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < key_bytes; i += 3) {
-        uint32_t left = key_bytes - i;
-        uint32_t bits = (uint32_t)(unsigned char)key[i] << 16
-                        | (left > 1 ? (uint32_t)(unsigned char)key[i + 1] << 8 : 0)
-                        | (left > 2 ? (uint32_t)(unsigned char)key[i + 2] : 0);
-        place[at++] = alphabet[bits >> 18];
-        place[at++] = alphabet[bits >> 12 & 63];
-        place[at++] = left > 1 ? alphabet[bits >> 6 & 63] : '=';
-        place[at++] = left > 2 ? alphabet[bits & 63] : '=';
-    }
-    return at;
-}
-
 struct dump {
     struct store *store;
     int kind;
@@ -63,7 +48,7 @@ static uint32_t dump_line(struct dump *dump, const struct store_locked *locked, 
     if (dump->kind == STORE_DUMP_MG) {
         at = put_text(line, "mg ");
         if (state & ITEM_BINARY_KEY) {
-            at += put_base64(line + at, key, key_bytes);
+            at += base64_encode(line + at, key, key_bytes);
             return at + put_text(line + at, " b\r\n");
         }
         memcpy(line + at, key, key_bytes);
