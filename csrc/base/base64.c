@@ -1,6 +1,8 @@
 // Base64 with padding, as meta commands and dumps write binary keys.
 #include "base/base64.h"
 
+#include <stdbool.h>
+
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 uint32_t base64_encode(char *place, const char *bytes, uint32_t count) {
