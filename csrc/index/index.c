@@ -80,19 +80,20 @@ static void put(struct bucket *bucket, uint32_t slot, uint8_t tag, uint32_t ref)
 
 int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home, uint8_t tag, uint32_t ref) {
     struct bucket *bucket = home;
-    for (uint32_t depth = 0; depth < INDEX_CHAIN_MAX; depth++) {
+    for (uint32_t depth = 1;; depth++) {
         uint32_t bits = free_slots(bucket);
         if (bits) {
             put(bucket, (uint32_t)__builtin_ctz(bits), tag, ref);
             return PYMC_OK;
         }
+        // Readers look no further than this.
+        if (depth == INDEX_CHAIN_MAX) {
+            return PYMC_NO_MEMORY;
+        }
         if (!bucket->chained) {
             break;
         }
         bucket = (struct bucket *)index_next(index, bucket);
-    }
-    if (bucket->chained) {
-        return PYMC_NO_MEMORY;
     }
     uint32_t taken = overflow_take(index, proc);
     if (!taken) {

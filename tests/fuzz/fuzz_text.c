@@ -61,6 +61,15 @@ static uint32_t next_random(struct world *world) {
     return world->random >> 8;
 }
 
+// So that values too large for an item fit into an input.
+static void limit_items(struct arena *arena, int64_t item_bytes_max) {
+    for (uint32_t i = 0; i < live_count(); i++) {
+        if (strcmp(live_name(i), "item_bytes_max") == 0) {
+            live_write(arena, i, item_bytes_max);
+        }
+    }
+}
+
 static void world_open(struct world *world, uint32_t random, uint64_t limit_bytes) {
     static const uint32_t chunk_bytes[] = {48, 64, 96, 128, 192, 256, 512, 1024};
     struct store_geometry geometry = {.limit_bytes = limit_bytes, .limit_bytes_max = limit_bytes, .class_count = 8,
@@ -72,6 +81,7 @@ static void world_open(struct world *world, uint32_t random, uint64_t limit_byte
     world->now_seconds = 100;
     PYMC_CHECK(arena_create(&options, &world->arena) == PYMC_OK);
     PYMC_CHECK(store_create(world->arena, &geometry) == PYMC_OK);
+    limit_items(world->arena, 24000);
     PYMC_CHECK(store_open(world->arena, 0, PROC_WORKER, &world->store) == PYMC_OK);
     PYMC_CHECK(proto_open(world->store, "9.9.9", &world->proto) == PYMC_OK);
     proc_set_now(store_proc(world->store), world->now_seconds);
@@ -223,7 +233,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const struct bytes *a = &whole.talks[i].replies;
         const struct bytes *b = &split.talks[i].replies;
         if (a->used != b->used || memcmp(a->at, b->at, a->used) != 0) {
-            fprintf(stderr, "conversation %d\nwhole: %.*s\nsplit: %.*s\n", i, (int)a->used, a->at, (int)b->used, b->at);
+            fprintf(stderr, "conversation %d\nwhole: %.*s\nsplit: %.*s\n", i, (int)a->used, a->at, (int)b->used,
+                    b->at);
             abort();
         }
         PYMC_CHECK(whole.talks[i].is_closed == split.talks[i].is_closed);
@@ -234,11 +245,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 static const char *const tokens[] = {
-    "get ", "gets ", "gat 10 ", "gats 0 ", "set ", "add ", "replace ", "append ", "prepend ", "cas ", "incr ", "decr ",
-    "delete ", "touch ", "flush_all", "mg ", "ms ", "md ", "ma ", "me ", "mn\r\n", "quit\r\n", "stats\r\n", "verbosity 1\r\n",
-    " noreply", "\r\n", " k", " a", " b", " 0 0 5\r\nvalue\r\n", " 0 0 1\r\n7\r\n", " 10", " -1", " 0", " v", " t", " c", " s", " f",
-    " h", " l", " q", " N30", " R20", " T40", " T0", " I", " x", " MA", " MP", " ME", " MR", " D5", " J3", " C2", " E900", " O1 k",
-    " Zm9v b", " 0 0 9000\r\n\x03\x8c", " 0 0 20032\r\n\x03\xff\x03\x3a\r\n", " 18446744073709551615", "\x02", "\x04\x05", "\x03\x10",
+    "get ", "gets ", "gat 10 ", "gats 0 ", "set ", "add ", "replace ", "append ", "prepend ", "cas ", "incr ",
+    "decr ", "delete ", "touch ", "flush_all", "mg ", "ms ", "md ", "ma ", "me ", "mn\r\n", "quit\r\n", "stats\r\n",
+    "verbosity 1\r\n", " noreply", "\r\n", " k", " a", " b", " 0 0 5\r\nvalue\r\n", " 0 0 1\r\n7\r\n", " 10", " -1",
+    " 0", " v", " t", " c", " s", " f", " h", " l", " q", " N30", " R20", " T40", " T0", " I", " x", " MA", " MP",
+    " ME", " MR", " D5", " J3", " C2", " E900", " O1 k", " Zm9v b", " 0 0 9000\r\n\x03\x8c",
+    " 0 0 20032\r\n\x03\xff\x03\x3a\r\n", " 18446744073709551615", "\x02", "\x04\x05", "\x03\x10",
 };
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);

@@ -94,6 +94,14 @@ class Reference:
         now, flushed = self.now_seconds, self._flushed_seconds
         self._flushed_seconds = flushed + 1 if flushed >= now else now
 
+    def is_ahead(self) -> bool:
+        """True when another flush in this second would stamp items with a later one."""
+        return self._flushed_seconds >= self.now_seconds
+
+    def newest_stamp_seconds(self) -> int:
+        """No item counts as stored after this second."""
+        return max(self.now_seconds, self._flushed_seconds + 1)
+
     def _flush_before(self, seconds: int) -> None:
         self.flush_before_seconds = max(self.flush_before_seconds, seconds)
 
@@ -112,6 +120,10 @@ class Reference:
         """All live items."""
         found = {key: self.find(key) for key in list(self.entries)}
         return {key: entry for key, entry in found.items() if entry}
+
+    def numbered(self, entry: Entry, cas: int) -> Entry:
+        """The entry with the CAS that the store turned out to have given it."""
+        return replace(entry, cas=self._number(None, cas))
 
     # Writing
 

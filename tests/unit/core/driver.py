@@ -162,7 +162,7 @@ class Making:
     def fill(self, piece: bytes) -> int:
         """Fills as much as fits in the next span; how much that was."""
         place = ffi.new("char **")
-        span = lib.store_making_span(self.handle.store, self.making, place)
+        span: int = lib.store_making_span(self.handle.store, self.making, place)
         taken = min(span, len(piece))
         ffi.memmove(place[0], piece, taken)
         self.making.filled_bytes += taken

@@ -41,9 +41,7 @@ class Talk:
         """One call of session_feed() on what is pending; why it stopped."""
         data = ffi.from_buffer("char[]", self.pending)
         stop = int(
-            lib.session_feed(
-                self.session, data, len(self.pending), self.reply, self._consumed
-            )
+            lib.session_feed(self.session, data, len(self.pending), self.reply, self._consumed)
         )
         if stop == lib.SESSION_PARKED:
             line_bytes = ffi.new("uint32_t *")

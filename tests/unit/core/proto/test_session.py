@@ -1,6 +1,7 @@
-"""Sessions: every way to cut the input gives the same replies; full replies; what a session waits for."""
+"""Sessions: every way to cut the input gives the same replies; full replies; what they wait for."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -10,18 +11,22 @@ from tests.unit.core.talk import Talk
 
 LARGE = b"L" * 9000
 STREAMS = {
-    "classic": b"set a 5 0 3\r\nabc\r\nget a\r\ngets a b a\r\nadd a 0 0 1\r\nx\r\nreplace a 0 0 2\r\nxy\r\n"
-    b"append a 0 0 1\r\nz\r\nprepend a 0 0 1\r\np\r\nget a\r\ncas a 0 0 1 1\r\nq\r\ndelete a\r\nget a\r\n",
-    "numbers": b"set n 0 0 2\r\n99\r\nincr n 1\r\ndecr n 5\r\nincr x 1\r\ntouch n 10\r\ngat 20 n\r\nget n\r\n",
-    "meta": b"ms a 3 T30 F5 c\r\nabc\r\nmg a v t f s c k O9 q\r\nmg b v q\r\nmn\r\nmd a I T5\r\nmg a v\r\n"
-    b"ma n N0 J5 v\r\nms Zm9v 2 b k\r\nhi\r\nme a\r\nmg x N30 v\r\nmd a x\r\nmg a s\r\n",
-    "errors": b"bogus\r\nget\r\nset a\r\nset a 0 0 -1\r\nset a 0 0 x\r\nset a 0 0 3\r\nabcd\r\nget a\r\n"
-    b"delete a 5\r\nincr a\r\nmg\r\nms a\r\nms a x\r\nflush_all x\r\n\r\nget " + b"k" * 251 + b"\r\n",
+    "classic": b"set a 5 0 3\r\nabc\r\nget a\r\ngets a b a\r\nadd a 0 0 1\r\nx\r\n"
+    b"replace a 0 0 2\r\nxy\r\nappend a 0 0 1\r\nz\r\nprepend a 0 0 1\r\np\r\nget a\r\n"
+    b"cas a 0 0 1 1\r\nq\r\ndelete a\r\nget a\r\n",
+    "numbers": b"set n 0 0 2\r\n99\r\nincr n 1\r\ndecr n 5\r\nincr x 1\r\ntouch n 10\r\n"
+    b"gat 20 n\r\nget n\r\n",
+    "meta": b"ms a 3 T30 F5 c\r\nabc\r\nmg a v t f s c k O9 q\r\nmg b v q\r\nmn\r\nmd a I T5\r\n"
+    b"mg a v\r\nma n N0 J5 v\r\nms Zm9v 2 b k\r\nhi\r\nme a\r\nmg x N30 v\r\nmd a x\r\nmg a s\r\n",
+    "errors": b"bogus\r\nget\r\nset a\r\nset a 0 0 -1\r\nset a 0 0 x\r\nset a 0 0 3\r\nabcd\r\n"
+    b"get a\r\ndelete a 5\r\nincr a\r\nmg\r\nms a\r\nms a x\r\nflush_all x\r\n\r\n"
+    b"get %s\r\n" % (b"k" * 251),
     "noreply": b"set a 0 0 1 noreply\r\n1\r\nincr a 1 noreply\r\ndelete b noreply\r\nget a\r\n"
     b"flush_all noreply\r\nget a\r\ntouch a 1 noreply\r\nversion\r\n",
-    "large": b"set l 0 0 9000\r\n" + LARGE + b"\r\nget l\r\nms m 9000\r\n" + LARGE + b"\r\nmg m s\r\n"
-    b"append l 0 0 2\r\nxx\r\nset bad 0 0 9000\r\n" + LARGE + b"xx\r\nget bad\r\n",
-    "blanks": b"  get   a   b  \r\nset  a  0  0  1 \r\nx\r\nget a \r\nget a\nget\ta\r\nmg  a  v\r\n",
+    "large": b"set l 0 0 9000\r\n%s\r\nget l\r\nms m 9000\r\n%s\r\nmg m s\r\n"
+    b"append l 0 0 2\r\nxx\r\nset bad 0 0 9000\r\n%sxx\r\nget bad\r\n" % (LARGE, LARGE, LARGE),
+    "blanks": b"  get   a   b  \r\nset  a  0  0  1 \r\nx\r\nget a \r\nget a\nget\ta\r\n"
+    b"mg  a  v\r\n",
 }
 
 
@@ -65,7 +70,7 @@ def test_random_cuts_of_everything(seed: int) -> None:
     stream = b"".join(STREAMS[name] for name in names)
     cuts = sorted(generator.sample(range(1, len(stream)), 40))
     bounds = [0, *cuts, len(stream)]
-    pieces = [stream[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in pairwise(bounds)]
     assert answers(pieces) == answers([stream])
 
 
@@ -87,7 +92,9 @@ def test_a_full_reply_in_the_middle_of_a_multiget(parted: Handle) -> None:
     for i in range(200):
         parted.put(b"%d" % i, b"v" * 900)
     command = b"get " + b" ".join(b"%d" % i for i in range(200)) + b"\r\n"
-    wanted = b"".join(b"VALUE %d 0 900\r\n%s\r\n" % (i, b"v" * 900) for i in range(200)) + b"END\r\n"
+    wanted = (
+        b"".join(b"VALUE %d 0 900\r\n%s\r\n" % (i, b"v" * 900) for i in range(200)) + b"END\r\n"
+    )
     assert talk.ask(command) == wanted
 
 

@@ -1,6 +1,6 @@
 """Pages, classes and magazines as snapshots show them."""
 
-from pymc.core.ffi import lib
+from pymc.core.ffi import ffi, lib
 from tests.unit.core.driver import LADDER, MIB, Cache, Handle
 
 
@@ -57,16 +57,10 @@ def test_magazines_are_emptied_on_demand(store: Handle) -> None:
     class_id = store.class_for(256)
     slab = lib.store_slab(store.store)
     assert store.slab_class(class_id).magazine_chunks > 0
-    lib.slab_ask_flush(ffi_mutable(slab))
+    lib.slab_ask_flush(ffi.cast("struct slab *", slab))
     assert store.slab_class(class_id).magazine_chunks > 0
     store.turn()
     assert store.slab_class(class_id).magazine_chunks == 0
-
-
-def ffi_mutable(slab: object) -> object:
-    from pymc.core.ffi import ffi
-
-    return ffi.cast("struct slab *", slab)
 
 
 def test_closing_gives_the_magazines_back(store: Handle, other: Handle) -> None:

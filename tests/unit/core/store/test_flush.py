@@ -15,9 +15,7 @@ def test_before_and_after_in_one_second(store: Handle) -> None:
 
 
 @pytest.mark.parametrize("behind_seconds", [-1, 0, 1])
-def test_clocks_of_processes_may_differ(
-    store: Handle, other: Handle, behind_seconds: int
-) -> None:
+def test_clocks_of_processes_may_differ(store: Handle, other: Handle, behind_seconds: int) -> None:
     store.put(b"old", b"v")
     other.set_now(100 - behind_seconds)
     other.put(b"old too", b"v")

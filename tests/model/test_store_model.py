@@ -1,0 +1,58 @@
+"""Any sequence of operations of two processes means what the reference says."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from tests.model import choices
+from tests.model.store_machine import StoreMachine
+from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Shape
+
+LIVE = {"item_bytes_max": choices.ITEM_BYTES_MAX}
+
+
+class RoomyStore(StoreMachine):
+    """There is memory for everything, so nothing may be forgotten."""
+
+    shape = Shape(64 * MIB, 96 * MIB, 4, LADDER, 2, LIVE)
+
+    @rule(slot=choices.slots, mib=st.integers(56, 96))
+    def set_limit(self, slot: int, mib: int) -> None:
+        assert self.actors.call(slot, "set_limit", mib * MIB) == 0
+
+
+class TightStore(StoreMachine):
+    """There are pages for some of it."""
+
+    shape = Shape(3 * MIB, 8 * MIB, 4, LADDER, 2, LIVE)
+    may_forget = True
+
+    @rule(slot=choices.slots, mib=st.integers(2, 8))
+    def set_limit(self, slot: int, mib: int) -> None:
+        assert self.actors.call(slot, "set_limit", mib * MIB) == 0
+
+
+class PartedStore(StoreMachine):
+    """A largest chunk of a kilobyte: most values have parts, and pages hold parts of many items."""
+
+    shape = Shape(3 * MIB, 8 * MIB, 4, TINY_LADDER, 2, {"item_bytes_max": choices.ITEM_BYTES_MAX})
+    may_forget = True
+
+
+MACHINES = [RoomyStore, TightStore, PartedStore]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", MACHINES)
+def test_operations_mean_what_the_reference_says(machine: type[StoreMachine]) -> None:
+    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=40))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_many_operations_mean_what_the_reference_says(machine: type[StoreMachine]) -> None:
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=2000, stateful_step_count=100)
+    )
