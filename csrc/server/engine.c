@@ -94,6 +94,9 @@ void engine_close(struct engine *engine) {
         connection_close(engine, engine->connections);
     }
     connections_free_dead(engine);
+    for (struct connection *told; (told = queue_pop(&engine->closed_streams));) {
+        free(told);
+    }
     if (engine->epoll_fd >= 0) {
         close(engine->epoll_fd);
     }
@@ -156,7 +159,7 @@ static void pause_listening(struct engine *engine) {
 }
 
 static void resume_listening(struct engine *engine) {
-    if (engine->is_accepting || engine->has_stopped
+    if (engine->is_accepting || engine->has_stopped || engine->lacks_descriptors
         || server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
         return;
     }
@@ -219,7 +222,9 @@ static void take_over(struct engine *engine) {
             return;
         }
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        if (received != (ssize_t)sizeof note || !header || header->cmsg_type != SCM_RIGHTS) {
+        if (!header || header->cmsg_type != SCM_RIGHTS) {
+            // The descriptor did not fit into this process's table; its peer sees the end.
+            server_load_change(engine, received == (ssize_t)sizeof note && note.epoch == engine->epoch ? -1 : 0);
             continue;
         }
         int fd;
@@ -234,8 +239,8 @@ static void take_over(struct engine *engine) {
 
 static void refuse(struct engine *engine, int fd) {
     // The client reads the reason before it sees the end.
-    if (send(fd, TOO_MANY, sizeof TOO_MANY - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        count(engine->proc, COUNTER_malloc_fails, 0);
+    if (send(fd, TOO_MANY, sizeof TOO_MANY - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+        count(engine->proc, COUNTER_bytes_written, sizeof TOO_MANY - 1);
     }
     close(fd);
     count(engine->proc, COUNTER_rejected_connections, 1);
@@ -250,7 +255,8 @@ static void accept_some(struct engine *engine, struct listener *listener) {
         }
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                engine->lacks_descriptors = true;   // Trying again at once would only spin.
                 pause_listening(engine);
             }
             return;
@@ -268,8 +274,7 @@ static void accept_some(struct engine *engine, struct listener *listener) {
             close(fd);
         } else {
             // Its inbox is full: better an uneven share than a lost client.
-            server_load_change(engine, 1);
-            __atomic_fetch_sub(&engine->root->loads[worker], 1, __ATOMIC_RELAXED);
+            server_place_here(engine, worker, epoch);
             connection_open(engine, fd, listener);
         }
     }
@@ -305,7 +310,10 @@ static void converse_staged(struct engine *engine, struct staged *staged, uint32
     engine->is_deferring = count_staged > 1;
     for (uint32_t i = 0; i < count_staged; i++) {
         staged[i].connection->is_staged = false;
-        connection_converse(engine, staged[i].connection, engine->input + (size_t)i * STAGE_BYTES, staged[i].bytes);
+        if (LIKELY(!staged[i].connection->is_dead)) {
+            connection_converse(engine, staged[i].connection, engine->input + (size_t)i * STAGE_BYTES,
+                                staged[i].bytes);
+        }
     }
     engine->is_deferring = false;
     connections_send_deferred(engine);
@@ -335,8 +343,8 @@ static uint32_t stage(struct engine *engine, struct connection *connection, bool
     if (UNLIKELY(connection->is_dead)) {
         return count_staged;
     }
-    if (UNLIKELY(connection->input_bytes > STAGE_KEPT_MAX)) {
-        connection_continue(engine, connection);    // It has plenty to do already.
+    if (UNLIKELY(connection->has_work)) {
+        connection_go_on(engine, connection);
         return count_staged;
     }
     char *place = engine->input + (size_t)count_staged * STAGE_BYTES;
@@ -380,7 +388,7 @@ static void serve(struct engine *engine, int ready) {
 
 static uint32_t wants(const struct engine *engine) {
     return (engine->requests.first ? ENGINE_REQUESTS : 0)
-           | (engine->streams.first || engine->closed_stream_count ? ENGINE_STREAMS : 0);
+           | (engine->streams.first || engine->closed_streams.first ? ENGINE_STREAMS : 0);
 }
 
 // Waits a little for more work here: under load the next request comes sooner than a trip through the loop takes.
@@ -390,7 +398,6 @@ static int linger(struct engine *engine) {
 }
 
 uint32_t engine_turn(struct engine *engine) {
-    update_clock(engine);
     count(engine->proc, COUNTER_wakeups, 1);
     uint32_t again = ENGINE_AGAIN;
     for (uint32_t round = 0; round < engine->round_max; round++) {
@@ -402,6 +409,7 @@ uint32_t engine_turn(struct engine *engine) {
             again = 0;
             break;
         }
+        update_clock(engine);       // Time passed in the last round, and while lingering.
         serve(engine, ready > 0 ? ready : 0);
     }
     if (UNLIKELY(!engine->is_accepting)) {
@@ -417,13 +425,15 @@ void engine_tick(struct engine *engine) {
     struct connection *connection = timeout ? engine->connections : NULL;
     while (connection) {
         struct connection *next = connection->next;
-        if (!connection->is_parked && connection->last_command_seconds + timeout < now) {
+        bool is_idle = connection->state == CONNECTION_READ && record_at(engine, connection->record)->family != 1;
+        if (is_idle && connection->last_command_seconds + timeout < now) {
             count(engine->proc, COUNTER_idle_kicks, 1);
             connection_close(engine, connection);
         }
         connection = next;
     }
     connections_free_dead(engine);
+    engine->lacks_descriptors = false;
     if (!engine->is_accepting) {
         resume_listening(engine);
     }
@@ -457,6 +467,7 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
     if (kind == ENGINE_REPLY_MORE) {
         connection->is_streaming = true;
         if (!connection->backlog) {
+            queue_remove(&engine->streams, connection);     // Two parts in a row are named once.
             queue_push(&engine->streams, connection);
         }
         return true;
@@ -479,9 +490,11 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
 }
 
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out) {
-    if (engine->closed_stream_count) {
-        *connection_out = engine->closed_streams[--engine->closed_stream_count];
+    struct connection *closed = queue_pop(&engine->closed_streams);
+    if (closed) {
+        *connection_out = closed->ticket;
         *more_out = false;
+        free(closed);
         return true;
     }
     struct connection *connection = queue_pop(&engine->streams);
