@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from tests.model import choices
-from tests.model.store_machine import StoreMachine
+from tests.model.machine import StoreMachine
 from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Shape
 
 LIVE = {"item_bytes_max": choices.ITEM_BYTES_MAX}

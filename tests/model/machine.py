@@ -1,0 +1,382 @@
+"""The state machine that runs operations on a store and on the reference and compares them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.model import choices
+from tests.model.actors import Actors
+from tests.model.reference import Clear, Count, Reference
+from tests.unit.core.driver import Found, Making, Mode, Outcome, Shape, Write
+
+START_SECONDS = 100
+# State bits of store_read, as csrc/store/item_inline.h has them.
+STALE = 64
+TOKEN_SENT = 128
+MOVE_TURNS_MAX = 50
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Every operation at once on both. Where memory is short the store may forget, never err."""
+
+    shape = Shape(live={"item_bytes_max": choices.ITEM_BYTES_MAX})
+    may_forget = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actors = Actors(self.shape)
+        self.reference = Reference(START_SECONDS)
+        self.actors.turn(START_SECONDS)
+        self.makings: list[tuple[int, bytes, bytes, Write, Making]] = []
+
+    def teardown(self) -> None:
+        while self.makings:
+            slot, _key, _value, _want, making = self.makings.pop()
+            self.actors.on(slot, making.abandon)
+        self.read_all(0)
+        self.actors.call(0, "check")
+        self.actors.close()
+
+    # Comparing
+
+    def expiry(self, lifetime: int | None) -> int:
+        """A lifetime on the cache's clock."""
+        if lifetime is None:
+            return 0
+        return 1 if lifetime < 0 else self.reference.now_seconds + lifetime
+
+    def agree(
+        self,
+        key: bytes,
+        outcome: Outcome,
+        act: Callable[[], Outcome],
+        fits: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Lets the reference act too; tries again as if the item had been forgotten."""
+        before = self.reference.entries.get(key)
+        highest = self.reference.cas_highest
+        expected = act()
+        if expected == outcome and fits():
+            return
+        assert self.may_forget, f"{outcome!r} instead of {expected!r}"
+        self.reference.cas_highest = highest
+        self.reference.entries.pop(key, None)
+        if outcome == Outcome.NO_MEMORY:
+            if before:
+                self.reference.entries[key] = before
+            return
+        assert act() == outcome and fits(), f"{outcome!r} instead of {expected!r}"
+
+    def read(self, slot: int, key: bytes) -> None:
+        """One look at a key, compared in all that it says."""
+        found = self.actors.call(slot, "look", key)
+        entry = self.reference.find(key)
+        if not isinstance(found, Found):
+            assert entry is None or self.may_forget, f"{key!r} is lost"
+            self.reference.entries.pop(key, None)
+            return
+        assert entry is not None, f"{key!r} came back"
+        if entry.cas is None:
+            self.reference.entries[key] = entry = self.reference.numbered(entry, found.cas)
+        assert found.value == entry.value
+        seen = (found.flags, found.expiry_seconds, found.cas)
+        assert seen == (entry.flags, entry.expiry_seconds, entry.cas)
+        assert bool(found.state & STALE) == entry.is_stale
+        assert bool(found.state & TOKEN_SENT) == entry.is_token_sent
+
+    def compare_cas(self, slot: int, key: bytes, how: str | None) -> int | None:
+        """A number that stands to the item's CAS as wanted."""
+        if how is None:
+            return None
+        entry = self.reference.find(key)
+        if entry and entry.cas is None:
+            self.read(slot, key)
+            entry = self.reference.find(key)
+        cas = (entry.cas if entry else None) or 7
+        wanted = cas + {"same": 0, "older": -1, "newer": 1}[how]
+        return wanted if 0 < wanted < 1 << 64 else cas
+
+    def settle_put(self, key: bytes, value: bytes, want: Write, result: Any) -> None:
+        """Compares what a write came to."""
+        outcome = result.outcome
+        joins = want.mode in (Mode.APPEND, Mode.PREPEND)
+
+        def fits() -> bool:
+            entry = self.reference.entries.get(key)
+            return outcome != Outcome.STORED or bool(
+                entry and len(entry.value) == result.value_bytes
+            )
+
+        if self.may_forget and joins and outcome == Outcome.NOT_STORED:
+            return  # For want of memory, or because there is nothing to join with.
+        stored_cas = result.cas if outcome == Outcome.STORED else None
+        self.agree(key, outcome, lambda: self.reference.put(key, value, want, stored_cas), fits)
+        if outcome == Outcome.NO_MEMORY and want.mode == Mode.SET and want.cas_compare is None:
+            self.reference.entries.pop(key, None)
+
+    # Rules: one key
+
+    @rule(slot=choices.slots, key=choices.keys)
+    def look(self, slot: int, key: bytes) -> None:
+        self.read(slot, key)
+
+    @rule(
+        slot=choices.slots,
+        key=choices.keys,
+        value=choices.values,
+        mode=st.sampled_from(Mode),
+        flags=choices.flags,
+        lifetime=choices.lifetimes,
+        token=st.booleans(),
+    )
+    def put(
+        self,
+        slot: int,
+        key: bytes,
+        value: bytes,
+        mode: Mode,
+        flags: int,
+        lifetime: int | None,
+        token: bool,
+    ) -> None:
+        want = Write(mode, flags, self.expiry(lifetime), token_sent=token)
+        result = self.actors.call(slot, "put", key, value, want)
+        self.settle_put(key, value, want, result)
+
+    @rule(
+        slot=choices.slots,
+        key=choices.keys,
+        value=choices.pieces,
+        mode=st.sampled_from(Mode),
+        compare=choices.compares,
+        cas_new=choices.cas_numbers,
+        invalidate=st.booleans(),
+        vivify=st.one_of(st.none(), choices.lifetimes),
+        lifetime=choices.lifetimes,
+    )
+    def put_specially(
+        self,
+        slot: int,
+        key: bytes,
+        value: bytes,
+        mode: Mode,
+        compare: str | None,
+        cas_new: int | None,
+        invalidate: bool,
+        vivify: int | None,
+        lifetime: int | None,
+    ) -> None:
+        want = Write(mode, 7, self.expiry(lifetime), cas_new=cas_new, invalidate=invalidate)
+        want.cas_compare = self.compare_cas(slot, key, compare)
+        want.vivify_expiry_seconds = None if vivify is None else self.expiry(vivify)
+        result = self.actors.call(slot, "put", key, value, want)
+        self.settle_put(key, value, want, result)
+
+    @rule(slot=choices.slots, key=choices.keys, value=choices.large)
+    def put_large(self, slot: int, key: bytes, value: bytes) -> None:
+        want = Write()
+        result = self.actors.call(slot, "put", key, value, want)
+        self.settle_put(key, value, want, result)
+
+    @rule(slot=choices.slots, key=choices.keys, mode=st.sampled_from([Mode.SET, Mode.ADD]))
+    def put_too_large(self, slot: int, key: bytes, mode: Mode) -> None:
+        value = bytes(choices.ITEM_BYTES_MAX)
+        result = self.actors.call(slot, "put", key, value, Write(mode))
+        assert result.outcome == Outcome.TOO_LARGE
+        if mode == Mode.SET:
+            self.reference.entries.pop(key, None)
+
+    @rule(
+        slot=choices.slots,
+        key=choices.keys,
+        value=choices.pieces,
+        mode=st.sampled_from(Mode),
+        cas_new=choices.cas_numbers,
+        lifetime=choices.lifetimes,
+    )
+    def begin(
+        self,
+        slot: int,
+        key: bytes,
+        value: bytes,
+        mode: Mode,
+        cas_new: int | None,
+        lifetime: int | None,
+    ) -> None:
+        want = Write(mode, 0, self.expiry(lifetime), cas_new=cas_new)
+        making = self.actors.call(slot, "begin", key, len(value), **vars(want))
+        if making.outcome == Outcome.HIT:
+            self.makings.append((slot, key, value, want, making))
+            return
+        assert self.may_forget and making.outcome == Outcome.NO_MEMORY
+        if mode == Mode.SET:
+            self.reference.entries.pop(key, None)
+
+    @precondition(lambda self: self.makings)
+    @rule(which=st.integers(0, 100), abandons=st.booleans())
+    def finish(self, which: int, abandons: bool) -> None:
+        slot, key, value, want, making = self.makings.pop(which % len(self.makings))
+        if abandons:
+            self.actors.on(slot, making.abandon)
+            return
+        self.actors.on(slot, lambda: making.fill_all(value))
+        self.settle_put(key, value, want, self.actors.on(slot, making.commit))
+
+    @rule(
+        slot=choices.slots,
+        key=choices.keys,
+        compare=choices.compares,
+        stale=st.booleans(),
+        clears=st.booleans(),
+        lifetime=st.one_of(st.just(0), choices.lifetimes),
+        flags=st.one_of(st.none(), choices.flags),
+        cas_new=choices.cas_numbers,
+    )
+    def delete(
+        self,
+        slot: int,
+        key: bytes,
+        compare: str | None,
+        stale: bool,
+        clears: bool,
+        lifetime: int | None,
+        flags: int | None,
+        cas_new: int | None,
+    ) -> None:
+        expiry = None if lifetime == 0 else self.expiry(lifetime)
+        cas_compare = self.compare_cas(slot, key, compare)
+        clear = Clear(cas_compare, stale, clears, expiry, flags, cas_new)
+        wants = {name: value for name, value in vars(clear).items() if value is not None}
+        outcome = self.actors.call(slot, "delete", key, **wants)
+        self.agree(key, outcome, lambda: self.reference.delete(key, clear))
+
+    @rule(
+        slot=choices.slots,
+        key=choices.keys,
+        delta=st.sampled_from([0, 1, 5, 1000, (1 << 64) - 1]),
+        decrement=st.booleans(),
+        compare=choices.compares,
+        cas_new=choices.cas_numbers,
+        lifetime=st.one_of(st.just(0), choices.lifetimes),
+        vivify=st.one_of(st.none(), choices.lifetimes),
+    )
+    def count(
+        self,
+        slot: int,
+        key: bytes,
+        delta: int,
+        decrement: bool,
+        compare: str | None,
+        cas_new: int | None,
+        lifetime: int | None,
+        vivify: int | None,
+    ) -> None:
+        want = Count(
+            delta,
+            decrement,
+            self.compare_cas(slot, key, compare),
+            cas_new,
+            None if lifetime == 0 else self.expiry(lifetime),
+            None if vivify is None else self.expiry(vivify),
+            initial=98,
+        )
+        wants = {name: value for name, value in vars(want).items() if value is not None}
+        number = self.actors.call(slot, "arith", key, **wants)
+        is_stored = number.outcome == Outcome.STORED
+        new_cas = number.cas if is_stored else None
+        self.agree(
+            key,
+            number.outcome,
+            lambda: self.reference.arith(key, want, new_cas),
+            lambda: not is_stored or self.reference.entries[key].value.rstrip() == number.text,
+        )
+
+    @rule(slot=choices.slots, key=choices.keys, lifetime=choices.lifetimes)
+    def touch(self, slot: int, key: bytes, lifetime: int | None) -> None:
+        expiry = self.expiry(lifetime)
+        outcome = self.actors.call(slot, "touch", key, expiry)
+        self.agree(key, outcome, lambda: self.reference.touch(key, expiry))
+
+    # Rules: many keys
+
+    @rule(slot=choices.slots, value=choices.small, lifetime=choices.lifetimes)
+    def put_crowd(self, slot: int, value: bytes, lifetime: int | None) -> None:
+        want = Write(expiry_seconds=self.expiry(lifetime))
+        for key in choices.CROWD:
+            self.settle_put(key, value, want, self.actors.call(slot, "put", key, value, want))
+
+    @rule(slot=choices.slots, step=st.integers(1, 3))
+    def delete_crowd(self, slot: int, step: int) -> None:
+        for key in choices.CROWD[::step]:
+            outcome = self.actors.call(slot, "delete", key)
+            self.agree(key, outcome, lambda key=key: self.reference.delete(key, Clear()))
+
+    @rule(slot=choices.slots)
+    def read_all(self, slot: int) -> None:
+        for key in choices.KEYS + choices.CROWD:
+            self.read(slot, key)
+
+    # Rules: time and flushes
+
+    @rule(seconds=st.sampled_from([1, 1, 2, 5, 60, 100]))
+    def wait(self, seconds: int) -> None:
+        now = self.reference.now_seconds + seconds
+        self.actors.turn(now)
+        self.reference.turn(now)
+
+    @rule(slot=choices.slots)
+    def flush(self, slot: int) -> None:
+        # Beyond one flush a second, stamps may run ahead of a flush that is still to come.
+        while self.reference.flush_due_seconds and self.reference.is_ahead():
+            self.wait(1)
+        self.actors.call(slot, "flush_all")
+        self.reference.flush_all()
+
+    @rule(slot=choices.slots, seconds=st.sampled_from([2, 3, 10]))
+    def flush_later(self, slot: int, seconds: int) -> None:
+        at_seconds = seconds + self.reference.newest_stamp_seconds()
+        self.actors.call(slot, "flush_all", at_seconds)
+        self.reference.flush_all(at_seconds)
+
+    # Rules: background work
+
+    @rule(slot=choices.slots, chunks=st.sampled_from([7, 1 << 30]))
+    def crawl(self, slot: int, chunks: int) -> None:
+        self.actors.call(slot, "crawl", chunks)
+        self.actors.call(slot, "limbo_step")
+        items = self.actors.call(slot, "counters")["items"]
+        live = len(self.reference.live())
+        assert items == live or (self.may_forget and items < live)
+
+    @rule(
+        slot=choices.slots,
+        from_class=st.integers(1, 12),
+        to_class=st.integers(0, 12),
+        chunks=st.sampled_from([50, 1 << 30]),
+    )
+    def move_page(self, slot: int, from_class: int, to_class: int, chunks: int) -> None:
+        classes = len(self.shape.chunk_bytes)
+        from_class, to_class = min(from_class, classes), min(to_class, classes)
+        move = self.actors.call(slot, "move_begin", from_class, to_class)
+        if move is None:
+            return
+        for _turn in range(MOVE_TURNS_MAX):
+            self.actors.turn(self.reference.now_seconds)
+            while not self.actors.call(slot, "move_step", move, chunks):
+                if move.chunk == 0:
+                    break
+            else:
+                return
+        self.actors.call(slot, "move_cancel", move)
+        assert self.makings, "a page without half-made items did not get empty"
+
+    @rule(slot=choices.slots)
+    def release(self, slot: int) -> None:
+        self.actors.call(slot, "release_pool")
+
+    @invariant()
+    def is_sound(self) -> None:
+        items = self.actors.call(0, "check")
+        assert items == self.actors.call(0, "counters")["items"]
