@@ -112,9 +112,12 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     struct store_local *local = store_local_at(store, dead_slot_index);
     struct slot *slot = slot_at(store->arena, dead_slot_index);
     slab_repair(&store->slab, dead_slot_index);
+    FAULT_POINT(self, "store.repair.slab");
     struct bucket *home = index_repair(&store->index, self, dead_slot_index);
+    FAULT_POINT(self, "store.repair.index");
     if (home) {
         repair_locked_key(store, home, local, slot);
+        FAULT_POINT(self, "store.repair.key");
     } else if (local->step == STEP_LINK || local->step == STEP_UNLINK || local->step == STEP_IN_PLACE) {
         // It died before it had the lock: nothing in the index was touched.
         SHARED_RELEASE(local->old_ref, 0);
