@@ -85,6 +85,10 @@ static void repair_locked_key(struct store *store, struct bucket *home, struct s
     default:
         break;
     }
+    // Once the lock is free a second repairer would take an unfinished step for one that had not begun.
+    if (local->step != STEP_FREE && local->step != STEP_FILL) {
+        SHARED_RELEASE(local->step, STEP_NONE);
+    }
     index_repair_done(home);
 }
 

@@ -1,0 +1,148 @@
+"""A deterministic workload: the same seed gives the same operations, and what each key may hold."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.unit.core.driver import Handle, Mode
+from tests.unit.core.talk import Talk
+
+LIFETIME_SECONDS = 100_000
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call; `value` is the generation's text for writes, a count for others."""
+
+    name: str
+    key: bytes = b""
+    value: bytes = b""
+    number: int = 0
+
+
+def value_of(key: bytes, generation: int, value_bytes: int) -> bytes:
+    """A text that tells key and generation at every place, so that no mixture goes unnoticed."""
+    word = b"%s=%d;" % (key, generation)
+    return (word * (value_bytes // len(word) + 1))[: max(value_bytes, len(word))]
+
+
+_WEIGHTS = {
+    "set": 40,
+    "large": 6,
+    "delete": 12,
+    "number": 3,
+    "incr": 10,
+    "append": 4,
+    "touch": 4,
+    "stale": 2,
+    "get": 8,
+    "drain": 4,
+    "limbo": 3,
+    "move": 1,
+    "crawl": 1,
+    "chain": 1,
+}
+_SIZES = (10, 60, 150, 400, 900)
+_LARGE_SIZES = (2500, 9000, 30_000)
+
+
+def operations(seed: int, prefix: bytes = b"", keys: int = 400) -> Iterator[Operation]:
+    """Operations without end."""
+    dice = random.Random(seed)
+    names = list(_WEIGHTS)
+    weights = list(_WEIGHTS.values())
+    generation = 0
+    while True:
+        name = dice.choices(names, weights)[0]
+        key = b"%sk%d" % (prefix, dice.randrange(keys))
+        counter = b"%sn%d" % (prefix, dice.randrange(10))
+        generation += 1
+        if name == "set":
+            yield Operation(name, key, value_of(key, generation, dice.choice(_SIZES)))
+        elif name == "large":
+            # Few keys, so that the values that are being read are replaced and deleted too.
+            key = b"%sl%d" % (prefix, dice.randrange(12))
+            yield Operation(name, key, value_of(key, generation, dice.choice(_LARGE_SIZES)))
+            yield Operation(dice.choice(("get", "delete", "touch")), key)
+        elif name == "number":
+            yield Operation("set", counter, b"%d" % dice.choice((0, 9, 998)))
+        elif name == "incr":
+            yield Operation(name, counter, number=dice.choice((1, 7, 500)))
+        elif name == "append":
+            yield Operation(name, key, b"+%d" % generation)
+        elif name == "chain":
+            # A rush of keys makes buckets overflow and split; their end empties the chains again.
+            rush = [b"%sc%d.%d" % (prefix, generation, i) for i in range(120)]
+            for one in rush:
+                yield Operation("set", one, value_of(one, generation, 10))
+            for one in rush:
+                yield Operation("delete", one)
+        else:
+            yield Operation(name, key, number=dice.randrange(1, 8))
+
+
+class Model:
+    """What each key holds when it is there. An absent key may always have been evicted."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def apply(self, operation: Operation) -> None:
+        """Follows an operation that went through."""
+        old = self.values.get(operation.key)
+        if operation.name in ("set", "large"):
+            self.values[operation.key] = operation.value
+        elif operation.name == "delete":
+            self.values.pop(operation.key, None)
+        elif operation.name == "append" and old is not None:
+            self.values[operation.key] = old + operation.value
+        elif operation.name == "incr" and old is not None:
+            text = b"%d" % (int(old) + operation.number)
+            self.values[operation.key] = text.ljust(len(old))
+
+
+class Player:
+    """Plays operations on a handle."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+        self.talk = Talk(handle, values_max=64)
+
+    def play(self, operation: Operation) -> None:
+        handle, key = self.handle, operation.key
+        match operation.name:
+            case "set" | "large":
+                handle.put(key, operation.value)
+            case "append":
+                handle.put(key, operation.value, mode=Mode.APPEND)
+            case "delete":
+                handle.delete(key)
+            case "incr":
+                handle.arith(key, operation.number)
+            case "touch":
+                handle.touch(key, LIFETIME_SECONDS)
+            case "stale":
+                handle.delete(key, mark_stale=True)
+            case "get":
+                # Its reply waits, and with it the memory of large values.
+                self.talk.feed(b"get " + key + b"\r\n", drains=False)
+            case "drain":
+                self.talk.drain()
+            case "limbo":
+                handle.limbo_step(5)
+            case "crawl":
+                handle.crawl(500)
+            case "move":
+                self._move(operation.number)
+            case _:
+                raise AssertionError(operation)
+
+    def _move(self, from_class: int) -> None:
+        classes = self.handle.slab().classes
+        move = self.handle.move_begin(min(from_class, classes), from_class % (classes + 1))
+        if move is None:
+            return
+        for _ in range(10):
+            if self.handle.move_step(move, 400):
+                return
+        self.handle.move_cancel(move)
