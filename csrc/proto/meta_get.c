@@ -96,9 +96,13 @@ static bool apply(struct store *store, const struct meta_hit *hit, uint64_t hash
     return done != 0;
 }
 
-// Puts the value behind the line. Returns false when the item changed.
+static bool is_copied(const struct store_view *view) {
+    return view->value && view->value_bytes <= STORE_COPY_BYTES_MAX;
+}
+
+// Puts the value behind the line. Returns false when the item changed, or cannot be pinned.
 static bool put_value(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
-    if (view->value && view->value_bytes <= STORE_COPY_BYTES_MAX) {
+    if (is_copied(view)) {
         racy_copy(at, view->value, view->value_bytes);
         reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
         return store_holds(view);
@@ -169,7 +173,7 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }
-    const char *error = meta_parse(session, tokens, words, 2, 'g', &request);
+    const char *error = meta_parse(tokens, words, 2, 'g', &request);
     if (error) {
         reply_line(reply, error);
         return;
@@ -204,7 +208,7 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
         uint32_t values = reply->value_count;
         if (meta_has(&request, 'v') && !put_value(store, &view, reply->at, reply)) {
             reply->at = start;
-            if (store->claims_free_count == 0) {
+            if (!is_copied(&view) && store->claims_free_count == 0) {
                 reply_miss(&request, reply);
                 return;
             }

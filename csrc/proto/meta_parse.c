@@ -58,9 +58,8 @@ static const char *decode_key(struct meta_request *request) {
     return NULL;
 }
 
-const char *meta_parse(const struct session *session, struct token *tokens, uint32_t words, uint32_t flags_from,
-                       char command, struct meta_request *request) {
-    (void)session;
+const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flags_from, char command,
+                       struct meta_request *request) {
     bool is_vague = command == 'd' || command == 'a';
     request->flags_seen = 0;
     request->return_count = 0;

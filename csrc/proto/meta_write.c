@@ -22,9 +22,8 @@ static char *put_returns(char *at, const struct meta_request *request, uint64_t 
     return at;
 }
 
-void meta_set_outcome(struct session *session, const struct meta_request *request, int outcome,
-                      const struct store_result *result, struct reply *reply) {
-    (void)session;
+void meta_set_outcome(const struct meta_request *request, int outcome, const struct store_result *result,
+                      struct reply *reply) {
     char *at = reply->at;
     switch (outcome) {
     case STORE_STORED:
@@ -70,21 +69,19 @@ static const char *write_from(const struct session *session, const struct meta_r
 // A large value: everything that its answer needs is copied, since the line is gone when the value is complete.
 static void stream(struct session *session, const char *line, const char *line_end, uint32_t value_bytes,
                    struct reply *reply) {
-    struct session_value *value = malloc(sizeof *value);
-    if (value && line_end - line < LINE_BYTES_MAX) {
+    size_t line_bytes = (size_t)(line_end - line);
+    struct session_value *value = malloc(sizeof *value + line_bytes);
+    if (value) {
         struct token tokens[TOKENS_MAX];
-        memcpy(value->meta_line, line, (size_t)(line_end - line));
-        uint32_t words = tokens_split(value->meta_line, value->meta_line + (line_end - line), tokens);
-        meta_parse(session, tokens, words, 3, 's', &value->meta);
+        memcpy(value->meta_line, line, line_bytes);
+        uint32_t words = tokens_split(value->meta_line, value->meta_line + line_bytes, tokens);
+        meta_parse(tokens, words, 3, 's', &value->meta);
         write_from(session, &value->meta, value_bytes, &value->write);
         memcpy(value->key, value->meta.key, value->meta.key_bytes);
         value->write.key = value->meta.key = value->key;
         value->trailer_seen = 0;
         value->trailer_bad = value->is_quiet = false;
         value->is_meta = true;
-    } else {
-        free(value);
-        value = NULL;
     }
     value_begin(session, value, reply);
 }
@@ -118,7 +115,7 @@ enum update_wants meta_set(struct session *session, const char *line, const char
         REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
         return UPDATE_DONE;
     }
-    const char *error = meta_parse(session, tokens, words, 3, 's', &request);
+    const char *error = meta_parse(tokens, words, 3, 's', &request);
     if (!error) {
         error = write_from(session, &request, (uint32_t)value_bytes, &write);
     }
@@ -134,16 +131,15 @@ enum update_wants meta_set(struct session *session, const char *line, const char
         return UPDATE_DONE;
     }
     bool is_whole = bytes >= (size_t)value_bytes + 2;
-    if (!is_whole && value_bytes <= VALUE_BUFFERED_MAX) {
+    if (!is_whole && value_bytes <= VALUE_BUFFERED_MAX && body - line <= LINE_BYTES_MAX) {
         return UPDATE_MORE;
     }
+    count(store->proc, COUNTER_requests, 1);
     // A value without its line end goes the same way however it came: first is asked whether it is too large.
     if (UNLIKELY(!is_whole || memcmp(body + value_bytes, "\r\n", 2) != 0)) {
-        count(store->proc, COUNTER_requests, 1);
         stream(session, line, line_end, (uint32_t)value_bytes, reply);
         return UPDATE_STREAM;
     }
-    count(store->proc, COUNTER_requests, 1);
     *body_consumed = (size_t)value_bytes + 2;
     struct store_result result;
     count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
@@ -151,7 +147,7 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     if (outcome == STORE_TOO_LARGE || outcome == STORE_NO_MEMORY) {
         store_forget(store, write.key, write.key_bytes);
     }
-    meta_set_outcome(session, &request, outcome, &result, reply);
+    meta_set_outcome(&request, outcome, &result, reply);
     return UPDATE_DONE;
 }
 
@@ -162,7 +158,7 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }
-    const char *error = meta_parse(session, tokens, words, 2, 'd', &request);
+    const char *error = meta_parse(tokens, words, 2, 'd', &request);
     if (error) {
         reply_line(reply, error);
         return;
@@ -240,7 +236,7 @@ void meta_arith(struct session *session, struct token *tokens, uint32_t words, s
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;
     }
-    const char *error = meta_parse(session, tokens, words, 2, 'a', &request);
+    const char *error = meta_parse(tokens, words, 2, 'a', &request);
     char mode = request.mode;
     if (!error && mode && !strchr("ID+-", mode)) {
         error = "CLIENT_ERROR invalid mode for ma M token";

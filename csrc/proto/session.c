@@ -1,6 +1,7 @@
 // The feed loop: finds command lines, dispatches them, goes on with values that come in pieces.
 #include "proto/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/session_internal.h"
@@ -65,7 +66,7 @@ static void meta_command(struct session *session, struct token *tokens, uint32_t
 static void unknown_command(struct session *session, const struct token *tokens, uint32_t count,
                             struct reply *reply) {
     const struct token *last = &tokens[count - 1];
-    if (count > 0 && last->bytes >= 5 && memcmp(last->text, "HTTP/", 5) == 0) {
+    if (last->bytes >= 5 && memcmp(last->text, "HTTP/", 5) == 0) {
         session->mode = MODE_CLOSE;     // A web browser or a health check: there is nothing to say to it.
     } else {
         REPLY_LITERAL(reply, "ERROR\r\n");
@@ -150,7 +151,7 @@ static enum update_wants auth_command(struct session *session, const char *line,
         return UPDATE_DONE;
     }
     if (words < 5 || !token_is(&tokens[0], "set") || !token_u32(tokens[4].text, tokens[4].bytes, &value_bytes)
-        || value_bytes > 1024) {
+        || value_bytes > 1024 || body - line > LINE_BYTES_MAX) {
         reply_line(reply, "CLIENT_ERROR unauthenticated");
         return UPDATE_DONE;
     }
@@ -218,7 +219,7 @@ static size_t command(struct session *session, const char *line, const char *new
         line_command(session, line, end, reply);
     }
     if (wants == UPDATE_MORE) {
-        return 0;
+        return (size_t)(line - start);      // Blanks need not be kept.
     }
     return (size_t)(newline + 1 - start) + body_consumed;
 }
@@ -245,13 +246,12 @@ static bool is_endless(const char *in, size_t bytes) {
 }
 
 // A get line longer than the input: its keys are answered as they come.
-static size_t begin_long_get(struct session *session, const char *in, size_t bytes) {
+static size_t begin_long_get(struct session *session, const char *in) {
     size_t at = 0;
     while (in[at] == ' ') {
         at++;
     }
     session->get_kind = in[at + 3] == 's' ? GET_CAS : GET_PLAIN;
-    (void)bytes;
     return at + (in[at + 3] == 's' ? 5 : 4);
 }
 
@@ -270,7 +270,7 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
             return bytes;
         }
         if (bytes > LINE_BYTES_MAX) {
-            return begin_long_get(session, in, bytes);
+            return begin_long_get(session, in);
         }
         *stop_out = SESSION_NEEDS_INPUT;
         return 0;
@@ -282,10 +282,32 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
     return eaten;
 }
 
+// As memcached's -vv has it: the line that came, and the answer when it is one line.
+static size_t logged_step(struct session *session, const char *in, size_t bytes, struct reply *reply, int *stop_out) {
+    bool begins = session->get_kind == GET_NONE;
+    const char *answer = reply->at;
+    size_t eaten = step(session, in, bytes, reply, stop_out);
+    const char *newline = memchr(in, '\n', bytes);
+    if (begins && eaten > 0 && newline) {
+        int shown = (int)(newline - in) - (newline > in && newline[-1] == '\r');
+        fprintf(stderr, "<%d %.*s\n", session->log_id, shown, in);
+    }
+    const char *end = reply->at;
+    bool ends_get = !begins && session->get_kind == GET_NONE;
+    if (ends_get && end - answer > 5 && memcmp(end - 5, "END\r\n", 5) == 0) {
+        answer = end - 5;       // Values are not shown.
+    }
+    if (end - answer > 2 && memchr(answer, '\n', (size_t)(end - answer)) == end - 1) {
+        fprintf(stderr, ">%d %.*s\n", session->log_id, (int)(end - answer) - 2, answer);
+    }
+    return eaten;
+}
+
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out) {
     size_t at = 0;
     int stop = -1;
     session->fetched_until = NULL;
+    session->is_verbose = live_get(session_store(session)->arena, LIVE_verbosity) > 1;
     while (stop < 0) {
         if (session->mode == MODE_CLOSE) {
             stop = SESSION_CLOSE;
@@ -296,7 +318,8 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
         } else if (UNLIKELY(reply_is_full(reply))) {
             stop = SESSION_REPLY_FULL;
         } else if (LIKELY(session->mode == MODE_COMMAND)) {
-            at += step(session, in + at, bytes - at, reply, &stop);
+            at += UNLIKELY(session->is_verbose) ? logged_step(session, in + at, bytes - at, reply, &stop)
+                                                : step(session, in + at, bytes - at, reply, &stop);
         } else if (session->mode == MODE_VALUE) {
             at += value_feed(session, in + at, bytes - at, reply);
         } else {

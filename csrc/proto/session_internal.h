@@ -56,7 +56,7 @@ struct session_value {
     bool is_meta;
     char key[256];
     struct meta_request meta;
-    char meta_line[LINE_BYTES_MAX]; // What meta.returns points into.
+    char meta_line[];               // What meta.returns points into.
 };
 
 struct session {
@@ -71,6 +71,8 @@ struct session {
     uint8_t get_kind;               // Not GET_NONE: the input stands inside the key list of a get.
     bool is_authenticated;
     bool get_is_broken;             // The rest of the get's line is thrown away.
+    bool is_verbose;                // Command lines are shown (-vv); found out once per feed.
+    int log_id;                     // What they are shown with, as memcached does: the descriptor.
 };
 
 static inline struct store *session_store(const struct session *session) {
@@ -114,6 +116,7 @@ void text_update_prefetch(struct session *session, const char *in, const char *e
 // What a storage command line asks of the input behind it.
 enum update_wants { UPDATE_DONE, UPDATE_MORE, UPDATE_STREAM };
 // Handles a storage command whose line ends at `body`; `bytes` are there behind it. Consumes from the body.
+// UPDATE_MORE: the value is small enough to wait for, and so is the line.
 enum update_wants text_update(struct session *session, struct token *tokens, uint32_t count, const char *body,
                               size_t bytes, struct reply *reply, size_t *body_consumed);
 enum update_wants meta_set(struct session *session, const char *line, const char *line_end, const char *body,
@@ -125,8 +128,8 @@ void value_drop(struct session *session);
 // Turns to streaming the value described by `value`; when room cannot be had, answers and swallows it.
 void value_begin(struct session *session, struct session_value *value, struct reply *reply);
 void text_outcome(struct reply *reply, int outcome);
-void meta_set_outcome(struct session *session, const struct meta_request *request, int outcome,
-                      const struct store_result *result, struct reply *reply);
+void meta_set_outcome(const struct meta_request *request, int outcome, const struct store_result *result,
+                      struct reply *reply);
 
 void text_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 void text_touch(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
@@ -134,8 +137,8 @@ void text_delete(struct session *session, struct token *tokens, uint32_t count, 
 void text_flush_all(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 
 // Parses the words behind a meta command. Returns NULL, or the error line to answer with.
-const char *meta_parse(const struct session *session, struct token *tokens, uint32_t count, uint32_t flags_from,
-                       char command, struct meta_request *request);
+const char *meta_parse(const struct token *tokens, uint32_t count, uint32_t flags_from, char command,
+                       struct meta_request *request);
 void meta_get(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 void meta_delete(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 void meta_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);

@@ -34,33 +34,34 @@ static void count_miss(struct store *store, int found) {
     }
 }
 
-// Puts the value into the reply, copied or pinned. Returns false when the item changed meanwhile.
-static bool put_value(struct session *session, const struct store_view *view, char *at, struct reply *reply) {
-    struct store *store = session_store(session);
+enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
+
+// Puts the value into the reply, copied or pinned. PUT_CHANGED: the item changed meanwhile.
+static enum put_result put_value(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
     if (LIKELY(view->value && view->value_bytes <= STORE_COPY_BYTES_MAX)) {
         racy_copy(at, view->value, view->value_bytes);
         if (!store_holds(view)) {
-            return false;
+            return PUT_CHANGED;
         }
         reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
-        return true;
+        return PUT_DONE;
     }
     if (store->claims_free_count == 0) {
-        reply_line(reply, "SERVER_ERROR out of memory writing get response");
-        return true;
+        return PUT_NO_MEMORY;
     }
     uint32_t claim = store_pin(store, view);
     if (claim == STORE_NO_CLAIM) {
-        return false;
+        return PUT_CHANGED;
     }
     reply->values[reply->value_count++] =
         (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .claim = claim, .ref = view->ref,
                              .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
     reply->at = PUT_LITERAL(at, "\r\n");
-    return true;
+    return PUT_DONE;
 }
 
-static void get_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
+// Returns false when there is no memory to answer from.
+static bool get_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
     struct store *store = session_store(session);
     struct store_view view;
     for (;;) {
@@ -71,11 +72,15 @@ static void get_one(struct session *session, const struct wanted *wanted, bool w
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }
-            return;
+            return true;
         }
         char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
-        if (LIKELY(put_value(session, &view, at, reply))) {
+        enum put_result put = put_value(store, &view, at, reply);
+        if (LIKELY(put == PUT_DONE)) {
             break;
+        }
+        if (put == PUT_NO_MEMORY) {
+            return false;
         }
     }
     store_count_hit(store, &view);
@@ -83,10 +88,11 @@ static void get_one(struct session *session, const struct wanted *wanted, bool w
     if (UNLIKELY(store_wants_bump(store, &view))) {
         store_bump(store, &view);
     }
+    return true;
 }
 
 // gat: the expiry changes first, then the value is read; both count as touch only.
-static void touch_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
+static bool touch_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
     struct store *store = session_store(session);
     struct store_mark mark = {.has_expiry = true, .expiry_seconds = session->get_expiry,
                               .set_state = ITEM_FETCHED | ITEM_ACTIVE};
@@ -101,18 +107,38 @@ static void touch_one(struct session *session, const struct wanted *wanted, bool
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }
-            return;
+            return true;
         }
         if (!is_marked) {
             is_marked = store_mark(store, &view, wanted->key, wanted->hash, &mark) != 0;
             continue;
         }
         char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
-        if (put_value(session, &view, at, reply)) {
+        enum put_result put = put_value(store, &view, at, reply);
+        if (put == PUT_DONE) {
             break;
+        }
+        if (put == PUT_NO_MEMORY) {
+            return false;
         }
     }
     class_count(store, view.class_id, CLASS_touch_hits, 1);
+    return true;
+}
+
+// The error is the whole rest of a get's answer. Returns the last key of its line; when that is still to come, what
+// follows is thrown away.
+static uint32_t fail_get(struct session *session, const struct wanted *batch, uint32_t at, uint32_t count_wanted,
+                         struct reply *reply) {
+    reply_line(reply, "SERVER_ERROR out of memory writing get response");
+    while (!batch[at].ends_line) {
+        if (at + 1 == count_wanted) {
+            session->get_is_broken = true;
+            break;
+        }
+        at++;
+    }
+    return at;
 }
 
 // Answers the first `count_wanted` batched keys in order; stops early when the reply is full. Returns how many.
@@ -131,11 +157,16 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
             return i;
         }
         if (LIKELY(batch[i].is_key)) {
+            bool is_answered;
             if (LIKELY(!touches)) {
                 count(store->proc, COUNTER_cmd_get, 1);
-                get_one(session, &batch[i], with_cas, reply);
+                is_answered = get_one(session, &batch[i], with_cas, reply);
             } else {
-                touch_one(session, &batch[i], with_cas, reply);
+                is_answered = touch_one(session, &batch[i], with_cas, reply);
+            }
+            if (UNLIKELY(!is_answered)) {
+                i = fail_get(session, batch, i, count_wanted, reply);
+                continue;
             }
         }
         if (batch[i].ends_line) {
@@ -236,7 +267,7 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
     *too_long_out = false;
     while (filled < BATCH) {
         if (!in_line) {
-            if (session->get_kind != GET_PLAIN || !begins_short_get(scan, end)) {
+            if (session->get_kind != GET_PLAIN || session->is_verbose || !begins_short_get(scan, end)) {
                 break;
             }
             scan += 4;
@@ -281,7 +312,7 @@ size_t text_gets(struct session *session, const char *in, size_t bytes, struct r
             *full_out = true;
             return (size_t)(at - in);
         }
-        if (too_long) {
+        if (too_long || UNLIKELY(session->get_is_broken)) {
             return break_get(session, in, at, end, reply);
         }
         if (filled < BATCH) {

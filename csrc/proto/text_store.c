@@ -14,7 +14,7 @@ void text_outcome(struct reply *reply, int outcome) {
     }
 }
 
-static const char *parse_update(const struct session *session, const struct token *tokens, uint32_t words,
+static const char *parse_update(const struct session *session, const struct token *tokens,
                                 struct store_write *write) {
     const char *bad = "CLIENT_ERROR bad command line format";
     int32_t expiry;
@@ -35,7 +35,6 @@ static const char *parse_update(const struct session *session, const struct toke
     if (value_bytes < 0 || value_bytes > INT32_MAX - 2) {
         return bad;
     }
-    (void)words;
     write->has_cas_compare = has_cas;
     write->key = tokens[1].text;
     write->key_bytes = tokens[1].bytes;
@@ -104,7 +103,7 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     }
     bool is_quiet = token_is(&tokens[words - 1], "noreply");
     struct store_write write = {0};
-    const char *error = parse_update(session, tokens, words, &write);
+    const char *error = parse_update(session, tokens, &write);
     if (error) {
         if (!is_quiet) {
             reply_line(reply, error);
@@ -112,16 +111,15 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
         return UPDATE_DONE;
     }
     bool is_whole = bytes >= (size_t)write.value_bytes + 2;
-    if (!is_whole && write.value_bytes <= VALUE_BUFFERED_MAX) {
+    if (!is_whole && write.value_bytes <= VALUE_BUFFERED_MAX && body - tokens[0].text <= LINE_BYTES_MAX) {
         return UPDATE_MORE;
     }
+    count(store->proc, COUNTER_requests, 1);
     // A value without its line end goes the same way however it came: first is asked whether it is too large.
     if (UNLIKELY(!is_whole || memcmp(body + write.value_bytes, "\r\n", 2) != 0)) {
-        count(store->proc, COUNTER_requests, 1);
         value_begin(session, value_new(&write, is_quiet), reply);
         return UPDATE_STREAM;
     }
-    count(store->proc, COUNTER_requests, 1);
     *body_consumed = (size_t)write.value_bytes + 2;
     char *start = reply->at;
     struct store_result result;
@@ -175,7 +173,7 @@ void value_finish(struct session *session, struct reply *reply) {
         struct store_result result;
         int outcome = store_commit(store, &value->write, &value->making, &result);
         if (value->is_meta) {
-            meta_set_outcome(session, &value->meta, outcome, &result, reply);
+            meta_set_outcome(&value->meta, outcome, &result, reply);
         } else {
             text_outcome(reply, outcome);
         }

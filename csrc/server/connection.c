@@ -12,6 +12,13 @@
 
 #define IOV_MAX_HERE 32
 #define DIRECT_READS 8
+// How much one connection may send, and how often fill the reply buffer, before others get their turn.
+#define SEND_BYTES_MAX (4u << 20)
+#define REPLIES_MAX 8
+#define NO_INPUT_MEMORY "SERVER_ERROR out of memory reading request\r\n"
+
+// What push() says.
+enum { PUSH_BROKEN = -1, PUSH_LATER, PUSH_DONE };
 
 void queue_push(struct connection_queue *queue, struct connection *connection) {
     connection->queue_next = NULL;
@@ -35,7 +42,7 @@ struct connection *queue_pop(struct connection_queue *queue) {
     return connection;
 }
 
-static void queue_remove(struct connection_queue *queue, struct connection *connection) {
+void queue_remove(struct connection_queue *queue, struct connection *connection) {
     struct connection *before = NULL;
     for (struct connection *at = queue->first; at; before = at, at = at->queue_next) {
         if (at == connection) {
@@ -48,16 +55,32 @@ static void queue_remove(struct connection_queue *queue, struct connection *conn
     }
 }
 
+// Asking again, also for the same, brings an event for what is there already.
+static void ask(struct engine *engine, struct connection *connection, uint32_t interest) {
+    struct epoll_event event = {.events = interest, .data.ptr = connection};
+    epoll_ctl(engine->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+    connection->interest = interest;
+}
+
 static void want(struct engine *engine, struct connection *connection, uint32_t interest) {
     if (connection->interest != interest && !connection->is_dead) {
-        struct epoll_event event = {.events = interest, .data.ptr = connection};
-        epoll_ctl(engine->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
-        connection->interest = interest;
+        ask(engine, connection, interest);
     }
 }
 
-static void note_state(struct engine *engine, const struct connection *connection, enum connection_state state) {
+static void note_state(struct engine *engine, struct connection *connection, enum connection_state state) {
+    connection->state = (uint8_t)state;
     SHARED_STORE(record_at(engine, connection->record)->state, (uint8_t)state);
+}
+
+// Shows what the session waits for.
+static void note_waiting(struct engine *engine, struct connection *connection) {
+    enum connection_state state = session_is_reading_value(&connection->session) ? CONNECTION_NREAD
+                                  : session_is_swallowing(&connection->session)  ? CONNECTION_SWALLOW
+                                                                                 : CONNECTION_READ;
+    if (UNLIKELY(connection->state != state)) {
+        note_state(engine, connection, state);
+    }
 }
 
 static void fill_record(struct connection_record *record, uint32_t id, int fd, const struct listener *listener) {
@@ -72,10 +95,10 @@ static void fill_record(struct connection_record *record, uint32_t id, int fd, c
     record->family = 1;
     record->port = 0;
     memset(record->address, 0, sizeof record->address);
-    if (listener) {
-        record->listen_port = listener->port;
-        memcpy(record->listen_address, listener->address, sizeof record->listen_address);
-    }
+    static const struct listener unknown;
+    const struct listener *at = listener ? listener : &unknown;
+    record->listen_port = at->port;
+    memcpy(record->listen_address, at->address, sizeof record->listen_address);
     if (getpeername(fd, &peer.any, &size) != 0) {
         return;
     }
@@ -103,7 +126,9 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     connection->source.kind = SOURCE_CONNECTION;
     connection->fd = fd;
     connection->record = record;
+    connection->state = CONNECTION_READ;
     connection->session.proto = engine->proto;
+    connection->session.log_id = fd;
     connection->last_command_seconds = engine->proc->now_seconds;
     connection->interest = READ_INTEREST;
     fill_record(record_at(engine, record), record, fd, listener);
@@ -136,10 +161,15 @@ static void drop_backlog(struct engine *engine, struct connection *connection) {
     }
 }
 
+static void count_input(struct engine *engine, int64_t buffers, int64_t bytes) {
+    engine->input_bytes += (uint64_t)bytes;
+    count(engine->proc, COUNTER_read_buf_count, (uint64_t)buffers);
+    count(engine->proc, COUNTER_read_buf_bytes, (uint64_t)bytes);
+}
+
 static void drop_input(struct engine *engine, struct connection *connection) {
     if (connection->input) {
-        count(engine->proc, COUNTER_read_buf_count, (uint64_t)-1);
-        count(engine->proc, COUNTER_read_buf_bytes, (uint64_t)-(int64_t)connection->input_bytes);
+        count_input(engine, -1, -(int64_t)connection->input_bytes);
         free(connection->input);
         connection->input = NULL;
         connection->input_bytes = 0;
@@ -154,9 +184,6 @@ void connection_close(struct engine *engine, struct connection *connection) {
         fprintf(stderr, "<%d connection closed.\n", connection->fd);
     }
     connection->is_dead = true;
-    if (connection->is_streaming && engine->closed_stream_count < 64) {
-        engine->closed_streams[engine->closed_stream_count++] = connection->ticket;
-    }
     for (struct connection **link = &engine->again; connection->is_in_again && *link; link = &(*link)->again_next) {
         if (*link == connection) {
             *link = connection->again_next;
@@ -178,6 +205,11 @@ void connection_close(struct engine *engine, struct connection *connection) {
     server_record_give(engine, connection->record);
     server_load_change(engine, -1);
     count(engine->proc, COUNTER_curr_connections, (uint64_t)-1);
+    engine->lacks_descriptors = false;
+    if (connection->is_streaming) {
+        queue_push(&engine->closed_streams, connection);    // Lives until its end has been told.
+        return;
+    }
     connection->queue_next = engine->dead;
     engine->dead = connection;
 }
@@ -195,7 +227,7 @@ static int describe(struct engine *engine, char *text, uint32_t text_bytes, uint
                     const struct reply_value *values, uint32_t value_first, uint32_t value_count, struct iovec *iov) {
     int pieces = 0;
     uint32_t at = sent;
-    for (uint32_t i = value_first; i < value_count && pieces + 2 < IOV_MAX_HERE; i++) {
+    for (uint32_t i = value_first; i < value_count && pieces < IOV_MAX_HERE; i++) {
         const struct reply_value *value = &values[i];
         if (value->buffer_offset > at) {
             iov[pieces++] = (struct iovec){text + at, value->buffer_offset - at};
@@ -215,19 +247,7 @@ static int describe(struct engine *engine, char *text, uint32_t text_bytes, uint
         }
     }
     if (pieces < IOV_MAX_HERE && at < text_bytes) {
-        uint32_t end = text_bytes;
-        for (uint32_t i = value_first; i < value_count; i++) {
-            // Values that did not fit into this list come before the rest of the text.
-            if (values[i].buffer_offset > at) {
-                end = values[i].buffer_offset;
-                break;
-            }
-            if (values[i].buffer_offset == at && values[i].sent_bytes < values[i].value_bytes
-                && pieces + 2 >= IOV_MAX_HERE) {
-                return pieces;
-            }
-        }
-        iov[pieces++] = (struct iovec){text + at, end - at};
+        iov[pieces++] = (struct iovec){text + at, text_bytes - at};
     }
     return pieces;
 }
@@ -254,9 +274,10 @@ static void advance(struct engine *engine, uint32_t *sent, struct reply_value *v
     }
 }
 
-// Sends until all is gone (1), the socket is full (0), or broken (-1).
+// Sends until all is gone, the socket is full or the connection has had its turn (PUSH_LATER), or it is broken.
 static int push(struct engine *engine, int fd, char *text, uint32_t text_bytes, uint32_t *sent,
                 struct reply_value *values, uint32_t *value_first, uint32_t value_count) {
+    size_t gone = 0;
     while (*sent < text_bytes || *value_first < value_count) {
         ssize_t result;
         if (LIKELY(*value_first == value_count)) {
@@ -264,16 +285,21 @@ static int push(struct engine *engine, int fd, char *text, uint32_t text_bytes, 
         } else {
             struct iovec iov[IOV_MAX_HERE];
             int pieces = describe(engine, text, text_bytes, *sent, values, *value_first, value_count, iov);
+            PYMC_CHECK(pieces > 0);
             struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)pieces};
             result = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         }
         if (result < 0) {
-            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno == EINTR ? 0 : -1;
+            return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? PUSH_LATER : PUSH_BROKEN;
         }
         count(engine->proc, COUNTER_bytes_written, (uint64_t)result);
         advance(engine, sent, values, value_first, value_count, (size_t)result);
+        gone += (size_t)result;
+        if (UNLIKELY(gone >= SEND_BYTES_MAX) && (*sent < text_bytes || *value_first < value_count)) {
+            return PUSH_LATER;
+        }
     }
-    return 1;
+    return PUSH_DONE;
 }
 
 // Keeps what the socket did not take. Returns false when there is no memory for it.
@@ -306,26 +332,37 @@ static bool flush(struct engine *engine, struct connection *connection) {
     uint32_t bytes = (uint32_t)(reply->at - reply->start);
     uint32_t sent = 0;
     uint32_t first = 0;
-    int result = 1;
+    int result = PUSH_DONE;
     if (LIKELY(bytes > 0)) {
         result = push(engine, connection->fd, reply->start, bytes, &sent, reply->values, &first, reply->value_count);
     }
-    if (UNLIKELY(result == 0
+    if (UNLIKELY(result == PUSH_LATER
                  && !keep(engine, connection, reply->start + sent, bytes - sent, reply->values, first,
                           reply->value_count, sent))) {
-        result = -1;
+        result = PUSH_BROKEN;
     }
-    if (UNLIKELY(result < 0)) {
+    if (UNLIKELY(result == PUSH_BROKEN)) {
         for (uint32_t i = first; i < reply->value_count; i++) {
             store_unpin(engine->store, reply->values[i].claim);
         }
     }
     reply->at = reply->start;
     reply->value_count = 0;
-    if (UNLIKELY(result < 0)) {
+    if (UNLIKELY(result == PUSH_BROKEN)) {
         connection_close(engine, connection);
     }
-    return result == 1;
+    return result == PUSH_DONE;
+}
+
+// Says why, when it can be said, and closes.
+static void refuse_input(struct engine *engine, struct connection *connection) {
+    count(engine->proc, COUNTER_read_buf_oom, 1);
+    connections_send_deferred(engine);      // What this connection was answered comes first.
+    if (!connection->backlog && !connection->is_dead
+        && send(connection->fd, NO_INPUT_MEMORY, sizeof NO_INPUT_MEMORY - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+        count(engine->proc, COUNTER_bytes_written, sizeof NO_INPUT_MEMORY - 1);
+    }
+    connection_close(engine, connection);
 }
 
 static void keep_input(struct engine *engine, struct connection *connection, const char *rest, size_t bytes) {
@@ -333,18 +370,18 @@ static void keep_input(struct engine *engine, struct connection *connection, con
         drop_input(engine, connection);
         return;
     }
-    char *copy = malloc(bytes);
+    uint64_t limit = (uint64_t)live_get(engine->arena, LIVE_read_buffer_limit_bytes) / engine->workers;
+    bool is_too_much = limit && engine->input_bytes - connection->input_bytes + bytes > limit;
+    char *copy = is_too_much ? NULL : malloc(bytes);
     if (!copy) {
-        count(engine->proc, COUNTER_read_buf_oom, 1);
-        connection_close(engine, connection);
+        refuse_input(engine, connection);
         return;
     }
     memcpy(copy, rest, bytes);
     drop_input(engine, connection);
     connection->input = copy;
     connection->input_bytes = (uint32_t)bytes;
-    count(engine->proc, COUNTER_read_buf_count, 1);
-    count(engine->proc, COUNTER_read_buf_bytes, bytes);
+    count_input(engine, 1, (int64_t)bytes);
 }
 
 static void park(struct engine *engine, struct connection *connection, bool is_pipelined) {
@@ -376,14 +413,49 @@ void connections_send_deferred(struct engine *engine) {
         uint32_t sent = 0;
         uint32_t none = 0;
         int result = push(engine, connection->fd, deferred->text, deferred->bytes, &sent, NULL, &none, 0);
-        if (UNLIKELY(result < 0
-                     || (result == 0 && !keep(engine, connection, deferred->text + sent, deferred->bytes - sent,
-                                              NULL, 0, 0, 0)))) {
+        if (UNLIKELY(result == PUSH_BROKEN
+                     || (result == PUSH_LATER && !keep(engine, connection, deferred->text + sent,
+                                                       deferred->bytes - sent, NULL, 0, 0, 0)))) {
             connection_close(engine, connection);
         }
     }
     engine->deferred_count = 0;
     engine->reply.at = engine->reply.start = engine->reply_base;
+}
+
+static void read_again(struct engine *engine, struct connection *connection) {
+    if (!connection->is_in_again && !connection->is_dead) {
+        connection->is_in_again = true;
+        connection->again_next = engine->again;
+        engine->again = connection;
+    }
+}
+
+// The session stopped with the reply on its way: what becomes of the connection and of the rest of its input.
+static void after_flush(struct engine *engine, struct connection *connection, int stop, bool is_free,
+                        bool is_pipelined, const char *rest, size_t bytes) {
+    if (stop == SESSION_CLOSE) {
+        if (is_free) {
+            connection_close(engine, connection);
+        }
+        connection->is_closing = true;
+        return;
+    }
+    if (stop == SESSION_PARKED) {
+        park(engine, connection, is_pipelined);
+    }
+    if (connection->is_dead) {
+        return;
+    }
+    keep_input(engine, connection, rest, bytes);
+    if (stop == SESSION_REPLY_FULL && is_free) {
+        // It reads as fast as it is answered: others get their turn in between.
+        count(engine->proc, COUNTER_conn_yields, 1);
+        connection->has_work = true;
+        read_again(engine, connection);
+    } else if (stop == SESSION_NEEDS_INPUT && is_free && !connection->is_dead) {
+        note_waiting(engine, connection);
+    }
 }
 
 void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
@@ -392,7 +464,7 @@ void connection_converse(struct engine *engine, struct connection *connection, c
         connections_send_deferred(engine);
     }
     engine->reply.start = engine->reply.at;
-    for (;;) {
+    for (uint32_t replies = 1;; replies++) {
         size_t consumed;
         int stop = session_feed(&connection->session, in + at, bytes - at, &engine->reply, &consumed);
         at += consumed;
@@ -403,6 +475,7 @@ void connection_converse(struct engine *engine, struct connection *connection, c
                     (struct deferred){connection, engine->reply.start,
                                       (uint32_t)(engine->reply.at - engine->reply.start)};
             }
+            note_waiting(engine, connection);
             keep_input(engine, connection, in + at, bytes - at);
             return;
         }
@@ -410,31 +483,10 @@ void connection_converse(struct engine *engine, struct connection *connection, c
         if (connection->is_dead) {
             return;
         }
-        if (stop == SESSION_REPLY_FULL && is_free) {
-            continue;
+        if (stop != SESSION_REPLY_FULL || !is_free || replies == REPLIES_MAX) {
+            after_flush(engine, connection, stop, is_free, had_reply || at < bytes, in + at, bytes - at);
+            return;
         }
-        if (stop == SESSION_PARKED) {
-            park(engine, connection, had_reply || at < bytes);
-        } else if (stop == SESSION_CLOSE) {
-            if (is_free) {
-                connection_close(engine, connection);
-                return;
-            }
-            connection->is_closing = true;
-            at = bytes;
-        }
-        if (!connection->is_dead) {
-            keep_input(engine, connection, in + at, bytes - at);
-        }
-        return;
-    }
-}
-
-static void read_again(struct engine *engine, struct connection *connection) {
-    if (!connection->is_in_again && !connection->is_dead) {
-        connection->is_in_again = true;
-        connection->again_next = engine->again;
-        engine->again = connection;
     }
 }
 
@@ -499,19 +551,24 @@ void connection_continue(struct engine *engine, struct connection *connection) {
     if (connection->is_dead || connection->backlog || connection->is_parked) {
         return;
     }
+    connection->has_work = false;
     want(engine, connection, READ_INTEREST);
-    note_state(engine, connection, CONNECTION_READ);
+    note_waiting(engine, connection);
     if (connection->input_bytes) {
         // The session borrows from it, and it may be replaced: it is let go first.
         char *kept = connection->input;
         size_t bytes = connection->input_bytes;
         connection->input = NULL;
         connection->input_bytes = 0;
+        count_input(engine, -1, -(int64_t)bytes);
         connection_converse(engine, connection, kept, bytes);
-        count(engine->proc, COUNTER_read_buf_count, (uint64_t)-1);
-        count(engine->proc, COUNTER_read_buf_bytes, (uint64_t)-(int64_t)bytes);
         free(kept);
     }
+}
+
+void connection_go_on(struct engine *engine, struct connection *connection) {
+    connection_continue(engine, connection);
+    read_again(engine, connection);     // What came meanwhile has had its event.
 }
 
 void connection_writable(struct engine *engine, struct connection *connection) {
@@ -521,11 +578,12 @@ void connection_writable(struct engine *engine, struct connection *connection) {
     }
     int result = push(engine, connection->fd, backlog->text, backlog->bytes, &backlog->sent, backlog->values,
                       &backlog->value_first, backlog->value_count);
-    if (result < 0) {
+    if (result == PUSH_BROKEN) {
         connection_close(engine, connection);
         return;
     }
-    if (result == 0) {
+    if (result == PUSH_LATER) {
+        ask(engine, connection, EPOLLOUT | EPOLLET);
         return;
     }
     drop_backlog(engine, connection);
@@ -546,12 +604,13 @@ void connection_writable(struct engine *engine, struct connection *connection) {
 bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count_bytes) {
     uint32_t sent = 0;
     uint32_t none = 0;
-    int result = 1;
+    int result = PUSH_DONE;
     if (connection->backlog) {
         // What was said before the command is still on its way: the answer queues behind it.
         struct backlog *backlog = realloc(connection->backlog, sizeof *backlog + connection->backlog->bytes
                                                                    + count_bytes);
         if (!backlog) {
+            count(engine->proc, COUNTER_malloc_fails, 1);
             connection_close(engine, connection);
             return false;
         }
@@ -564,8 +623,8 @@ bool connection_send(struct engine *engine, struct connection *connection, const
     if (count_bytes) {
         result = push(engine, connection->fd, (char *)bytes, count_bytes, &sent, NULL, &none, 0);
     }
-    if (result < 0
-        || (result == 0 && !keep(engine, connection, bytes + sent, count_bytes - sent, NULL, 0, 0, 0))) {
+    if (result == PUSH_BROKEN
+        || (result == PUSH_LATER && !keep(engine, connection, bytes + sent, count_bytes - sent, NULL, 0, 0, 0))) {
         connection_close(engine, connection);
         return false;
     }

@@ -459,6 +459,7 @@ static struct connection *find_ticket(struct engine *engine, uint64_t ticket) {
 }
 
 bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
+    update_clock(engine);       // The command may have moved it.
     struct connection *connection = find_ticket(engine, ticket);
     if (!connection || !connection_send(engine, connection, bytes, byte_count)) {
         connections_free_dead(engine);

@@ -71,6 +71,16 @@ void server_load_change(struct engine *engine, int32_t by) {
     unlock_server(engine);
 }
 
+void server_place_here(struct engine *engine, uint32_t worker, uint32_t epoch) {
+    struct server_root *root = engine->root;
+    lock_server(engine);
+    if (root->epochs[worker] == epoch) {
+        SHARED_STORE(root->loads[worker], root->loads[worker] - 1);
+    }
+    SHARED_STORE(root->loads[engine->worker], root->loads[engine->worker] + 1);
+    unlock_server(engine);
+}
+
 uint32_t server_record_take(struct engine *engine) {
     struct server_root *root = engine->root;
     uint32_t id = UINT32_MAX;

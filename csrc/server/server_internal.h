@@ -9,8 +9,6 @@
 // Connections whose input is received before any of it is looked at, so that their memory latencies overlap.
 #define STAGES 16
 #define STAGE_BYTES 32768
-// Kept input above this size is not moved into a stage.
-#define STAGE_KEPT_MAX 12288
 #define READ_INTEREST (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define REPLY_BYTES (65536 + REPLY_ROOM_BYTES)
 #define REPLY_VALUES 64
@@ -64,6 +62,8 @@ struct connection {
     bool is_streaming;              // Answered in part; more when the backlog is sent.
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
+    bool has_work;                  // Its kept input holds commands; it only let others go first.
+    uint8_t state;                  // As its record shows it.
     int fd;
     uint32_t record;
     uint32_t interest;              // Epoll events asked for.
@@ -110,6 +110,8 @@ struct engine {
     uint32_t listener_count;
     bool is_accepting;
     bool has_stopped;
+    bool lacks_descriptors;                 // accept() failed for want of them; a close or a tick may help.
+    uint64_t input_bytes;                   // Kept input of all connections.
     uint64_t refused_since_ns;
     uint64_t tickets;
     struct connection *connections;
@@ -117,8 +119,7 @@ struct engine {
     struct connection_queue streams;
     struct connection *dead;
     struct connection *again;               // To be read again without waiting for an event.
-    uint64_t closed_streams[64];            // Tickets of streams whose connection closed, for engine_next_stream().
-    uint32_t closed_stream_count;
+    struct connection_queue closed_streams; // Closed while answered in part: engine_next_stream() frees them.
     char *input;                            // STAGES pieces of STAGE_BYTES.
     char *reply_base;                       // The reply buffer; reply.start is where this connection's reply begins.
     struct deferred deferred[STAGES];
@@ -137,6 +138,8 @@ static inline struct connection_record *record_at(const struct engine *engine, u
 // Locks: LOCK_LEAF.
 uint32_t server_place(struct engine *engine, uint32_t *epoch_out);
 void server_load_change(struct engine *engine, int32_t by);
+// A connection that was counted in for `worker` in its life `epoch` stays here after all.
+void server_place_here(struct engine *engine, uint32_t worker, uint32_t epoch);
 // Takes a record; UINT32_MAX when all are in use.
 uint32_t server_record_take(struct engine *engine);
 void server_record_give(struct engine *engine, uint32_t id);
@@ -156,8 +159,11 @@ void connection_writable(struct engine *engine, struct connection *connection);
 void connections_send_deferred(struct engine *engine);
 // Goes on with kept input, after a reply was sent or an answer came.
 void connection_continue(struct engine *engine, struct connection *connection);
+// The same after others had their turn.
+void connection_go_on(struct engine *engine, struct connection *connection);
 // Sends bytes of an administrative answer, or keeps them. Returns false when the connection died.
 bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count);
 void connections_free_dead(struct engine *engine);
 void queue_push(struct connection_queue *queue, struct connection *connection);
 struct connection *queue_pop(struct connection_queue *queue);
+void queue_remove(struct connection_queue *queue, struct connection *connection);
