@@ -197,6 +197,8 @@ void connection_close(struct engine *engine, struct connection *connection) {
     value_drop(&connection->session);
     free(connection->admin_line);
     connection->admin_line = NULL;
+    // The worker that handed it over may not have closed its own copy yet: then close() alone would leave it watched.
+    epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     close(connection->fd);
     *(connection->previous ? &connection->previous->next : &engine->connections) = connection->next;
     if (connection->next) {
