@@ -143,8 +143,11 @@ static int reshape(struct store *store, const struct store_view *view, const cha
 
 int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                const struct store_mark *mark) {
-    if (mark->has_expiry && mark->expiry_seconds && !(view->state & ITEM_EXPIRES)) {
-        int done = reshape(store, view, key, hash, ITEM_EXPIRES, mark->expiry_seconds);
+    uint32_t missing = ((mark->has_expiry && mark->expiry_seconds ? ITEM_EXPIRES : 0u)
+                        | (mark->needs_wide_cas ? ITEM_WIDE_CAS : 0u)) & ~view->state;
+    if (missing) {
+        int done = reshape(store, view, key, hash, missing,
+                           mark->has_expiry ? mark->expiry_seconds : view->expiry_seconds);
         if (done < 1 || !(mark->set_state | mark->clear_state)) {
             return done;
         }

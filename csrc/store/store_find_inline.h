@@ -157,7 +157,9 @@ struct store_mark {
     uint32_t clear_state;
     bool has_expiry;
     uint32_t expiry_seconds;
+    bool needs_wide_cas;        // Makes room for a CAS number that a client chose.
 };
-// Returns 1 when done, 0 to look again, -1 when there is no memory for the expiry field.
+// Returns 1 when done, 2 when the item moved to get a field (look again, then mark the rest), 0 to look again, -1 when
+// there is no memory for a field.
 int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                const struct store_mark *mark);

@@ -10,6 +10,12 @@ static int clear_value(struct store *store, const struct store_delete *request, 
                                 .expiry_seconds = request->has_expiry ? request->expiry_seconds : 0,
                                 .key_is_binary = view->state & ITEM_BINARY_KEY,
                                 .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+    // A tombstone keeps its number, as memcached has it; marking it stale makes a new one.
+    bool keeps_cas = !request->has_cas_new && !request->mark_stale;
+    if (keeps_cas && (view->state & ITEM_FOREIGN_CAS)) {
+        empty.has_cas_new = true;
+        empty.cas_new = view->cas;
+    }
     struct store_shape shape;
     struct store_local *local = store->local;
     uint32_t stale = request->mark_stale ? ITEM_STALE : 0;
@@ -28,31 +34,43 @@ static int clear_value(struct store *store, const struct store_delete *request, 
         SHARED_RELEASE(local->step, STEP_NONE);
         return STORE_MISS;
     }
-    // A tombstone keeps its number, as memcached has it; marking it stale makes a new one.
-    uint64_t cas = request->has_cas_new ? request->cas_new : request->mark_stale ? store_next_cas(store) : view->cas;
+    uint64_t cas = keeps_cas ? view->cas : request->has_cas_new ? request->cas_new : store_next_cas(store);
     int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, cas);
     return status == PYMC_OK ? STORE_DELETED : STORE_NO_MEMORY;
+}
+
+// The state of a locked item that gets a number in place. One that the client chose says nothing about a flush from
+// then on, so the item's second must.
+static uint32_t state_renumbered(struct store *store, struct item *item, uint32_t state, bool is_foreign) {
+    if (is_foreign && !(state & ITEM_FOREIGN_CAS)) {
+        state |= ITEM_FOREIGN_CAS;
+        SHARED_STORE(item->time_seconds, store_stamp(store, state));
+    }
+    return state;
 }
 
 // Changes header fields in place; the value stays, so readers with a pin are not disturbed.
 static int mark_stale(struct store *store, const struct store_delete *request, const struct store_view *view,
                       uint64_t hash) {
     struct store_mark mark = {.set_state = ITEM_STALE, .clear_state = ITEM_TOKEN_SENT,
-                              .has_expiry = request->has_expiry, .expiry_seconds = request->expiry_seconds};
+                              .has_expiry = request->has_expiry, .expiry_seconds = request->expiry_seconds,
+                              .needs_wide_cas = request->has_cas_new && request->cas_new > ITEM_CAS_NARROW_MAX};
     int done = store_mark(store, view, request->key, hash, &mark);
     if (done < 1) {
         return done < 0 ? STORE_NO_MEMORY : STORE_MISS;
     }
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
+    if (locked.item && mark.needs_wide_cas && !(locked.state & ITEM_WIDE_CAS)) {
+        store_unlock(store, &locked, false);
+        return STORE_MISS;      // Another item by now: look again.
+    }
     if (locked.item) {
-        // Again, since an item that had to move for an expiry field came without these.
-        item_set_state(locked.item, (locked.state | ITEM_STALE) & ~(uint32_t)ITEM_TOKEN_SENT);
-        uint64_t cas = request->has_cas_new ? request->cas_new & ITEM_CAS_NARROW_MAX : store_next_cas(store);
-        if (request->has_cas_new && (locked.state & ITEM_WIDE_CAS)) {
-            cas = request->cas_new;
-        }
-        item_set_cas(locked.item, locked.state, cas);
+        // Again, since an item that had to move for a field came without these.
+        uint32_t state = (locked.state | ITEM_STALE) & ~(uint32_t)ITEM_TOKEN_SENT;
+        state = state_renumbered(store, locked.item, state, request->has_cas_new);
+        item_set_state(locked.item, state);
+        item_set_cas(locked.item, state, request->has_cas_new ? request->cas_new : store_next_cas(store));
     }
     store_unlock(store, &locked, true);
     return STORE_DELETED;
@@ -185,14 +203,16 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, request->expiry_seconds);
     }
-    item_set_state(item, view->state | ITEM_FETCHED | ITEM_ACTIVE);
+    uint32_t state = state_renumbered(store, item, view->state, request->has_cas_new);
+    item_set_state(item, state | ITEM_FETCHED | ITEM_ACTIVE);
     SHARED_RELEASE(local->old_ref, 0);
     SHARED_RELEASE(local->step, STEP_NONE);
     index_unlock(store->proc, view->home, true);
     return true;
 }
 
-// Replaces the item by one of the exact new length. Returns STORE_MISS to look again.
+// Replaces the item: by one of the exact length when the number got longer, else by its like with another field.
+// Returns STORE_MISS to look again.
 static int write_replaced(struct store *store, const struct store_arith *request, const struct store_view *view,
                           struct store_number *number) {
     struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_REPLACE,
@@ -200,16 +220,22 @@ static int write_replaced(struct store *store, const struct store_arith *request
                                 .key_is_binary = view->state & ITEM_BINARY_KEY,
                                 .expiry_seconds = request->has_expiry ? request->expiry_seconds
                                                                       : view->expiry_seconds,
-                                .value_bytes = number->text_bytes,
+                                .value_bytes = number->text_bytes > view->value_bytes ? number->text_bytes
+                                                                                      : view->value_bytes,
                                 .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
     struct store_shape shape;
     struct store_local *local = store->local;
-    if (store_shape_of(store, &write, write.value_bytes, 0, &shape) != STORE_STORED
+    uint32_t kept = number->text_bytes > view->value_bytes ? 0 : view->state & (ITEM_STALE | ITEM_TOKEN_SENT);
+    if (store_shape_of(store, &write, write.value_bytes, kept, &shape) != STORE_STORED
         || !store_take(store, shape.total_bytes, &local->new_ref)) {
         return STORE_NO_MEMORY;
     }
     store_fill_head(store, local->new_ref, &write, write.value_bytes, &shape);
-    racy_write((char *)store_item(store, local->new_ref) + shape.head_bytes, number->text, write.value_bytes);
+    char *value = (char *)store_item(store, local->new_ref) + shape.head_bytes;
+    racy_write(value, number->text, number->text_bytes);
+    for (uint32_t i = number->text_bytes; i < write.value_bytes; i++) {
+        racy_write(value + i, " ", 1);
+    }
     uint64_t hash = hash_key(request->key, request->key_bytes);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.unit.core.driver import MIB
 
-KEYS = [b"a", b"b", b"c", b"key-of-some-length", b"x" * 250]
+# Few, so that operations meet.
+KEYS = [b"a", b"key-of-some-length", b"x" * 250]
 CROWD = [b"crowd-%d" % number for number in range(200)]
 ITEM_BYTES_MAX = 3 * MIB
 LARGE_BYTES = [524_200, 524_288, 600_000, 1_048_576, 1_500_001, 2_000_000]
@@ -33,6 +34,6 @@ pieces = st.one_of(small, numbers, small, middle, large)
 # In seconds from now; None is never. A negative one is over at once.
 lifetimes = st.sampled_from([None, None, -1, 1, 2, 5, 100])
 flags = st.sampled_from([0, 0, 1, (1 << 32) - 1])
-# How a compare CAS stands to the item's: "same" mostly, None without.
-compares = st.sampled_from([None, "same", "older", "newer"])
+# How a compare CAS stands to the item's; None is no compare.
+compares = st.sampled_from([None, None, None, "same", "same", "older", "newer"])
 cas_numbers = st.one_of(st.none(), st.none(), st.sampled_from(CAS_NUMBERS))

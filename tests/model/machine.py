@@ -251,6 +251,7 @@ class StoreMachine(RuleBasedStateMachine):
         wants = {name: value for name, value in vars(clear).items() if value is not None}
         outcome = self.actors.call(slot, "delete", key, **wants)
         self.agree(key, outcome, lambda: self.reference.delete(key, clear))
+        self.read(1 - slot, key)
 
     @rule(
         slot=choices.slots,
@@ -292,12 +293,18 @@ class StoreMachine(RuleBasedStateMachine):
             lambda: self.reference.arith(key, want, new_cas),
             lambda: not is_stored or self.reference.entries[key].value.rstrip() == number.text,
         )
+        self.read(1 - slot, key)
 
     @rule(slot=choices.slots, key=choices.keys, lifetime=choices.lifetimes)
     def touch(self, slot: int, key: bytes, lifetime: int | None) -> None:
         expiry = self.expiry(lifetime)
         outcome = self.actors.call(slot, "touch", key, expiry)
         self.agree(key, outcome, lambda: self.reference.touch(key, expiry))
+
+    @rule(slot=choices.slots, key=choices.keys, number=choices.numbers)
+    def put_number(self, slot: int, key: bytes, number: bytes) -> None:
+        want = Write()
+        self.settle_put(key, number, want, self.actors.call(slot, "put", key, number, want))
 
     # Rules: many keys
 
@@ -333,6 +340,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.wait(1)
         self.actors.call(slot, "flush_all")
         self.reference.flush_all()
+        for key in choices.KEYS:
+            self.read(1 - slot, key)
 
     @rule(slot=choices.slots, seconds=st.sampled_from([2, 3, 10]))
     def flush_later(self, slot: int, seconds: int) -> None:

@@ -34,9 +34,9 @@ class TightStore(StoreMachine):
 
 
 class PartedStore(StoreMachine):
-    """A largest chunk of a kilobyte: most values have parts, and pages hold parts of many items."""
+    """A largest chunk of 4 KiB: many values have parts, and pages hold parts of many items."""
 
-    shape = Shape(3 * MIB, 8 * MIB, 4, TINY_LADDER, 2, {"item_bytes_max": choices.ITEM_BYTES_MAX})
+    shape = Shape(6 * MIB, 12 * MIB, 4, (*TINY_LADDER, 4096), 2, LIVE)
     may_forget = True
 
 
