@@ -114,6 +114,13 @@ static bool rescue_and_unlock(struct store *store, struct store_locked *locked, 
     return true;
 }
 
+// An item that is being sent cannot be copied: it is left alone until the page was looked at so many times.
+#define PASSES_PATIENT 20
+
+static bool is_busy(const struct store *store, const struct store_move *move, const struct store_locked *locked) {
+    return !locked->is_dead && move->passes < PASSES_PATIENT && store_is_pinned(store, locked->ref);
+}
+
 // The item to which the chunk belongs, 0 when it belongs to none.
 static uint32_t owner_of(const struct store *store, uint32_t ref) {
     const struct item *item = store_item(store, ref);
@@ -138,7 +145,11 @@ static void move_chunk(struct store *store, struct store_move *move, uint32_t re
     slab_take(&store->slab, store->proc, class_id, &local->new_ref);
     SHARED_RELEASE(local->step, STEP_FILL);
     struct store_locked locked;
-    if (store_lock_ref(store, owner, &locked) && !rescue_and_unlock(store, &locked, ref, class_id)) {
+    bool is_locked = store_lock_ref(store, owner, &locked);
+    if (is_locked && is_busy(store, move, &locked)) {
+        store_unlock(store, &locked, false);
+        count(store->proc, COUNTER_slab_reassign_busy_items, 1);
+    } else if (is_locked && !rescue_and_unlock(store, &locked, ref, class_id)) {
         bool is_dead = locked.is_dead;
         store_unlock(store, &locked, false);
         // The chunk in hand must be back before another item takes the words that name it.

@@ -80,7 +80,7 @@ def run_child(action: Callable[[], object], deadline_seconds: int = DEADLINE_SEC
 
 
 class Journal:
-    """A number that a child counts up and its parent can read after the child's death."""
+    """What a child tells its parent even beyond its death, and one word the other way round."""
 
     def __init__(self) -> None:
         self._map = mmap.mmap(-1, mmap.PAGESIZE)
@@ -93,3 +93,12 @@ class Journal:
     @begun.setter
     def begun(self, count: int) -> None:
         struct.pack_into("Q", self._map, 0, count)
+
+    @property
+    def is_stopped(self) -> bool:
+        """True when the parent wants the child to come to an end."""
+        return bool(self._map[8])
+
+    def stop(self) -> None:
+        """Asks the child to come to an end."""
+        self._map[8] = 1

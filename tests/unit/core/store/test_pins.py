@@ -74,6 +74,18 @@ def test_a_page_move_does_not_disturb_a_reader(parted: Handle, reader: Talk) -> 
         if move is not None and not parted.move_step(move):
             parted.move_cancel(move)
     assert sent(reader) == WHOLE
+    assert parted.get(b"k") == VALUE
+    assert parted.counters()["slab_reassign_busy_items"] > 0
+
+
+def test_a_page_move_loses_patience_with_a_reader(parted: Handle, reader: Talk) -> None:
+    move = parted.move_begin(parted.slab().classes, 0)
+    for _ in range(30):
+        if parted.move_step(move):
+            break
+    assert parted.get(b"k") is None
+    parted.move_cancel(move)
+    assert sent(reader) == WHOLE
 
 
 def test_eviction_does_not_disturb_a_reader() -> None:
