@@ -94,9 +94,8 @@ int store_open(struct arena *arena, uint32_t slot_index, int role, struct store 
     // Every fourth of a size is an anchor, from the largest class down.
     uint32_t anchor = store->slab.root->classes;
     for (uint32_t class_id = anchor; class_id >= 1; class_id--) {
-        if ((uint64_t)slab_chunk_bytes(&store->slab, class_id) * 5 < (uint64_t)slab_chunk_bytes(&store->slab, anchor) * 4) {
-            anchor = class_id;
-        }
+        uint64_t bytes = slab_chunk_bytes(&store->slab, class_id);
+        anchor = bytes * 5 < (uint64_t)slab_chunk_bytes(&store->slab, anchor) * 4 ? class_id : anchor;
         store->anchor[class_id] = (uint8_t)anchor;
     }
     int status = proc_open(arena, slot_index, role, store_repair, store, &store->proc);
