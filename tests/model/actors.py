@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from tests.unit.core.driver import Cache, Handle, Shape
@@ -17,7 +18,7 @@ class Actors:
         self.cache = Cache(shape)
         self.handles: list[Handle] = []
         for slot in (0, 1):
-            self.handles.append(self.on(slot, lambda slot=slot: self.cache.open(slot)))
+            self.handles.append(self.on(slot, partial(self.cache.open, slot)))
 
     def on(self, slot: int, action: Callable[[], Any]) -> Any:
         """Runs the action in the slot's thread."""

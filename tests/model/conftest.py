@@ -1,4 +1,4 @@
-"""hypothesis profiles: short and the same each time by default, wider with a seed, deep when long."""
+"""The hypothesis profile: the same examples each time, others when a seed is given."""
 
 import pytest
 from hypothesis import HealthCheck, settings

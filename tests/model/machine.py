@@ -1,6 +1,7 @@
 """The state machine that runs operations on a store and on the reference and compares them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -318,7 +319,7 @@ class StoreMachine(RuleBasedStateMachine):
     def delete_crowd(self, slot: int, step: int) -> None:
         for key in choices.CROWD[::step]:
             outcome = self.actors.call(slot, "delete", key)
-            self.agree(key, outcome, lambda key=key: self.reference.delete(key, Clear()))
+            self.agree(key, outcome, partial(self.reference.delete, key, Clear()))
 
     @rule(slot=choices.slots)
     def read_all(self, slot: int) -> None:
