@@ -514,7 +514,7 @@ static bool receive_direct(struct engine *engine, struct connection *connection)
     return fits == 0;
 }
 
-size_t connection_receive(struct engine *engine, struct connection *connection, char *stage, bool has_ended) {
+size_t connection_receive(struct engine *engine, struct connection *connection, char *stage) {
     if (UNLIKELY(connection->backlog || connection->is_parked)) {
         return 0;   // Asking for input again re-arms the event.
     }
@@ -543,7 +543,7 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
     if (UNLIKELY((size_t)received == space)) {
         count(engine->proc, COUNTER_conn_yields, 1);
         read_again(engine, connection);
-    } else if (UNLIKELY(has_ended)) {
+    } else if (UNLIKELY(connection->has_ended)) {
         read_again(engine, connection);     // Behind these bytes is the end.
     }
     return kept + (size_t)received;

@@ -333,7 +333,7 @@ static void serve_other(struct engine *engine, const struct epoll_event *event) 
 }
 
 // Receives for one connection into the next stage; converses when all stages are full.
-static uint32_t stage(struct engine *engine, struct connection *connection, bool has_ended, struct staged *staged,
+static uint32_t stage(struct engine *engine, struct connection *connection, struct staged *staged,
                       uint32_t count_staged) {
     if (UNLIKELY(connection->is_staged)) {
         // What it sent first comes first.
@@ -348,7 +348,7 @@ static uint32_t stage(struct engine *engine, struct connection *connection, bool
         return count_staged;
     }
     char *place = engine->input + (size_t)count_staged * STAGE_BYTES;
-    size_t bytes = connection_receive(engine, connection, place, has_ended);
+    size_t bytes = connection_receive(engine, connection, place);
     if (bytes == 0) {
         return count_staged;
     }
@@ -369,15 +369,16 @@ static void serve(struct engine *engine, int ready) {
     while (again) {
         struct connection *next = again->again_next;
         again->is_in_again = false;
-        count_staged = stage(engine, again, false, staged, count_staged);
+        count_staged = stage(engine, again, staged, count_staged);
         again = next;
     }
     for (int i = 0; i < ready; i++) {
         struct source *source = engine->events[i].data.ptr;
         uint32_t events = engine->events[i].events;
         if (LIKELY(source->kind == SOURCE_CONNECTION && (events & EPOLLIN))) {
-            count_staged = stage(engine, (struct connection *)source, events & (EPOLLRDHUP | EPOLLHUP), staged,
-                                 count_staged);
+            struct connection *connection = (struct connection *)source;
+            connection->has_ended |= (events & (EPOLLRDHUP | EPOLLHUP)) != 0;
+            count_staged = stage(engine, connection, staged, count_staged);
         } else if (source->kind != SOURCE_CONNECTION || !((struct connection *)source)->is_dead) {
             serve_other(engine, &engine->events[i]);
         }

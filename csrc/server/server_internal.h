@@ -63,6 +63,7 @@ struct connection {
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     bool has_work;                  // Its kept input holds commands; it only let others go first.
+    bool has_ended;                 // The client said its last: there is no other event for the end of its input.
     uint8_t state;                  // As its record shows it.
     int fd;
     uint32_t record;
@@ -151,7 +152,7 @@ uint32_t server_connections_total(const struct engine *engine);
 void connection_open(struct engine *engine, int fd, const struct listener *listener);
 void connection_close(struct engine *engine, struct connection *connection);
 // Receives into the stage behind kept input. Returns how many bytes lie there for connection_converse(), 0 for none.
-size_t connection_receive(struct engine *engine, struct connection *connection, char *stage, bool has_ended);
+size_t connection_receive(struct engine *engine, struct connection *connection, char *stage);
 // Feeds received input to the session, sends the reply, keeps what is unfinished.
 void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes);
 void connection_writable(struct engine *engine, struct connection *connection);
