@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from hypothesis import strategies as st
 
-from tests.unit.core.driver import MIB
+from tests.unit.core.driver import MIB, Mode
 
 # Few, so that operations meet.
 KEYS = [b"a", b"key-of-some-length", b"x" * 250]
@@ -22,7 +22,11 @@ def filler(seed: int, value_bytes: int) -> bytes:
     return random.Random(seed).randbytes(value_bytes)
 
 
+# Mostly those that leave an item behind, so that the other operations find one.
+modes = st.sampled_from([Mode.SET, Mode.SET, Mode.SET, *Mode])
 keys = st.sampled_from(KEYS)
+# What is stored first when the key is missing; None leaves it so.
+fillings = st.sampled_from([None, b"10", b"99", b"text"])
 slots = st.integers(0, 1)
 numbers = st.sampled_from([0, 1, 9, 10, 99, 12345, (1 << 64) - 1]).map(lambda n: b"%d" % n)
 small = st.builds(filler, st.integers(0, 9), st.sampled_from([0, 1, 20, 30, 100, 300, 1000]))
@@ -32,7 +36,7 @@ texts = st.sampled_from([b" 7", b"12 a", b"+5", b"abc", b"18446744073709551616",
 values = st.one_of(small, numbers, texts, small, middle)
 pieces = st.one_of(small, numbers, small, middle, large)
 # In seconds from now; None is never. A negative one is over at once.
-lifetimes = st.sampled_from([None, None, -1, 1, 2, 5, 100])
+lifetimes = st.sampled_from([None, None, None, None, 100, 100, 5, 2, 1, -1])
 flags = st.sampled_from([0, 0, 1, (1 << 32) - 1])
 # How a compare CAS stands to the item's; None is no compare.
 compares = st.sampled_from([None, None, None, "same", "same", "older", "newer"])

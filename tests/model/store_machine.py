@@ -9,6 +9,7 @@ class TightMachine(StoreMachine):
 
     shape = Shape(3 * MIB, 8 * MIB, 4, LADDER, 2, {"item_bytes_max": 3 * MIB})
     may_forget = True
+    may_refuse = True
 
 
 __all__ = ["StoreMachine", "TightMachine"]

@@ -27,6 +27,7 @@ class TightStore(StoreMachine):
 
     shape = Shape(3 * MIB, 8 * MIB, 4, LADDER, 2, LIVE)
     may_forget = True
+    may_refuse = True
 
     @rule(slot=choices.slots, mib=st.integers(2, 8))
     def set_limit(self, slot: int, mib: int) -> None:
@@ -38,9 +39,18 @@ class PartedStore(StoreMachine):
 
     shape = Shape(6 * MIB, 12 * MIB, 4, (*TINY_LADDER, 4096), 2, LIVE)
     may_forget = True
+    may_refuse = True
 
 
-MACHINES = [RoomyStore, TightStore, PartedStore]
+class FullStore(TightStore):
+    """Without evictions the store refuses what does not fit, and keeps what it has."""
+
+    shape = Shape(3 * MIB, 8 * MIB, 4, LADDER, 2, {**LIVE, "evictions_enabled": 0})
+    may_forget = False
+    evicts = False
+
+
+MACHINES = [RoomyStore, TightStore, PartedStore, FullStore]
 
 
 @pytest.mark.slow
