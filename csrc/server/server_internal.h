@@ -54,6 +54,8 @@ struct backlog {
     char text[];
 };
 
+// One that never reads costs at most STAGE_BYTES of input, a backlog of REPLY_BYTES and REPLY_VALUES pins, and one part
+// of an administrative answer: nothing more is read from it until that is sent.
 struct connection {
     struct source source;
     bool is_closing;                // Close when the backlog is sent.

@@ -168,3 +168,27 @@ def test_verbose_server_shows_commands(pymc: Program) -> None:
         wait_until(lambda: wanted[-1] in shown(), "the last answer is shown")
         at = shown().index(wanted[0])
         assert shown()[at : at + len(wanted)] == wanted
+
+
+def test_only_silent_clients_are_kicked(pymc: Program) -> None:
+    with (
+        Server(pymc, ["-t", "1", "-o", "idle_timeout=1"]) as server,
+        server.connect() as silent,
+        server.connect() as storing,
+        server.connect() as reading,
+    ):
+        value = b"v" * 900_000
+        assert reading.store("big", value) == b"STORED"
+        storing.send(b"set a 0 0 9000\r\n" + value[:8000])
+        storing.wait_read_by_server()
+        reading.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KIBIBYTE)
+        reading.send(b"get big\r\n" * 20)
+        reading.wait_read_by_server()
+        assert silent.ask("mn") == b"MN"
+        # The others have been silent for longer, but in the middle of something.
+        assert silent.read_to_close() == b""
+        storing.send(value[8000:9000] + b"\r\n")
+        assert storing.read_line() == b"STORED\r\n"
+        answer = b"VALUE big 0 900000\r\n" + value + b"\r\nEND\r\n"
+        for _ in range(20):
+            assert reading.read_exactly(len(answer)) == answer
