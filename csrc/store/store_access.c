@@ -118,6 +118,11 @@ static int reshape(struct store *store, const struct store_view *view, const cha
         || !store_take(store, head_bytes + view->value_bytes, &local->new_ref)) {
         return -1;
     }
+    // Making room may have evicted the very item, and its chunk may be the one in hand.
+    if (!store_holds(view)) {
+        store_free(store, &local->new_ref);
+        return 0;
+    }
     struct item *item = store_item(store, local->new_ref);
     SHARED_STORE(item->time_seconds, view->time_seconds);
     SHARED_STORE(item->sizes, item_pack_sizes(view->value_bytes, view->key_bytes));

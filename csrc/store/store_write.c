@@ -368,6 +368,11 @@ static int join_once(struct store *store, const struct store_write *write, struc
     if (store_begin(store, &joined, &making) != STORE_HIT) {
         return STORE_NOT_STORED;    // memcached's word for a joined value that is too large or finds no room.
     }
+    // Making room may have evicted the very item, and its chunks may be those in hand.
+    if (!store_holds(view)) {
+        store_abandon(store, &making);
+        return STORE_MISS;
+    }
     const struct item *piece_item = store_item(store, piece->ref);
     uint32_t piece_class = slab_class_of(&store->slab, piece->ref);
     if (write->mode == STORE_PREPEND) {
