@@ -210,12 +210,18 @@ def test_connections_spread_evenly(
     where = ["-s", str(tmp_path / "socket")] if transport == "unix" else []
     with Server(pymc, ["-t", str(threads), *where]) as server:
         wait_until(lambda: all_workers_serve(server), "every worker has served")
-        clients = [server.connect() for _ in range(200)]
+        observer = server.connect()
+
+        def connections() -> list[int]:
+            return worker_numbers(observer.stats("pymc"), "curr_connections")
+
+        # Those who asked until now must be gone, or the others are spread around them.
+        wait_until(lambda: sum(connections()) == 1, "nobody else is connected")
+        clients = [observer, *(server.connect() for _ in range(199))]
         try:
             for client in clients:
                 assert client.ask("mn") == b"MN"
-            observer = clients[0]
-            counts = worker_numbers(observer.stats("pymc"), "curr_connections")
+            counts = connections()
             assert len(counts) == threads
             assert sum(counts) == 200
             assert max(counts) - min(counts) <= 1, counts
