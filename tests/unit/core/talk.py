@@ -43,7 +43,8 @@ class Talk:
         stop = int(
             lib.session_feed(self.session, data, len(self.pending), self.reply, self._consumed)
         )
-        if stop == lib.SESSION_PARKED:
+        # The line is borrowed from the input that parked the session: later it is gone.
+        if stop == lib.SESSION_PARKED and self._consumed[0] > 0:
             line_bytes = ffi.new("uint32_t *")
             line = lib.session_admin_line(self.session, line_bytes)
             self.admin_lines.append(bytes(ffi.buffer(line, line_bytes[0])))
