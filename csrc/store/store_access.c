@@ -148,11 +148,14 @@ static int reshape(struct store *store, const struct store_view *view, const cha
 
 int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                const struct store_mark *mark) {
+    bool is_wide = mark->renumbers && mark->has_cas_new && mark->cas_new > ITEM_CAS_NARROW_MAX;
     uint32_t missing = ((mark->has_expiry && mark->expiry_seconds ? ITEM_EXPIRES : 0u)
-                        | (mark->needs_wide_cas ? ITEM_WIDE_CAS : 0u)) & ~view->state;
+                        | (is_wide ? ITEM_WIDE_CAS : 0u)) & ~view->state;
     if (missing) {
+        // With a number all must change at once, in the next round; a field alone changes nothing yet.
+        bool has_expiry = mark->has_expiry && !mark->renumbers;
         int done = reshape(store, view, key, hash, missing,
-                           mark->has_expiry ? mark->expiry_seconds : view->expiry_seconds);
+                           has_expiry ? mark->expiry_seconds : view->expiry_seconds);
         if (done < 1 || !(mark->set_state | mark->clear_state)) {
             return done;
         }
@@ -162,10 +165,20 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
         return 0;
     }
     struct item *item = (struct item *)view->item;
+    uint32_t state = (view->state | mark->set_state) & ~mark->clear_state;
+    if (mark->renumbers) {
+        uint64_t cas = store_number_for(store, mark->has_cas_new, mark->cas_new);
+        if (store_is_flushed(store, view->time_seconds, view->state, view->cas)) {
+            index_unlock(store->proc, view->home, false);
+            return 0;
+        }
+        state = store_state_renumbered(store, item, state, mark->has_cas_new);
+        item_set_cas(item, state, cas);
+    }
     if (mark->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, mark->expiry_seconds);
     }
-    item_set_state(item, (view->state | mark->set_state) & ~mark->clear_state);
+    item_set_state(item, state);
     index_unlock(store->proc, view->home, true);
     return 1;
 }

@@ -157,7 +157,9 @@ struct store_mark {
     uint32_t clear_state;
     bool has_expiry;
     uint32_t expiry_seconds;
-    bool needs_wide_cas;        // Makes room for a CAS number that a client chose.
+    bool renumbers;             // Gives the item another CAS number: the client's, or the next one.
+    bool has_cas_new;
+    uint64_t cas_new;
 };
 // Returns 1 when done, 2 when the item moved to get a field (look again, then mark the rest), 0 to look again, -1 when
 // there is no memory for a field.

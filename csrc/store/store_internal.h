@@ -121,6 +121,20 @@ static inline uint64_t store_next_cas(struct store *store) {
     return __atomic_add_fetch(&store->header->cas, 1, __ATOMIC_RELAXED);
 }
 
+// The number of a changed item. Where the new value comes from the old one it is taken before the last look whether the
+// old one is flushed: a flush that this look misses has read a number at least as high, and covers the new one too.
+static inline uint64_t store_number_for(struct store *store, bool has_cas_new, uint64_t cas_new) {
+    return has_cas_new ? cas_new : store_next_cas(store);
+}
+// An item in place that gets a number from a client: from now on its second says what a flush means for it.
+static inline uint32_t store_state_renumbered(struct store *store, struct item *item, uint32_t state, bool is_foreign) {
+    if (is_foreign && !(state & ITEM_FOREIGN_CAS)) {
+        state |= ITEM_FOREIGN_CAS;
+        SHARED_STORE(item->time_seconds, store_stamp(store, state));
+    }
+    return state;
+}
+
 // A key found under its locked bucket, or the place where it is missing.
 struct store_locked {
     struct bucket *home;

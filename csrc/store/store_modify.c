@@ -24,6 +24,7 @@ static int clear_value(struct store *store, const struct store_delete *request, 
         return STORE_NO_MEMORY;
     }
     store_fill_head(store, local->new_ref, &empty, 0, &shape);
+    uint64_t cas = keeps_cas ? view->cas : store_number_for(store, request->has_cas_new, request->cas_new);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
     bool same = locked.item && !locked.is_dead && locked.home == view->home
@@ -34,19 +35,8 @@ static int clear_value(struct store *store, const struct store_delete *request, 
         SHARED_RELEASE(local->step, STEP_NONE);
         return STORE_MISS;
     }
-    uint64_t cas = keeps_cas ? view->cas : request->has_cas_new ? request->cas_new : store_next_cas(store);
     int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, cas);
     return status == PYMC_OK ? STORE_DELETED : STORE_NO_MEMORY;
-}
-
-// The state of a locked item that gets a number in place. One that the client chose says nothing about a flush from
-// then on, so the item's second must.
-static uint32_t state_renumbered(struct store *store, struct item *item, uint32_t state, bool is_foreign) {
-    if (is_foreign && !(state & ITEM_FOREIGN_CAS)) {
-        state |= ITEM_FOREIGN_CAS;
-        SHARED_STORE(item->time_seconds, store_stamp(store, state));
-    }
-    return state;
 }
 
 // Changes header fields in place; the value stays, so readers with a pin are not disturbed.
@@ -54,26 +44,9 @@ static int mark_stale(struct store *store, const struct store_delete *request, c
                       uint64_t hash) {
     struct store_mark mark = {.set_state = ITEM_STALE, .clear_state = ITEM_TOKEN_SENT,
                               .has_expiry = request->has_expiry, .expiry_seconds = request->expiry_seconds,
-                              .needs_wide_cas = request->has_cas_new && request->cas_new > ITEM_CAS_NARROW_MAX};
+                              .renumbers = true, .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
     int done = store_mark(store, view, request->key, hash, &mark);
-    if (done < 1) {
-        return done < 0 ? STORE_NO_MEMORY : STORE_MISS;
-    }
-    struct store_locked locked;
-    store_lock(store, request->key, request->key_bytes, hash, &locked);
-    if (locked.item && mark.needs_wide_cas && !(locked.state & ITEM_WIDE_CAS)) {
-        store_unlock(store, &locked, false);
-        return STORE_MISS;      // Another item by now: look again.
-    }
-    if (locked.item) {
-        // Again, since an item that had to move for a field came without these.
-        uint32_t state = (locked.state | ITEM_STALE) & ~(uint32_t)ITEM_TOKEN_SENT;
-        state = state_renumbered(store, locked.item, state, request->has_cas_new);
-        item_set_state(locked.item, state);
-        item_set_cas(locked.item, state, request->has_cas_new ? request->cas_new : store_next_cas(store));
-    }
-    store_unlock(store, &locked, true);
-    return STORE_DELETED;
+    return done == 1 ? STORE_DELETED : done < 0 ? STORE_NO_MEMORY : STORE_MISS;
 }
 
 static int unlink_viewed(struct store *store, const struct store_delete *request, const struct store_view *view,
@@ -186,6 +159,11 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     if (!store_upgrade(store, view)) {
         return false;
     }
+    number->cas = store_number_for(store, request->has_cas_new, request->cas_new);
+    if (store_is_flushed(store, view->time_seconds, view->state, view->cas)) {
+        index_unlock(store->proc, view->home, false);
+        return false;
+    }
     struct store_local *local = store->local;
     struct item *item = (struct item *)view->item;
     local->items_after = store->proc->counters[COUNTER_items] - 1;
@@ -198,12 +176,11 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
         racy_write((char *)view->value + i, " ", 1);
     }
     FAULT_POINT(store->proc, "store.in_place.half");
-    number->cas = request->has_cas_new ? request->cas_new : store_next_cas(store);
     item_set_cas(item, view->state, number->cas);
     if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, request->expiry_seconds);
     }
-    uint32_t state = state_renumbered(store, item, view->state, request->has_cas_new);
+    uint32_t state = store_state_renumbered(store, item, view->state, request->has_cas_new);
     item_set_state(item, state | ITEM_FETCHED | ITEM_ACTIVE);
     SHARED_RELEASE(local->old_ref, 0);
     SHARED_RELEASE(local->step, STEP_NONE);
@@ -236,6 +213,7 @@ static int write_replaced(struct store *store, const struct store_arith *request
     for (uint32_t i = number->text_bytes; i < write.value_bytes; i++) {
         racy_write(value + i, " ", 1);
     }
+    number->cas = store_number_for(store, request->has_cas_new, request->cas_new);
     uint64_t hash = hash_key(request->key, request->key_bytes);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
@@ -247,7 +225,6 @@ static int write_replaced(struct store *store, const struct store_arith *request
         SHARED_RELEASE(local->step, STEP_NONE);
         return STORE_MISS;
     }
-    number->cas = request->has_cas_new ? request->cas_new : store_next_cas(store);
     int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, number->cas);
     return status == PYMC_OK ? STORE_STORED : STORE_NO_MEMORY;
 }
@@ -297,7 +274,11 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
             if (!request->vivify) {
                 return STORE_NOT_FOUND;
             }
-            return vivify_number(store, request, number_out);
+            int outcome = vivify_number(store, request, number_out);
+            if (outcome == STORE_NOT_STORED) {
+                continue;       // Somebody else was faster: count with that one.
+            }
+            return outcome;
         }
         if (request->has_cas_compare && request->cas_compare && request->cas_compare != view.cas) {
             return STORE_EXISTS;

@@ -211,7 +211,7 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     store_lock(store, write->key, write->key_bytes, hash, &locked);
     bool is_stale;
     int outcome = decide(store, write, &locked, &is_stale);
-    uint64_t cas = write->has_cas_new ? write->cas_new : store_next_cas(store);
+    uint64_t cas = store_number_for(store, write->has_cas_new, write->cas_new);
     if (outcome != STORE_STORED) {
         if (write->mode == STORE_ADD && locked.item && !locked.is_dead) {
             item_set_state(locked.item, locked.state | ITEM_FETCHED | ITEM_ACTIVE);
@@ -382,6 +382,7 @@ static int join_once(struct store *store, const struct store_write *write, struc
     if (write->mode == STORE_APPEND) {
         copy_value(store, &making, piece_item, item_state_of(piece_item), piece_class);
     }
+    uint64_t cas = store_number_for(store, write->has_cas_new, write->cas_new);
     struct store_locked locked;
     store_lock(store, write->key, write->key_bytes, hash, &locked);
     // Flushed meanwhile, it must not come back as part of the new value.
@@ -393,7 +394,6 @@ static int join_once(struct store *store, const struct store_write *write, struc
         store_abandon(store, &making);
         return STORE_MISS;      // Look again.
     }
-    uint64_t cas = write->has_cas_new ? write->cas_new : store_next_cas(store);
     if (store_link_and_unlock(store, &locked, making.ref, making.claim + 1, hash, cas) != PYMC_OK) {
         store_abandon(store, &making);
         return STORE_NO_MEMORY;
