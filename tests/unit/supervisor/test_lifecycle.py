@@ -210,6 +210,10 @@ def test_start_that_fails(pymc: Program, args: list[str], code: int, said: str) 
         assert server.stderr.startswith(said)
 
 
+@pytest.mark.skipif(
+    os.environ.get("PYMC_BUILD") in ("asan", "tsan"),
+    reason="the sanitizer's shadow cannot be locked",
+)
 def test_locked_memory(pymc: Program) -> None:
     with Server(pymc, ["-k", "-t", "1"]) as server:
         status = Path(f"/proc/{server.worker_pids()[0]}/status").read_text()
