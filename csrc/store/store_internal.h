@@ -202,6 +202,8 @@ void store_adopt_parts(struct store *store, uint32_t ref);
 #define STORE_NO_CLAIM UINT32_MAX
 uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind);
 void store_unclaim(struct store *store, uint32_t claim);
+// Makes all claims free. Requires: none is in use.
+void store_claims_reset(struct store *store);
 bool store_is_pinned(const struct store *store, uint32_t ref);
 // Frees a claimed item with all its parts, then the claim.
 void store_dismantle(struct store *store, uint32_t claim);

@@ -15,9 +15,23 @@ uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind ki
     return claim;
 }
 
+void store_claims_reset(struct store *store) {
+    for (uint32_t i = 0; i < STORE_CLAIMS; i++) {
+        store->claims_free[i] = (uint16_t)(STORE_CLAIMS - 1 - i);
+    }
+    store->claims_free_count = STORE_CLAIMS;
+    SHARED_RELEASE(store->local->claims_high, 0);
+}
+
+// Whoever frees a large item looks at all claims below claims_high, so after a rush of them it has to come down.
+#define CLAIMS_HIGH_USUAL 64
+
 void store_unclaim(struct store *store, uint32_t claim) {
     SHARED_RELEASE(store->local->claim_ref[claim], 0);
     store->claims_free[store->claims_free_count++] = (uint16_t)claim;
+    if (UNLIKELY(store->claims_free_count == STORE_CLAIMS && store->local->claims_high > CLAIMS_HIGH_USUAL)) {
+        store_claims_reset(store);
+    }
 }
 
 bool store_is_pinned(const struct store *store, uint32_t ref) {

@@ -105,10 +105,7 @@ int store_open(struct arena *arena, uint32_t slot_index, int role, struct store 
     }
     store->local = store_local_at(store, slot_index);
     store_reclaim(store, store->local, slot_index);
-    for (uint32_t i = 0; i < STORE_CLAIMS; i++) {
-        store->claims_free[i] = (uint16_t)(STORE_CLAIMS - 1 - i);
-    }
-    store->claims_free_count = STORE_CLAIMS;
+    store_claims_reset(store);
     uint32_t draining_page = slab_local(&store->slab, slot_index)->draining_page;
     if (draining_page) {
         slab_drain_cancel(&store->slab, store->proc, draining_page);
