@@ -96,28 +96,6 @@ static bool apply(struct store *store, const struct meta_hit *hit, uint64_t hash
     return done != 0;
 }
 
-static bool is_copied(const struct store_view *view) {
-    return view->value && view->value_bytes <= STORE_COPY_BYTES_MAX;
-}
-
-// Puts the value behind the line. Returns false when the item changed, or cannot be pinned.
-static bool put_value(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
-    if (is_copied(view)) {
-        racy_copy(at, view->value, view->value_bytes);
-        reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
-        return store_holds(view);
-    }
-    uint32_t claim = store_pin(store, view);
-    if (claim == STORE_NO_CLAIM) {
-        return false;
-    }
-    reply->values[reply->value_count++] =
-        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .claim = claim, .ref = view->ref,
-                             .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
-    reply->at = PUT_LITERAL(at, "\r\n");
-    return true;
-}
-
 static void reply_miss(const struct meta_request *request, struct reply *reply) {
     if (meta_has(request, 'q')) {
         return;
@@ -206,9 +184,13 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
         hit.won = wins(store, &hit);
         reply->at = put_hit_line(start, store, &hit);
         uint32_t values = reply->value_count;
-        if (meta_has(&request, 'v') && !put_value(store, &view, reply->at, reply)) {
+        enum put_result put = PUT_DONE;
+        if (meta_has(&request, 'v')) {
+            put = reply_put_value(store, &view, reply->at, reply);
+        }
+        if (put != PUT_DONE) {
             reply->at = start;
-            if (!is_copied(&view) && store->claims_free_count == 0) {
+            if (put == PUT_NO_MEMORY) {
                 reply_miss(&request, reply);
                 return;
             }

@@ -68,3 +68,31 @@ static inline char *put_i64(char *at, int64_t value) {
     }
     return put_u64(at, (uint64_t)value);
 }
+
+enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
+
+// Puts the value into the reply, copied or pinned. PUT_CHANGED: the item changed meanwhile.
+// PUT_NO_MEMORY: no pin is free. The value and its line end go to `at`; only PUT_DONE moves the reply on.
+static inline enum put_result reply_put_value(struct store *store, const struct store_view *view, char *at,
+                                              struct reply *reply) {
+    if (LIKELY(view->value && view->value_bytes <= STORE_COPY_BYTES_MAX)) {
+        racy_copy(at, view->value, view->value_bytes);
+        if (!store_holds(view)) {
+            return PUT_CHANGED;
+        }
+        reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
+        return PUT_DONE;
+    }
+    if (store->claims_free_count == 0) {
+        return PUT_NO_MEMORY;
+    }
+    uint32_t claim = store_pin(store, view);
+    if (claim == STORE_NO_CLAIM) {
+        return PUT_CHANGED;
+    }
+    reply->values[reply->value_count++] =
+        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .claim = claim, .ref = view->ref,
+                             .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
+    reply->at = PUT_LITERAL(at, "\r\n");
+    return PUT_DONE;
+}

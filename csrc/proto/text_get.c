@@ -34,32 +34,6 @@ static void count_miss(struct store *store, int found) {
     }
 }
 
-enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
-
-// Puts the value into the reply, copied or pinned. PUT_CHANGED: the item changed meanwhile.
-static enum put_result put_value(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
-    if (LIKELY(view->value && view->value_bytes <= STORE_COPY_BYTES_MAX)) {
-        racy_copy(at, view->value, view->value_bytes);
-        if (!store_holds(view)) {
-            return PUT_CHANGED;
-        }
-        reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
-        return PUT_DONE;
-    }
-    if (store->claims_free_count == 0) {
-        return PUT_NO_MEMORY;
-    }
-    uint32_t claim = store_pin(store, view);
-    if (claim == STORE_NO_CLAIM) {
-        return PUT_CHANGED;
-    }
-    reply->values[reply->value_count++] =
-        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .claim = claim, .ref = view->ref,
-                             .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
-    reply->at = PUT_LITERAL(at, "\r\n");
-    return PUT_DONE;
-}
-
 // Returns false when there is no memory to answer from.
 static bool get_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
     struct store *store = session_store(session);
@@ -75,7 +49,7 @@ static bool get_one(struct session *session, const struct wanted *wanted, bool w
             return true;
         }
         char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
-        enum put_result put = put_value(store, &view, at, reply);
+        enum put_result put = reply_put_value(store, &view, at, reply);
         if (LIKELY(put == PUT_DONE)) {
             break;
         }
@@ -114,7 +88,7 @@ static bool touch_one(struct session *session, const struct wanted *wanted, bool
             continue;
         }
         char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
-        enum put_result put = put_value(store, &view, at, reply);
+        enum put_result put = reply_put_value(store, &view, at, reply);
         if (put == PUT_DONE) {
             break;
         }
