@@ -15,7 +15,7 @@
 
 // Who keeps an arena_root offset; each room writes its own once, before the first fork.
 enum arena_root { ARENA_ROOT_SLAB, ARENA_ROOT_INDEX, ARENA_ROOT_LRU, ARENA_ROOT_STORE, ARENA_ROOT_PROTO,
-                  ARENA_ROOT_SERVER };
+                  ARENA_ROOT_SERVER, ARENA_ROOT_FLASH };
 
 struct arena_header {
     uint64_t magic;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flash/flash.h"
 #include "index/index.h"
 #include "shm/proc.h"
 #include "slab/slab.h"
@@ -25,7 +26,8 @@ enum store_outcome {
     STORE_TOUCHED,
     STORE_TOO_LARGE,
     STORE_NO_MEMORY,
-    STORE_NON_NUMERIC
+    STORE_NON_NUMERIC,
+    STORE_ON_FLASH          // The answer depends on what is on flash: see store_flash.h, then ask again.
 };
 
 struct store_geometry {
@@ -43,8 +45,9 @@ uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slo
 int store_create(struct arena *arena, const struct store_geometry *geometry);
 
 // Takes a process slot and opens the store for this process; gives back what a dead predecessor left behind.
-// Returns what proc_open() returns. Owns: the caller, until store_close().
-int store_open(struct arena *arena, uint32_t slot_index, int role, struct store **store_out);
+// Returns what proc_open() returns. Owns: the caller, until store_close(). Borrows the flash tier, NULL for none; all
+// processes of an arena must agree on it.
+int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role, struct store **store_out);
 void store_close(struct store *store);
 struct proc *store_proc(struct store *store);
 

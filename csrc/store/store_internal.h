@@ -64,6 +64,7 @@ struct store {
     struct slab slab;
     struct index index;
     struct lru lru;
+    struct flash *flash;        // NULL without a flash tier.
     struct arena *arena;
     struct arena_header *header;
     struct proc *proc;

@@ -76,12 +76,13 @@ static uint64_t hash_of_ref(void *context, uint32_t ref) {
     return hash_key(item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
 
-int store_open(struct arena *arena, uint32_t slot_index, int role, struct store **store_out) {
+int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role, struct store **store_out) {
     struct store *store = calloc(1, sizeof *store);
     if (!store) {
         return PYMC_NO_MEMORY;
     }
     store->arena = arena;
+    store->flash = flash;
     store->header = arena->header;
     store->root = (struct store_root *)(arena->base + arena->header->roots[ARENA_ROOT_STORE]);
     slab_attach(arena, &store->slab);

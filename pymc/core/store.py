@@ -10,6 +10,7 @@ from typing import Any
 from pymc.core.arena import COUNTER_INDEX, COUNTER_NAMES, Arena, Role
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
+from pymc.core.flash import Flash
 
 CLASSES_MAX = int(lib.SLAB_CLASSES_MAX)
 CLASS_COUNTER_NAMES: tuple[str, ...] = tuple(
@@ -71,12 +72,13 @@ def format_store(arena: Arena, geometry: Geometry) -> None:
 class Store:
     """The store as one process sees it; open it in the process that will use it."""
 
-    def __init__(self, arena: Arena, slot: int, role: Role) -> None:
-        """Takes the slot and repairs what a dead predecessor left. Raises BusyError."""
+    def __init__(self, arena: Arena, slot: int, role: Role, flash: Flash | None = None) -> None:
+        """Takes the slot and repairs what a dead predecessor left. Borrows both. Raises BusyError."""
         self.arena = arena
+        flash_pointer = flash.pointer if flash else ffi.NULL
         self.slot = slot
         out = ffi.new("struct store **")
-        check(lib.store_open(arena.pointer, slot, role, out), "store_open")
+        check(lib.store_open(arena.pointer, flash_pointer, slot, role, out), "store_open")
         self.pointer = out[0]
         self._proc = lib.store_proc(self.pointer)
         self.set_now(arena.seconds())

@@ -82,7 +82,7 @@ static void world_open(struct world *world, uint32_t random, uint64_t limit_byte
     PYMC_CHECK(arena_create(&options, &world->arena) == PYMC_OK);
     PYMC_CHECK(store_create(world->arena, &geometry) == PYMC_OK);
     limit_items(world->arena, 24000);
-    PYMC_CHECK(store_open(world->arena, 0, PROC_WORKER, &world->store) == PYMC_OK);
+    PYMC_CHECK(store_open(world->arena, NULL, 0, PROC_WORKER, &world->store) == PYMC_OK);
     PYMC_CHECK(proto_open(world->store, "9.9.9", &world->proto) == PYMC_OK);
     proc_set_now(store_proc(world->store), world->now_seconds);
     for (int i = 0; i < SESSIONS; i++) {

@@ -190,7 +190,7 @@ class Handle:
         self.cache = cache
         self.slot = slot
         out = ffi.new("struct store **")
-        self.status = lib.store_open(cache.arena, slot, role, out)
+        self.status = lib.store_open(cache.arena, ffi.NULL, slot, role, out)
         assert self.status == 0, self.status
         self.store = out[0]
         self.proc = lib.store_proc(self.store)

@@ -10,7 +10,7 @@ from tests.unit.core.driver import Cache
 
 def open_status(cache: Cache, slot: int, role: int) -> int:
     out = ffi.new("struct store **")
-    status = lib.store_open(cache.arena, slot, role, out)
+    status = lib.store_open(cache.arena, ffi.NULL, slot, role, out)
     if status == lib.PYMC_OK:
         lib.store_close(out[0])
     return int(status)

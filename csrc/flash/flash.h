@@ -1,0 +1,130 @@
+// The flash tier: files or devices cut into log pages, and the index of what stands where.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/proc.h"
+
+#define FLASH_PATHS_MAX 64
+#define FLASH_PAGES_MAX 65535
+// Buffers are written at multiples of this, whatever the device would allow.
+#define FLASH_BLOCK_BYTES 4096
+// A record with everything; larger items stay in memory.
+#define FLASH_RECORD_BYTES_MAX 4194304
+
+struct flash;
+
+// What a page is for; the labels of ext_path and the streams of records, in memcached's numbers.
+enum flash_bucket { FLASH_DEFAULT, FLASH_COMPACT, FLASH_CHUNKED, FLASH_LOW_TTL, FLASH_COLD_COMPACT, FLASH_OLD,
+                    FLASH_BUCKETS };
+
+struct flash_path {
+    const char *name;           // A file, made when it is missing, or a block device.
+    uint64_t bytes;             // Rounded down to whole pages.
+    int label;                  // enum flash_bucket
+};
+
+struct flash_geometry {
+    const struct flash_path *paths;
+    uint32_t path_count;
+    uint64_t page_bytes;        // A multiple of wbuf_bytes.
+    uint64_t wbuf_bytes;        // A multiple of 2 MiB.
+    uint64_t item_bytes_hint;   // Typical size of a record, for the first size of the index.
+    uint64_t index_bytes_max;   // Memory that the index may ever use.
+    bool avoid_direct;          // Go through the page cache even where O_DIRECT works; for tests.
+};
+
+// Address space an arena needs for this tier and `slots` process slots.
+uint64_t flash_reserve_bytes(const struct flash_geometry *geometry, uint32_t slots);
+
+// Opens and locks the files, forgets what they held, and formats pages and index in the arena.
+//
+// Returns PYMC_OS_ERROR (errno; *failed_path_out is the path's number), PYMC_BUSY when another process has the file,
+// PYMC_INVALID for a bad geometry, PYMC_NO_MEMORY. Call once on a fresh arena, before the first fork; the handle and its
+// descriptors are inherited and every process of the server uses its own copy.
+// Owns: the caller, until flash_close().
+int flash_create(struct arena *arena, const struct flash_geometry *geometry, struct flash **flash_out,
+                 uint32_t *failed_path_out);
+void flash_close(struct flash *flash);
+
+// True when the path is read and written past the page cache.
+bool flash_path_is_direct(const struct flash *flash, uint32_t path);
+
+enum flash_page_state { FLASH_PAGE_FREE, FLASH_PAGE_OPEN, FLASH_PAGE_FULL, FLASH_PAGE_DRAINING, FLASH_PAGE_BAD };
+
+// One page as policies and `stats extstore` see it.
+struct flash_page_info {
+    uint64_t version;           // Rises with every use of any page; 0 while free. The lowest is the oldest.
+    uint64_t written_bytes;     // Of the page, padding included.
+    uint64_t used_bytes;        // Estimated: written_bytes by the part of records that are still wanted.
+    uint64_t newest_cas;        // Highest CAS number of a record in it ...
+    uint32_t newest_seconds;    // ... and latest second at which one was stored or read.
+    uint32_t expires_seconds;   // When all its records are expired; 0: never.
+    uint32_t objects_written;
+    uint32_t objects;           // Index entries that name it.
+    uint32_t objects_read;      // Of those, read since they were written.
+    int state;
+    int bucket;
+    int label;
+    uint32_t path;
+};
+uint32_t flash_page_count(const struct flash *flash);
+uint32_t flash_path_count(const struct flash *flash);
+uint64_t flash_page_bytes(const struct flash *flash);
+uint64_t flash_wbuf_bytes(const struct flash *flash);
+void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page_info *out);
+
+// Page steps, for the keeper alone. Crash: the page stays what it was, or is what it becomes.
+
+// Takes a free page for a stream: one labelled for it, else a default one. Returns FLASH_PAGES_MAX when none is free.
+uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket);
+void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page);
+// Nothing in the page is wanted any more; reads of it miss from now on, its entries go with the next whole sweep.
+void flash_page_drain(struct flash *flash, struct proc *proc, uint32_t page);
+// The page has no entries left and is free again (or BAD, on a path out of service).
+void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page);
+
+// A walk over the index that removes the entries of draining pages. Zero it to begin.
+struct flash_sweep {
+    uint64_t bucket;
+    uint64_t removed;
+};
+// Looks at up to `buckets` buckets. Returns false when the walk is complete: pages that were draining when it began
+// have no entries now.
+bool flash_sweep_step(struct flash *flash, struct proc *proc, struct flash_sweep *sweep, uint32_t buckets);
+
+// One path's health; only grows until the server ends.
+struct flash_path_info {
+    uint64_t read_errors;
+    uint64_t write_errors;
+    uint64_t slow_reads;        // Took longer than a second.
+    bool is_out;                // Out of service: nothing is written there and reads miss.
+    bool is_direct;
+};
+void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path_info *out);
+// Takes the path out of service: its pages drain and are not used again.
+void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path);
+
+// The index in memory.
+uint64_t flash_index_bytes(const struct flash *flash);
+uint64_t flash_index_entries(const struct flash *flash);
+
+// Device times of all processes since the start: counts per power of two of microseconds, up to 2^31.
+#define FLASH_TIME_BUCKETS 32
+void flash_read_times(const struct flash *flash, uint64_t *counts);
+void flash_write_times(const struct flash *flash, uint64_t *counts);
+
+// Lets an I/O fail or be slow, in all processes of the server (debug builds only; elsewhere it does nothing).
+enum flash_fault_kind { FLASH_FAULT_NONE, FLASH_FAULT_EIO, FLASH_FAULT_ENOSPC, FLASH_FAULT_SHORT, FLASH_FAULT_TORN,
+                        FLASH_FAULT_FLIP, FLASH_FAULT_SLOW };
+struct flash_fault {
+    int kind;
+    bool on_reads;
+    bool on_writes;
+    uint32_t path;              // Which path; FLASH_PATHS_MAX means all.
+    uint32_t skip;              // So many I/Os pass before it begins ...
+    uint32_t count;             // ... and so many are hit; 0 means all from then on.
+    uint32_t slow_us;           // How long a slow one takes.
+};
+void flash_fault_set(struct flash *flash, const struct flash_fault *fault);

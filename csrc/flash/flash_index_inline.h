@@ -1,0 +1,31 @@
+// The bits of an index entry, see flash_index.h.
+#pragma once
+
+#include "flash/flash_index.h"
+#include "flash/flash_internal.h"
+
+#define FLASH_LINK (1ull << 63)
+#define FLASH_HASH_BITS 21
+#define FLASH_HASH_SHIFT 42
+#define FLASH_READ_BIT (1ull << 41)
+#define FLASH_SIZE_SHIFT 36
+#define FLASH_ADDRESS_MASK ((1ull << FLASH_ADDRESS_BITS) - 1)
+
+static inline uint64_t flash_entry_address(uint64_t entry) {
+    return entry & FLASH_ADDRESS_MASK;
+}
+// Sizes are kept as classes 1 to 31: 128, 192, 256, 384, ... 4 MiB.
+static inline uint32_t flash_size_of_class(uint32_t size_class) {
+    return (size_class & 1 ? 128u : 96u) << ((size_class - 1) / 2 + (size_class & 1 ? 0 : 1));
+}
+static inline uint32_t flash_size_class(uint32_t bytes) {
+    uint32_t size_class = 1;
+    while (flash_size_of_class(size_class) < bytes) {
+        size_class++;
+    }
+    return size_class;
+}
+// At least as many bytes as the record has.
+static inline uint32_t flash_entry_bytes_most(uint64_t entry) {
+    return flash_size_of_class((uint32_t)(entry >> FLASH_SIZE_SHIFT) & 31);
+}

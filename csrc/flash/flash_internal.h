@@ -1,0 +1,116 @@
+// Pages, paths and the handle, for the rooms above; the index is in flash_index.h, records are in flash_record_inline.h.
+//
+// An address counts units from the start of page 0: page * units_per_page + offset / unit. Units are 16 bytes, larger
+// on very large tiers, so that 36 bits are enough.
+#pragma once
+
+#include "flash/flash.h"
+#include "shm/lock_inline.h"
+
+#define FLASH_ADDRESS_BITS 36
+#define FLASH_UNIT_SHIFT_MIN 4
+
+// Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.
+struct CACHE_ALIGNED flash_page {
+    uint64_t version;
+    uint64_t written_bytes;     // Where the next buffer goes; moved on before it is written.
+    uint64_t newest_cas;
+    uint64_t file_offset;       // In its path; never changes.
+    uint32_t newest_seconds;
+    uint32_t expires_seconds;   // UINT32_MAX: never.
+    uint32_t objects_written;
+    uint32_t objects;           // Atomic. Raised before an entry is put in, lowered after it is out: never too low.
+    uint32_t objects_read;      // Atomic; a hint.
+    uint8_t state;
+    uint8_t bucket;
+    uint8_t label;              // Never changes.
+    uint8_t path;               // Never changes.
+};
+_Static_assert(sizeof(struct flash_page) == 64, "a page's row is one cache line");
+
+struct flash_path_state {
+    uint64_t read_errors;       // Atomic, as all here.
+    uint64_t write_errors;
+    uint64_t slow_reads;
+    uint32_t is_out;
+};
+
+// A process's own part; only the owner writes, except a repairer after its death.
+struct CACHE_ALIGNED flash_local {
+    uint64_t held;              // Index bucket this process may hold, + 1.
+    uint64_t split_from;        // Split in progress, + 1.
+    uint64_t overflow_taken;    // Overflow bucket in hand, + 1.
+    int64_t entries_pending;
+    uint64_t read_times[FLASH_TIME_BUCKETS];
+    uint64_t write_times[FLASH_TIME_BUCKETS];
+};
+
+struct flash_index_root;        // flash_index_internal.h
+
+struct flash_root {
+    uint64_t pages_offset;
+    uint64_t paths_offset;
+    uint64_t local_offset;
+    uint64_t index_offset;
+    uint64_t page_bytes;
+    uint64_t wbuf_bytes;
+    uint32_t page_count;
+    uint32_t path_count;
+    uint32_t unit_shift;
+    uint32_t units_per_page;
+    uint8_t log_id[16];         // Random; in every page header, so that old files are told from new ones.
+    CACHE_ALIGNED uint64_t version;     // Of the page opened last. Keeper only.
+    struct flash_fault fault;
+    uint32_t fault_seen;        // Atomic.
+};
+
+// A process's handle. The supervisor makes it; forked processes use their inherited copy.
+struct flash {
+    char *arena_base;
+    struct arena *arena;
+    struct flash_root *root;
+    struct flash_page *pages;
+    struct flash_path_state *paths;
+    struct flash_index_root *index;
+    int fds[FLASH_PATHS_MAX];
+    uint32_t read_align[FLASH_PATHS_MAX];   // Offsets, lengths and memory of reads are multiples of this.
+    bool is_direct[FLASH_PATHS_MAX];
+};
+
+static inline struct flash_local *flash_local(const struct flash *flash, uint32_t slot_index) {
+    return (struct flash_local *)(flash->arena_base + flash->root->local_offset
+                                  + (uint64_t)slot_index * sizeof(struct flash_local));
+}
+static inline uint64_t flash_address(const struct flash *flash, uint32_t page, uint64_t offset) {
+    return (uint64_t)page * flash->root->units_per_page + (offset >> flash->root->unit_shift);
+}
+static inline uint32_t flash_address_page(const struct flash *flash, uint64_t address) {
+    return (uint32_t)(address / flash->root->units_per_page);
+}
+static inline uint64_t flash_address_offset(const struct flash *flash, uint64_t address) {
+    return (address % flash->root->units_per_page) << flash->root->unit_shift;
+}
+static inline uint64_t flash_round_up(const struct flash *flash, uint64_t bytes) {
+    uint64_t unit = 1ull << flash->root->unit_shift;
+    return (bytes + unit - 1) & ~(unit - 1);
+}
+// True while reads of the page make sense.
+static inline bool flash_page_is_readable(const struct flash *flash, uint32_t page, uint64_t version) {
+    const struct flash_page *row = &flash->pages[page];
+    uint8_t state = SHARED_LOAD(row->state);
+    return SHARED_LOAD(row->version) == version && (state == FLASH_PAGE_OPEN || state == FLASH_PAGE_FULL);
+}
+
+// Reads or writes the whole of a range of one page, in the calling thread. Applies armed faults, counts errors and times
+// (into `times`, which may be NULL). Returns PYMC_OK, or PYMC_OS_ERROR with errno (EIO for a short one).
+// Requires: offset, bytes and memory aligned to FLASH_BLOCK_BYTES (reads: to read_align).
+int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, uint64_t bytes, bool is_write,
+             uint64_t *times);
+// What an armed fault does to an I/O that another way of reading has finished: changes the result and the bytes.
+// Returns the result to use (bytes, or -errno). In release builds the given one.
+int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory, int64_t result);
+static inline void flash_note_time(uint64_t *times, uint64_t microseconds) {
+    uint32_t bucket = microseconds ? 64u - (uint32_t)__builtin_clzll(microseconds) : 0;
+    bucket = bucket < FLASH_TIME_BUCKETS ? bucket : FLASH_TIME_BUCKETS - 1;
+    SHARED_STORE(times[bucket], times[bucket] + 1);
+}

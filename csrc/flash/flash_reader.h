@@ -1,0 +1,71 @@
+// A worker's reads from flash: many under way at once, one per record however many wait for it.
+//
+// No locks: a reader belongs to one thread. Reads are begun during a turn, handed to the kernel together by
+// flash_reader_submit(), and collected by flash_reader_reap() when flash_reader_fd() is readable.
+#pragma once
+
+#include "flash/flash.h"
+
+struct flash_reader;
+struct flash_record;       // flash_record_inline.h
+
+enum flash_reader_kind { FLASH_READER_AUTO, FLASH_READER_URING, FLASH_READER_THREADS };
+
+struct flash_reader_options {
+    int kind;                   // FLASH_READER_AUTO tries io_uring first.
+    uint32_t depth;             // Reads under way at the device at most; more wait their turn in the reader.
+    uint32_t threads;           // For FLASH_READER_THREADS.
+    uint64_t memory_bytes;      // For what is being read and what was read and is not used up; a soft bound.
+};
+
+enum flash_read_state { FLASH_READ_QUEUED, FLASH_READ_UNDER_WAY, FLASH_READ_DONE };
+enum flash_read_result { FLASH_READ_GOOD, FLASH_READ_FAILED, FLASH_READ_CORRUPT, FLASH_READ_GONE };
+
+// One record on its way in. Valid while held.
+struct flash_read {
+    uint64_t address;
+    uint64_t page_version;      // When it was begun: who uses the record checks that the page still has it.
+    const struct flash_record *record;  // Whole and with a correct checksum when DONE and GOOD; else NULL.
+    uint32_t page;
+    uint32_t holds;
+    uint8_t state;
+    uint8_t result;
+};
+
+// Somebody to be told of a read; embedded in what waits. Zero it first.
+struct flash_waiter {
+    struct flash_waiter *next;
+    struct flash_waiter *previous;
+    bool is_waiting;
+};
+
+int flash_reader_open(struct flash *flash, struct proc *proc, const struct flash_reader_options *options,
+                      struct flash_reader **reader_out);
+// Waits for what the kernel still writes to; NULL is allowed. Requires: no waiter waits.
+void flash_reader_close(struct flash_reader *reader);
+int flash_reader_kind(const struct flash_reader *reader);
+// Becomes readable when reads are done. Edge-triggered use is enough; nothing has to be read from it.
+int flash_reader_fd(const struct flash_reader *reader);
+
+// The read of an entry's record: a new one, or the one that is there already (of the same page version). Holds it for the
+// caller. NULL when memory or slots are used up: wait with flash_reader_wait(reader, NULL, ...) and try again.
+struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entry);
+// Gives a hold back; the last one gives the memory back.
+void flash_reader_release(struct flash_reader *reader, struct flash_read *read);
+// Puts the waiter on the list of the read, or of the next read that is done (NULL).
+void flash_reader_wait(struct flash_reader *reader, struct flash_read *read, struct flash_waiter *waiter);
+// Takes a waiter off its list; nothing happens when it is on none.
+void flash_reader_unwait(struct flash_reader *reader, struct flash_waiter *waiter);
+
+// Hands what was begun to the kernel: at most one system call. Returns how many reads are not done yet.
+uint32_t flash_reader_submit(struct flash_reader *reader);
+// Collects what is done, checks it, and returns the waiters of all reads that became done, chained by next, oldest first.
+struct flash_waiter *flash_reader_reap(struct flash_reader *reader);
+
+// What `stats` shows of this reader; also summed over processes by counters.
+struct flash_reader_state {
+    uint32_t reads_under_way;
+    uint32_t reads_queued;
+    uint64_t memory_bytes;
+};
+void flash_reader_read_state(const struct flash_reader *reader, struct flash_reader_state *out);
