@@ -7,14 +7,13 @@
 
 #include <string.h>
 
+#include "base/crc32c_tables_inline.h"
+
 #ifdef __SSE4_2__
 #include <nmmintrin.h>
 #endif
 
-#define POLYNOMIAL 0x82f63b78u      // Reflected.
-#define STREAM_BYTES 256
-
-static uint32_t byte_table[256];
+#define STREAM_BYTES 256        // As zeros_table has it.
 
 static uint32_t feed(uint32_t state, const unsigned char *bytes, uint64_t count) {
     for (; count > 0; count--) {
@@ -24,17 +23,6 @@ static uint32_t feed(uint32_t state, const unsigned char *bytes, uint64_t count)
 }
 
 #ifdef __SSE4_2__
-static uint32_t zeros_table[4][256];
-
-static void fill_zeros_table(void) {
-    static const unsigned char zeros[STREAM_BYTES];
-    for (uint32_t place = 0; place < 4; place++) {
-        for (uint32_t value = 0; value < 256; value++) {
-            zeros_table[place][value] = feed(value << (8 * place), zeros, sizeof zeros);
-        }
-    }
-}
-
 static inline uint64_t over_zeros(uint64_t state) {
     return zeros_table[0][state & 0xff] ^ zeros_table[1][state >> 8 & 0xff] ^ zeros_table[2][state >> 16 & 0xff]
            ^ zeros_table[3][state >> 24 & 0xff];
@@ -75,17 +63,4 @@ uint32_t crc32c(uint32_t seed, const void *bytes, uint64_t count) {
 
 uint32_t crc32c_portable(uint32_t seed, const void *bytes, uint64_t count) {
     return ~feed(~seed, bytes, count);
-}
-
-__attribute__((constructor)) static void fill_tables(void) {
-    for (uint32_t value = 0; value < 256; value++) {
-        uint32_t state = value;
-        for (int bit = 0; bit < 8; bit++) {
-            state = state & 1 ? state >> 1 ^ POLYNOMIAL : state >> 1;
-        }
-        byte_table[value] = state;
-    }
-#ifdef __SSE4_2__
-    fill_zeros_table();
-#endif
 }

@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-// The checksum of `count` bytes; `seed` is 0, or the checksum of the bytes before them. crc32c("123456789") is e3069283.
+// The checksum of `count` bytes; `seed` is 0, or the checksum of the bytes before them.
 uint32_t crc32c(uint32_t seed, const void *bytes, uint64_t count);
 
 // The same, byte by byte with a table, as on processors without the instruction.
