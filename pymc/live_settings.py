@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from pymc.config import Settings
+from pymc.config import ADMIT_WORDS, RESCUE_WORDS, Settings
 from pymc.core.arena import Arena
 
 MILLION = 1_000_000
@@ -42,6 +42,8 @@ SAME_UNIT = {
     "ext_drop_under_pages": "ext_drop_under",
     "ext_max_sleep_us": "ext_max_sleep_us",
     "ext_drop_unread": "ext_drop_unread",
+    "ext_compress_min_bytes": "ext_compress_min_bytes",
+    "ext_compact_rate_bytes": "ext_compact_rate_bytes",
 }
 # Fractions, which stand there as millionths.
 FRACTIONS = {
@@ -50,6 +52,11 @@ FRACTIONS = {
     "slab_automove_ratio": "slab_automove_ratio_millionths",
     "slab_automove_freeratio": "slab_automove_freeratio_millionths",
     "ext_max_frag": "ext_max_frag_millionths",
+}
+# Words, which stand there as their place among all that there are.
+WORDS = {
+    "ext_admit": ("ext_admit_fetched", ADMIT_WORDS),
+    "ext_rescue": ("ext_compact_unread", RESCUE_WORDS),
 }
 # What C wants in a form of its own.
 DERIVED: dict[str, Callable[[Settings], int]] = {
@@ -75,6 +82,8 @@ def write_live_settings(arena: Arena, settings: Settings) -> None:
         arena.set_live(name, int(getattr(settings, field)))
     for field, name in FRACTIONS.items():
         arena.set_live(name, as_millionths(getattr(settings, field)))
+    for field, (name, words) in WORDS.items():
+        arena.set_live(name, words.index(getattr(settings, field)))
     for name, derive in DERIVED.items():
         arena.set_live(name, derive(settings))
 
@@ -83,4 +92,5 @@ def read_live_settings(arena: Arena) -> dict[str, Any]:
     """The present values by the settings' own names and units."""
     values: dict[str, Any] = {field: arena.live(name) for field, name in SAME_UNIT.items()}
     values |= {field: arena.live(name) / MILLION for field, name in FRACTIONS.items()}
+    values |= {field: words[arena.live(name)] for field, (name, words) in WORDS.items()}
     return values

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
 from pymc.core.engine import ListenerKind
+from pymc.core.flash import Flash
 
 # Process slots beyond workers and keeper, for tools that look into a running server.
 VISITOR_SLOTS = 4
@@ -56,6 +57,10 @@ class ServerContext:
     addresses: tuple[ListeningAddress, ...]
     worker_inboxes: tuple[Inbox, ...]
     keeper_inbox: Inbox
+    # None without ext_path.
+    flash: Flash | None = None
+    # How this process reads from flash: io_uring or threads; a worker knows.
+    read_engine: str = "none"
 
     @property
     def keeper_slot(self) -> int:

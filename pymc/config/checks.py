@@ -197,7 +197,8 @@ def _with_flash_defaults(settings: Settings) -> Settings:
     """Both thresholds are a hundredth of the default bucket's pages unless given.
 
     memcached overwrites ext_drop_under when only that one is given, and leaves it 0 when only
-    ext_compact_under is; here each keeps what was said.
+    ext_compact_under is. That is a trap, not a behaviour to keep: here each keeps what was said,
+    and 0 always means a hundredth.
     """
     if not settings.ext_paths:
         return settings

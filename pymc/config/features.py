@@ -40,9 +40,6 @@ FEATURES_NOT_BUILT: tuple[MissingFeature, ...] = (
     MissingFeature(
         "memory_file_path", (None,), "This server is not built with restartable memory (-e)."
     ),
-    MissingFeature(
-        "ext_paths", ((),), "This server is not built with external storage (-o ext_path)."
-    ),
 )
 
 

@@ -7,11 +7,17 @@ from typing import Any
 from pymc.config.c_numbers import whole_float, whole_signed, whole_unsigned
 from pymc.config.errors import StartupError
 from pymc.config.flash_paths import FlashPath, read_flash_path
-from pymc.config.readers import KILOBYTE, MEGABYTE, Number
+from pymc.config.readers import KILOBYTE, MEGABYTE, Choice, Number
 from pymc.config.row import READ, setting
 from pymc.config.settings_memory import MemorySettings
 
 UINT_MAX = 2**32 - 1
+# Of each worker; more under way does not make a device faster, but each answer later.
+THREADS_MAX = 64
+IO_DEPTH_MAX = 4096
+# In the order of the numbers that stand for them in the arena.
+ADMIT_WORDS = ("all", "fetched")
+RESCUE_WORDS = ("read", "all")
 _UNSIGNED = Number(whole_unsigned, 0, UINT_MAX)
 _MEGABYTES = Number(whole_unsigned, 0, UINT_MAX, MEGABYTE)
 
@@ -20,6 +26,10 @@ def _read_page_size(name: str, text: str | None, now: Mapping[str, Any]) -> int:
     if now["ext_paths"]:
         raise StartupError("Must specify ext_page_size before any ext_path arguments")
     return int(_MEGABYTES(name, text, now))
+
+
+def _words(words: tuple[str, ...]) -> dict[str, str]:
+    return {word: word for word in words}
 
 
 def _shown_thousandths(value: float) -> str:
@@ -60,11 +70,69 @@ class FlashSettings(MemorySettings):
         options={"ext_wbuf_size": READ},
         stats=("ext_wbuf_size", 640),
     )
+    # memcached reads with one thread and one request under way, which leaves a device that can do
+    # a hundred thousand reads a second at a few thousand. Here a worker has its own reads under way
+    # at the device, so the depth is what counts; threads only where io_uring is not allowed.
     ext_threads: int = setting(
-        1, "threads that read from flash", reader=_UNSIGNED, options={"ext_threads": READ}
+        4,
+        "threads of a worker that read from flash, where io_uring is not used",
+        reader=Number(whole_unsigned, 1, THREADS_MAX),
+        options={"ext_threads": READ},
+        stats=("ext_threads", 1020),
     )
     ext_io_depth: int = setting(
-        1, "reads a thread has under way", reader=_UNSIGNED, options={"ext_io_depth": READ}
+        64,
+        "reads that a worker has under way at the device",
+        reader=Number(whole_unsigned, 1, IO_DEPTH_MAX),
+        options={"ext_io_depth": READ},
+        stats=("ext_io_depth", 1030),
+    )
+    ext_engine: str = setting(
+        "auto",
+        "pymc only: how workers read from flash: auto, io_uring or threads; auto takes io_uring"
+        " where the kernel allows it",
+        reader=Choice(
+            {"auto": "auto", "io_uring": "io_uring", "threads": "threads"},
+            "ext_engine must be auto, io_uring or threads",
+        ),
+        options={"ext_engine": READ},
+        stats=("ext_engine", 1000),
+    )
+    ext_compress_min_bytes: int = setting(
+        256,
+        "pymc only: values of at least this many bytes are compressed on flash where that saves"
+        " space; 0 is never",
+        unit="bytes",
+        reader=_UNSIGNED,
+        options={"ext_compress": READ},
+        stats=("ext_compress", 1040),
+        live=True,
+    )
+    ext_compact_rate_bytes: int = setting(
+        0,
+        "pymc only: megabytes a second that compaction may read and write; 0 is no limit",
+        unit="bytes per second",
+        reader=_MEGABYTES,
+        options={"ext_compact_rate": READ},
+        stats=("ext_compact_rate", 1050),
+        live=True,
+    )
+    ext_admit: str = setting(
+        "all",
+        "pymc only: what may go to flash: all, or only items fetched at least once",
+        reader=Choice(_words(ADMIT_WORDS), "ext_admit must be all or fetched"),
+        options={"ext_admit": READ},
+        stats=("ext_admit", 1060),
+        live=True,
+    )
+    ext_rescue: str = setting(
+        "read",
+        "pymc only: what compaction keeps when space is short: what was read since it was written,"
+        " or all",
+        reader=Choice(_words(RESCUE_WORDS), "ext_rescue must be read or all"),
+        options={"ext_rescue": READ},
+        stats=("ext_rescue", 1070),
+        live=True,
     )
     ext_item_bytes: int = setting(
         512,

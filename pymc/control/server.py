@@ -18,7 +18,7 @@ from pymc.control.answers import (
 from pymc.core import HAS_DEBUG
 from pymc.core.engine import ReplyKind
 from pymc.core.snapshots import read_slab
-from pymc.live_settings import as_millionths
+from pymc.live_settings import WORDS, as_millionths
 
 _VERBOSITY_MAX = 2
 _FLASH_NUMBERS = {
@@ -29,7 +29,9 @@ _FLASH_NUMBERS = {
     b"compact_under": "ext_compact_under",
     b"drop_under": "ext_drop_under",
     b"max_sleep": "ext_max_sleep_us",
+    b"compress": "ext_compress_min_bytes",
 }
+_FLASH_WORDS = {b"admit": WORDS["ext_admit"], b"rescue": WORDS["ext_rescue"]}
 
 
 def verbosity(command: Command) -> Answer | Parts:
@@ -96,6 +98,18 @@ def _extstore(command: Command) -> Answer:
             if value is None:
                 return ERROR
             arena.set_live("ext_drop_unread", int(value != 0))
+            return OK
+        case [b"compact_rate", word, *_]:
+            megabytes = decimal(word)
+            if megabytes is None:
+                return ERROR
+            arena.set_live("ext_compact_rate_bytes", megabytes << 20)
+            return OK
+        case [name, word, *_] if name in _FLASH_WORDS:
+            live_name, choices = _FLASH_WORDS[name]
+            if word.decode("latin-1") not in choices:
+                return ERROR
+            arena.set_live(live_name, choices.index(word.decode("latin-1")))
             return OK
         case [name, word, *_] if name in _FLASH_NUMBERS:
             value = decimal(word)

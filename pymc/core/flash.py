@@ -5,10 +5,12 @@ from enum import IntEnum
 from typing import Any
 
 from pymc.core.arena import Arena
-from pymc.core.errors import check
+from pymc.core.errors import EXCEPTIONS, SystemCallError, check
 from pymc.core.ffi import ffi, lib
 
 PAGES_MAX = int(lib.FLASH_PAGES_MAX)
+RECORD_BYTES_MAX = int(lib.FLASH_RECORD_BYTES_MAX)
+_TIME_BUCKETS = int(lib.FLASH_TIME_BUCKETS)
 
 
 class Bucket(IntEnum):
@@ -20,6 +22,27 @@ class Bucket(IntEnum):
     LOW_TTL = lib.FLASH_LOW_TTL
     COLD_COMPACT = lib.FLASH_COLD_COMPACT
     OLD = lib.FLASH_OLD
+
+
+# As ext_path names them.
+BUCKET_OF_LABEL = {
+    "default": Bucket.DEFAULT,
+    "compact": Bucket.COMPACT,
+    "lowttl": Bucket.LOW_TTL,
+    "chunked": Bucket.CHUNKED,
+    "coldcompact": Bucket.COLD_COMPACT,
+    "old": Bucket.OLD,
+}
+
+
+class PageState(IntEnum):
+    """Where a page is in its life."""
+
+    FREE = lib.FLASH_PAGE_FREE
+    OPEN = lib.FLASH_PAGE_OPEN
+    FULL = lib.FLASH_PAGE_FULL
+    DRAINING = lib.FLASH_PAGE_DRAINING
+    BAD = lib.FLASH_PAGE_BAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,41 @@ class FlashGeometry:
         return made, (paths, names)
 
 
+@dataclass(frozen=True, slots=True)
+class PageInfo:
+    """One page: see struct flash_page_info."""
+
+    version: int
+    written_bytes: int
+    used_bytes: int
+    newest_seconds: int
+    expires_seconds: int
+    objects_written: int
+    objects: int
+    objects_read: int
+    state: PageState
+    bucket: int
+    label: int
+    path: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathInfo:
+    """One path's health since the start."""
+
+    read_errors: int
+    write_errors: int
+    slow_reads: int
+    is_out: bool
+    is_direct: bool
+
+
+class FlashPathError(SystemCallError):
+    """A file of the tier cannot be used; `path` is its number."""
+
+    path: int = 0
+
+
 def flash_reserve_bytes(geometry: FlashGeometry, slots: int) -> int:
     """Address space an arena needs for this tier."""
     made, _kept = geometry.c_struct()
@@ -61,15 +119,106 @@ class Flash:
     """The tier; made by the supervisor before the first fork, used by every process."""
 
     def __init__(self, arena: Arena, geometry: FlashGeometry) -> None:
-        """Opens and empties the files. Raises SystemCallError, BusyError, InvalidArgumentError."""
+        """Opens and empties the files.
+
+        Raises FlashPathError (OSError) when a file cannot be used or another server has it;
+        InvalidArgumentError and CoreMemoryError.
+        """
         made, _kept = geometry.c_struct()
         out = ffi.new("struct flash **")
-        self.failed_path = ffi.new("uint32_t *")
-        check(lib.flash_create(arena.pointer, made, out, self.failed_path), "flash_create")
+        failed_path = ffi.new("uint32_t *")
+        status = lib.flash_create(arena.pointer, made, out, failed_path)
+        if status in (lib.PYMC_OS_ERROR, lib.PYMC_BUSY):
+            number = ffi.errno if status == lib.PYMC_OS_ERROR else 0
+            error = FlashPathError(number, EXCEPTIONS[status].__name__)
+            error.path = failed_path[0]
+            raise error
+        check(status, "flash_create")
         self.arena = arena
+        self.geometry = geometry
         self.pointer = out[0]
 
     def close(self) -> None:
         """Closes the files; close() again does nothing."""
         pointer, self.pointer = self.pointer, ffi.NULL
         lib.flash_close(pointer)
+
+    @property
+    def page_count(self) -> int:
+        """Pages of all paths."""
+        return int(lib.flash_page_count(self.pointer))
+
+    @property
+    def path_count(self) -> int:
+        """Files or devices."""
+        return int(lib.flash_path_count(self.pointer))
+
+    @property
+    def page_bytes(self) -> int:
+        """Size of a page."""
+        return int(lib.flash_page_bytes(self.pointer))
+
+    @property
+    def wbuf_bytes(self) -> int:
+        """Size of a write buffer."""
+        return int(lib.flash_wbuf_bytes(self.pointer))
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory that the index has taken."""
+        return int(lib.flash_index_bytes(self.pointer))
+
+    @property
+    def index_entries(self) -> int:
+        """Records that the index names."""
+        return int(lib.flash_index_entries(self.pointer))
+
+    def pages(self) -> list[PageInfo]:
+        """All pages, by number."""
+        out = ffi.new("struct flash_page_info *")
+        return [self._page(number, out) for number in range(self.page_count)]
+
+    def page(self, number: int) -> PageInfo:
+        """One page."""
+        return self._page(number, ffi.new("struct flash_page_info *"))
+
+    def _page(self, number: int, out: Any) -> PageInfo:
+        lib.flash_page_read(self.pointer, number, out)
+        return PageInfo(
+            out.version,
+            out.written_bytes,
+            out.used_bytes,
+            out.newest_seconds,
+            out.expires_seconds,
+            out.objects_written,
+            out.objects,
+            out.objects_read,
+            PageState(out.state),
+            out.bucket,
+            out.label,
+            out.path,
+        )
+
+    def path(self, number: int) -> PathInfo:
+        """One path's health."""
+        out = ffi.new("struct flash_path_info *")
+        lib.flash_path_read(self.pointer, number, out)
+        return PathInfo(
+            out.read_errors,
+            out.write_errors,
+            out.slow_reads,
+            bool(out.is_out),
+            bool(out.is_direct),
+        )
+
+    def read_times(self) -> list[int]:
+        """Reads from the device, counted by power of two of microseconds."""
+        counts = ffi.new("uint64_t[]", _TIME_BUCKETS)
+        lib.flash_read_times(self.pointer, counts)
+        return list(counts)
+
+    def write_times(self) -> list[int]:
+        """Writes to the device, likewise."""
+        counts = ffi.new("uint64_t[]", _TIME_BUCKETS)
+        lib.flash_write_times(self.pointer, counts)
+        return list(counts)

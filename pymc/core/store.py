@@ -73,7 +73,7 @@ class Store:
     """The store as one process sees it; open it in the process that will use it."""
 
     def __init__(self, arena: Arena, slot: int, role: Role, flash: Flash | None = None) -> None:
-        """Takes the slot and repairs what a dead predecessor left. Borrows both. Raises BusyError."""
+        """Takes the slot, repairs what a dead predecessor left. Borrows both. Raises BusyError."""
         self.arena = arena
         flash_pointer = flash.pointer if flash else ffi.NULL
         self.slot = slot

@@ -8,4 +8,7 @@ from pymc.server_context import ServerContext
 def settings_pairs(server: ServerContext) -> list[tuple[str, str]]:
     """Every key of `stats settings`, in memcached's order."""
     live = {**read_live_settings(server.arena), "oldest_live_seconds": server.arena.flush_seconds}
-    return settings_lines(server.settings, live)
+    lines = settings_lines(server.settings, live)
+    if server.settings.ext_paths:
+        lines.append(("ext_read_engine", server.read_engine))
+    return lines
