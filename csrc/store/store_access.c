@@ -66,7 +66,7 @@ uint64_t store_item_bytes(const struct store *store, const struct item *item, ui
 
 void store_bump(struct store *store, const struct store_view *view) {
     uint32_t stamp = store_stamp(store, view->state);
-    if (!store_upgrade(store, view)) {
+    if (!view->ref || !store_upgrade(store, view)) {
         return;
     }
     struct item *item = (struct item *)view->item;
@@ -111,7 +111,7 @@ uint32_t store_pin(struct store *store, const struct store_view *view) {
 // Copies an inline item into a larger chunk that has the optional fields of `extra_state`, and puts it in its place.
 static int reshape(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                    uint32_t extra_state, uint32_t expiry_seconds) {
-    uint32_t state = (view->state | extra_state) & ~(uint32_t)ITEM_LINKED;
+    uint32_t state = (view->state | extra_state) & ~(uint32_t)(ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH);
     uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
     struct store_local *local = store->local;
     if (head_bytes + view->value_bytes > slab_chunk_bytes(&store->slab, store->part_class)
@@ -146,6 +146,12 @@ static int reshape(struct store *store, const struct store_view *view, const cha
     return store_link_and_unlock(store, &locked, local->new_ref, 0, hash, view->cas) == PYMC_OK ? 1 : -1;
 }
 
+// Whether the mark changes anything that a copy on flash has too.
+static bool changes_record(const struct store_mark *mark) {
+    return mark->renumbers || mark->has_expiry
+           || ((mark->set_state | mark->clear_state) & ~(uint32_t)(ITEM_FETCHED | ITEM_ACTIVE));
+}
+
 int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                const struct store_mark *mark) {
     bool is_wide = mark->renumbers && mark->has_cas_new && mark->cas_new > ITEM_CAS_NARROW_MAX;
@@ -166,6 +172,9 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
     }
     struct item *item = (struct item *)view->item;
     uint32_t state = (view->state | mark->set_state) & ~mark->clear_state;
+    if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH)) && changes_record(mark)) {
+        state = store_spoil_copy(store, item, state, hash);
+    }
     if (mark->renumbers) {
         uint64_t cas = store_number_for(store, mark->has_cas_new, mark->cas_new);
         if (store_is_flushed(store, view->time_seconds, view->state, view->cas)) {
@@ -192,6 +201,10 @@ int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32
         if (found != STORE_HIT) {
             if (found != STORE_MISS) {
                 store_reap(store, &view);
+            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
+                return STORE_ON_FLASH;
+            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+                continue;
             }
             count(store->proc, COUNTER_touch_misses, 1);
             return STORE_NOT_FOUND;

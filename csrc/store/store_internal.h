@@ -71,6 +71,7 @@ struct store {
     struct store_root *root;
     struct store_local *local;
     uint32_t part_class;                    // Largest class, for the parts of large items.
+    struct store_flash_local *on_flash;     // NULL without a flash tier.
     uint32_t claims_free_count;
     uint16_t claims_free[STORE_CLAIMS];
     uint8_t class_by_units[1025];           // Class for sizes up to 8 KiB, by 8-byte units.
@@ -153,8 +154,20 @@ static inline void store_unlock(struct store *store, struct store_locked *locked
     index_unlock(store->proc, locked->home, changed);
 }
 
-// Unlinks the locked item, unlocks its bucket and frees its memory. Crash: done, or undone, or finished by repair.
+// Unlinks the locked item, unlocks its bucket and frees its memory; what is on flash of it is forgotten.
+// Crash: done, or undone, or finished by repair.
 void store_unlink_and_unlock(struct store *store, struct store_locked *locked);
+// The same, but a copy on flash stays.
+void store_evict_and_unlock(struct store *store, struct store_locked *locked);
+
+// What is on flash of a key is or will be out of date: its entries go before anything else changes. Returns the item's
+// state (0 without an item) without the marks of a copy. Locks: the caller holds the key's bucket.
+uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state, uint64_t hash);
+// Whether a key that was just found missing in memory may be on flash. When not, the caller must still see that its
+// bucket has not changed since it was found missing.
+bool store_may_be_on_flash(struct store *store, uint64_t hash);
+void store_flash_close(struct store *store);
+MUST_CHECK int store_flash_open(struct store *store);
 // Frees an unlinked item or an unlinked chunk named by a word of the process's own; clears the word.
 void store_free(struct store *store, uint32_t *hand);
 // Bytes an item occupies, parts included.

@@ -1,4 +1,5 @@
 // Claims, values in parts, and freeing items that may still be read.
+#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind) {
@@ -252,7 +253,7 @@ void store_free(struct store *store, uint32_t *hand) {
     slab_give(&store->slab, store->proc, hand);
 }
 
-void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {
+static void unlink_and_unlock(struct store *store, struct store_locked *locked) {
     struct store_local *local = store->local;
     struct proc *proc = store->proc;
     uint64_t bytes = store_item_bytes(store, locked->item, locked->state);
@@ -279,4 +280,25 @@ void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {
     index_count(&store->index, proc, -1);
     store_free(store, &local->old_ref);
     SHARED_RELEASE(local->step, STEP_NONE);
+}
+
+void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {
+    if (UNLIKELY(locked->state & ITEM_ON_FLASH)) {
+        uint32_t key_bytes = item_key_bytes(locked->item->sizes);
+        uint64_t hash = hash_key(item_key(locked->item, locked->state), key_bytes);
+        locked->state = store_spoil_copy(store, locked->item, locked->state, hash);
+    }
+    unlink_and_unlock(store, locked);
+}
+
+void store_evict_and_unlock(struct store *store, struct store_locked *locked) {
+    if (UNLIKELY(store->flash)) {
+        bool is_clean = locked->state & ITEM_ON_FLASH;
+        bool is_eligible = store_item_bytes(store, locked->item, locked->state)
+                           >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes);
+        count(store->proc, COUNTER_ext_clean_evictions, is_clean);
+        count(store->proc, COUNTER_ext_unclean_evictions, !is_clean && is_eligible);
+        count(store->proc, COUNTER_items_with_copy, is_clean ? (uint64_t)-1 : 0);
+    }
+    unlink_and_unlock(store, locked);
 }

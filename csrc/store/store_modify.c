@@ -74,6 +74,10 @@ int store_delete(struct store *store, const struct store_delete *request) {
         if (found != STORE_HIT) {
             if (found != STORE_MISS) {
                 store_reap(store, &view);
+            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
+                return STORE_ON_FLASH;
+            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+                continue;
             }
             count(store->proc, COUNTER_delete_misses, 1);
             return STORE_NOT_FOUND;
@@ -166,6 +170,10 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     }
     struct store_local *local = store->local;
     struct item *item = (struct item *)view->item;
+    uint32_t state = view->state;
+    if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH))) {
+        state = store_spoil_copy(store, item, state, hash_key(request->key, request->key_bytes));
+    }
     local->items_after = store->proc->counters[COUNTER_items] - 1;
     local->item_bytes_after = store->proc->counters[COUNTER_item_bytes] - store_item_bytes(store, item, view->state);
     SHARED_RELEASE(local->step, STEP_IN_PLACE);
@@ -180,7 +188,7 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, request->expiry_seconds);
     }
-    uint32_t state = store_state_renumbered(store, item, view->state, request->has_cas_new);
+    state = store_state_renumbered(store, item, state, request->has_cas_new);
     item_set_state(item, state | ITEM_FETCHED | ITEM_ACTIVE);
     SHARED_RELEASE(local->old_ref, 0);
     SHARED_RELEASE(local->step, STEP_NONE);
@@ -269,6 +277,10 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
         if (found != STORE_HIT) {
             if (found != STORE_MISS) {
                 store_reap(store, &view);
+            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
+                return STORE_ON_FLASH;
+            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+                continue;
             }
             count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);
             if (!request->vivify) {

@@ -56,7 +56,8 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     SHARED_STORE(to->sizes, locked->item->sizes);
     SHARED_STORE(to->cas_low, locked->item->cas_low);
     SHARED_STORE(to->cas_high, locked->item->cas_high);
-    item_set_state(to, locked->state);
+    // A record on its way to flash names the old chunk.
+    item_set_state(to, locked->state & ~(uint32_t)ITEM_COPIED);
     FAULT_POINT(store->proc, "store.rescue.before");
     index_replace_locked(locked->place, new_ref);
     FAULT_POINT(store->proc, "store.rescue.after");
@@ -161,7 +162,11 @@ static void move_chunk(struct store *store, struct store_move *move, uint32_t re
             count(store->proc, COUNTER_slab_reassign_busy_items, 1);
         } else if (store_lock_ref(store, owner, &locked)) {
             count(store->proc, COUNTER_slab_reassign_evictions_nomem, locked.is_dead ? 0 : 1);
-            store_unlink_and_unlock(store, &locked);
+            if (locked.is_dead) {
+                store_unlink_and_unlock(store, &locked);
+            } else {
+                store_evict_and_unlock(store, &locked);
+            }
         }
     }
     if (local->new_ref) {

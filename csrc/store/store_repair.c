@@ -1,4 +1,5 @@
 // After a death: finishing or undoing the dead process's one key, and giving back the chunks it had in hand.
+#include "flash/flash_index.h"
 #include "store/store_internal.h"
 
 static void set_item_counters(struct slot *slot, const struct store_local *local) {
@@ -116,6 +117,9 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     struct store_local *local = store_local_at(store, dead_slot_index);
     struct slot *slot = slot_at(store->arena, dead_slot_index);
     slab_repair(&store->slab, dead_slot_index);
+    if (store->flash) {
+        flash_index_repair(store->flash, self, dead_slot_index);
+    }
     FAULT_POINT(self, "store.repair.slab");
     struct bucket *home = index_repair(&store->index, self, dead_slot_index);
     FAULT_POINT(self, "store.repair.index");

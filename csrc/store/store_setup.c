@@ -104,6 +104,12 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         free(store);
         return status;
     }
+    status = store_flash_open(store);
+    if (status != PYMC_OK) {
+        proc_close(store->proc);
+        free(store);
+        return status;
+    }
     store->local = store_local_at(store, slot_index);
     store_reclaim(store, store->local, slot_index);
     store_claims_reset(store);
@@ -130,6 +136,7 @@ void store_close(struct store *store) {
     }
     slab_flush(&store->slab, store->proc);
     proc_close(store->proc);
+    store_flash_close(store);
     free(store);
 }
 
@@ -145,7 +152,7 @@ const struct index *store_index(const struct store *store) {
 
 void store_update_pages_limit(struct store *store) {
     uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
-    uint64_t index = index_bytes(&store->index);
+    uint64_t index = index_bytes(&store->index) + (store->flash ? flash_index_bytes(store->flash) : 0);
     slab_set_pages_limit(&store->slab, limit > index ? (uint32_t)((limit - index) >> SLAB_PAGE_SHIFT) : 0);
 }
 

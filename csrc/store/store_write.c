@@ -122,7 +122,7 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     item_set_cas(item, state, cas);
     item_set_state(item, state);
     uint64_t bytes = store_item_bytes(store, item, state);
-    uint32_t old_state = locked->state;
+    uint32_t old_state = locked->item ? locked->state : 0;
     uint64_t old_bytes = locked->item ? store_item_bytes(store, locked->item, old_state) : 0;
     local->items_after = store->proc->counters[COUNTER_items] + (locked->item ? 0 : 1);
     local->item_bytes_after = store->proc->counters[COUNTER_item_bytes] + bytes - old_bytes;
@@ -130,6 +130,10 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     SHARED_RELEASE(local->step, STEP_LINK);
     FAULT_POINT(store->proc, "store.link.before");
     bool is_new = !locked->item;
+    if (UNLIKELY(store->flash) && !(state & ITEM_ON_FLASH)) {
+        old_state = store_spoil_copy(store, locked->item, old_state, hash);
+        FAULT_POINT(store->proc, "store.link.spoilt");
+    }
     if (is_new) {
         int status = index_insert_locked(&store->index, store->proc, locked->home, index_tag(hash), new_ref);
         if (status != PYMC_OK) {
@@ -204,11 +208,27 @@ static void inherit_stale(struct store *store, uint32_t new_ref, const struct st
     item_set_state(item, state);
 }
 
+static bool needs_old(const struct store_write *write) {
+    return write->mode != STORE_SET || write->has_cas_compare;
+}
+
+// Found out before anything is counted or made: the command will be done over again.
+static bool waits_for_flash(struct store *store, const struct store_write *write, uint64_t hash) {
+    struct store_view view;
+    return store->flash && needs_old(write)
+           && store_find(store, write->key, write->key_bytes, hash, &view) == STORE_MISS
+           && store_may_be_on_flash(store, hash);
+}
+
 // Decides under the lock and links. The new item is in local->new_ref or in a claim.
 static int commit(struct store *store, const struct store_write *write, uint64_t hash, uint32_t new_ref,
                   uint32_t claim_plus_one, struct store_result *result) {
     struct store_locked locked;
     store_lock(store, write->key, write->key_bytes, hash, &locked);
+    if (UNLIKELY(!locked.item && needs_old(write)) && store_may_be_on_flash(store, hash)) {
+        store_unlock(store, &locked, false);
+        return STORE_ON_FLASH;
+    }
     bool is_stale;
     int outcome = decide(store, write, &locked, &is_stale);
     uint64_t cas = store_number_for(store, write->has_cas_new, write->cas_new);
@@ -255,12 +275,18 @@ static int put_by_pieces(struct store *store, const struct store_write *write, c
         racy_write(place, value + making.filled_bytes, fits);
         making.filled_bytes += fits;
     }
-    return store_commit(store, write, &making, result);
+    outcome = store_commit(store, write, &making, result);
+    store_abandon(store, &making);
+    return outcome;
 }
 
 int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result) {
     struct store_shape shape;
+    uint64_t hash = hash_key(write->key, write->key_bytes);
     *result = (struct store_result){.value_bytes = write->value_bytes};
+    if (UNLIKELY(needs_old(write)) && waits_for_flash(store, write, hash)) {
+        return STORE_ON_FLASH;
+    }
     if (write->mode >= STORE_APPEND) {
         return put_by_pieces(store, write, value, result);
     }
@@ -272,7 +298,6 @@ int store_put(struct store *store, const struct store_write *write, const char *
         return put_by_pieces(store, write, value, result);
     }
     struct store_local *local = store->local;
-    uint64_t hash = hash_key(write->key, write->key_bytes);
     store_prefetch_bucket(store, hash);
     if (!store_take(store, shape.total_bytes, &local->new_ref)) {
         return refuse(store, write, STORE_NO_MEMORY);
@@ -301,14 +326,16 @@ int store_commit(struct store *store, const struct store_write *write, struct st
     *result = (struct store_result){.value_bytes = write->value_bytes};
     if (write->mode >= STORE_APPEND) {
         int outcome = commit_joined(store, write, making, result);
-        store_abandon(store, making);
+        if (outcome != STORE_ON_FLASH) {
+            store_abandon(store, making);
+        }
         return outcome;
     }
     int outcome = commit(store, write, hash_key(write->key, write->key_bytes), making->ref, making->claim + 1,
                          result);
     if (outcome == STORE_STORED) {
         making->ref = 0;
-    } else {
+    } else if (outcome != STORE_ON_FLASH) {
         store_abandon(store, making);
     }
     return outcome;
@@ -412,6 +439,10 @@ static int commit_joined(struct store *store, const struct store_write *write, s
         if (found != STORE_HIT) {
             if (found != STORE_MISS) {
                 store_reap(store, &view);
+            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
+                return STORE_ON_FLASH;
+            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+                continue;
             }
             int outcome = commit_missing(store, write, piece, result);
             if (write->vivify && outcome == STORE_NOT_STORED) {
@@ -431,8 +462,10 @@ static int commit_joined(struct store *store, const struct store_write *write, s
 
 bool store_forget(struct store *store, const char *key, uint32_t key_bytes) {
     struct store_locked locked;
-    store_lock(store, key, key_bytes, hash_key(key, key_bytes), &locked);
+    uint64_t hash = hash_key(key, key_bytes);
+    store_lock(store, key, key_bytes, hash, &locked);
     if (!locked.item) {
+        store_spoil_copy(store, NULL, 0, hash);
         store_unlock(store, &locked, false);
         return false;
     }

@@ -79,6 +79,9 @@ struct store_compact_result {
 void store_compact_step(struct store *store, struct flash_scan *scan, struct store_batch *batch,
                         const struct store_compaction *rules, uint32_t records, struct store_compact_result *out);
 
+// Forgets a record that waited for room: the scan is given up or begins anew.
+void store_compact_stop(struct store *store);
+
 // True when all records of the page were stored before the last flush_all, or are expired.
 bool store_flash_page_is_dead(const struct store *store, uint32_t page);
 

@@ -1,0 +1,68 @@
+// What the store's flash files share: a process's own part, and the image of an item in a record.
+#pragma once
+
+#include "flash/flash_index_inline.h"
+#include "flash/flash_record_inline.h"
+#include "store/store_find_inline.h"
+#include "store/store_flash.h"
+
+// Process-local; a crash loses nothing.
+struct store_flash_local {
+    struct bucket stable;               // What views of records stand on: it never changes.
+    uint64_t ruled_out[FLASH_CANDIDATES_MAX];
+    uint32_t ruled_out_count;
+    uint32_t reads_since_recache;
+    char *value;                        // Where a compressed value is unpacked.
+    uint32_t value_room_bytes;
+    // The keeper's: how many records in batches come from chunks with this number modulo the table's size.
+    uint16_t *in_flight;
+    // Compaction: a record that did not fit into its batch any more.
+    const struct flash_record *waiting;
+    uint64_t waiting_address;
+};
+
+#define IN_FLIGHT_SLOTS 65536
+static inline uint16_t *store_in_flight(const struct store *store, uint32_t ref) {
+    return &store->on_flash->in_flight[(ref * 2654435761u) >> 16];
+}
+
+// State bits that an item keeps on flash.
+#define IMAGE_STATE_MASK (ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_WIDE_CAS | ITEM_BINARY_KEY | ITEM_STALE \
+                          | ITEM_TOKEN_SENT | ITEM_FETCHED | ITEM_FOREIGN_CAS)
+
+// A record taken apart, every length checked against its size.
+struct store_image {
+    const struct item *item;
+    const char *key;
+    const char *value;                  // As stored.
+    uint32_t state;
+    uint32_t key_bytes;
+    uint32_t stored_bytes;              // Of the value in the record ...
+    uint32_t value_bytes;               // ... and of the value itself.
+    bool is_compressed;
+};
+// False when the record is none of an item.
+static inline bool store_image_of(const struct flash_record *record, struct store_image *out) {
+    uint32_t image_bytes = flash_record_bytes(record) - (uint32_t)sizeof *record;
+    const struct item *item = (const struct item *)flash_record_image(record);
+    if (flash_record_bytes(record) < sizeof *record + ITEM_HEADER_BYTES) {
+        return false;
+    }
+    uint32_t state = item->state & IMAGE_STATE_MASK;
+    uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + item_key_bytes(item->sizes);
+    if (head_bytes > image_bytes || item_key_bytes(item->sizes) == 0) {
+        return false;
+    }
+    *out = (struct store_image){.item = item, .key = item_key(item, state), .state = state,
+                                .value = (const char *)item + head_bytes,
+                                .key_bytes = item_key_bytes(item->sizes),
+                                .stored_bytes = image_bytes - head_bytes,
+                                .value_bytes = item_inline_value_bytes(item->sizes),
+                                .is_compressed = record->sizes & FLASH_RECORD_COMPRESSED};
+    return out->is_compressed || out->stored_bytes == out->value_bytes;
+}
+static inline bool store_image_is_dead(const struct store *store, const struct store_image *image) {
+    return store_is_expired(store, item_expiry(image->item, image->state))
+           || store_is_flushed(store, image->item->time_seconds, image->state,
+                               item_cas(image->item, image->state));
+}

@@ -1,0 +1,304 @@
+// Write-out: the items that will be evicted next become records, and stay in memory as clean copies.
+#include "store/store_writeout.h"
+
+#include <stdlib.h>
+
+#include "base/hash_inline.h"
+#include "flash/flash_compress.h"
+#include "store/store_batch_internal.h"
+
+// Looked at under one taking of the class's lock.
+#define WINDOW 64
+// A value is kept compressed when that saves at least this many bytes and an eighth.
+#define COMPRESS_SAVES_BYTES 32
+
+struct writeout {
+    struct store *store;
+    struct store_batch **batches;
+    const struct store_admission *admission;
+    struct store_writeout_result *out;
+};
+
+// Copies the value of a viewed item, which may be changing. Returns false when it is shorter than it said.
+static bool copy_value(const struct store *store, const struct store_view *view, char *place) {
+    uint32_t copied = 0;
+    while (copied < view->value_bytes) {
+        const char *piece;
+        uint32_t fits = store_value_span(store, view->item, view->state, view->class_id, copied, &piece);
+        fits = fits < view->value_bytes - copied ? fits : view->value_bytes - copied;
+        if (fits == 0) {
+            return false;
+        }
+        racy_copy(place + copied, piece, fits);
+        copied += fits;
+    }
+    return true;
+}
+
+// Writes header fields and key of the image; returns its bytes, the place of the value.
+static uint32_t put_head(const struct store_view *view, const char *key, char *place) {
+    uint32_t state = view->state & IMAGE_STATE_MASK;
+    struct item *item = (struct item *)place;
+    *item = (struct item){.time_seconds = view->time_seconds,
+                          .sizes = item_pack_sizes(view->value_bytes, view->key_bytes), .state = (uint16_t)state};
+    if (state & ITEM_EXPIRES) {
+        item_set_expiry(item, view->expiry_seconds);
+    }
+    if (state & ITEM_CLIENT_FLAGS) {
+        item_set_client_flags(item, state, view->client_flags);
+    }
+    item_set_cas(item, state, view->cas);
+    memcpy(item_key(item, state), key, view->key_bytes);
+    return ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
+}
+
+// Compresses the value in place if that saves space; returns its stored size.
+static uint32_t compress(struct writeout *work, char *value, uint32_t bytes, uint32_t *flag_out) {
+    struct store_flash_local *local = work->store->on_flash;
+    uint32_t least = work->admission->compress_bytes_min;
+    *flag_out = 0;
+    if (least == 0 || bytes < least || bytes < COMPRESS_SAVES_BYTES * 2) {
+        return bytes;
+    }
+    uint32_t room = bytes - bytes / 8;
+    room = room < bytes - COMPRESS_SAVES_BYTES ? room : bytes - COMPRESS_SAVES_BYTES;
+    if (bytes > local->value_room_bytes) {
+        char *larger = realloc(local->value, bytes);
+        if (!larger) {
+            return bytes;
+        }
+        local->value = larger;
+        local->value_room_bytes = bytes;
+    }
+    uint32_t stored = flash_compress(value, bytes, local->value, room);
+    count(work->store->proc, COUNTER_ext_compress_in_bytes, bytes);
+    count(work->store->proc, COUNTER_ext_compress_out_bytes, stored ? stored : bytes);
+    if (stored == 0) {
+        return bytes;
+    }
+    memcpy(value, local->value, stored);
+    *flag_out = FLASH_RECORD_COMPRESSED;
+    return stored;
+}
+
+// Notes on the item that its copy is under way; false when it changed since it was viewed.
+static bool mark_copied(struct store *store, const struct store_view *view) {
+    if (!store_upgrade(store, view)) {
+        return false;
+    }
+    item_set_state((struct item *)view->item, view->state | ITEM_COPIED);
+    index_unlock(store->proc, view->home, true);
+    return true;
+}
+
+// Copies the item into the batch. Returns false when there is no room in it.
+static bool add(struct writeout *work, const struct store_view *view, const char *key, uint64_t hash, int bucket) {
+    struct store *store = work->store;
+    uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(view->state & IMAGE_STATE_MASK) + view->key_bytes;
+    uint64_t bytes = sizeof(struct flash_record) + head_bytes + (uint64_t)view->value_bytes;
+    if (bytes > FLASH_RECORD_BYTES_MAX || bytes > flash_wbuf_bytes(store->flash) - FLASH_BLOCK_BYTES
+        || view->value_bytes > ITEM_VALUE_BYTES_INLINE_MAX) {
+        work->out->too_large++;
+        return true;
+    }
+    struct store_batch *batch = work->batches[bucket];
+    char *room = batch && batch->count < STORE_BATCH_RECORDS ? flash_buffer_room(batch->buffer, (uint32_t)bytes) : NULL;
+    if (!room) {
+        work->out->full_bucket = bucket;
+        return false;
+    }
+    struct flash_record *record = (struct flash_record *)room;
+    char *value = flash_record_image(record) + put_head(view, key, flash_record_image(record));
+    if (!copy_value(store, view, value) || !mark_copied(store, view)) {
+        return true;    // It changed: it is not as cold as it looked.
+    }
+    FAULT_POINT(store->proc, "store.writeout.copied");
+    uint32_t flag;
+    bytes = sizeof *record + head_bytes + compress(work, value, view->value_bytes, &flag);
+    record->sizes = (uint32_t)bytes | flag;
+    uint64_t address = flash_buffer_add(batch->buffer, (uint32_t)bytes);
+    flash_buffer_note(batch->buffer, view->state & ITEM_FOREIGN_CAS ? UINT64_MAX : view->cas, view->time_seconds,
+                      view->expiry_seconds);
+    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address, .ref = view->ref,
+                                                       .record_bytes = (uint32_t)bytes};
+    ++*store_in_flight(store, view->ref);
+    work->out->added++;
+    work->out->added_bytes += bytes;
+    return true;
+}
+
+// Whether the item may go to flash; else it is counted why not.
+static bool is_admitted(struct writeout *work, const struct store_view *view, int *bucket_out) {
+    const struct store_admission *rules = work->admission;
+    struct store_writeout_result *out = work->out;
+    uint32_t now = work->store->proc->now_seconds;
+    uint64_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(view->state) + view->key_bytes
+                     + (uint64_t)view->value_bytes;
+    uint32_t left = view->expiry_seconds ? view->expiry_seconds - now : UINT32_MAX;
+    int32_t idle = (int32_t)(now - view->time_seconds);
+    if (bytes < rules->item_bytes_min) {
+        out->too_small++;
+    } else if (idle < 0 ? rules->idle_seconds_min > 0 : (uint32_t)idle < rules->idle_seconds_min) {
+        out->too_young++;
+    } else if (left < rules->ttl_seconds_min) {
+        out->too_short_lived++;
+    } else if (rules->fetched_only && !(view->state & ITEM_FETCHED)) {
+        out->never_read++;
+    } else {
+        *bucket_out = left < rules->low_ttl_seconds ? FLASH_LOW_TTL
+                      : view->state & ITEM_LARGE    ? FLASH_CHUNKED
+                                                    : FLASH_DEFAULT;
+        return true;
+    }
+    return false;
+}
+
+// Looks at one candidate. Returns false when its batch is full; then it is looked at again.
+static bool consider(struct writeout *work, uint32_t ref) {
+    struct store *store = work->store;
+    const struct item *item = store_item(store, ref);
+    uint32_t state = item_state_of(item);
+    if (state == ITEM_PART) {
+        ref = SHARED_LOAD(item->time_seconds);
+        if (ref == 0 || slab_page_of(&store->slab, ref) >= store->slab.root->pages_max) {
+            return true;
+        }
+        item = store_item(store, ref);
+        state = item_state_of(item);
+    }
+    uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || (state & ITEM_ACTIVE) || key_bytes == 0) {
+        return true;
+    }
+    char key[256];
+    racy_copy(key, item_key(item, state), key_bytes);
+    uint64_t hash = hash_key(key, key_bytes);
+    struct store_view view;
+    if (store_find(store, key, key_bytes, hash, &view) != STORE_HIT || view.ref != ref) {
+        return true;
+    }
+    // The page of its copy may have been dropped since.
+    if ((view.state & ITEM_ON_FLASH) && store_flash_entry(store, hash)) {
+        work->out->clean++;
+        return true;
+    }
+    if (*store_in_flight(store, ref)) {
+        return true;
+    }
+    int bucket;
+    return !is_admitted(work, &view, &bucket) || add(work, &view, key, hash, bucket);
+}
+
+// The next candidates on probation, or none when all that go next were looked at.
+static uint32_t next_of_ring(struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t most,
+                             uint32_t *refs) {
+    const struct lru_ring *ring = &store->lru.root->ring[class_id];
+    uint64_t popped = SHARED_LOAD(ring->popped);
+    uint64_t end = SHARED_LOAD(ring->pushed);
+    end = end - popped > most ? popped + most : end;
+    if (ahead->ring_position < popped || ahead->ring_position > end) {
+        ahead->ring_position = popped;
+    }
+    uint32_t count_refs = 0;
+    for (uint64_t at = ahead->ring_position; at < end && count_refs < WINDOW; at++) {
+        refs[count_refs++] = SHARED_LOAD(*lru_entry(&store->lru, ring, at));
+    }
+    return count_refs;
+}
+
+// The next chunks before the eviction hand, as far as `most` chunks from it. Moves the place on past them.
+static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t most,
+                             uint32_t *refs) {
+    struct slab_class *class = &store->slab.root->class[class_id];
+    uint32_t count_refs = 0;
+    lock_take(store->proc, &class->lock, LOCK_CLASS);
+    uint32_t page = class->hand_page ? class->hand_page : class->ring;
+    uint32_t chunk = class->hand_page ? class->hand_chunk : 0;
+    uint32_t distance = 0;
+    uint32_t pages = class->pages + 1;
+    // Where the place is not found between the hand and the window's end, the hand has passed it.
+    for (uint32_t at = page, from = chunk; at && distance < most && pages > 0; pages--) {
+        uint32_t carved = store->slab.pages[at].carved;
+        if (at == ahead->hand_page && ahead->hand_chunk >= from) {
+            distance += ahead->hand_chunk - from;
+            page = at;
+            chunk = ahead->hand_chunk;
+            break;
+        }
+        distance += carved > from ? carved - from : 0;
+        from = 0;
+        at = store->slab.pages[at].next;
+    }
+    if (!(page == ahead->hand_page && chunk == ahead->hand_chunk)) {
+        distance = 0;
+    }
+    for (pages = class->pages + 1; page && count_refs < WINDOW && distance < most && pages > 0;) {
+        if (chunk >= store->slab.pages[page].carved) {
+            page = store->slab.pages[page].next;
+            chunk = 0;
+            pages--;
+            continue;
+        }
+        refs[count_refs++] = slab_ref(&store->slab, page, chunk++, class->chunk_bytes);
+        distance++;
+    }
+    ahead->hand_page = page;
+    ahead->hand_chunk = chunk;
+    lock_give(store->proc, &class->lock, false);
+    return count_refs;
+}
+
+// The place before the hand becomes that of the given chunk.
+static void stand_at(const struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t ref) {
+    ahead->hand_page = slab_page_of(&store->slab, ref);
+    uint64_t offset = (uint64_t)(slab_chunk(&store->slab, ref) - store->slab.area) & (SLAB_PAGE_BYTES - 1);
+    ahead->hand_chunk = (uint32_t)(offset / slab_chunk_bytes(&store->slab, class_id));
+}
+
+static void prefetch(const struct store *store, const uint32_t *refs, uint32_t count_refs) {
+    for (uint32_t i = 0; i < count_refs; i++) {
+        __builtin_prefetch(store_item(store, refs[i]));
+    }
+}
+
+static bool ring_goes_next(const struct store *store, uint32_t class_id) {
+    const struct slab_class *class = &store->slab.root->class[class_id];
+    uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
+    // Somewhat before it is over its share, since it will be when the next items come.
+    return lru_length(&store->lru, class_id) * 100
+           >= chunks * (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) * 9 / 10;
+}
+
+void store_writeout_step(struct store *store, struct store_batch **batches, uint32_t class_id,
+                         struct store_ahead *ahead, const struct store_admission *admission, uint32_t ahead_chunks,
+                         uint32_t chunks, struct store_writeout_result *out) {
+    struct writeout work = {store, batches, admission, out};
+    uint32_t refs[WINDOW];
+    *out = (struct store_writeout_result){.full_bucket = -1};
+    PYMC_CHECK(class_id >= 1 && class_id <= store->slab.root->classes);
+    uint32_t found = 1;
+    while (found && out->examined < chunks && ring_goes_next(store, class_id)) {
+        found = next_of_ring(store, class_id, ahead, ahead_chunks, refs);
+        prefetch(store, refs, found);
+        for (uint32_t i = 0; i < found; i++) {
+            if (refs[i] && !consider(&work, refs[i])) {
+                return;
+            }
+            ahead->ring_position++;
+            out->examined++;
+        }
+    }
+    found = 1;
+    while (found && out->examined < chunks) {
+        found = next_of_hand(store, class_id, ahead, ahead_chunks, refs);
+        prefetch(store, refs, found);
+        for (uint32_t i = 0; i < found; i++) {
+            if (!consider(&work, refs[i])) {
+                stand_at(store, class_id, ahead, refs[i]);
+                return;
+            }
+            out->examined++;
+        }
+    }
+    out->is_ahead = !found;
+}
