@@ -112,11 +112,13 @@ void store_batch_commit(struct store_batch *batch, int write_status, struct stor
     *out = (struct store_commit_result){0};
     flash_buffer_finish(batch->buffer, store->proc, write_status);
     bool is_written = write_status == PYMC_OK;
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
         const struct batch_note *note = &batch->notes[i];
         if (i + FETCH_AHEAD < batch->count) {
             prefetch_note(store, &batch->notes[i + FETCH_AHEAD]);
         }
+        bytes += note->record_bytes;
         if (note->ref && is_written) {
             link_item(store, note, out);
         } else if (note->ref) {
@@ -125,6 +127,7 @@ void store_batch_commit(struct store_batch *batch, int write_status, struct stor
             out->linked++;
         } else {
             out->changed++;
+            out->lost += !is_written;
         }
         if (note->ref) {
             --*store_in_flight(store, note->ref);
@@ -132,7 +135,9 @@ void store_batch_commit(struct store_batch *batch, int write_status, struct stor
     }
     if (is_written) {
         count(store->proc, COUNTER_ext_objects_written, batch->count);
+        count(store->proc, COUNTER_ext_bytes_written, bytes);
         count(store->proc, COUNTER_ext_rejected_index, out->no_memory);
     }
+    count(store->proc, COUNTER_ext_compact_lost, out->lost);
     batch->count = 0;
 }

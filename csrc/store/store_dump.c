@@ -2,7 +2,9 @@
 #include <stdio.h>
 
 #include "base/base64.h"
-#include "store/store_find_inline.h"
+#include "base/hash_inline.h"
+#include "store/store_flash_internal.h"
+#include "store/store_writeout.h"
 
 #define LINE_BYTES_MAX 2048
 
@@ -109,5 +111,42 @@ uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int k
         cursor->items_seen += dump.used != before;
     }
     *more_out = cursor->page <= pages;
+    return dump.used;
+}
+
+static void dump_record(struct dump *dump, const struct flash_record *record, uint64_t address) {
+    struct store *store = dump->store;
+    struct store_image image;
+    struct store_view view;
+    if (!store_image_of(record, &image) || store_image_is_dead(store, &image)) {
+        return;
+    }
+    uint64_t hash = hash_key(image.key, image.key_bytes);
+    uint64_t entry = flash_entry_at(store->flash, store->proc, hash, address);
+    // What is in memory as well was dumped from there.
+    if (!entry || store_find(store, image.key, image.key_bytes, hash, &view) == STORE_HIT) {
+        return;
+    }
+    uint64_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(image.state) + image.key_bytes + image.value_bytes;
+    struct store_locked locked = {.item = (struct item *)image.item,
+                                  .state = image.state | (entry & FLASH_READ_BIT ? ITEM_FETCHED : 0)};
+    locked.class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
+    locked.class_id = locked.class_id ? locked.class_id : store->part_class;
+    dump->used += dump_line(dump, &locked, dump->place + dump->used);
+}
+
+uint32_t store_flash_dump_step(struct store *store, struct flash_scan *scan, int kind, char *place,
+                               uint32_t place_bytes, bool *more_out) {
+    struct dump dump = {.store = store, .kind = kind, .place = place};
+    *more_out = true;
+    while (dump.used + LINE_BYTES_MAX <= place_bytes) {
+        uint64_t address;
+        const struct flash_record *record = flash_scan_next(scan, &address);
+        if (!record) {
+            *more_out = false;
+            break;
+        }
+        dump_record(&dump, record, address);
+    }
     return dump.used;
 }

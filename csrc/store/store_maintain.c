@@ -1,5 +1,6 @@
 // Background steps: the crawl for dead items, ages and sums.
 #include "store/store_find_inline.h"
+#include "store/store_writeout.h"
 
 #include <string.h>
 
@@ -176,6 +177,35 @@ bool store_sizes_step(struct store *store, struct store_cursor *cursor, uint32_t
                       uint32_t buckets) {
     struct sizes sizes = {store, counts, buckets};
     return walk_chunks(store, cursor, chunks, NULL, size_chunk, &sizes);
+}
+
+struct drop {
+    struct store *store;
+    uint64_t dropped;
+};
+
+static void drop_chunk(void *context, uint32_t ref, uint32_t class_id) {
+    (void)class_id;
+    struct drop *drop = context;
+    uint32_t state = item_state_of(store_item(drop->store, ref));
+    struct store_locked locked;
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || !store_lock_ref(drop->store, ref, &locked)) {
+        return;
+    }
+    if (!(locked.state & ITEM_ON_FLASH)) {
+        store_unlock(drop->store, &locked, false);
+        return;
+    }
+    drop->dropped++;
+    store_evict_and_unlock(drop->store, &locked);
+}
+
+uint64_t store_drop_clean(struct store *store) {
+    struct store_cursor cursor = {0};
+    struct drop drop = {store, 0};
+    while (walk_chunks(store, &cursor, UINT32_MAX, NULL, drop_chunk, &drop)) {
+    }
+    return drop.dropped;
 }
 
 void store_class_ages(struct store *store, uint32_t class_id, struct store_ages *out) {

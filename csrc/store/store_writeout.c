@@ -269,19 +269,27 @@ static bool ring_goes_next(const struct store *store, uint32_t class_id) {
            >= chunks * (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) * 9 / 10;
 }
 
-void store_writeout_step(struct store *store, struct store_batch **batches, uint32_t class_id,
-                         struct store_ahead *ahead, const struct store_admission *admission, uint32_t ahead_chunks,
-                         uint32_t chunks, struct store_writeout_result *out) {
-    struct writeout work = {store, batches, admission, out};
+static void count_verdicts(struct store *store, const struct store_writeout_result *out) {
+    struct proc *proc = store->proc;
+    count(proc, COUNTER_ext_admitted, out->added);
+    count(proc, COUNTER_ext_rejected_small, out->too_small);
+    count(proc, COUNTER_ext_rejected_young, out->too_young);
+    count(proc, COUNTER_ext_rejected_ttl, out->too_short_lived);
+    count(proc, COUNTER_ext_rejected_unread, out->never_read);
+    count(proc, COUNTER_ext_rejected_large, out->too_large);
+}
+
+static void look(struct writeout *work, uint32_t class_id, struct store_ahead *ahead, uint32_t ahead_chunks,
+                 uint32_t chunks) {
+    struct store *store = work->store;
+    struct store_writeout_result *out = work->out;
     uint32_t refs[WINDOW];
-    *out = (struct store_writeout_result){.full_bucket = -1};
-    PYMC_CHECK(class_id >= 1 && class_id <= store->slab.root->classes);
     uint32_t found = 1;
     while (found && out->examined < chunks && ring_goes_next(store, class_id)) {
         found = next_of_ring(store, class_id, ahead, ahead_chunks, refs);
         prefetch(store, refs, found);
         for (uint32_t i = 0; i < found; i++) {
-            if (refs[i] && !consider(&work, refs[i])) {
+            if (refs[i] && !consider(work, refs[i])) {
                 return;
             }
             ahead->ring_position++;
@@ -293,7 +301,7 @@ void store_writeout_step(struct store *store, struct store_batch **batches, uint
         found = next_of_hand(store, class_id, ahead, ahead_chunks, refs);
         prefetch(store, refs, found);
         for (uint32_t i = 0; i < found; i++) {
-            if (!consider(&work, refs[i])) {
+            if (!consider(work, refs[i])) {
                 stand_at(store, class_id, ahead, refs[i]);
                 return;
             }
@@ -301,4 +309,14 @@ void store_writeout_step(struct store *store, struct store_batch **batches, uint
         }
     }
     out->is_ahead = !found;
+}
+
+void store_writeout_step(struct store *store, struct store_batch **batches, uint32_t class_id,
+                         struct store_ahead *ahead, const struct store_admission *admission, uint32_t ahead_chunks,
+                         uint32_t chunks, struct store_writeout_result *out) {
+    struct writeout work = {store, batches, admission, out};
+    *out = (struct store_writeout_result){.full_bucket = -1};
+    PYMC_CHECK(class_id >= 1 && class_id <= store->slab.root->classes);
+    look(&work, class_id, ahead, ahead_chunks, chunks);
+    count_verdicts(store, out);
 }

@@ -24,6 +24,7 @@ struct store_commit_result {
     uint32_t linked;            // Records that the index names now.
     uint32_t changed;           // Whose item or entry changed meanwhile: wasted.
     uint32_t no_memory;         // For which the index had no room.
+    uint32_t lost;              // Rescued ones that could not be written: their page goes, and they with it.
 };
 // `write_status` is what flash_buffer_write() returned. The batch may begin again.
 void store_batch_commit(struct store_batch *batch, int write_status, struct store_commit_result *out);
@@ -79,12 +80,16 @@ struct store_compact_result {
 void store_compact_step(struct store *store, struct flash_scan *scan, struct store_batch *batch,
                         const struct store_compaction *rules, uint32_t records, struct store_compact_result *out);
 
+// Takes all items that have their copy on flash out of memory; returns how many. For tests and tools.
+uint64_t store_drop_clean(struct store *store);
+
 // Forgets a record that waited for room: the scan is given up or begins anew.
 void store_compact_stop(struct store *store);
 
 // True when all records of the page were stored before the last flush_all, or are expired.
 bool store_flash_page_is_dead(const struct store *store, uint32_t page);
 
-// Live items on flash, for `lru_crawler metadump`: lines like store_dump_step()'s from the scanned page's records.
+// Items that are on flash only, for dumps: lines like store_dump_step()'s from the scanned page's loaded records.
+// *more_out is false when the next piece has to be loaded. Requires: place_bytes >= 4096.
 uint32_t store_flash_dump_step(struct store *store, struct flash_scan *scan, int kind, char *place,
                                uint32_t place_bytes, bool *more_out);
