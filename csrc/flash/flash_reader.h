@@ -1,7 +1,8 @@
 // A worker's reads from flash: many under way at once, one per record however many wait for it.
 //
 // No locks: a reader belongs to one thread. Reads are begun during a turn, handed to the kernel together by
-// flash_reader_submit(), and collected by flash_reader_reap() when flash_reader_fd() is readable.
+// flash_reader_submit(), and collected by flash_reader_reap() when flash_reader_fd() is readable. A fast device may be
+// done before submit returns, so a turn ends with: submit; while flash_reader_has_done(), reap, serve, submit.
 #pragma once
 
 #include "flash/flash.h"
@@ -36,9 +37,14 @@ struct flash_read {
 struct flash_waiter {
     struct flash_waiter *next;
     struct flash_waiter *previous;
+    uint64_t ticket;            // These two are the reader's: its place among those that lack memory, and how much.
+    uint64_t lacked_bytes;
     bool is_waiting;
 };
 
+// Returns PYMC_OS_ERROR when the kernel has no io_uring for us (unless threads will do), PYMC_INVALID for bad options.
+// Requires: called in the process and thread that will use the reader.
+// Owns: the caller, until flash_reader_close().
 int flash_reader_open(struct flash *flash, struct proc *proc, const struct flash_reader_options *options,
                       struct flash_reader **reader_out);
 // Waits for what the kernel still writes to; NULL is allowed. Requires: no waiter waits.
@@ -47,19 +53,23 @@ int flash_reader_kind(const struct flash_reader *reader);
 // Becomes readable when reads are done. Edge-triggered use is enough; nothing has to be read from it.
 int flash_reader_fd(const struct flash_reader *reader);
 
-// The read of an entry's record: a new one, or the one that is there already (of the same page version). Holds it for the
-// caller. NULL when memory or slots are used up: wait with flash_reader_wait(reader, NULL, ...) and try again.
+// The read of an entry's record: a new one, or the one that is there already (of the same page version). Holds it for
+// the caller. It may be DONE already: nothing to wait for. NULL when memory is used up: give back other reads that are
+// not needed yet (all could wait for each other), wait with flash_reader_wait(reader, NULL, ...) and try again.
 struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entry);
 // Gives a hold back; the last one gives the memory back.
 void flash_reader_release(struct flash_reader *reader, struct flash_read *read);
-// Puts the waiter on the list of the read, or of the next read that is done (NULL).
+// Puts the waiter on the list of the read, which is not DONE, or of those who lack memory (NULL).
 void flash_reader_wait(struct flash_reader *reader, struct flash_read *read, struct flash_waiter *waiter);
 // Takes a waiter off its list; nothing happens when it is on none.
 void flash_reader_unwait(struct flash_reader *reader, struct flash_waiter *waiter);
 
 // Hands what was begun to the kernel: at most one system call. Returns how many reads are not done yet.
 uint32_t flash_reader_submit(struct flash_reader *reader);
-// Collects what is done, checks it, and returns the waiters of all reads that became done, chained by next, oldest first.
+// True when reaping would find something; costs two loads. Without it nothing is lost: the descriptor tells.
+bool flash_reader_has_done(const struct flash_reader *reader);
+// Collects what is done, checks it, and returns the waiters of all reads that became done, then those for whom memory
+// became free, chained by next, each oldest first. Take a waiter's next before you serve it: it may wait again.
 struct flash_waiter *flash_reader_reap(struct flash_reader *reader);
 
 // What `stats` shows of this reader; also summed over processes by counters.

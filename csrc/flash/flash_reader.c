@@ -1,0 +1,559 @@
+// The table of a reader's reads: one per record, however many hold it; their memory, their waiters, and the checks.
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "flash/flash_index_inline.h"
+#include "flash/flash_reader_internal.h"
+#include "flash/flash_record_inline.h"
+
+// A record has at least an item's header after its own.
+#define RECORD_BYTES_MIN (sizeof(struct flash_record) + 16)
+// What is pinned for the device's use at most; reads beyond it are allocated one by one.
+#define MAPPED_BYTES_MAX (4ull << 20)
+#define SLOW_US 1000000
+
+uint64_t flash_reader_now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+void flash_reader_signal(struct flash_reader *reader) {
+    if (!reader->is_signalled) {
+        reader->is_signalled = true;
+        uint64_t one = 1;
+        // Full would be readable too.
+        ssize_t written = write(reader->event_fd, &one, sizeof(one));
+        (void)written;
+    }
+}
+
+// --- Waiters: rings with a head. ---
+
+static void ring_clear(struct flash_waiter *head) {
+    head->next = head;
+    head->previous = head;
+}
+
+static void ring_insert_before(struct flash_waiter *place, struct flash_waiter *waiter) {
+    waiter->next = place;
+    waiter->previous = place->previous;
+    place->previous->next = waiter;
+    place->previous = waiter;
+    waiter->is_waiting = true;
+}
+
+static void ring_remove(struct flash_waiter *waiter) {
+    waiter->previous->next = waiter->next;
+    waiter->next->previous = waiter->previous;
+    waiter->is_waiting = false;
+}
+
+static void wake(struct flash_chain *woken, struct flash_waiter *waiter) {
+    ring_remove(waiter);
+    waiter->next = NULL;
+    *woken->end = waiter;
+    woken->end = &waiter->next;
+}
+
+static bool ring_is_empty(const struct flash_waiter *head) {
+    return head->next == head;
+}
+
+// --- Readings and their table. ---
+
+static struct flash_reading **table_place(const struct flash_reader *reader, uint64_t address) {
+    return &reader->table[address * 0x9e3779b97f4a7c15ull >> reader->table_shift];
+}
+
+static void table_put(struct flash_reader *reader, struct flash_reading *reading) {
+    struct flash_reading **place = table_place(reader, reading->seen.address);
+    reading->chain = *place;
+    reading->is_in_table = true;
+    *place = reading;
+}
+
+static void table_drop(struct flash_reader *reader, struct flash_reading *reading) {
+    if (!reading->is_in_table) {
+        return;
+    }
+    struct flash_reading **place = table_place(reader, reading->seen.address);
+    while (*place != reading) {
+        place = &(*place)->chain;
+    }
+    *place = reading->chain;
+    reading->is_in_table = false;
+}
+
+// Twice as many buckets as readings, at least; a table that may not grow still works.
+static void table_grow(struct flash_reader *reader) {
+    uint32_t bits = 33u - (uint32_t)__builtin_clz(reader->readings | 15);
+    uint64_t buckets = reader->table ? 1ull << (64 - reader->table_shift) : 0;
+    struct flash_reading **bigger = calloc(1ull << bits, sizeof(*bigger));
+    if (bigger == NULL) {
+        return;
+    }
+    struct flash_reading **old = reader->table;
+    reader->table = bigger;
+    reader->table_shift = 64 - bits;
+    for (uint64_t i = 0; i < buckets; i++) {
+        for (struct flash_reading *reading = old[i], *next; reading; reading = next) {
+            next = reading->chain;
+            table_put(reader, reading);
+        }
+    }
+    free(old);
+}
+
+static bool readings_grow(struct flash_reader *reader, uint32_t by) {
+    struct flash_reading *chunk;
+    if (reader->chunk_count == FLASH_READER_CHUNKS || (chunk = calloc(by, sizeof(*chunk))) == NULL) {
+        return false;
+    }
+    reader->chunks[reader->chunk_count++] = chunk;
+    reader->readings += by;
+    for (uint32_t i = by; i-- > 0;) {
+        chunk[i].next = reader->free;
+        reader->free = &chunk[i];
+    }
+    table_grow(reader);
+    return reader->table != NULL;
+}
+
+static struct flash_reading *reading_take(struct flash_reader *reader, uint64_t address, uint64_t page_version) {
+    if (UNLIKELY(reader->free == NULL) && !readings_grow(reader, reader->readings)) {
+        return NULL;
+    }
+    struct flash_reading *reading = reader->free;
+    reader->free = reading->next;
+    reader->in_use++;
+    reading->seen = (struct flash_read){.address = address, .page_version = page_version, .holds = 1};
+    reading->seen.page = flash_address_page(reader->flash, address);
+    reading->memory = NULL;
+    reading->is_in_table = false;
+    ring_clear(&reading->waiters);
+    return reading;
+}
+
+static void memory_give(struct flash_reader *reader, struct flash_reading *reading) {
+    if (reading->memory != NULL) {
+        flash_memory_give(&reader->memory, reading->memory);
+        reader->memory_used -= flash_memory_charge(reading->bytes);
+        reading->memory = NULL;
+        if (UNLIKELY(!ring_is_empty(&reader->starving))) {
+            flash_reader_signal(reader);
+        }
+    }
+}
+
+// Nobody holds it and no device writes to it.
+static void reading_free(struct flash_reader *reader, struct flash_reading *reading) {
+    PYMC_DEBUG_CHECK(reading->seen.holds == 0 && ring_is_empty(&reading->waiters));
+    table_drop(reader, reading);
+    memory_give(reader, reading);
+    reading->next = reader->free;
+    reader->free = reading;
+    reader->in_use--;
+    if (UNLIKELY(!ring_is_empty(&reader->starving))) {
+        flash_reader_signal(reader);
+    }
+}
+
+// --- Beginning. ---
+
+static struct flash_read *read_done(struct flash_reader *reader, uint64_t address, uint64_t version, uint8_t result) {
+    struct flash_reading *reading = reading_take(reader, address, version);
+    if (reading == NULL) {
+        return NULL;
+    }
+    reading->seen.state = FLASH_READ_DONE;
+    reading->seen.result = result;
+    return &reading->seen;
+}
+
+static struct flash_read *join(struct flash_reader *reader, struct flash_reading *reading) {
+    if (reading->seen.state != FLASH_READ_DONE) {
+        count(reader->proc, COUNTER_ext_reads_coalesced, 1);
+    }
+    reading->seen.holds++;
+    return &reading->seen;
+}
+
+// Which bytes to ask the device for: whole sectors, but nothing behind the page.
+static void plan(const struct flash_reader *reader, struct flash_reading *reading, uint64_t entry) {
+    const struct flash *flash = reader->flash;
+    const struct flash_page *row = &flash->pages[reading->seen.page];
+    uint64_t offset = flash_address_offset(flash, reading->seen.address);
+    uint64_t most = flash_entry_bytes_most(entry);
+    uint64_t left = flash->root->page_bytes - offset;
+    uint64_t align = flash->read_align[row->path];
+    uint64_t end = offset + (most < left ? most : left);
+    reading->path = row->path;
+    reading->page_offset = offset & ~(align - 1);
+    reading->file_offset = row->file_offset + reading->page_offset;
+    reading->skip = (uint32_t)(offset - reading->page_offset);
+    reading->record_bytes_most = (uint32_t)(end - offset);
+    reading->bytes = (uint32_t)(((end + align - 1) & ~(align - 1)) - reading->page_offset);
+}
+
+// Takes the reading's memory. Returns false when its caller has to wait.
+static bool memory_take(struct flash_reader *reader, struct flash_reading *reading) {
+    uint64_t charge = flash_memory_charge(reading->bytes);
+    bool must_wait = reader->memory_used > 0 && reader->memory_used + charge > reader->memory_bound;
+    // Without a pass nobody overtakes those who starve, who would never see enough memory free at a time.
+    if (UNLIKELY(must_wait || (!ring_is_empty(&reader->starving) && reader->passes == 0))) {
+        reader->lacked_bytes = charge;
+        return false;
+    }
+    reading->memory = flash_memory_take(&reader->memory, reading->bytes);
+    if (UNLIKELY(reading->memory == NULL)) {
+        reader->lacked_bytes = charge;
+        return false;
+    }
+    reader->memory_used += charge;
+    reader->passes -= reader->passes > 0;
+    return true;
+}
+
+static void enqueue(struct flash_reader *reader, struct flash_reading *reading) {
+    reading->next = NULL;
+    if (reader->queue_last) {
+        reader->queue_last->next = reading;
+    } else {
+        reader->queue_first = reading;
+    }
+    reader->queue_last = reading;
+    reader->queued++;
+}
+
+static struct flash_reading *dequeue(struct flash_reader *reader) {
+    struct flash_reading *reading = reader->queue_first;
+    reader->queue_first = reading->next;
+    if (reader->queue_first == NULL) {
+        reader->queue_last = NULL;
+    }
+    reader->queued--;
+    return reading;
+}
+
+static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint64_t version) {
+    struct flash_reading *reading = reading_take(reader, flash_entry_address(entry), version);
+    if (UNLIKELY(reading == NULL)) {
+        return NULL;
+    }
+    plan(reader, reading, entry);
+    if (!memory_take(reader, reading)) {
+        bool is_alone = reader->in_use == 1 && ring_is_empty(&reader->starving);
+        if (is_alone) {
+            // The system has no memory, and no read that ends will change that.
+            reading->seen.state = FLASH_READ_DONE;
+            reading->seen.result = FLASH_READ_FAILED;
+            return &reading->seen;
+        }
+        // Back where it came from, without a word to those who starve: nothing became free.
+        reading->next = reader->free;
+        reader->free = reading;
+        reader->in_use--;
+        return NULL;
+    }
+    table_put(reader, reading);
+    enqueue(reader, reading);
+    return &reading->seen;
+}
+
+struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entry) {
+    const struct flash *flash = reader->flash;
+    uint64_t address = flash_entry_address(entry);
+    uint32_t page = flash_address_page(flash, address);
+    if (UNLIKELY(page >= flash->root->page_count)) {
+        return read_done(reader, 0, 0, FLASH_READ_GONE);
+    }
+    const struct flash_page *row = &flash->pages[page];
+    uint64_t version = SHARED_ACQUIRE(row->version);
+    if (UNLIKELY(!flash_page_is_readable(flash, page, version) || SHARED_LOAD(flash->paths[row->path].is_out))) {
+        return read_done(reader, address, version, FLASH_READ_GONE);
+    }
+    for (struct flash_reading *found = *table_place(reader, address); found; found = found->chain) {
+        if (found->seen.address != address) {
+            continue;
+        }
+        bool is_bad = found->seen.state == FLASH_READ_DONE && found->seen.result != FLASH_READ_GOOD;
+        if (found->seen.page_version == version && !is_bad) {
+            return join(reader, found);
+        }
+        table_drop(reader, found);
+        break;
+    }
+    return begin_new(reader, entry, version);
+}
+
+void flash_reader_release(struct flash_reader *reader, struct flash_read *read) {
+    struct flash_reading *reading = (struct flash_reading *)read;
+    PYMC_CHECK(read->holds > 0);
+    // One that is queued or under way is given up when its turn or its bytes come, unless somebody joins before.
+    if (--read->holds == 0 && read->state == FLASH_READ_DONE) {
+        reading_free(reader, reading);
+    }
+}
+
+// --- Waiting. ---
+
+static void starve(struct flash_reader *reader, struct flash_waiter *waiter) {
+    waiter->lacked_bytes = reader->lacked_bytes;
+    if (waiter->ticket == 0) {
+        waiter->ticket = ++reader->ticket;
+    }
+    // Who was woken and found the memory taken again keeps its place before those who came later.
+    struct flash_waiter *place = &reader->starving;
+    if (place->previous != place && place->previous->ticket > waiter->ticket) {
+        place = place->next;
+        while (place->ticket < waiter->ticket) {
+            place = place->next;
+        }
+    }
+    ring_insert_before(place, waiter);
+    if (reader->in_use == 0) {
+        flash_reader_signal(reader);
+    }
+}
+
+void flash_reader_wait(struct flash_reader *reader, struct flash_read *read, struct flash_waiter *waiter) {
+    PYMC_CHECK(!waiter->is_waiting);
+    if (read == NULL) {
+        starve(reader, waiter);
+        return;
+    }
+    PYMC_CHECK(read->state != FLASH_READ_DONE);
+    waiter->ticket = 0;
+    ring_insert_before(&((struct flash_reading *)read)->waiters, waiter);
+}
+
+void flash_reader_unwait(struct flash_reader *reader, struct flash_waiter *waiter) {
+    if (waiter->is_waiting) {
+        ring_remove(waiter);
+    }
+    waiter->ticket = 0;
+}
+
+static void wake_starving(struct flash_reader *reader, struct flash_chain *woken) {
+    uint64_t taken = reader->memory_used;
+    reader->passes = 0;
+    while (!ring_is_empty(&reader->starving)) {
+        struct flash_waiter *first = reader->starving.next;
+        if (taken > 0 && taken + first->lacked_bytes > reader->memory_bound) {
+            break;
+        }
+        taken += first->lacked_bytes;
+        reader->passes++;
+        wake(woken, first);
+    }
+    // Should those that were woken begin nothing after all, no read's end would wake the others.
+    if (!ring_is_empty(&reader->starving) && reader->in_use == 0) {
+        flash_reader_signal(reader);
+    }
+}
+
+// --- Handing over and collecting. ---
+
+static uint32_t start_queued(struct flash_reader *reader) {
+    uint64_t now_us = flash_reader_now_us();
+    uint64_t bytes = 0;
+    uint32_t started = 0;
+    while (reader->queue_first && reader->under_way < reader->depth) {
+        struct flash_reading *reading = dequeue(reader);
+        if (reading->seen.holds == 0) {
+            reading_free(reader, reading);
+            continue;
+        }
+        reading->seen.state = FLASH_READ_UNDER_WAY;
+        reading->begun_us = now_us;
+        reader->under_way++;
+        reader->back->start(reader, reading);
+        bytes += reading->bytes;
+        started++;
+    }
+    count(reader->proc, COUNTER_ext_device_reads, started);
+    count(reader->proc, COUNTER_ext_device_bytes_read, bytes);
+    return started;
+}
+
+uint32_t flash_reader_submit(struct flash_reader *reader) {
+    bool is_due = reader->queue_first && reader->under_way < reader->depth && start_queued(reader);
+    if (is_due || UNLIKELY(reader->unsubmitted > 0)) {
+        reader->back->submit(reader);
+    }
+    return reader->under_way + reader->queued;
+}
+
+bool flash_reader_has_done(const struct flash_reader *reader) {
+    return reader->is_signalled || (reader->under_way > 0 && reader->back->has_done(reader));
+}
+
+struct flash_waiter *flash_reader_reap(struct flash_reader *reader) {
+    struct flash_chain woken = {.first = NULL, .end = &woken.first};
+    reader->is_signalled = false;
+    if (reader->under_way > 0) {
+        reader->back->collect(reader, &woken);
+        flash_reader_submit(reader);
+    }
+    if (UNLIKELY(!ring_is_empty(&reader->starving))) {
+        wake_starving(reader, &woken);
+    }
+    return woken.first;
+}
+
+static uint8_t judge(struct flash_reader *reader, const struct flash_reading *reading) {
+    const struct flash_read *seen = &reading->seen;
+    if (reading->result != reading->bytes) {
+        return FLASH_READ_FAILED;
+    }
+    // The record was complete before its entry was made; only a reuse of the page, with a new version, changes it.
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (!flash_page_is_readable(reader->flash, seen->page, seen->page_version)) {
+        return FLASH_READ_GONE;
+    }
+    const struct flash_record *record = (const struct flash_record *)(reading->memory + reading->skip);
+    if (reading->record_bytes_most < RECORD_BYTES_MIN) {
+        return FLASH_READ_CORRUPT;
+    }
+    uint32_t bytes = flash_record_bytes(record);
+    if (bytes < RECORD_BYTES_MIN || bytes > reading->record_bytes_most
+        || record->page_version != (uint32_t)seen->page_version
+        || record->crc32c != crc32c(0, &record->sizes, bytes - sizeof(record->crc32c))) {
+        return FLASH_READ_CORRUPT;
+    }
+    count(reader->proc, COUNTER_ext_objects_read, 1);
+    count(reader->proc, COUNTER_ext_bytes_read, bytes);
+    return FLASH_READ_GOOD;
+}
+
+static void note_device(struct flash_reader *reader, const struct flash_reading *reading, uint64_t took_us) {
+    struct flash_path_state *path = &reader->flash->paths[reading->path];
+    flash_note_time(reader->times, took_us);
+    if (UNLIKELY(reading->result != reading->bytes)) {
+        count(reader->proc, COUNTER_ext_read_errors, 1);
+        if (!reader->back->uses_flash_io) {
+            __atomic_fetch_add(&path->read_errors, 1, __ATOMIC_RELAXED);
+        }
+    }
+    if (UNLIKELY(took_us > SLOW_US)) {
+        __atomic_fetch_add(&path->slow_reads, 1, __ATOMIC_RELAXED);
+    }
+}
+
+void flash_reader_complete(struct flash_reader *reader, struct flash_reading *reading, int64_t result, uint64_t now_us,
+                           struct flash_chain *woken) {
+    struct flash_read *seen = &reading->seen;
+    reading->result = result;
+    reader->under_way--;
+    note_device(reader, reading, now_us - reading->begun_us);
+    if (seen->holds == 0) {
+        reading_free(reader, reading);
+        return;
+    }
+    seen->result = judge(reader, reading);
+    seen->state = FLASH_READ_DONE;
+    if (LIKELY(seen->result == FLASH_READ_GOOD)) {
+        seen->record = (const struct flash_record *)(reading->memory + reading->skip);
+    } else {
+        memory_give(reader, reading);
+    }
+    while (!ring_is_empty(&reading->waiters)) {
+        wake(woken, reading->waiters.next);
+    }
+}
+
+// --- The reader. ---
+
+static int open_back(struct flash_reader *reader, const struct flash_reader_options *options) {
+    int status = PYMC_OS_ERROR;
+    if (options->kind != FLASH_READER_THREADS) {
+        reader->back = &flash_uring_back;
+        status = reader->back->open(reader, options);
+    }
+    if (status != PYMC_OK && options->kind != FLASH_READER_URING) {
+        reader->back = &flash_threads_back;
+        status = reader->back->open(reader, options);
+    }
+    return status;
+}
+
+static void dispose(struct flash_reader *reader) {
+    // Each chunk doubled what was there.
+    uint32_t readings = reader->chunk_count ? reader->readings >> (reader->chunk_count - 1) : 0;
+    for (uint32_t chunk = 0; chunk < reader->chunk_count; chunk++) {
+        for (uint32_t i = 0; i < readings; i++) {
+            // What is still held, or was given up just now, may have memory that is not in the mapping.
+            if (reader->chunks[chunk][i].memory) {
+                flash_memory_give(&reader->memory, reader->chunks[chunk][i].memory);
+            }
+        }
+        free(reader->chunks[chunk]);
+        readings <<= chunk > 0;
+    }
+    free(reader->table);
+    flash_memory_close(&reader->memory);
+    if (reader->event_fd >= 0) {
+        close(reader->event_fd);
+    }
+    free(reader);
+}
+
+int flash_reader_open(struct flash *flash, struct proc *proc, const struct flash_reader_options *options,
+                      struct flash_reader **reader_out) {
+    *reader_out = NULL;
+    if (options->depth == 0 || options->depth > 4096 || options->kind > FLASH_READER_THREADS || options->kind < 0) {
+        return PYMC_INVALID;
+    }
+    struct flash_reader *reader = calloc(1, sizeof(*reader));
+    if (reader == NULL) {
+        return PYMC_NO_MEMORY;
+    }
+    reader->flash = flash;
+    reader->proc = proc;
+    reader->times = flash_local(flash, proc->slot_index)->read_times;
+    reader->depth = options->depth;
+    reader->memory_bound = options->memory_bytes;
+    ring_clear(&reader->starving);
+    reader->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    uint64_t mapped = options->memory_bytes < MAPPED_BYTES_MAX ? options->memory_bytes : MAPPED_BYTES_MAX;
+    int status = reader->event_fd < 0 ? PYMC_OS_ERROR : flash_memory_open(&reader->memory, mapped ? mapped : 1);
+    if (status == PYMC_OK && !readings_grow(reader, reader->depth * 4)) {
+        status = PYMC_NO_MEMORY;
+    }
+    if (status == PYMC_OK) {
+        status = open_back(reader, options);
+    }
+    if (status != PYMC_OK) {
+        int error = errno;
+        dispose(reader);
+        errno = error;
+        return status;
+    }
+    *reader_out = reader;
+    return PYMC_OK;
+}
+
+void flash_reader_close(struct flash_reader *reader) {
+    if (reader != NULL) {
+        reader->back->close(reader);
+        dispose(reader);
+    }
+}
+
+int flash_reader_kind(const struct flash_reader *reader) {
+    return reader->back->kind;
+}
+
+int flash_reader_fd(const struct flash_reader *reader) {
+    return reader->event_fd;
+}
+
+void flash_reader_read_state(const struct flash_reader *reader, struct flash_reader_state *out) {
+    out->reads_under_way = reader->under_way;
+    out->reads_queued = reader->queued;
+    out->memory_bytes = reader->memory_used;
+}
