@@ -29,7 +29,7 @@ struct flash_geometry {
     const struct flash_path *paths;
     uint32_t path_count;
     uint64_t page_bytes;        // A multiple of wbuf_bytes.
-    uint64_t wbuf_bytes;        // A multiple of 2 MiB.
+    uint64_t wbuf_bytes;        // A multiple of FLASH_BLOCK_BYTES, at least two; options ask for 2 MiB.
     uint64_t item_bytes_hint;   // Typical size of a record, for the first size of the index.
     uint64_t index_bytes_max;   // Memory that the index may ever use.
     bool avoid_direct;          // Go through the page cache even where O_DIRECT works; for tests.
@@ -41,9 +41,9 @@ uint64_t flash_reserve_bytes(const struct flash_geometry *geometry, uint32_t slo
 // Opens and locks the files, forgets what they held, and formats pages and index in the arena.
 //
 // Returns PYMC_OS_ERROR (errno; *failed_path_out is the path's number), PYMC_BUSY when another process has the file,
-// PYMC_INVALID for a bad geometry, PYMC_NO_MEMORY. Call once on a fresh arena, before the first fork; the handle and its
-// descriptors are inherited and every process of the server uses its own copy.
-// Owns: the caller, until flash_close().
+// PYMC_INVALID for a bad geometry (*failed_path_out is FLASH_PATHS_MAX when it is no path's fault), PYMC_NO_MEMORY.
+// Call once on a fresh arena, before the first fork; the handle and its descriptors are inherited and every process
+// of the server uses its own copy. Owns: the caller, until flash_close().
 int flash_create(struct arena *arena, const struct flash_geometry *geometry, struct flash **flash_out,
                  uint32_t *failed_path_out);
 void flash_close(struct flash *flash);
@@ -73,6 +73,8 @@ uint32_t flash_page_count(const struct flash *flash);
 uint32_t flash_path_count(const struct flash *flash);
 uint64_t flash_page_bytes(const struct flash *flash);
 uint64_t flash_wbuf_bytes(const struct flash *flash);
+// The largest record that a fresh write buffer takes.
+uint32_t flash_record_bytes_max(const struct flash *flash);
 void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page_info *out);
 
 // Page steps, for the keeper alone. Crash: the page stays what it was, or is what it becomes.
@@ -82,7 +84,8 @@ uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket);
 void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page);
 // Nothing in the page is wanted any more; reads of it miss from now on, its entries go with the next whole sweep.
 void flash_page_drain(struct flash *flash, struct proc *proc, uint32_t page);
-// The page has no entries left and is free again (or BAD, on a path out of service).
+// The page has no entries left and is free again (or BAD, on a path out of service). It stays draining while a buffer
+// for it is being written: ask again later.
 void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page);
 
 // A walk over the index that removes the entries of draining pages. Zero it to begin.
@@ -116,6 +119,8 @@ void flash_read_times(const struct flash *flash, uint64_t *counts);
 void flash_write_times(const struct flash *flash, uint64_t *counts);
 
 // Lets an I/O fail or be slow, in all processes of the server (debug builds only; elsewhere it does nothing).
+// SHORT: half of it, then the end. TORN: half of it is not written, or reads as zeros, and nobody says so. FLIP: a
+// wrong bit in each 32 bytes, so that no record escapes.
 enum flash_fault_kind { FLASH_FAULT_NONE, FLASH_FAULT_EIO, FLASH_FAULT_ENOSPC, FLASH_FAULT_SHORT, FLASH_FAULT_TORN,
                         FLASH_FAULT_FLIP, FLASH_FAULT_SLOW };
 struct flash_fault {

@@ -1,4 +1,4 @@
-// Pages, paths and the handle, for the rooms above; the index is in flash_index.h, records are in flash_record_inline.h.
+// Pages, paths and the handle, for the rooms above; for the index see flash_index.h, for records flash_record_inline.h.
 //
 // An address counts units from the start of page 0: page * units_per_page + offset / unit. Units are 16 bytes, larger
 // on very large tiers, so that 36 bits are enough.
@@ -64,6 +64,12 @@ struct flash_root {
     uint32_t fault_seen;        // Atomic.
 };
 
+// What the keeper's process does with a page; others never look at it.
+struct flash_page_use {
+    uint16_t buffers;           // Being filled or written.
+    bool is_ending;             // Takes no further buffer, and is closed after the last.
+};
+
 // A process's handle. The supervisor makes it; forked processes use their inherited copy.
 struct flash {
     char *arena_base;
@@ -75,6 +81,8 @@ struct flash {
     int fds[FLASH_PATHS_MAX];
     uint32_t read_align[FLASH_PATHS_MAX];   // Offsets, lengths and memory of reads are multiples of this.
     bool is_direct[FLASH_PATHS_MAX];
+    struct flash_page_use *uses;            // One per page.
+    uint32_t open_pages[FLASH_BUCKETS];     // Where the stream's last buffer went; a hint.
 };
 
 static inline struct flash_local *flash_local(const struct flash *flash, uint32_t slot_index) {
@@ -101,8 +109,8 @@ static inline bool flash_page_is_readable(const struct flash *flash, uint32_t pa
     return SHARED_LOAD(row->version) == version && (state == FLASH_PAGE_OPEN || state == FLASH_PAGE_FULL);
 }
 
-// Reads or writes the whole of a range of one page, in the calling thread. Applies armed faults, counts errors and times
-// (into `times`, which may be NULL). Returns PYMC_OK, or PYMC_OS_ERROR with errno (EIO for a short one).
+// Reads or writes the whole of a range of one page, in the calling thread. Applies armed faults, counts errors and the
+// time (into `times`, unless NULL). Returns PYMC_OK, or PYMC_OS_ERROR with errno (EIO for a short one).
 // Requires: offset, bytes and memory aligned to FLASH_BLOCK_BYTES (reads: to read_align).
 int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, uint64_t bytes, bool is_write,
              uint64_t *times);

@@ -1,0 +1,163 @@
+// Steps of pages, and what policies see of pages and paths. Only the keeper takes steps.
+#include "flash/flash_internal.h"
+#include "shm/proc_internal.h"
+
+uint32_t flash_page_count(const struct flash *flash) {
+    return flash->root->page_count;
+}
+uint32_t flash_path_count(const struct flash *flash) {
+    return flash->root->path_count;
+}
+uint64_t flash_page_bytes(const struct flash *flash) {
+    return flash->root->page_bytes;
+}
+uint64_t flash_wbuf_bytes(const struct flash *flash) {
+    return flash->root->wbuf_bytes;
+}
+uint32_t flash_record_bytes_max(const struct flash *flash) {
+    uint64_t room = flash->root->wbuf_bytes - FLASH_BLOCK_BYTES;
+    return room < FLASH_RECORD_BYTES_MAX ? (uint32_t)room : FLASH_RECORD_BYTES_MAX;
+}
+
+static uint64_t used_bytes(const struct flash_page_info *info) {
+    if (info->objects >= info->objects_written) {
+        return info->objects_written ? info->written_bytes : 0;
+    }
+    return (uint64_t)((double)info->written_bytes * info->objects / info->objects_written);
+}
+
+void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page_info *out) {
+    const struct flash_page *row = &flash->pages[page];
+    out->state = SHARED_LOAD(row->state);
+    out->version = SHARED_LOAD(row->version);
+    out->written_bytes = SHARED_LOAD(row->written_bytes);
+    out->newest_cas = SHARED_LOAD(row->newest_cas);
+    out->newest_seconds = SHARED_LOAD(row->newest_seconds);
+    uint32_t expires_seconds = SHARED_LOAD(row->expires_seconds);
+    out->expires_seconds = expires_seconds == UINT32_MAX ? 0 : expires_seconds;
+    out->objects_written = SHARED_LOAD(row->objects_written);
+    out->objects = SHARED_LOAD(row->objects);
+    out->objects_read = SHARED_LOAD(row->objects_read);
+    out->bucket = SHARED_LOAD(row->bucket);
+    out->label = row->label;
+    out->path = row->path;
+    out->used_bytes = used_bytes(out);
+}
+
+void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path_info *out) {
+    const struct flash_path_state *state = &flash->paths[path];
+    out->read_errors = SHARED_LOAD(state->read_errors);
+    out->write_errors = SHARED_LOAD(state->write_errors);
+    out->slow_reads = SHARED_LOAD(state->slow_reads);
+    out->is_out = SHARED_LOAD(state->is_out) != 0;
+    out->is_direct = flash->is_direct[path];
+}
+
+bool flash_path_is_direct(const struct flash *flash, uint32_t path) {
+    return flash->is_direct[path];
+}
+
+// The free page of this label on the path whose turn it is, or on the next one that has any.
+static uint32_t free_page(const struct flash *flash, int label) {
+    const struct flash_root *root = flash->root;
+    uint32_t turn = (uint32_t)(root->version % root->path_count);
+    uint32_t best = FLASH_PAGES_MAX;
+    uint32_t best_distance = UINT32_MAX;
+    for (uint32_t page = 0; page < root->page_count && best_distance > 0; page++) {
+        const struct flash_page *row = &flash->pages[page];
+        if (row->state != FLASH_PAGE_FREE || row->label != label || SHARED_LOAD(flash->paths[row->path].is_out)) {
+            continue;
+        }
+        uint32_t distance = (row->path + root->path_count - turn) % root->path_count;
+        if (distance < best_distance) {
+            best = page;
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
+uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket) {
+    uint32_t page = free_page(flash, bucket);
+    if (page == FLASH_PAGES_MAX && bucket != FLASH_DEFAULT) {
+        page = free_page(flash, FLASH_DEFAULT);
+    }
+    if (page == FLASH_PAGES_MAX) {
+        return page;
+    }
+    struct flash_page *row = &flash->pages[page];
+    uint64_t version = flash->root->version + 1;
+    SHARED_STORE(flash->root->version, version);
+    FAULT_POINT(proc, "flash.open.numbered");
+    SHARED_STORE(row->written_bytes, 0);
+    SHARED_STORE(row->newest_cas, 0);
+    SHARED_STORE(row->newest_seconds, 0);
+    SHARED_STORE(row->expires_seconds, 0);
+    SHARED_STORE(row->objects_written, 0);
+    SHARED_STORE(row->objects, 0);
+    SHARED_STORE(row->objects_read, 0);
+    SHARED_STORE(row->bucket, (uint8_t)bucket);
+    SHARED_STORE(row->version, version);
+    FAULT_POINT(proc, "flash.open.before");
+    SHARED_RELEASE(row->state, FLASH_PAGE_OPEN);
+    FAULT_POINT(proc, "flash.open.after");
+    flash->uses[page].is_ending = false;
+    count(proc, COUNTER_ext_page_allocs, 1);
+    return page;
+}
+
+void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page) {
+    struct flash_page *row = &flash->pages[page];
+    if (row->state != FLASH_PAGE_OPEN) {
+        return;
+    }
+    FAULT_POINT(proc, "flash.close.before");
+    SHARED_RELEASE(row->state, FLASH_PAGE_FULL);
+    FAULT_POINT(proc, "flash.close.after");
+}
+
+void flash_page_drain(struct flash *flash, struct proc *proc, uint32_t page) {
+    struct flash_page *row = &flash->pages[page];
+    if (row->state != FLASH_PAGE_OPEN && row->state != FLASH_PAGE_FULL) {
+        return;
+    }
+    FAULT_POINT(proc, "flash.drain.before");
+    SHARED_RELEASE(row->state, FLASH_PAGE_DRAINING);
+    FAULT_POINT(proc, "flash.drain.after");
+}
+
+void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page) {
+    struct flash_page *row = &flash->pages[page];
+    if (row->state == FLASH_PAGE_FREE || row->state == FLASH_PAGE_BAD || flash->uses[page].buffers > 0) {
+        return;
+    }
+    bool is_out = SHARED_LOAD(flash->paths[row->path].is_out);
+    FAULT_POINT(proc, "flash.free.before");
+    SHARED_RELEASE(row->state, is_out ? FLASH_PAGE_BAD : FLASH_PAGE_FREE);
+    FAULT_POINT(proc, "flash.free.after");
+    SHARED_STORE(row->version, 0);
+    SHARED_STORE(row->written_bytes, 0);
+    SHARED_STORE(row->newest_cas, 0);
+    SHARED_STORE(row->newest_seconds, 0);
+    SHARED_STORE(row->expires_seconds, 0);
+    SHARED_STORE(row->objects_written, 0);
+    SHARED_STORE(row->objects, 0);
+    SHARED_STORE(row->objects_read, 0);
+    SHARED_STORE(row->bucket, FLASH_DEFAULT);
+}
+
+void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path) {
+    SHARED_STORE(flash->paths[path].is_out, 1);
+    FAULT_POINT(proc, "flash.path.out");
+    for (uint32_t page = 0; page < flash->root->page_count; page++) {
+        struct flash_page *row = &flash->pages[page];
+        if (row->path != path) {
+            continue;
+        }
+        if (row->state == FLASH_PAGE_FREE) {
+            SHARED_RELEASE(row->state, FLASH_PAGE_BAD);
+        } else {
+            flash_page_drain(flash, proc, page);
+        }
+    }
+}
