@@ -26,7 +26,7 @@ _REQUESTS, _STREAMS, _AGAIN = int(Wants.REQUESTS), int(Wants.STREAMS), int(Wants
 
 def run(context: ServerContext, worker: int) -> int:
     """The life of worker number `worker`; returns its exit code."""
-    with Store(context.arena, worker, Role.WORKER) as store:
+    with Store(context.arena, worker, Role.WORKER, context.flash) as store:
         engine = Engine(
             store,
             worker=worker,

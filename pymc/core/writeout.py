@@ -9,7 +9,7 @@ from pymc.core.flash import Bucket, Flash
 from pymc.core.store import CLASS_COUNTER_NAMES, Store
 
 STATUS_GOOD = int(lib.PYMC_OK)
-_CLASS_PLACES = tuple(CLASS_COUNTER_NAMES.index(name) for name in ("items", "evicted", "cmd_set"))
+_CLASS_PLACES = tuple(CLASS_COUNTER_NAMES.index(name) for name in ("evicted", "cmd_set"))
 
 
 class Batch:
@@ -150,12 +150,12 @@ class ClassCounts:
         self._store = store
         self._values = ffi.new("uint64_t[]", len(CLASS_COUNTER_NAMES))
 
-    def read(self, class_id: int) -> tuple[int, int, int]:
-        """Items, items evicted and items stored."""
+    def read(self, class_id: int) -> tuple[int, int]:
+        """Items evicted and items stored."""
         values = self._values
         lib.class_counters_read(self._store.pointer, class_id, values)
-        items, evicted, stored = _CLASS_PLACES
-        return values[items], values[evicted], values[stored]
+        evicted, stored = _CLASS_PLACES
+        return values[evicted], values[stored]
 
 
 class Scan:
@@ -177,6 +177,7 @@ class Scan:
 
     def begin(self, page: int) -> bool:
         """Begins with a page's first record; False when it is neither open nor full."""
+        self.stop()
         status = lib.flash_scan_begin(self.pointer, page)
         if status == lib.PYMC_NOT_FOUND:
             return False
@@ -190,13 +191,16 @@ class Scan:
         read_bytes = int(lib.flash_scan_loaded_bytes(self.pointer)) if is_good else 0
         return Loaded(is_good, is_end, read_bytes)
 
-    def compact(self, batch: Batch, records: int, *, read_only: bool) -> "CompactStep":
+    def stop(self) -> None:
+        """Forgets a record that waits for room in a batch."""
+        lib.store_compact_stop(self._store.pointer)
+
+    def compact(self, batch: Batch | None, records: int, *, read_only: bool) -> "CompactStep":
         """Goes through up to `records` records and copies into the batch what is rescued."""
         out = self._result
         self._rules.read_only = read_only
-        lib.store_compact_step(
-            self._store.pointer, self.pointer, batch.pointer, self._rules, records, out
-        )
+        place = batch.pointer if batch else ffi.NULL
+        lib.store_compact_step(self._store.pointer, self.pointer, place, self._rules, records, out)
         return CompactStep(
             bool(out.needs_batch),
             bool(out.needs_load),

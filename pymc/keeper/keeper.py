@@ -18,6 +18,7 @@ from pymc.core.arena import Role
 from pymc.core.maintain import limbo_step, release_pool_step
 from pymc.core.store import Store
 from pymc.keeper.crawler import Crawler
+from pymc.keeper.flash_tier import FlashTier, Job
 from pymc.keeper.mover import Mover
 from pymc.keeper.observe import read_state
 from pymc.live_settings import MILLION
@@ -40,7 +41,7 @@ _GONE = 1
 
 def run(context: ServerContext) -> int:
     """The life of the keeper process; returns its exit code."""
-    with Store(context.arena, context.keeper_slot, Role.KEEPER) as store:
+    with Store(context.arena, context.keeper_slot, Role.KEEPER, context.flash) as store:
         return Keeper(context, store).run()
 
 
@@ -58,13 +59,17 @@ class Keeper:
         self._is_stopping = False
         # When each job is due next; a job that is missing has nothing to do.
         self._due: dict[str, float] = {"look": 0.0}
-        self._jobs = {
+        self._tier = FlashTier(context, store, context.flash) if context.flash else None
+        self._jobs: dict[str, Job] = {
             "look": self._look,
             "fit": self._fit_into_limit,
             "move": self._mover.step,
             "crawl": self._crawler.step,
             "limbo": self._clear_limbo,
         }
+        if self._tier:
+            self._jobs |= self._tier.jobs
+            self._due |= dict.fromkeys(self._tier.jobs, 0.0)
 
     def run(self) -> int:
         """Works until SIGTERM, or until the supervisor is gone."""
@@ -79,6 +84,8 @@ class Keeper:
             selector.register(wakened, selectors.EVENT_READ)
             selector.register(self._context.keeper_inbox.reader, selectors.EVENT_READ)
             selector.register(self._context.lifeline_fd, selectors.EVENT_READ)
+            if self._tier:
+                selector.register(self._tier.wake_fd, selectors.EVENT_READ)
             while not self._is_stopping:
                 ready = selector.select(self._wait_seconds())
                 for key, _ in ready:
@@ -86,6 +93,8 @@ class Keeper:
                         os._exit(_GONE)
                     if key.fileobj is wakened:
                         wakened.recv(64)
+                    elif self._tier and key.fd == self._tier.wake_fd:
+                        self._finish_io(self._tier)
                     else:
                         self._read_messages()
                 self._run_due_jobs()
@@ -113,6 +122,14 @@ class Keeper:
                 say_exception(f"keeper: {name}")
                 pause = _LOOK_SECONDS
             self._schedule(name, pause)
+        # Who waits for a page is not to wait for the next look at them.
+        for name in self._tier.urgent() if self._tier else ():
+            self._due[name] = 0.0
+
+    def _finish_io(self, tier: FlashTier) -> None:
+        self._store.set_now(self._arena.seconds())
+        for name in tier.finish_io():
+            self._schedule(name, 0.0)
 
     def _schedule(self, name: str, pause_seconds: float | None) -> None:
         if pause_seconds is None:

@@ -72,6 +72,11 @@ class Plan:
     compact: Compact | None = None
 
 
+def index_bytes_max(limit_bytes: int) -> int:
+    """Memory that the index may have of what the cache may use."""
+    return limit_bytes * 4 // 5
+
+
 def hundredth(pages: int) -> int:
     """The default of both thresholds."""
     return max(1, pages // 100)

@@ -28,7 +28,6 @@ class ClassUse:
     chunk_bytes: int
     chunks: int
     free_chunks: int
-    items: int
     evicted: int = 0
     stored: int = 0
 
@@ -122,7 +121,8 @@ def plan(trend: Trend, settings: WriteOutSettings) -> list[ClassWork]:
     is_full = is_nearly_full(trend, settings)
     work: list[ClassWork] = []
     for one in use.classes:
-        if not one.items or one.chunk_bytes < settings.item_bytes_min:
+        # Not its items: a class may hold nothing but parts of large ones.
+        if one.free_chunks >= one.chunks or one.chunk_bytes < settings.item_bytes_min:
             continue
         rates = trend.rates.get(one.class_id, Rates())
         window = _window(one, rates)

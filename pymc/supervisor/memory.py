@@ -6,8 +6,16 @@ from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.arena import Arena
 from pymc.core.engine import format_server, server_reserve_bytes
 from pymc.core.errors import CoreError
+from pymc.core.flash import (
+    BUCKET_OF_LABEL,
+    Flash,
+    FlashGeometry,
+    FlashPathError,
+    flash_reserve_bytes,
+)
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
 from pymc.live_settings import write_live_settings
+from pymc.policy.compaction import index_bytes_max
 from pymc.server_context import VISITOR_SLOTS
 from pymc.slab_sizes import ladder
 
@@ -15,6 +23,7 @@ from pymc.slab_sizes import ladder
 _FINE_UNITS_BYTES = 31 << 30
 _DEFAULT_HASH_POWER = 16
 _PLACES_PER_BUCKET_POWER = 3
+_ITEM_BYTES_HINT_MIN = 64
 
 
 def geometry_of(settings: Settings, memory_bytes: int) -> Geometry:
@@ -42,6 +51,8 @@ def create_arena(settings: Settings) -> Arena:
     slots = settings.workers + 1 + VISITOR_SLOTS
     reserve = store_reserve_bytes(geometry, slots)
     reserve += server_reserve_bytes(settings.workers, settings.connections_max)
+    if settings.ext_paths:
+        reserve += flash_reserve_bytes(flash_geometry_of(settings, geometry), slots)
     try:
         arena = Arena.create(reserve, slots, huge_pages=settings.large_pages)
         format_store(arena, geometry)
@@ -52,6 +63,38 @@ def create_arena(settings: Settings) -> Arena:
     if settings.large_pages:
         arena.prefault(settings.memory_limit_bytes)
     return arena
+
+
+def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
+    """The flash tier's sizes. Its index may take most of the memory, as far as the limit can rise;
+    that is address space, and the keeper holds it to what the limit is now.
+    """
+    return FlashGeometry(
+        paths=tuple(
+            (path.path, path.size_bytes, BUCKET_OF_LABEL[path.bucket])
+            for path in settings.ext_paths
+        ),
+        page_bytes=settings.ext_page_bytes,
+        wbuf_bytes=settings.ext_wbuf_bytes,
+        item_bytes_hint=max(settings.ext_item_bytes, _ITEM_BYTES_HINT_MIN),
+        index_bytes_max=index_bytes_max(memory.limit_bytes_max),
+    )
+
+
+def open_flash(settings: Settings, arena: Arena) -> Flash | None:
+    """The flash tier with its files open and empty; None without any. Raises StartupError."""
+    if not settings.ext_paths:
+        return None
+    geometry = flash_geometry_of(settings, geometry_of(settings, _machine_memory_bytes()))
+    failed = "Failed to initialize external storage:"
+    try:
+        return Flash(arena, geometry)
+    except FlashPathError as error:
+        path = settings.ext_paths[error.path].path
+        reason = os.strerror(error.errno) if error.errno else "another server uses it"
+        raise StartupError(f"{failed} failed to open file: {path}: {reason}") from None
+    except CoreError as error:
+        raise StartupError(f"{failed} {error}") from None
 
 
 def _machine_memory_bytes() -> int:

@@ -11,13 +11,14 @@ from pymc import keeper, worker
 from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupStop
 from pymc.core.arena import Arena
+from pymc.core.flash import Flash
 from pymc.logs import say
 from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
 from pymc.server_context import Inbox, ListeningAddress, ServerContext
 from pymc.slab_sizes import ladder
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
-from pymc.supervisor.memory import create_arena
+from pymc.supervisor.memory import create_arena, open_flash
 
 _STOP_SECONDS = 0.7
 _PAGE_BYTES = 1 << 20
@@ -56,11 +57,12 @@ def _prepare(settings: Settings) -> "Supervisor":
     for warning in sockets.warnings(settings):
         say(warning)
     arena = create_arena(settings)
+    flash = open_flash(settings, arena)
     if settings.verbosity > 1:
         _describe(settings, addresses)
     if settings.daemon:
         identity.daemonize(settings)
-    return Supervisor(settings, arena, addresses)
+    return Supervisor(settings, arena, addresses, flash)
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
@@ -75,7 +77,11 @@ class Supervisor:
     """Owns what the server's processes share, and waits for signals; runs no loop of its own."""
 
     def __init__(
-        self, settings: Settings, arena: Arena, addresses: tuple[ListeningAddress, ...]
+        self,
+        settings: Settings,
+        arena: Arena,
+        addresses: tuple[ListeningAddress, ...],
+        flash: Flash | None = None,
     ) -> None:
         """Call in the process that stays."""
         self._settings = settings
@@ -88,6 +94,7 @@ class Supervisor:
             addresses=addresses,
             worker_inboxes=tuple(Inbox.create() for _ in range(settings.workers)),
             keeper_inbox=Inbox.create(),
+            flash=flash,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)
         self._children = Children(self._before_life)
@@ -151,6 +158,8 @@ class Supervisor:
                 deadline += _STOP_SECONDS
             signal.sigtimedwait([signal.SIGCHLD], left)
             self._children.reap()
+        if self._context.flash:
+            self._context.flash.close()
         if self._settings.pidfile_path:
             identity.remove_file(self._settings.pidfile_path)
         path = self._settings.unix_socket_path

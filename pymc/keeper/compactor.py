@@ -1,0 +1,135 @@
+"""Compaction of one page at a time: read it back piece by piece, write again what is wanted."""
+
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+
+from pymc.core.flash import Bucket, Flash
+from pymc.core.store import Store
+from pymc.core.writeout import Loaded, Scan
+from pymc.keeper.io_thread import IoThread
+from pymc.keeper.streams import Stream, Writer
+from pymc.policy.compaction import Compact
+
+_RECORDS_PER_STEP = 1024
+# Waiting for an I/O ends by itself; this is for when nobody tells.
+_WAIT_SECONDS = 0.05
+
+
+class _Phase(Enum):
+    IDLE = auto()
+    LOADING = auto()
+    COPYING = auto()
+    # All is read; the last batches are under way.
+    ENDING = auto()
+
+
+class Compactor:
+    """`done(page, is_good)` hears when a page has been gone through."""
+
+    def __init__(
+        self,
+        store: Store,
+        flash: Flash,
+        writer: Writer,
+        thread: IoThread,
+        done: Callable[[int, bool], None],
+    ) -> None:
+        """Starts idle; takes memory with the first page. Borrows all of them."""
+        self._store = store
+        self._flash = flash
+        self._writer = writer
+        self._thread = thread
+        self._done = done
+        self._scan: Scan | None = None
+        self._streams: dict[Bucket, Stream] = {}
+        self._job: Compact | None = None
+        self._phase = _Phase.IDLE
+        self._failures_before = 0
+        # When the bytes moved until now are paid for at ext_compact_rate.
+        self._paid_until = 0.0
+
+    @property
+    def page(self) -> int | None:
+        """The page that is being compacted."""
+        return self._job.page if self._job else None
+
+    @property
+    def streams(self) -> frozenset[int]:
+        """Streams that it has used."""
+        return frozenset(bucket for bucket, stream in self._streams.items() if stream.is_used)
+
+    def begin(self, job: Compact) -> None:
+        """Takes a page up. Requires: idle."""
+        if self._scan is None:
+            self._scan = Scan(self._store, self._flash)
+        if not self._scan.begin(job.page):
+            return
+        self._job = job
+        self._failures_before = self._stream.failures
+        self._load()
+
+    def step(self) -> float | None:
+        """Works on the page; the seconds to rest, None when idle."""
+        rest = self._paid_until - time.monotonic()
+        if self._phase is _Phase.IDLE:
+            return None
+        if self._phase is _Phase.LOADING:
+            return _WAIT_SECONDS
+        if self._phase is _Phase.ENDING:
+            return self._end()
+        if rest > 0:
+            return rest
+        return self._copy()
+
+    @property
+    def _stream(self) -> Stream:
+        assert self._job is not None
+        bucket = Bucket(self._job.bucket)
+        if bucket not in self._streams:
+            self._streams[bucket] = Stream(self._writer, bucket)
+        return self._streams[bucket]
+
+    def _load(self) -> None:
+        assert self._scan is not None
+        self._phase = _Phase.LOADING
+        self._thread.submit(self._scan.load, self._loaded)
+
+    def _loaded(self, loaded: Loaded) -> None:
+        self._pay(loaded.read_bytes)
+        if loaded.is_good:
+            self._phase = _Phase.COPYING
+            return
+        # What cannot be read is lost; its entries go with the page.
+        self._stream.seal()
+        self._phase = _Phase.ENDING
+
+    def _copy(self) -> float:
+        assert self._scan is not None and self._job is not None
+        stream = self._stream
+        step = self._scan.compact(stream.filling, _RECORDS_PER_STEP, read_only=self._job.read_only)
+        if step.needs_batch:
+            self._pay(stream.seal())
+            if stream.open() is None:
+                return _WAIT_SECONDS
+        elif step.needs_load:
+            self._load()
+            return _WAIT_SECONDS
+        return 0.0
+
+    def _end(self) -> float | None:
+        stream = self._stream
+        if stream.under_way:
+            return _WAIT_SECONDS
+        assert self._job is not None and self._scan is not None
+        page, is_good = self._job.page, stream.failures == self._failures_before
+        self._scan.stop()
+        self._job, self._phase = None, _Phase.IDLE
+        self._done(page, is_good)
+        return None
+
+    def _pay(self, moved_bytes: int) -> None:
+        rate = self._store.arena.live("ext_compact_rate_bytes")
+        if rate > 0:
+            start = max(self._paid_until, time.monotonic())
+            self._paid_until = start + moved_bytes / rate

@@ -1,0 +1,53 @@
+"""The keeper's part of the flash tier: its jobs, and the threads that wait for devices."""
+
+import os
+from collections.abc import Callable
+
+from pymc.core.flash import Flash
+from pymc.core.store import Store
+from pymc.core.writeout import FlashPages
+from pymc.keeper.flash_health import Health
+from pymc.keeper.io_thread import IoThread
+from pymc.keeper.reclaim import Reclaim
+from pymc.keeper.streams import Writer
+from pymc.keeper.write_out import WriteOutJob
+from pymc.server_context import ServerContext
+
+Job = Callable[[], float | None]
+
+
+class FlashTier:
+    """What the keeper does for flash, job by job."""
+
+    def __init__(self, context: ServerContext, store: Store, flash: Flash) -> None:
+        """Starts the threads. Borrows all of them."""
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # One for writing, one for reading back: neither waits for the other.
+        self._threads = [IoThread(name, self.wake_fd) for name in ("flash writer", "flash reader")]
+        pages = FlashPages(store, flash)
+        self._health = Health(context, flash, pages)
+        self._writer = Writer(store, flash, self._threads[0], self._health)
+        self._write_out = WriteOutJob(store, flash, self._writer, self._health)
+        self._reclaim = Reclaim(store, flash, pages, self._writer, self._threads[1])
+        self.jobs: dict[str, Job] = {
+            "write out": self._write_out.step,
+            "reclaim": self._reclaim_step,
+            "path health": self._health.look,
+        }
+
+    def finish_io(self) -> tuple[str, ...]:
+        """Takes over what the threads have done; the jobs that may go on."""
+        os.eventfd_read(self.wake_fd)
+        for thread in self._threads:
+            thread.finish()
+        return "write out", "reclaim"
+
+    def urgent(self) -> tuple[str, ...]:
+        """Jobs that have something to do since another one was done."""
+        if self._writer.needs_page:
+            return ("reclaim",)
+        freed, self._reclaim.has_freed = self._reclaim.has_freed, False
+        return ("write out",) if freed else ()
+
+    def _reclaim_step(self) -> float:
+        return self._reclaim.step(self._write_out.streams)

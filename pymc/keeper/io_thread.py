@@ -1,0 +1,56 @@
+"""A thread that waits for the device in the keeper's place, and tells its loop when it is done."""
+
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from pymc.logs import say_exception
+
+T = TypeVar("T")
+
+
+class IoThread:
+    """Runs one job after the other. What a job gives back is handed over in the loop's thread."""
+
+    def __init__(self, name: str, wake_fd: int) -> None:
+        """Starts the thread; `wake_fd` is an eventfd that becomes readable when a job is done."""
+        self._wake_fd = wake_fd
+        self._jobs: queue.SimpleQueue[Callable[[], Callable[[], None]]] = queue.SimpleQueue()
+        self._done: deque[Callable[[], None]] = deque()
+        # Only the thread adds, only the loop reads.
+        self.busy_seconds = 0.0
+        # It may wait for a device that never answers, and nobody waits for it.
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def submit(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Lets the thread do `job`, and finish() call `done` with what it gave back."""
+
+        def work() -> Callable[[], None]:
+            result = job()
+            return lambda: done(result)
+
+        self._jobs.put(work)
+
+    def finish(self) -> None:
+        """Calls what belongs to the jobs that are done; call when the eventfd is readable."""
+        while self._done:
+            done = self._done.popleft()
+            try:
+                done()
+            except Exception:
+                say_exception("keeper: after an I/O")
+
+    def _run(self) -> None:
+        while True:
+            work = self._jobs.get()
+            started = time.monotonic()
+            try:
+                self._done.append(work())
+            except Exception:
+                say_exception("keeper: an I/O")
+            self.busy_seconds += time.monotonic() - started
+            os.eventfd_write(self._wake_fd, 1)

@@ -1,0 +1,158 @@
+"""Keeps log pages free for writers: frees, compacts and drops them as the policy says."""
+
+import time
+
+from pymc.core.flash import Flash, PageInfo, PageState
+from pymc.core.store import Store
+from pymc.core.writeout import FlashPages
+from pymc.keeper.compactor import Compactor
+from pymc.keeper.io_thread import IoThread
+from pymc.keeper.streams import Writer
+from pymc.live_settings import MILLION
+from pymc.policy import flash_snapshot
+from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose, index_bytes_max
+from pymc.policy.flash_snapshot import FlashState, PageUse
+
+_LOOK_SECONDS = 0.1
+# Looking at thousands of pages takes a small part of the time.
+_LOOK_SHARE = 0.05
+# When a stream waits for a page.
+_HURRY_SECONDS = 0.005
+_SWEEP_BUCKETS = 4096
+# A page that could not be compacted is left alone for a while.
+_FAILED_SECONDS = 10.0
+_INDEX_FULL_SHARE = 0.95
+_INDEX_USED_SHARE = 0.6
+_ENTRY_BYTES = 8
+
+
+class Reclaim:
+    """The keeper's job about pages; each step is bounded."""
+
+    def __init__(
+        self, store: Store, flash: Flash, pages: FlashPages, writer: Writer, thread: IoThread
+    ) -> None:
+        """Goes on where a predecessor was: what was draining is swept from the start."""
+        self._store = store
+        self._arena = store.arena
+        self._flash = flash
+        self._pages = pages
+        self._writer = writer
+        self.compactor = Compactor(store, flash, writer, thread, self._compacted)
+        self._sweeping: frozenset[int] = frozenset()
+        self._failed: dict[int, float] = {}
+        # A page became free since somebody looked.
+        self.has_freed = False
+        self._look_due = 0.0
+        self._streams: frozenset[int] = frozenset()
+
+    def step(self, streams: frozenset[int]) -> float:
+        """One step of each thing that is going on; `streams` are those of write-out."""
+        now = time.monotonic()
+        self._streams = streams | self.compactor.streams
+        if self._writer.needs_page:
+            self._writer.needs_page = False
+            self._look_due = min(self._look_due, now + _HURRY_SECONDS)
+        if now >= self._look_due:
+            self._look(now)
+        if self._sweeping:
+            self._sweep()
+        rest = self.compactor.step()
+        if self._sweeping:
+            return 0.0
+        until_look = max(self._look_due - now, 0.0)
+        return until_look if rest is None else min(rest, until_look)
+
+    def _look(self, now: float) -> None:
+        pages = self._flash.pages()
+        plan = choose(self._state(pages, now), self._settings(), self.compactor.page)
+        self._apply(plan, pages)
+        draining = [n for n, page in enumerate(pages) if page.state is PageState.DRAINING]
+        if (draining or plan.drain) and not self._sweeping:
+            self._sweeping = frozenset([*draining, *plan.drain])
+            self._pages.begin_sweep()
+        spent = time.monotonic() - now
+        self._look_due = now + max(_LOOK_SECONDS, spent / _LOOK_SHARE)
+
+    def _apply(self, plan: Plan, pages: list[PageInfo]) -> None:
+        for number in plan.free:
+            self._free(number)
+        for number in plan.drain:
+            if number in plan.evicted:
+                self._store.count("ext_page_evictions")
+                self._store.count("ext_objects_evicted", pages[number].objects)
+                self._store.count("ext_bytes_evicted", pages[number].used_bytes)
+            self._pages.drain(number)
+        if plan.compact is not None and self.compactor.page is None:
+            self.compactor.begin(plan.compact)
+
+    def _sweep(self) -> None:
+        if self._pages.sweep(_SWEEP_BUCKETS):
+            return
+        for number in self._sweeping:
+            page = self._flash.page(number)
+            if page.state is PageState.DRAINING and not page.objects:
+                self._free(number)
+        self._sweeping = frozenset()
+        self._look_due = 0.0
+
+    def _free(self, number: int) -> None:
+        self._pages.free(number)
+        self._store.count("ext_page_reclaims")
+        self.has_freed = True
+
+    def _compacted(self, number: int, is_good: bool) -> None:
+        page = self._flash.page(number)
+        if page.state is not PageState.FULL:
+            return
+        if not is_good:
+            # The records of a failed write are where they were.
+            self._failed[number] = time.monotonic() + _FAILED_SECONDS
+        elif page.objects:
+            self._pages.drain(number)
+        else:
+            self._free(number)
+        self._look_due = 0.0
+
+    def _state(self, pages: list[PageInfo], now: float) -> FlashState:
+        self._failed = {number: until for number, until in self._failed.items() if until > now}
+        busy = self._writer.pages | self._failed.keys()
+        states = []
+        for number, page in enumerate(pages):
+            use = PageUse(page.state)
+            is_full = use is PageUse.FULL
+            states.append(
+                flash_snapshot.PageState(
+                    number,
+                    # A page that gets entries yet is as good as open.
+                    PageUse.OPEN if is_full and number in busy else use,
+                    page.label,
+                    page.bucket,
+                    page.version,
+                    page.used_bytes,
+                    page.objects,
+                    page.objects_written,
+                    page.objects_read,
+                    is_full and self._pages.is_dead(number),
+                )
+            )
+        is_full = self._index_is_full()
+        return FlashState(self._flash.page_bytes, tuple(states), is_full, self._streams)
+
+    def _index_is_full(self) -> bool:
+        was_full, self._writer.index_was_full = self._writer.index_was_full, False
+        used = self._flash.index_bytes
+        most = index_bytes_max(self._arena.live("limit_bytes"))
+        # It does not shrink: with few entries in much memory there is room again.
+        has_entries = self._flash.index_entries * _ENTRY_BYTES > used * _INDEX_USED_SHARE
+        return was_full or (used > most * _INDEX_FULL_SHARE and has_entries)
+
+    def _settings(self) -> ReclaimSettings:
+        live = self._arena.live
+        return ReclaimSettings(
+            compact_under_pages=live("ext_compact_under"),
+            drop_under_pages=live("ext_drop_under"),
+            max_frag=live("ext_max_frag_millionths") / MILLION,
+            drop_unread=bool(live("ext_drop_unread")),
+            rescue=Rescue.ALL if live("ext_compact_unread") else Rescue.READ,
+        )
