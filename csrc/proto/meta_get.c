@@ -144,6 +144,20 @@ static int vivify(struct store *store, const struct meta_request *request) {
     return store_put(store, &write, "", &result);
 }
 
+// The key is not in memory (`view` is of that look-up). What the read would change is brought back to memory first.
+// Returns what flash_look() does.
+static int find_on_flash(struct session *session, const struct meta_hit *hit, struct store_view *view, uint64_t hash,
+                         struct flash_read **read_out) {
+    const struct meta_request *request = hit->request;
+    int found = flash_look(session, request->key, request->key_bytes, hash, true, view, read_out);
+    if (found != STORE_HIT || !*read_out || (!meta_has(request, 'T') && !wins(session_store(session), hit))) {
+        return found;
+    }
+    found = flash_bring(session, request->key, request->key_bytes, hash, true);
+    *read_out = found == STORE_HIT ? NULL : *read_out;
+    return found;
+}
+
 void meta_get(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
     struct store *store = session_store(session);
     struct meta_request request;
@@ -161,15 +175,36 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
     struct meta_hit hit = {.request = &request, .view = &view};
     char *start = reply->at;
     for (;;) {
+        struct flash_read *read = NULL;
         int found = store_find(store, request.key, request.key_bytes, hash, &view);
+        if (UNLIKELY(found == STORE_MISS && session->proto->reader)) {
+            found = find_on_flash(session, &hit, &view, hash, &read);
+            if (found == STORE_ON_FLASH) {
+                return;
+            }
+            if (found == STORE_NO_MEMORY) {
+                count(store->proc, COUNTER_get_oom_extstore, 1);
+                reply_miss(&request, reply);
+                return;
+            }
+            if (found == STORE_HIT && !read) {
+                continue;
+            }
+        }
         // An item may be made with an expiry that is over at once: its maker still gets it.
         bool is_stillborn = hit.is_created && found == STORE_MISS_EXPIRED;
         if (found != STORE_HIT && !is_stillborn) {
-            if (found != STORE_MISS) {
+            if (found != STORE_MISS && !read) {
                 store_reap(store, &view);
             }
             if (meta_has(&request, 'N') && !hit.is_created) {
                 int outcome = vivify(store, &request);
+                if (met_flash(session, request.key, request.key_bytes, &outcome)) {
+                    continue;       // Somebody else was faster, and it went to flash since.
+                }
+                if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+                    return;
+                }
                 if (outcome != STORE_STORED && outcome != STORE_NOT_STORED) {
                     reply_line(reply, "SERVER_ERROR Out of memory allocating new item");
                     return;
@@ -186,21 +221,29 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
         uint32_t values = reply->value_count;
         enum put_result put = PUT_DONE;
         if (meta_has(&request, 'v')) {
-            put = reply_put_value(store, &view, reply->at, reply);
+            put = UNLIKELY(read) ? reply_put_record(&view, reply->at, reply)
+                                 : reply_put_value(store, &view, reply->at, reply);
         }
         if (put != PUT_DONE) {
             reply->at = start;
             if (put == PUT_NO_MEMORY) {
+                count(store->proc, COUNTER_get_oom_extstore, read != NULL);
                 reply_miss(&request, reply);
                 return;
             }
             continue;
         }
+        if (UNLIKELY(read)) {
+            if (!meta_has(&request, 'u')) {
+                flash_note_read(session, read, &view, request.key, hash);
+            }
+            break;
+        }
         if (store_holds(&view) && apply(store, &hit, hash)) {
             break;
         }
         if (reply->value_count > values) {
-            store_unpin(store, reply->values[--reply->value_count].claim);
+            reply_value_release(store, &reply->values[--reply->value_count]);
         }
         reply->at = start;
     }
@@ -210,7 +253,6 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
 
 void meta_debug(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
     struct store *store = session_store(session);
-    count(store->proc, COUNTER_cmd_meta, 1);
     if (words < 2 || tokens[1].bytes > KEY_BYTES_MAX) {
         REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
         return;
@@ -225,8 +267,21 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
         }
     }
     struct store_view view;
+    struct flash_read *read = NULL;
     uint64_t hash = hash_key(request.key, request.key_bytes);
-    if (store_find(store, request.key, request.key_bytes, hash, &view) != STORE_HIT) {
+    int found;
+    bool is_elsewhere;
+    do {
+        found = store_find(store, request.key, request.key_bytes, hash, &view);
+        is_elsewhere = UNLIKELY(found == STORE_MISS && session->proto->reader);
+        if (is_elsewhere) {
+            found = flash_look(session, request.key, request.key_bytes, hash, false, &view, &read);
+        }
+    } while (is_elsewhere && found == STORE_HIT && !read);
+    if (UNLIKELY(found == STORE_ON_FLASH)) {
+        return;
+    }
+    if (found != STORE_HIT) {
         REPLY_LITERAL(reply, "EN\r\n");
         return;
     }

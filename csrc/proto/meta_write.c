@@ -134,16 +134,23 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     if (!is_whole && value_bytes <= VALUE_BUFFERED_MAX && body - line <= LINE_BYTES_MAX) {
         return UPDATE_MORE;
     }
-    count(store->proc, COUNTER_requests, 1);
     // A value without its line end goes the same way however it came: first is asked whether it is too large.
     if (UNLIKELY(!is_whole || memcmp(body + value_bytes, "\r\n", 2) != 0)) {
+        count(store->proc, COUNTER_requests, 1);
         stream(session, line, line_end, (uint32_t)value_bytes, reply);
         return UPDATE_STREAM;
     }
     *body_consumed = (size_t)value_bytes + 2;
     struct store_result result;
+    int outcome;
+    do {
+        outcome = store_put(store, &write, body, &result);
+    } while (met_flash(session, write.key, write.key_bytes, &outcome));
+    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        return UPDATE_MORE;
+    }
+    count(store->proc, COUNTER_requests, 1);
     count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
-    int outcome = store_put(store, &write, body, &result);
     if (outcome == STORE_TOO_LARGE || outcome == STORE_NO_MEMORY) {
         store_forget(store, write.key, write.key_bytes);
     }
@@ -172,8 +179,14 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
     if (wanted.has_expiry) {
         wanted.expiry_seconds = expiry_from_client(store, request.expiry);
     }
+    int outcome;
+    do {
+        outcome = store_delete(store, &wanted);
+    } while (met_flash(session, request.key, request.key_bytes, &outcome));
+    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        return;
+    }
     count_prefix(store, request.key, request.key_bytes, PREFIX_DELETE, false);
-    int outcome = store_delete(store, &wanted);
     if (outcome == STORE_NO_MEMORY) {
         reply_line(reply, "SERVER_ERROR out of memory");
         return;
@@ -254,7 +267,12 @@ void meta_arith(struct session *session, struct token *tokens, uint32_t words, s
     wanted.expiry_seconds = wanted.has_expiry ? expiry_from_client(store, request.expiry) : 0;
     wanted.vivify_expiry_seconds = wanted.vivify ? expiry_from_client(store, request.vivify_expiry) : 0;
     struct store_number number;
-    switch (store_arith(store, &wanted, &number)) {
+    int outcome;
+    do {
+        outcome = store_arith(store, &wanted, &number);
+    } while (met_flash(session, request.key, request.key_bytes, &outcome));
+    switch (outcome) {
+    case STORE_ON_FLASH: break;
     case STORE_STORED: arith_hit(session, &request, &number, reply); break;
     case STORE_NOT_FOUND: arith_other(&request, "NF", reply); break;
     case STORE_EXISTS: arith_other(&request, "EX", reply); break;

@@ -15,8 +15,17 @@ int proto_open(struct store *store, const char *version, struct proto **proto_ou
     return PYMC_OK;
 }
 
+void proto_set_reader(struct proto *proto, struct flash_reader *reader) {
+    proto->reader = reader;
+}
+
 void proto_close(struct proto *proto) {
     if (proto) {
+        while (proto->flash_free) {
+            struct session_flash *room = proto->flash_free;
+            proto->flash_free = room->next_free;
+            free(room);
+        }
         free(proto->auth_lines);
         free(proto);
     }
@@ -78,7 +87,9 @@ int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **repl
         free(values);
         return PYMC_NO_MEMORY;
     }
-    *reply = (struct reply){buffer, buffer, buffer + buffer_bytes, values, 0, values_max};
+    *reply = (struct reply){.start = buffer, .end = buffer + buffer_bytes, .values = values,
+                            .values_room = values_max};
+    reply_clear(reply);
     *reply_out = reply;
     return PYMC_OK;
 }
@@ -88,7 +99,7 @@ void reply_destroy(struct proto *proto, struct reply *reply) {
         return;
     }
     for (uint32_t i = 0; i < reply->value_count; i++) {
-        store_unpin(proto->store, reply->values[i].claim);
+        reply_value_release(proto->store, &reply->values[i]);
     }
     free(reply->start);
     free(reply->values);
@@ -112,15 +123,13 @@ int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint6
         const char *piece;
         uint32_t bytes;
         uint32_t offset = 0;
-        while ((bytes = store_value_span(proto->store, store_item(proto->store, value->ref), value->state,
-                                         value->class_id, offset, &piece))) {
+        while ((bytes = reply_value_span(proto->store, value, offset, &piece))) {
             place = put_bytes(place, piece, bytes);
             offset += bytes;
         }
-        store_unpin(proto->store, value->claim);
+        reply_value_release(proto->store, value);
     }
     put_bytes(place, from, (size_t)(reply->at - from));
-    reply->at = reply->start;
-    reply->value_count = 0;
+    reply_clear(reply);
     return (int64_t)total;
 }

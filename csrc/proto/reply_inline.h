@@ -1,6 +1,7 @@
 // Composing replies: a contiguous buffer, and values that are sent from the arena at marked places in it.
 #pragma once
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check_inline.h"
@@ -10,8 +11,12 @@
 // Room a command may count on: one copied value, its header, and a generous line.
 #define REPLY_ROOM_BYTES (STORE_COPY_BYTES_MAX + 2048)
 
-// A pinned value that follows the first `buffer_offset` bytes of the buffer.
+// More bytes of copied values than this do not wait in one reply, but for the last one's.
+#define REPLY_OWNED_BYTES_MAX (1u << 20)
+
+// A value that follows the first `buffer_offset` bytes of the buffer: pinned in the arena, or a copy of its own.
 struct reply_value {
+    char *owned;                // NULL: pinned.
     uint32_t buffer_offset;
     uint32_t claim;
     uint32_t ref;
@@ -27,8 +32,35 @@ struct reply {
     char *end;
     struct reply_value *values;
     uint32_t value_count;
-    uint32_t value_max;
+    uint32_t value_max;         // Fewer than values_room when copies take much memory.
+    uint32_t values_room;
+    uint32_t owned_bytes;
 };
+
+// Forgets what was sent or handed on.
+static inline void reply_clear(struct reply *reply) {
+    reply->at = reply->start;
+    reply->value_count = 0;
+    reply->value_max = reply->values_room;
+    reply->owned_bytes = 0;
+}
+// The value was sent, or nobody wants it any more.
+static inline void reply_value_release(struct store *store, struct reply_value *value) {
+    if (value->owned) {
+        free(value->owned);
+    } else {
+        store_unpin(store, value->claim);
+    }
+}
+// One piece of the value, see store_value_span().
+static inline uint32_t reply_value_span(const struct store *store, const struct reply_value *value, uint32_t offset,
+                                        const char **place_out) {
+    if (value->owned) {
+        *place_out = value->owned + offset;
+        return value->value_bytes - offset;
+    }
+    return store_value_span(store, store_item(store, value->ref), value->state, value->class_id, offset, place_out);
+}
 
 static inline bool reply_is_full(const struct reply *reply) {
     return (size_t)(reply->end - reply->at) < REPLY_ROOM_BYTES || reply->value_count == reply->value_max;
@@ -96,3 +128,6 @@ static inline enum put_result reply_put_value(struct store *store, const struct 
     reply->at = PUT_LITERAL(at, "\r\n");
     return PUT_DONE;
 }
+
+// The same for the view of a record from flash: a large value is copied behind the reply.
+enum put_result reply_put_record(const struct store_view *view, char *at, struct reply *reply);

@@ -18,6 +18,7 @@ int session_create(struct proto *proto, struct session **session_out) {
 
 void session_destroy(struct session *session) {
     if (session) {
+        session_abort_reads(session);
         value_drop(session);
         free(session);
     }
@@ -36,6 +37,9 @@ void session_resume(struct session *session) {
 bool session_is_reading_value(const struct session *session) {
     return session->mode == MODE_VALUE;
 }
+bool session_is_unfinished(const struct session *session) {
+    return session->is_on_flash;
+}
 bool session_is_swallowing(const struct session *session) {
     return session->mode == MODE_SWALLOW;
 }
@@ -52,12 +56,15 @@ static bool is_admin(const struct token *word) {
     return false;
 }
 
-static void meta_command(struct session *session, struct token *tokens, uint32_t count, struct reply *reply) {
+static void meta_command(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
     switch (tokens[0].bytes == 2 ? tokens[0].text[1] : 0) {
-    case 'g': meta_get(session, tokens, count, reply); break;
-    case 'd': meta_delete(session, tokens, count, reply); break;
-    case 'a': meta_arith(session, tokens, count, reply); break;
-    case 'e': meta_debug(session, tokens, count, reply); break;
+    case 'g': meta_get(session, tokens, words, reply); break;
+    case 'd': meta_delete(session, tokens, words, reply); break;
+    case 'a': meta_arith(session, tokens, words, reply); break;
+    case 'e':
+        meta_debug(session, tokens, words, reply);
+        count(session_store(session)->proc, COUNTER_cmd_meta, LIKELY(!session->is_on_flash));
+        break;
     case 'n': REPLY_LITERAL(reply, "MN\r\n"); break;
     default: REPLY_LITERAL(reply, "ERROR\r\n"); break;
     }
@@ -77,7 +84,6 @@ static void unknown_command(struct session *session, const struct token *tokens,
 static void line_command(struct session *session, const char *line, const char *end, struct reply *reply) {
     struct token tokens[TOKENS_MAX];
     uint32_t words = tokens_split(line, end, tokens);
-    count(session_store(session)->proc, COUNTER_requests, 1);
     if (words == 0 || tokens[0].bytes < 2) {
         REPLY_LITERAL(reply, "ERROR\r\n");
     } else if (tokens[0].text[0] == 'm' && tokens[0].bytes == 2) {
@@ -102,6 +108,7 @@ static void line_command(struct session *session, const char *line, const char *
     } else {
         unknown_command(session, tokens, words, reply);
     }
+    count(session_store(session)->proc, COUNTER_requests, LIKELY(!session->is_on_flash));
 }
 
 static bool starts(const char *line, const char *end, const char *word, size_t word_bytes) {
@@ -276,6 +283,10 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
         return 0;
     }
     size_t eaten = command(session, in, newline, in + bytes, reply);
+    if (UNLIKELY(session->is_on_flash)) {
+        flash_look_ahead_meta(session, in, in + bytes);
+        return 0;
+    }
     if (eaten == 0) {
         *stop_out = SESSION_NEEDS_INPUT;
     }
@@ -303,9 +314,20 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     return eaten;
 }
 
+// After a step of a session that has to do with flash. Returns why the feed stops, -1 when it goes on.
+static int after_step(struct session *session, int stop) {
+    if (session->is_on_flash) {
+        return SESSION_ON_FLASH;
+    }
+    flash_settle(session);
+    return stop;
+}
+
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out) {
     size_t at = 0;
     int stop = -1;
+    bool is_resumed = session->is_on_flash;
+    session->is_on_flash = false;
     session->fetched_until = NULL;
     session->is_verbose = live_get(session_store(session)->arena, LIVE_verbosity) > 1;
     while (stop < 0) {
@@ -313,7 +335,7 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
             stop = SESSION_CLOSE;
         } else if (session->mode == MODE_PARKED) {
             stop = SESSION_PARKED;
-        } else if (at == bytes) {
+        } else if (at == bytes && LIKELY(!is_resumed)) {
             stop = SESSION_NEEDS_INPUT;
         } else if (UNLIKELY(reply_is_full(reply))) {
             stop = SESSION_REPLY_FULL;
@@ -325,6 +347,13 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
         } else {
             at += swallow(session, bytes - at);
         }
+        is_resumed = false;
+        if (UNLIKELY(session->flash)) {
+            stop = after_step(session, stop);
+        }
+    }
+    if (UNLIKELY(session->flash) && stop != SESSION_ON_FLASH && stop != SESSION_REPLY_FULL) {
+        session_drop_reads(session);
     }
     *consumed_out = at;
     return stop;

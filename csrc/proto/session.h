@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flash/flash_reader.h"
 #include "store/store.h"
 
 struct proto;
@@ -17,6 +18,9 @@ void proto_close(struct proto *proto);
 // "user:password" lines; NULL turns authentication off. Copies. Returns PYMC_NO_MEMORY or PYMC_OK.
 int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count);
 
+// What sessions read with that meet flash; NULL (as at first) when there is no flash tier. Borrows it.
+void proto_set_reader(struct proto *proto, struct flash_reader *reader);
+
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
 void session_destroy(struct session *session);
@@ -26,7 +30,8 @@ enum session_stop {
     SESSION_NEEDS_INPUT,    // Everything was consumed but for an unfinished line or a small unfinished value.
     SESSION_REPLY_FULL,     // Send the reply, clear it, then feed the rest.
     SESSION_PARKED,         // An administrative command waits: session_admin_line(), then session_resume().
-    SESSION_CLOSE           // Send the reply, then close.
+    SESSION_CLOSE,          // Send the reply, then close.
+    SESSION_ON_FLASH        // A read from flash is under way: session_wait(), then feed the same again, even nothing.
 };
 
 // Consumes commands from in[0..bytes) and appends their answers to the reply. Returns enum session_stop;
@@ -36,6 +41,16 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
 // The command that parked the session; borrowed from the input it was fed with.
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out);
 void session_resume(struct session *session);
+
+// Lets the waiter be told when a session that stopped with SESSION_ON_FLASH is to be fed again; too early does no harm.
+void session_wait(struct session *session, struct flash_waiter *waiter);
+// True when feeding goes on with something though there may be no input.
+bool session_is_unfinished(const struct session *session);
+// Gives back what was read from flash ahead: what is still wanted will be read again. To be called when a session that
+// stopped with SESSION_REPLY_FULL or SESSION_ON_FLASH is not fed again soon.
+void session_drop_reads(struct session *session);
+// The same for good: nobody will get the answers.
+void session_abort_reads(struct session *session);
 
 // While a large value is coming in: where its next bytes belong, so that a socket can be read straight into the item.
 // Returns how many bytes fit there, 0 when the session wants session_feed() instead.

@@ -3,6 +3,7 @@
 
 #include "proto/reply_inline.h"
 #include "proto/token_inline.h"
+#include "store/store_flash.h"
 
 #define KEY_BYTES_MAX 250
 #define LINE_BYTES_MAX 2048
@@ -13,6 +14,8 @@
 
 struct proto {
     struct store *store;
+    struct flash_reader *reader;        // NULL without a flash tier.
+    struct session_flash *flash_free;   // Room for sessions that read, kept for the next one.
     char *auth_lines;
     uint32_t auth_bytes;
     char version[64];
@@ -62,6 +65,7 @@ struct session_value {
 struct session {
     struct proto *proto;
     struct session_value *value;
+    struct session_flash *flash;    // Its reads from flash; NULL while it has none.
     const char *admin_line;
     const char *fetched_until;      // Input up to here has had its memory prefetched; valid during one feed.
     uint64_t swallow_bytes;
@@ -69,6 +73,7 @@ struct session {
     uint32_t get_expiry;
     uint8_t mode;
     uint8_t get_kind;               // Not GET_NONE: the input stands inside the key list of a get.
+    bool is_on_flash;               // The command under way waits for a read, and has left no trace.
     bool is_authenticated;
     bool get_is_broken;             // The rest of the get's line is thrown away.
     bool is_verbose;                // Command lines are shown (-vv); found out once per feed.
@@ -103,6 +108,45 @@ static inline void count_prefix(struct store *store, const char *key, uint32_t k
     }
 }
 
+// A session's reads from flash. A command that meets flash is done over again when its read is done: reads are found by
+// the address of their record. They are given back by flash_settle() or when the session has nothing more to do.
+#define FLASH_READS_MAX 32
+struct session_flash {
+    struct flash_read *reads[FLASH_READS_MAX];
+    struct flash_read *waits_for;   // NULL: any.
+    uint32_t held;                  // Bit per place of `reads` that is in use ...
+    uint32_t looked_at;             // ... that the command under way has looked at ...
+    uint32_t for_get;               // ... and that counts as a get's.
+    uint32_t rounds;                // How often the command under way was sent to look again.
+    struct session_flash *next_free;
+};
+
+// Goes on with a key that store_find() has just found missing in memory (`view` is of that look-up). Returns
+//   STORE_HIT        *read_out == NULL: it is in memory now; else the view is the record's, until flash_settle();
+//   STORE_MISS, STORE_MISS_EXPIRED, STORE_MISS_FLUSHED    it is nowhere; with *read_out == NULL the view is of memory;
+//   STORE_ON_FLASH   the session is parked: leave no trace and return;
+//   STORE_NO_MEMORY.
+int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get,
+               struct store_view *view, struct flash_read **read_out);
+// The same, and puts what is found on flash into memory. STORE_HIT: look there (again).
+int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get);
+// An operation said STORE_ON_FLASH. Returns true when it is to be done over again; else *outcome is STORE_ON_FLASH (the
+// session is parked) or STORE_NO_MEMORY.
+bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome);
+// For `do outcome = store_...(); while (met_flash(...));`
+static inline bool met_flash(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
+    return UNLIKELY(*outcome == STORE_ON_FLASH) && flash_retry(session, key, key_bytes, outcome);
+}
+// Counts a get's read of a record, and brings the item back to memory when it is read often. The view may be gone then.
+void flash_note_read(struct session *session, const struct flash_read *read, const struct store_view *view,
+                     const char *key, uint64_t hash);
+// The command under way, or one key of a get, is answered: gives back the reads it has looked at.
+void flash_settle(struct session *session);
+// While the session is parked: begins the read that a later get of the key will want.
+void flash_look_ahead(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash);
+// The same for whole mg lines at the start of the input.
+void flash_look_ahead_meta(struct session *session, const char *in, const char *end);
+
 // Reads keys of get commands from the input; returns bytes consumed. Sets *stop_out when it cannot go on.
 size_t text_gets(struct session *session, const char *in, size_t bytes, struct reply *reply, bool *full_out);
 // Begins a get-like command whose words stand in the line; leaves the key list to text_gets().
@@ -116,7 +160,7 @@ void text_update_prefetch(struct session *session, const char *in, const char *e
 // What a storage command line asks of the input behind it.
 enum update_wants { UPDATE_DONE, UPDATE_MORE, UPDATE_STREAM };
 // Handles a storage command whose line ends at `body`; `bytes` are there behind it. Consumes from the body.
-// UPDATE_MORE: the value is small enough to wait for, and so is the line.
+// UPDATE_MORE: the value is small enough to wait for, and so is the line; or the session is parked.
 enum update_wants text_update(struct session *session, struct token *tokens, uint32_t count, const char *body,
                               size_t bytes, struct reply *reply, size_t *body_consumed);
 enum update_wants meta_set(struct session *session, const char *line, const char *line_end, const char *body,

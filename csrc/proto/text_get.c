@@ -34,19 +34,61 @@ static void count_miss(struct store *store, int found) {
     }
 }
 
-// Returns false when there is no memory to answer from.
-static bool get_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
+enum answered { ANSWERED, ANSWERED_NO_MEMORY, ANSWERED_LATER, ANSWERED_NOT };
+
+// A key that is not in memory, of which `view` is the look-up: answers from flash, or parks the session. ANSWERED_NOT:
+// it is in memory now.
+static __attribute__((noinline)) enum answered get_from_flash(struct session *session, const struct wanted *wanted,
+                                                              bool with_cas, struct store_view *view,
+                                                              struct reply *reply) {
+    struct store *store = session_store(session);
+    struct flash_read *read;
+    enum answered answered = ANSWERED;
+    int found = flash_look(session, wanted->key, wanted->key_bytes, wanted->hash, true, view, &read);
+    if (found == STORE_ON_FLASH) {
+        return ANSWERED_LATER;
+    }
+    if (found == STORE_HIT && !read) {
+        return ANSWERED_NOT;
+    }
+    if (found == STORE_NO_MEMORY
+        || (found == STORE_HIT
+            && reply_put_record(view, put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas), reply)
+                   == PUT_NO_MEMORY)) {
+        count(store->proc, COUNTER_get_oom_extstore, 1);
+        answered = ANSWERED_NO_MEMORY;
+    } else if (found == STORE_HIT) {
+        store_count_hit(store, view);
+        count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, true);
+        flash_note_read(session, read, view, wanted->key, wanted->hash);
+    } else {
+        count_miss(store, found);
+        count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, false);
+    }
+    flash_settle(session);
+    return answered;
+}
+
+static enum answered get_one(struct session *session, const struct wanted *wanted, bool with_cas,
+                             struct reply *reply) {
     struct store *store = session_store(session);
     struct store_view view;
     for (;;) {
         int found = store_find(store, wanted->key, wanted->key_bytes, wanted->hash, &view);
         if (UNLIKELY(found != STORE_HIT)) {
+            if (found == STORE_MISS && session->proto->reader) {
+                enum answered answered = get_from_flash(session, wanted, with_cas, &view, reply);
+                if (answered != ANSWERED_NOT) {
+                    return answered;
+                }
+                continue;
+            }
             count_miss(store, found);
             count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, false);
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }
-            return true;
+            return ANSWERED;
         }
         char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
         enum put_result put = reply_put_value(store, &view, at, reply);
@@ -54,7 +96,7 @@ static bool get_one(struct session *session, const struct wanted *wanted, bool w
             break;
         }
         if (put == PUT_NO_MEMORY) {
-            return false;
+            return ANSWERED_NO_MEMORY;
         }
     }
     store_count_hit(store, &view);
@@ -62,26 +104,40 @@ static bool get_one(struct session *session, const struct wanted *wanted, bool w
     if (UNLIKELY(store_wants_bump(store, &view))) {
         store_bump(store, &view);
     }
-    return true;
+    return ANSWERED;
 }
 
 // gat: the expiry changes first, then the value is read; both count as touch only.
-static bool touch_one(struct session *session, const struct wanted *wanted, bool with_cas, struct reply *reply) {
+static enum answered touch_one(struct session *session, const struct wanted *wanted, bool with_cas,
+                               struct reply *reply) {
     struct store *store = session_store(session);
     struct store_mark mark = {.has_expiry = true, .expiry_seconds = session->get_expiry,
                               .set_state = ITEM_FETCHED | ITEM_ACTIVE};
     struct store_view view;
     bool is_marked = false;
-    count(store->proc, COUNTER_cmd_touch, 1);
     for (;;) {
         int found = store_find(store, wanted->key, wanted->key_bytes, wanted->hash, &view);
+        if (UNLIKELY(found == STORE_MISS && session->proto->reader)) {
+            int brought = flash_bring(session, wanted->key, wanted->key_bytes, wanted->hash, true);
+            if (brought == STORE_HIT) {
+                continue;
+            }
+            if (brought == STORE_ON_FLASH) {
+                return ANSWERED_LATER;
+            }
+            flash_settle(session);
+            if (brought == STORE_NO_MEMORY) {
+                count(store->proc, COUNTER_get_oom_extstore, 1);
+                return ANSWERED_NO_MEMORY;
+            }
+        }
         bool is_gone_by_touch = is_marked && found == STORE_MISS_EXPIRED;
         if (found != STORE_HIT && !is_gone_by_touch) {
             count(store->proc, COUNTER_touch_misses, 1);
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }
-            return true;
+            return ANSWERED;
         }
         if (!is_marked) {
             is_marked = store_mark(store, &view, wanted->key, wanted->hash, &mark) != 0;
@@ -93,11 +149,14 @@ static bool touch_one(struct session *session, const struct wanted *wanted, bool
             break;
         }
         if (put == PUT_NO_MEMORY) {
-            return false;
+            return ANSWERED_NO_MEMORY;
         }
     }
     class_count(store, view.class_id, CLASS_touch_hits, 1);
-    return true;
+    if (UNLIKELY(session->flash)) {
+        flash_settle(session);
+    }
+    return ANSWERED;
 }
 
 // The error is the whole rest of a get's answer. Returns the last key of its line; when that is still to come, what
@@ -115,7 +174,18 @@ static uint32_t fail_get(struct session *session, const struct wanted *batch, ui
     return at;
 }
 
-// Answers the first `count_wanted` batched keys in order; stops early when the reply is full. Returns how many.
+// The session is parked at the first key: what the others will want is read meanwhile.
+static __attribute__((noinline)) void look_ahead(struct session *session, const struct wanted *batch,
+                                                 uint32_t count_wanted) {
+    for (uint32_t i = 1; i < count_wanted; i++) {
+        if (batch[i].is_key) {
+            flash_look_ahead(session, batch[i].key, batch[i].key_bytes, batch[i].hash);
+        }
+    }
+}
+
+// Answers the first `count_wanted` batched keys in order; stops early when the reply is full or the session is parked.
+// Returns how many.
 static uint32_t answer(struct session *session, const struct wanted *batch, uint32_t count_wanted,
                        struct reply *reply) {
     struct store *store = session_store(session);
@@ -131,14 +201,14 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
             return i;
         }
         if (LIKELY(batch[i].is_key)) {
-            bool is_answered;
-            if (LIKELY(!touches)) {
-                count(store->proc, COUNTER_cmd_get, 1);
-                is_answered = get_one(session, &batch[i], with_cas, reply);
-            } else {
-                is_answered = touch_one(session, &batch[i], with_cas, reply);
+            enum answered answered = LIKELY(!touches) ? get_one(session, &batch[i], with_cas, reply)
+                                                      : touch_one(session, &batch[i], with_cas, reply);
+            if (UNLIKELY(answered == ANSWERED_LATER)) {
+                look_ahead(session, batch + i, count_wanted - i);
+                return i;
             }
-            if (UNLIKELY(!is_answered)) {
+            count(store->proc, LIKELY(!touches) ? COUNTER_cmd_get : COUNTER_cmd_touch, 1);
+            if (UNLIKELY(answered == ANSWERED_NO_MEMORY)) {
                 i = fail_get(session, batch, i, count_wanted, reply);
                 continue;
             }

@@ -18,7 +18,12 @@ static void arith_reply(struct session *session, const struct token *tokens, str
         return;
     }
     struct store_number number;
-    switch (store_arith(session_store(session), &request, &number)) {
+    int outcome;
+    do {
+        outcome = store_arith(session_store(session), &request, &number);
+    } while (met_flash(session, request.key, request.key_bytes, &outcome));
+    switch (outcome) {
+    case STORE_ON_FLASH: break;
     case STORE_STORED:
         reply->at = put_u64(reply->at, number.value);
         REPLY_LITERAL(reply, "\r\n");
@@ -54,8 +59,13 @@ static void touch_reply(struct session *session, const struct token *tokens, str
         REPLY_LITERAL(reply, "CLIENT_ERROR invalid exptime argument\r\n");
         return;
     }
-    count(store->proc, COUNTER_cmd_touch, 1);
-    switch (store_touch(store, tokens[1].text, tokens[1].bytes, expiry_from_client(store, expiry))) {
+    int outcome;
+    do {
+        outcome = store_touch(store, tokens[1].text, tokens[1].bytes, expiry_from_client(store, expiry));
+    } while (met_flash(session, tokens[1].text, tokens[1].bytes, &outcome));
+    count(store->proc, COUNTER_cmd_touch, outcome != STORE_ON_FLASH);
+    switch (outcome) {
+    case STORE_ON_FLASH: break;
     case STORE_TOUCHED: REPLY_LITERAL(reply, "TOUCHED\r\n"); break;
     case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
     default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
@@ -97,11 +107,18 @@ void text_delete(struct session *session, struct token *tokens, uint32_t words, 
         REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
     } else {
         struct store_delete request = {.key = tokens[1].text, .key_bytes = tokens[1].bytes};
+        int outcome;
+        do {
+            outcome = store_delete(store, &request);
+        } while (met_flash(session, request.key, request.key_bytes, &outcome));
+        if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+            return;
+        }
         count_prefix(store, request.key, request.key_bytes, PREFIX_DELETE, false);
-        if (store_delete(store, &request) == STORE_DELETED) {
-            REPLY_LITERAL(reply, "DELETED\r\n");
-        } else {
-            REPLY_LITERAL(reply, "NOT_FOUND\r\n");
+        switch (outcome) {
+        case STORE_DELETED: REPLY_LITERAL(reply, "DELETED\r\n"); break;
+        case STORE_NO_MEMORY: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
+        default: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
         }
     }
     reply->at = quiet ? start : reply->at;

@@ -114,17 +114,25 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     if (!is_whole && write.value_bytes <= VALUE_BUFFERED_MAX && body - tokens[0].text <= LINE_BYTES_MAX) {
         return UPDATE_MORE;
     }
-    count(store->proc, COUNTER_requests, 1);
     // A value without its line end goes the same way however it came: first is asked whether it is too large.
     if (UNLIKELY(!is_whole || memcmp(body + write.value_bytes, "\r\n", 2) != 0)) {
+        count(store->proc, COUNTER_requests, 1);
         value_begin(session, value_new(&write, is_quiet), reply);
         return UPDATE_STREAM;
     }
     *body_consumed = (size_t)write.value_bytes + 2;
     char *start = reply->at;
     struct store_result result;
+    int outcome;
+    do {
+        outcome = store_put(store, &write, body, &result);
+    } while (met_flash(session, write.key, write.key_bytes, &outcome));
+    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        return UPDATE_MORE;
+    }
+    count(store->proc, COUNTER_requests, 1);
     count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
-    text_outcome(reply, store_put(store, &write, body, &result));
+    text_outcome(reply, outcome);
     if (is_quiet) {
         reply->at = start;
     }
@@ -171,7 +179,13 @@ void value_finish(struct session *session, struct reply *reply) {
         REPLY_LITERAL(reply, "CLIENT_ERROR bad data chunk\r\n");
     } else {
         struct store_result result;
-        int outcome = store_commit(store, &value->write, &value->making, &result);
+        int outcome;
+        do {
+            outcome = store_commit(store, &value->write, &value->making, &result);
+        } while (met_flash(session, value->key, value->write.key_bytes, &outcome));
+        if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+            return;     // The value stays as it is until this is done again.
+        }
         if (value->is_meta) {
             meta_set_outcome(&value->meta, outcome, &result, reply);
         } else {

@@ -153,7 +153,7 @@ static void drop_backlog(struct engine *engine, struct connection *connection) {
     struct backlog *backlog = connection->backlog;
     if (backlog) {
         for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
-            store_unpin(engine->store, backlog->values[i].claim);
+            reply_value_release(engine->store, &backlog->values[i]);
         }
         count(engine->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)backlog->bytes);
         free(backlog);
@@ -176,6 +176,20 @@ static void drop_input(struct engine *engine, struct connection *connection) {
     }
 }
 
+static void leave_flash(struct engine *engine, struct connection *connection) {
+    if (connection->is_on_flash) {
+        flash_reader_unwait(engine->reader, &connection->waiter);
+        connection->is_on_flash = false;
+    }
+}
+
+// Interest stays what it is: an event that comes meanwhile is remembered.
+static void wait_on_flash(struct engine *engine, struct connection *connection) {
+    connection->is_on_flash = true;
+    session_wait(&connection->session, &connection->waiter);
+    note_state(engine, connection, CONNECTION_IO_QUEUE);
+}
+
 void connection_close(struct engine *engine, struct connection *connection) {
     if (connection->is_dead) {
         return;
@@ -194,6 +208,10 @@ void connection_close(struct engine *engine, struct connection *connection) {
     queue_remove(&engine->streams, connection);
     drop_backlog(engine, connection);
     drop_input(engine, connection);
+    if (UNLIKELY(engine->reader)) {
+        leave_flash(engine, connection);
+        session_abort_reads(&connection->session);
+    }
     value_drop(&connection->session);
     free(connection->admin_line);
     connection->admin_line = NULL;
@@ -239,8 +257,7 @@ static int describe(struct engine *engine, char *text, uint32_t text_bytes, uint
         const char *place;
         uint32_t bytes;
         while (pieces < IOV_MAX_HERE
-               && (bytes = store_value_span(engine->store, store_item(engine->store, value->ref), value->state,
-                                            value->class_id, offset, &place))) {
+               && (bytes = reply_value_span(engine->store, value, offset, &place))) {
             iov[pieces++] = (struct iovec){(char *)place, bytes};
             offset += bytes;
         }
@@ -270,7 +287,7 @@ static void advance(struct engine *engine, uint32_t *sent, struct reply_value *v
         value->sent_bytes += (uint32_t)piece;
         bytes -= piece;
         if (value->sent_bytes == value->value_bytes) {
-            store_unpin(engine->store, value->claim);
+            reply_value_release(engine->store, value);
             (*value_first)++;
         }
     }
@@ -345,11 +362,10 @@ static bool flush(struct engine *engine, struct connection *connection) {
     }
     if (UNLIKELY(result == PUSH_BROKEN)) {
         for (uint32_t i = first; i < reply->value_count; i++) {
-            store_unpin(engine->store, reply->values[i].claim);
+            reply_value_release(engine->store, &reply->values[i]);
         }
     }
-    reply->at = reply->start;
-    reply->value_count = 0;
+    reply_clear(reply);
     if (UNLIKELY(result == PUSH_BROKEN)) {
         connection_close(engine, connection);
     }
@@ -449,6 +465,11 @@ static void after_flush(struct engine *engine, struct connection *connection, in
     if (connection->is_dead) {
         return;
     }
+    if (UNLIKELY(!is_free)) {
+        session_drop_reads(&connection->session);   // A slow reader keeps no memory of the reader.
+    } else if (UNLIKELY(stop == SESSION_ON_FLASH)) {
+        wait_on_flash(engine, connection);
+    }
     keep_input(engine, connection, rest, bytes);
     if (stop == SESSION_REPLY_FULL && is_free) {
         // It reads as fast as it is answered: others get their turn in between.
@@ -481,7 +502,7 @@ void connection_converse(struct engine *engine, struct connection *connection, c
             keep_input(engine, connection, in + at, bytes - at);
             return;
         }
-        bool is_free = flush(engine, connection);
+        bool is_free = (UNLIKELY(stop == SESSION_ON_FLASH) && !had_reply) || flush(engine, connection);
         if (connection->is_dead) {
             return;
         }
@@ -514,15 +535,23 @@ static bool receive_direct(struct engine *engine, struct connection *connection)
     return fits == 0;
 }
 
-size_t connection_receive(struct engine *engine, struct connection *connection, char *stage) {
-    if (UNLIKELY(connection->backlog || connection->is_parked)) {
-        return 0;   // Asking for input again re-arms the event.
-    }
+static inline void note_command(struct engine *engine, struct connection *connection) {
     uint32_t now = engine->proc->now_seconds;
     if (connection->last_command_seconds != now) {
         connection->last_command_seconds = now;
         SHARED_STORE(record_at(engine, connection->record)->last_command_seconds, now);
     }
+}
+
+size_t connection_receive(struct engine *engine, struct connection *connection, char *stage) {
+    if (UNLIKELY(connection->backlog || connection->is_parked)) {
+        return 0;   // Asking for input again re-arms the event.
+    }
+    if (UNLIKELY(connection->is_on_flash)) {
+        connection->has_missed_input = true;
+        return 0;
+    }
+    note_command(engine, connection);
     if (UNLIKELY(session_is_reading_value(&connection->session)) && connection->input_bytes == 0
         && !receive_direct(engine, connection)) {
         return 0;
@@ -550,19 +579,19 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
 }
 
 void connection_continue(struct engine *engine, struct connection *connection) {
-    if (connection->is_dead || connection->backlog || connection->is_parked) {
+    if (connection->is_dead || connection->backlog || connection->is_parked || connection->is_on_flash) {
         return;
     }
     connection->has_work = false;
     want(engine, connection, READ_INTEREST);
     note_waiting(engine, connection);
-    if (connection->input_bytes) {
+    if (connection->input_bytes || UNLIKELY(session_is_unfinished(&connection->session))) {
         // The session borrows from it, and it may be replaced: it is let go first.
         char *kept = connection->input;
         size_t bytes = connection->input_bytes;
         connection->input = NULL;
         connection->input_bytes = 0;
-        count_input(engine, -1, -(int64_t)bytes);
+        count_input(engine, kept ? -1 : 0, -(int64_t)bytes);
         connection_converse(engine, connection, kept, bytes);
         free(kept);
     }
@@ -571,6 +600,19 @@ void connection_continue(struct engine *engine, struct connection *connection) {
 void connection_go_on(struct engine *engine, struct connection *connection) {
     connection_continue(engine, connection);
     read_again(engine, connection);     // What came meanwhile has had its event.
+}
+
+void connection_resume(struct engine *engine, struct connection *connection) {
+    if (connection->is_dead) {
+        return;
+    }
+    leave_flash(engine, connection);
+    note_command(engine, connection);
+    connection_continue(engine, connection);
+    if (UNLIKELY(connection->has_missed_input) && !connection->is_on_flash) {
+        connection->has_missed_input = false;
+        read_again(engine, connection);
+    }
 }
 
 void connection_writable(struct engine *engine, struct connection *connection) {

@@ -14,6 +14,8 @@
 #include "server/server_internal.h"
 
 #define LINGER_NS 100000
+// Reads from the page cache are done when they are handed over: then their replies go out in the same round.
+#define FLASH_PASSES 3
 #define TOO_MANY "ERROR Too many open connections\r\n"
 
 static uint64_t monotonic_ns(clockid_t clock) {
@@ -32,17 +34,38 @@ static void update_clock(struct engine *engine) {
     store_turn(engine->store);
 }
 
+static int open_reader(struct engine *engine, const struct engine_options *options) {
+    if (!engine->store->flash) {
+        return PYMC_OK;
+    }
+    struct flash_reader_options wanted = {.kind = options->flash_kind, .depth = options->flash_depth,
+                                          .threads = options->flash_threads,
+                                          .memory_bytes = options->flash_memory_bytes};
+    wanted.depth = wanted.depth ? wanted.depth : FLASH_DEPTH_DEFAULT;
+    wanted.threads = wanted.threads ? wanted.threads : FLASH_THREADS_DEFAULT;
+    wanted.memory_bytes = wanted.memory_bytes ? wanted.memory_bytes : FLASH_MEMORY_BYTES_DEFAULT;
+    int status = flash_reader_open(engine->store->flash, engine->proc, &wanted, &engine->reader);
+    if (status != PYMC_OK) {
+        return status;
+    }
+    proto_set_reader(engine->proto, engine->reader);
+    engine->flash.kind = SOURCE_FLASH;
+    return watch(engine, flash_reader_fd(engine->reader), &engine->flash, EPOLLIN | EPOLLET) ? PYMC_OK
+                                                                                             : PYMC_OS_ERROR;
+}
+
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
     engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
     engine->input = malloc((size_t)STAGES * STAGE_BYTES);
-    engine->reply_base = engine->reply.start = engine->reply.at = malloc(REPLY_BYTES);
+    engine->reply_base = engine->reply.start = malloc(REPLY_BYTES);
     if (!engine->peer_fds || !engine->input || !engine->reply_base
         || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {
         return PYMC_NO_MEMORY;
     }
     engine->reply.end = engine->reply_base + REPLY_BYTES;
     engine->reply.values = engine->reply_values;
-    engine->reply.value_max = REPLY_VALUES;
+    engine->reply.values_room = REPLY_VALUES;
+    reply_clear(&engine->reply);
     for (uint32_t i = 0; i < options->workers; i++) {
         engine->peer_fds[i] = options->peer_fds ? options->peer_fds[i] : -1;
     }
@@ -54,7 +77,7 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
     if (engine->inbox_fd >= 0 && !watch(engine, engine->inbox_fd, &engine->inbox, EPOLLIN)) {
         return PYMC_OS_ERROR;
     }
-    return PYMC_OK;
+    return open_reader(engine, options);
 }
 
 int engine_open(struct store *store, const struct engine_options *options, struct engine **engine_out) {
@@ -97,6 +120,7 @@ void engine_close(struct engine *engine) {
     for (struct connection *told; (told = queue_pop(&engine->closed_streams));) {
         free(told);
     }
+    flash_reader_close(engine->reader);
     if (engine->epoll_fd >= 0) {
         close(engine->epoll_fd);
     }
@@ -109,6 +133,17 @@ void engine_close(struct engine *engine) {
 
 int engine_fd(const struct engine *engine) {
     return engine->epoll_fd;
+}
+
+int engine_flash_kind(const struct engine *engine) {
+    return engine->reader ? flash_reader_kind(engine->reader) : -1;
+}
+
+void engine_flash_state(const struct engine *engine, struct flash_reader_state *out) {
+    *out = (struct flash_reader_state){0};
+    if (engine->reader) {
+        flash_reader_read_state(engine->reader, out);
+    }
 }
 
 int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count) {
@@ -325,6 +360,8 @@ static void serve_other(struct engine *engine, const struct epoll_event *event) 
         accept_some(engine, (struct listener *)source);
     } else if (source->kind == SOURCE_INBOX) {
         take_over(engine);
+    } else if (source->kind == SOURCE_FLASH) {
+        return;     // What is done is collected at the end of each round.
     } else if (event->events & EPOLLOUT) {
         connection_writable(engine, (struct connection *)source);
     } else if (event->events & (EPOLLHUP | EPOLLERR)) {
@@ -361,6 +398,32 @@ static uint32_t stage(struct engine *engine, struct connection *connection, stru
     return count_staged;
 }
 
+// Goes on with the connections of these waiters, in their order.
+static void resume_told(struct engine *engine, struct flash_waiter *told) {
+    engine->is_deferring = told->next != NULL;
+    while (told) {
+        struct flash_waiter *next = told->next;
+        connection_resume(engine, (struct connection *)((char *)told - offsetof(struct connection, waiter)));
+        if (engine->deferred_count == STAGES) {
+            connections_send_deferred(engine);
+        }
+        told = next;
+    }
+    engine->is_deferring = false;
+    connections_send_deferred(engine);
+}
+
+// Collects reads that are done, goes on with who waited for them, and hands over what was begun in this round.
+static __attribute__((noinline)) void serve_flash(struct engine *engine) {
+    for (int pass = 0; pass < FLASH_PASSES && (pass == 0 || flash_reader_has_done(engine->reader)); pass++) {
+        struct flash_waiter *told = flash_reader_reap(engine->reader);
+        if (told) {
+            resume_told(engine, told);
+        }
+        flash_reader_submit(engine->reader);
+    }
+}
+
 static void serve(struct engine *engine, int ready) {
     struct staged staged[STAGES];
     uint32_t count_staged = 0;
@@ -378,12 +441,19 @@ static void serve(struct engine *engine, int ready) {
         if (LIKELY(source->kind == SOURCE_CONNECTION && (events & EPOLLIN))) {
             struct connection *connection = (struct connection *)source;
             connection->has_ended |= (events & (EPOLLRDHUP | EPOLLHUP)) != 0;
+            if (UNLIKELY(connection->is_on_flash && (events & (EPOLLHUP | EPOLLERR)))) {
+                connection_close(engine, connection);
+                continue;
+            }
             count_staged = stage(engine, connection, staged, count_staged);
         } else if (source->kind != SOURCE_CONNECTION || !((struct connection *)source)->is_dead) {
             serve_other(engine, &engine->events[i]);
         }
     }
     converse_staged(engine, staged, count_staged);
+    if (UNLIKELY(engine->reader)) {
+        serve_flash(engine);
+    }
     connections_free_dead(engine);
 }
 
@@ -432,6 +502,9 @@ void engine_tick(struct engine *engine) {
             connection_close(engine, connection);
         }
         connection = next;
+    }
+    if (engine->reader) {
+        serve_flash(engine);
     }
     connections_free_dead(engine);
     engine->lacks_descriptors = false;
@@ -486,6 +559,9 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
         }
     } else {
         connection_continue(engine, connection);
+    }
+    if (engine->reader) {
+        flash_reader_submit(engine->reader);
     }
     connections_free_dead(engine);
     return true;

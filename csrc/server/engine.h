@@ -20,6 +20,11 @@ struct engine_options {
     const int *peer_fds;        // Sending end of each worker's inbox, `workers` of them; copied, fds borrowed.
     const char *version;        // For the `version` command; NULL means "1.6.38". Copied.
     uint32_t round_max;         // Polls of the epoll set per engine_turn() before Python gets its turn; 0 = default.
+    // How to read from flash, if the store has a flash tier; 0 = default.
+    int flash_kind;             // enum flash_reader_kind
+    uint32_t flash_depth;
+    uint32_t flash_threads;
+    uint64_t flash_memory_bytes;
 };
 
 // Reserves what engines share (connection records, load counts). Call once on a fresh arena, before the first fork.
@@ -32,6 +37,11 @@ int engine_open(struct store *store, const struct engine_options *options, struc
 
 // Closes all connections and frees the engine; NULL is allowed.
 void engine_close(struct engine *engine);
+
+// How this engine reads from flash: enum flash_reader_kind, never FLASH_READER_AUTO; -1 without a flash tier.
+int engine_flash_kind(const struct engine *engine);
+// What its reader has to do now; zeros without a flash tier.
+void engine_flash_state(const struct engine *engine, struct flash_reader_state *out);
 
 // The descriptor to watch for readability on the worker's loop.
 int engine_fd(const struct engine *engine);
@@ -94,7 +104,7 @@ struct connection_record {
     uint8_t listen_address[16];
 };
 enum connection_state { CONNECTION_FREE, CONNECTION_READ, CONNECTION_NREAD, CONNECTION_SWALLOW, CONNECTION_WRITE,
-                        CONNECTION_PARKED };
+                        CONNECTION_PARKED, CONNECTION_IO_QUEUE };
 // Copies the records of live connections of the whole server, at most `most`; returns how many.
 uint32_t server_connections_read(struct arena *arena, struct connection_record *out, uint32_t most);
 

@@ -16,6 +16,9 @@
 // With the time lingered in each, at most a few milliseconds between two turns of Python.
 #define ROUNDS_DEFAULT 32
 #define ACCEPTS_PER_TURN 64
+#define FLASH_DEPTH_DEFAULT 64
+#define FLASH_THREADS_DEFAULT 4
+#define FLASH_MEMORY_BYTES_DEFAULT (32u << 20)
 
 // In the arena: who has how many connections, and a record of each.
 struct server_root {
@@ -29,7 +32,7 @@ struct server_root {
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was counted for.
 };
 
-enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX };
+enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH };
 
 // First member of everything that epoll points to.
 struct source {
@@ -61,6 +64,8 @@ struct connection {
     bool is_closing;                // Close when the backlog is sent.
     bool is_dead;                   // Closed; freed at the end of the turn.
     bool is_parked;                 // Waits for engine_reply().
+    bool is_on_flash;               // Its session waits for a read; then it has no backlog.
+    bool has_missed_input;          // An event came meanwhile.
     bool is_streaming;              // Answered in part; more when the backlog is sent.
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
@@ -79,6 +84,7 @@ struct connection {
     bool admin_is_pipelined;
     struct backlog *backlog;
     struct session session;
+    struct flash_waiter waiter;
     struct connection *next, *previous;         // All connections of the engine.
     struct connection *queue_next;              // In the request, stream or dead queue.
     struct connection *again_next;
@@ -101,6 +107,8 @@ struct engine {
     struct arena *arena;
     struct server_root *root;
     struct proto *proto;
+    struct flash_reader *reader;            // NULL without a flash tier.
+    struct source flash;
     int epoll_fd;
     int inbox_fd;
     int *peer_fds;
@@ -164,6 +172,8 @@ void connections_send_deferred(struct engine *engine);
 void connection_continue(struct engine *engine, struct connection *connection);
 // The same after others had their turn.
 void connection_go_on(struct engine *engine, struct connection *connection);
+// Goes on with a connection whose read from flash is done.
+void connection_resume(struct engine *engine, struct connection *connection);
 // Sends bytes of an administrative answer, or keeps them. Returns false when the connection died.
 bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count);
 void connections_free_dead(struct engine *engine);

@@ -1,0 +1,269 @@
+// What a session reads from flash: which reads it holds, when it waits, when a command is done over again.
+#include <stdlib.h>
+
+#include "base/hash_inline.h"
+#include "flash/flash_index_inline.h"
+#include "proto/session_internal.h"
+
+// A command that is sent to look again more often than this is given up.
+#define ROUNDS_MAX 64
+
+static struct session_flash *flash_of(struct session *session) {
+    struct proto *proto = session->proto;
+    if (!session->flash) {
+        struct session_flash *room = proto->flash_free;
+        if (room) {
+            proto->flash_free = room->next_free;
+        } else {
+            room = malloc(sizeof *room);
+        }
+        if (room) {
+            room->held = room->looked_at = room->for_get = room->rounds = 0;
+            room->waits_for = NULL;
+        }
+        session->flash = room;
+    }
+    return session->flash;
+}
+
+static void release(struct session *session, uint32_t places) {
+    struct session_flash *flash = session->flash;
+    for (uint32_t bits = places; bits; bits &= bits - 1) {
+        flash_reader_release(session->proto->reader, flash->reads[__builtin_ctz(bits)]);
+    }
+    flash->held &= ~places;
+    flash->looked_at &= ~places;
+    flash->for_get &= ~places;
+}
+
+void flash_settle(struct session *session) {
+    struct session_flash *flash = session->flash;
+    if (flash) {
+        release(session, flash->looked_at);
+        flash->rounds = 0;
+        store_rule_out_none(session_store(session));
+    }
+}
+
+void session_drop_reads(struct session *session) {
+    struct session_flash *flash = session->flash;
+    if (flash) {
+        release(session, flash->held);
+        flash->next_free = session->proto->flash_free;
+        session->proto->flash_free = flash;
+        session->flash = NULL;
+    }
+}
+
+void session_abort_reads(struct session *session) {
+    if (session->flash) {
+        count(session_store(session)->proc, COUNTER_get_aborted_extstore,
+              (uint64_t)__builtin_popcount(session->flash->for_get));
+        session_drop_reads(session);
+    }
+}
+
+void session_wait(struct session *session, struct flash_waiter *waiter) {
+    flash_reader_wait(session->proto->reader, session->flash->waits_for, waiter);
+}
+
+// The read of the entry's record, one that is held already or a new one. NULL: there is no room for it now.
+static struct flash_read *hold(struct session *session, uint64_t entry, bool is_get, uint32_t *place_out) {
+    struct session_flash *flash = session->flash;
+    uint64_t address = flash_entry_address(entry);
+    for (uint32_t bits = flash->held; bits; bits &= bits - 1) {
+        uint32_t place = (uint32_t)__builtin_ctz(bits);
+        if (flash->reads[place]->address == address) {
+            *place_out = place;
+            return flash->reads[place];
+        }
+    }
+    if (flash->held == UINT32_MAX) {
+        return NULL;
+    }
+    struct flash_read *read = flash_reader_begin(session->proto->reader, entry);
+    if (read) {
+        uint32_t place = (uint32_t)__builtin_ctz(~flash->held);
+        flash->reads[place] = read;
+        flash->held |= 1u << place;
+        if (is_get) {
+            flash->for_get |= 1u << place;
+            count(session_store(session)->proc, COUNTER_get_extstore, 1);
+        }
+        *place_out = place;
+    }
+    return read;
+}
+
+static int park(struct session *session, struct flash_read *read) {
+    session->flash->waits_for = read;
+    session->is_on_flash = true;
+    // Other sessions' commands come in between.
+    store_rule_out_none(session_store(session));
+    return STORE_ON_FLASH;
+}
+
+// The read of the entry that the command under way needs, done; NULL when the session is parked until it may be.
+static struct flash_read *need(struct session *session, uint64_t entry, bool is_get) {
+    struct session_flash *flash = session->flash;
+    uint32_t place;
+    struct flash_read *read = hold(session, entry, is_get, &place);
+    if (!read && flash->held) {
+        // What was read ahead must not keep others, or itself, from what is needed now.
+        release(session, flash->held);
+        read = hold(session, entry, is_get, &place);
+    }
+    if (!read || read->state != FLASH_READ_DONE) {
+        park(session, read);
+        return NULL;
+    }
+    flash->looked_at |= 1u << place;
+    return read;
+}
+
+// Whether the command may go on looking.
+static bool may_look_again(struct session *session) {
+    return session->flash->rounds++ < ROUNDS_MAX;
+}
+
+int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get,
+               struct store_view *view, struct flash_read **read_out) {
+    struct store *store = session_store(session);
+    *read_out = NULL;
+    for (;;) {
+        uint64_t entry = store_flash_entry(store, hash);
+        if (!entry) {
+            if (store_holds(view)) {
+                return STORE_MISS;
+            }
+        } else {
+            if (!flash_of(session)) {
+                return STORE_NO_MEMORY;
+            }
+            struct flash_read *read = need(session, entry, is_get);
+            if (!read) {
+                return STORE_ON_FLASH;
+            }
+            int found = store_flash_view(store, read, key, key_bytes, hash, view);
+            if (found == STORE_HIT || found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
+                *read_out = read;
+                return found;
+            }
+            if (found == STORE_NOT_FOUND) {
+                store_rule_out(store, entry);   // The read stays held: the command may be done over again.
+            } else {
+                release(session, session->flash->looked_at);
+            }
+            if (!may_look_again(session)) {
+                return STORE_MISS;
+            }
+        }
+        if (store_find(store, key, key_bytes, hash, view) != STORE_MISS) {
+            return STORE_HIT;
+        }
+    }
+}
+
+int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get) {
+    struct store *store = session_store(session);
+    struct store_view view;
+    for (;;) {
+        struct flash_read *read;
+        if (store_find(store, key, key_bytes, hash, &view) != STORE_MISS) {
+            return STORE_HIT;
+        }
+        int found = flash_look(session, key, key_bytes, hash, is_get, &view, &read);
+        if (found != STORE_HIT || !read) {
+            return found;
+        }
+        int brought = store_bring_back(store, read, &view, key, hash);
+        if (brought != STORE_NOT_STORED) {
+            return brought == STORE_STORED && may_look_again(session) ? STORE_HIT : STORE_NO_MEMORY;
+        }
+        if (!may_look_again(session)) {
+            return STORE_NO_MEMORY;
+        }
+    }
+}
+
+bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
+    int brought = session->proto->reader
+                      ? flash_bring(session, key, key_bytes, hash_key(key, key_bytes), false)
+                      : STORE_NO_MEMORY;
+    if (brought == STORE_ON_FLASH || brought == STORE_NO_MEMORY) {
+        *outcome = brought;
+        return false;
+    }
+    // With nothing there after all the operation will see that too.
+    if (!flash_of(session) || !may_look_again(session)) {
+        *outcome = STORE_NO_MEMORY;
+        return false;
+    }
+    return true;
+}
+
+void flash_note_read(struct session *session, const struct flash_read *read, const struct store_view *view,
+                     const char *key, uint64_t hash) {
+    struct store *store = session_store(session);
+    if (store_flash_note_read(store, read, view, hash)) {
+        int brought = store_bring_back(store, read, view, key, hash);
+        count(store->proc, COUNTER_recache_from_extstore, brought == STORE_STORED);
+    }
+}
+
+void flash_look_ahead(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash) {
+    struct store *store = session_store(session);
+    struct session_flash *flash = session->flash;
+    struct store_view view;
+    if (!flash->waits_for || flash->held == UINT32_MAX
+        || store_find(store, key, key_bytes, hash, &view) != STORE_MISS) {
+        return;
+    }
+    uint64_t entry = store_flash_entry(store, hash);
+    uint32_t place;
+    struct flash_read *read = entry ? hold(session, entry, true, &place) : NULL;
+    if (read && read->state != FLASH_READ_DONE) {
+        // Most will be done when the last is: the session wakes up once, not once for each.
+        flash->waits_for = read;
+    }
+}
+
+void flash_look_ahead_meta(struct session *session, const char *in, const char *end) {
+    for (uint32_t lines = 0; lines <= FLASH_READS_MAX && end - in > 4 && memcmp(in, "mg ", 3) == 0; lines++) {
+        const char *newline = memchr(in, '\n', (size_t)(end - in));
+        if (!newline) {
+            return;
+        }
+        const char *key = in + 3;
+        const char *key_end = key;
+        while ((unsigned char)*key_end > ' ') {
+            key_end++;
+        }
+        uint32_t key_bytes = (uint32_t)(key_end - key);
+        if (lines > 0 && key_bytes > 0 && key_bytes <= KEY_BYTES_MAX) {
+            flash_look_ahead(session, key, key_bytes, hash_key(key, key_bytes));
+        }
+        in = newline + 1;
+    }
+}
+
+enum put_result reply_put_record(const struct store_view *view, char *at, struct reply *reply) {
+    if (view->value_bytes <= STORE_COPY_BYTES_MAX) {
+        at = put_bytes(at, view->value, view->value_bytes);
+        reply->at = PUT_LITERAL(at, "\r\n");
+        return PUT_DONE;
+    }
+    char *copy = malloc(view->value_bytes);
+    if (!copy) {
+        return PUT_NO_MEMORY;
+    }
+    memcpy(copy, view->value, view->value_bytes);
+    reply->values[reply->value_count++] = (struct reply_value){
+        .owned = copy, .buffer_offset = (uint32_t)(at - reply->start), .value_bytes = view->value_bytes};
+    reply->owned_bytes += view->value_bytes;
+    if (reply->owned_bytes >= REPLY_OWNED_BYTES_MAX) {
+        reply->value_max = reply->value_count;      // This reply is full.
+    }
+    reply->at = PUT_LITERAL(at, "\r\n");
+    return PUT_DONE;
+}
