@@ -1,10 +1,10 @@
 // The table of a reader's reads: one per record, however many hold it; their memory, their waiters, and the checks.
 #include <errno.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "flash/flash_clock_inline.h"
 #include "flash/flash_index_inline.h"
 #include "flash/flash_reader_internal.h"
 #include "flash/flash_record_inline.h"
@@ -14,12 +14,6 @@
 // What is pinned for the device's use at most; reads beyond it are allocated one by one.
 #define MAPPED_BYTES_MAX (4ull << 20)
 #define SLOW_US 1000000
-
-uint64_t flash_reader_now_us(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
-}
 
 void flash_reader_signal(struct flash_reader *reader) {
     if (!reader->is_signalled) {
@@ -359,7 +353,7 @@ static void wake_starving(struct flash_reader *reader, struct flash_chain *woken
 // --- Handing over and collecting. ---
 
 static uint32_t start_queued(struct flash_reader *reader) {
-    uint64_t now_us = flash_reader_now_us();
+    uint64_t now_us = flash_now_us();
     uint64_t bytes = 0;
     uint32_t started = 0;
     while (reader->queue_first && reader->under_way < reader->depth) {
@@ -433,14 +427,13 @@ static uint8_t judge(struct flash_reader *reader, const struct flash_reading *re
 static void note_device(struct flash_reader *reader, const struct flash_reading *reading, uint64_t took_us) {
     struct flash_path_state *path = &reader->flash->paths[reading->path];
     flash_note_time(reader->times, took_us);
-    if (UNLIKELY(reading->result != reading->bytes)) {
+    bool is_bad = reading->result != reading->bytes;
+    if (UNLIKELY(is_bad)) {
         count(reader->proc, COUNTER_ext_read_errors, 1);
-        if (!reader->back->uses_flash_io) {
-            __atomic_fetch_add(&path->read_errors, 1, __ATOMIC_RELAXED);
-        }
     }
-    if (UNLIKELY(took_us > SLOW_US)) {
-        __atomic_fetch_add(&path->slow_reads, 1, __ATOMIC_RELAXED);
+    if (UNLIKELY(is_bad || took_us > SLOW_US) && !reader->back->uses_flash_io) {
+        __atomic_fetch_add(&path->read_errors, is_bad, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&path->slow_reads, took_us > SLOW_US, __ATOMIC_RELAXED);
     }
 }
 

@@ -72,7 +72,7 @@ struct flash_reader_back {
     void (*collect)(struct flash_reader *reader, struct flash_chain *woken);
     bool (*has_done)(const struct flash_reader *reader);
     int kind;
-    bool uses_flash_io;             // Which counts errors and applies faults.
+    bool uses_flash_io;             // Which counts errors and slow reads, and applies faults.
 };
 extern const struct flash_reader_back flash_uring_back;
 extern const struct flash_reader_back flash_threads_back;
@@ -118,4 +118,3 @@ void flash_reader_complete(struct flash_reader *reader, struct flash_reading *re
                            struct flash_chain *woken);
 // Makes the descriptor readable, so that the reader's owner comes and reaps.
 void flash_reader_signal(struct flash_reader *reader);
-uint64_t flash_reader_now_us(void);

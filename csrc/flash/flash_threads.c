@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "flash/flash_clock_inline.h"
 #include "flash/flash_reader_internal.h"
 
 #define THREADS_MAX 64
@@ -144,7 +145,7 @@ static void threads_collect(struct flash_reader *reader, struct flash_chain *wok
     threads->done_end = &threads->done_first;
     __atomic_store_n(&threads->has_done, 0, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&threads->mutex);
-    uint64_t now_us = flash_reader_now_us();
+    uint64_t now_us = flash_now_us();
     while (reading) {
         // Completing it may put it on the free list.
         struct flash_reading *next = reading->next;

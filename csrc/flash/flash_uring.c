@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <liburing.h>
 
+#include "flash/flash_clock_inline.h"
 #include "flash/flash_reader_internal.h"
 
 // In an entry's user data, beside the reading's address.
@@ -148,7 +149,7 @@ static void uring_collect(struct flash_reader *reader, struct flash_chain *woken
                 continue;
             }
         }
-        now_us = now_us ? now_us : flash_reader_now_us();
+        now_us = now_us ? now_us : flash_now_us();
         flash_reader_complete(reader, reading, reading->result, now_us, woken);
     }
     io_uring_cq_advance(ring, collected);
