@@ -29,6 +29,14 @@ class Wants(IntFlag):
     AGAIN = lib.ENGINE_AGAIN
 
 
+class FlashReaderKind(IntEnum):
+    """How a worker reads from flash; AUTO takes io_uring where it is allowed."""
+
+    AUTO = lib.FLASH_READER_AUTO
+    URING = lib.FLASH_READER_URING
+    THREADS = lib.FLASH_READER_THREADS
+
+
 class ReplyKind(IntEnum):
     """How an answer goes on: it is complete, more follows, or the connection closes."""
 
@@ -38,12 +46,37 @@ class ReplyKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FlashReads:
+    """How an engine reads from flash; 0 means the default."""
+
+    kind: FlashReaderKind = FlashReaderKind.AUTO
+    # Reads under way at the device at most.
+    depth: int = 0
+    # For FlashReaderKind.THREADS.
+    threads: int = 0
+    # For what is read and not used up yet; a soft bound.
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlashReaderState:
+    """What an engine's reader has to do now."""
+
+    reads_under_way: int
+    reads_queued: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """An administrative command line; its connection waits until it is answered."""
 
     connection: int
     line: bytes
     is_pipelined: bool
+
+
+DEFAULT_FLASH_READS = FlashReads()
 
 
 def server_reserve_bytes(workers: int, connections_max: int) -> int:
@@ -69,8 +102,12 @@ class Engine:
         peer_fds: Sequence[int],
         version: str,
         round_max: int = 0,
+        flash_reads: FlashReads = DEFAULT_FLASH_READS,
     ) -> None:
-        """Opens the engine. Raises SystemCallError or CoreMemoryError."""
+        """Opens the engine. Raises SystemCallError or CoreMemoryError.
+
+        `flash_reads` counts when the store has a flash tier.
+        """
         peers = ffi.new("int[]", list(peer_fds))
         options = ffi.new("struct engine_options *")
         options.worker = worker
@@ -80,6 +117,10 @@ class Engine:
         version_text = ffi.new("char[]", version.encode())
         options.version = version_text
         options.round_max = round_max
+        options.flash_kind = flash_reads.kind
+        options.flash_depth = flash_reads.depth
+        options.flash_threads = flash_reads.threads
+        options.flash_memory_bytes = flash_reads.memory_bytes
         out = ffi.new("struct engine **")
         check(lib.engine_open(store.pointer, options, out), "engine_open")
         self._pointer = out[0]
@@ -96,6 +137,18 @@ class Engine:
     def fd(self) -> int:
         """The descriptor that is readable when turn() has work."""
         return int(lib.engine_fd(self._pointer))
+
+    @property
+    def flash_kind(self) -> FlashReaderKind | None:
+        """How it reads from flash; None without a flash tier."""
+        kind = int(lib.engine_flash_kind(self._pointer))
+        return None if kind < 0 else FlashReaderKind(kind)
+
+    def flash_state(self) -> FlashReaderState:
+        """What its reader has to do now."""
+        out = ffi.new("struct flash_reader_state *")
+        lib.engine_flash_state(self._pointer, out)
+        return FlashReaderState(out.reads_under_way, out.reads_queued, out.memory_bytes)
 
     def listen(self, fd: int, kind: ListenerKind) -> None:
         """Accepts from a listening, non-blocking socket."""

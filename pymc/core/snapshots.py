@@ -60,6 +60,7 @@ class ConnectionState(IntEnum):
     SWALLOW = lib.CONNECTION_SWALLOW
     WRITE = lib.CONNECTION_WRITE
     PARKED = lib.CONNECTION_PARKED
+    IO_QUEUE = lib.CONNECTION_IO_QUEUE
 
 
 @dataclass(frozen=True, slots=True)

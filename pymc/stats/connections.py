@@ -16,6 +16,8 @@ _STATES = {
     ConnectionState.WRITE: "conn_mwrite",
     # Who waits for an answer of ours, such as this one.
     ConnectionState.PARKED: "conn_parse_cmd",
+    # Who waits for a read from flash.
+    ConnectionState.IO_QUEUE: "conn_io_queue",
 }
 
 Pair = tuple[str, object]
