@@ -13,7 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.harness import loadgen, measure, report, selfcheck, suite, workloads  # noqa: E402
+from bench.harness import flash_files, loadgen, report, selfcheck, suite, workloads  # noqa: E402
+from bench.harness.figures import Settings  # noqa: E402
+from bench.harness.measure import lacking_tool  # noqa: E402
 from bench.harness.servers import Kind, ServerError, find_kinds  # noqa: E402
 from bench.harness.workloads import Workload  # noqa: E402
 
@@ -47,6 +49,13 @@ def _options() -> argparse.Namespace:
         default=[],
         metavar="[NAME=]ARGS",
         help="further arguments for all servers, or for the one named (repeat)",
+    )
+    add(
+        "--flash-dir",
+        type=Path,
+        default=ROOT / "var/flash-bench",
+        metavar="DIR",
+        help="where servers get their flash files (default var/flash-bench)",
     )
     add("--enforce", action="store_true", help="exit with 4 when a bar is missed")
     options = parser.parse_args()
@@ -127,11 +136,13 @@ def _measure_all(
     chosen: list[Workload], kinds: list[Kind], options: argparse.Namespace
 ) -> tuple[list[suite.Result], int]:
     """What could be measured, and the worst exit code: one row that fails does not end the rest."""
-    settings = measure.Settings(options.seconds, None, options.idle_connections, seed=1)
+    settings = Settings(
+        options.seconds, None, options.idle_connections, seed=1, flash_dir=options.flash_dir
+    )
     results: list[suite.Result] = []
     codes = {0}
     for workload in chosen:
-        if tool := measure.lacking_tool(workload.kind):
+        if tool := lacking_tool(workload.kind):
             print(f"not measured: {workload.name}: {tool} is not on PATH", file=sys.stderr)
             continue
         fitting = [k for k in kinds if not workload.servers or k.name in workload.servers]
@@ -154,6 +165,8 @@ def _measure_and_report(
     print(report.figures_table(results, kinds))
     print()
     print(report.bars_table(results, kinds, options.subject))
+    if any(result.workload.flash_mib for result in results):
+        print(flash_files.description(options.flash_dir))
     for warning in report.warnings(results):
         print(f"careful: {warning}")
     if options.json:

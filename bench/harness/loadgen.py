@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -59,8 +60,26 @@ def command(port: int, arguments: Arguments) -> list[str]:
     return words
 
 
-def run(server: Server, arguments: Arguments, cores: frozenset[int] | None) -> Sample:
+def on_cores(cores: frozenset[int] | None, first: bool = False) -> Callable[[], None] | None:
+    """What a new process calls to run on `cores` only; `first`: before others there, if allowed."""
+    if cores is None:
+        return None
+
+    def apply() -> None:
+        os.sched_setaffinity(0, cores)
+        if first:
+            with suppress(PermissionError):
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+    return apply
+
+
+def run(
+    server: Server, arguments: Arguments, cores: frozenset[int] | None, first: bool = False
+) -> Sample:
     """Runs it against `server`, itself on `cores`; readings enclose the requests only.
+
+    `first` lets it preempt other load on the same cores.
 
     Raises WrongValueError for wrong values, LoadError when the run did not come to its end.
     """
@@ -71,7 +90,7 @@ def run(server: Server, arguments: Arguments, cores: frozenset[int] | None) -> S
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+        preexec_fn=on_cores(cores, first),
     )
     assert process.stdin and process.stdout and process.stderr
     try:
@@ -87,7 +106,13 @@ def run(server: Server, arguments: Arguments, cores: frozenset[int] | None) -> S
             pipe.close()
     if code != 0:
         raise (WrongValueError if code == 1 else LoadError)(f"{server.kind.label}: {problem}")
-    return _sample(json.loads(text), *readings)
+    return _sample(parse_report(text), *readings)
+
+
+def parse_report(text: str) -> dict[str, Any]:
+    """What the load generator printed."""
+    report: dict[str, Any] = json.loads(text)
+    return report
 
 
 @dataclass(frozen=True, slots=True)

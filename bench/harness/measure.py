@@ -11,11 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import interpreter, loadgen, processes, text_client
+from bench.harness import flash, interpreter, loadgen, processes, text_client
+from bench.harness.figures import Figures, Settings, figures_of
 from bench.harness.servers import Server
 from bench.harness.workloads import Arguments, Workload
-
-Figures = dict[str, float]
 
 FILL_STEPS = 40
 FILL_AFTER_EVICTION_STEPS = 4
@@ -28,17 +27,7 @@ TOP_RATE_RUNS = 5
 # was measured at the same time can be compared. The tail needs enough requests in one slice.
 CLOSED_SLICE_SECONDS = 0.5
 LATENCY_SLICE_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How long and where to measure."""
-
-    seconds: float
-    client_cores: frozenset[int] | None
-    idle_connections: int
-    seed: int
-    rate_per_second: float = 0.0  # open loop; measured beforehand
+FLASH_SLICE_SECONDS = 1.0
 
 
 def load_keys(server: Server, data: Arguments, settings: Settings) -> None:
@@ -46,33 +35,6 @@ def load_keys(server: Server, data: Arguments, settings: Settings) -> None:
     arguments = {"connections": 8, "pipeline": 32, **data, "load": True}
     loadgen.run(server, arguments, settings.client_cores)
     text_client.wait_until_settled(server.port)
-
-
-def _figures(sample: loadgen.Sample) -> Figures:
-    """What every run of the load generator yields."""
-    report = sample.report
-    requests = max(1, int(report["requests"]))
-    keys = max(1, int(report["keys_read"]) + int(report["sets"]))
-    latency = report["latency"]["all"]
-    wall_seconds = max(1e-9, sample.wall_seconds)
-    return {
-        "cpu_us": sample.server_cpu_seconds / requests * 1e6,
-        "cpu_user_us": sample.server_user_seconds / requests * 1e6,
-        "cpu_key_us": sample.server_cpu_seconds / keys * 1e6,
-        "client_cpu_us": float(report["client_cpu_seconds"]) / requests * 1e6,
-        "requests": float(report["requests"]),
-        "requests_per_second": float(report["requests_per_second"]),
-        "hit_ratio": float(report["hit_ratio"]),
-        "p50_us": float(latency["p50_us"]),
-        "p99_us": float(latency["p99_us"]),
-        "p999_us": float(latency["p999_us"]),
-        "max_us": float(latency["max_us"]),
-        "client_delay_p999_us": float(report["latency"]["client_delay"]["p999_us"]),
-        "wall_seconds": sample.wall_seconds,
-        "server_busy": sample.server_cpu_seconds / wall_seconds,
-        "foreign_busy": sample.foreign_cpu_seconds / wall_seconds,
-        "pids_changed": 0.0 if sample.stable_pids else 1.0,
-    }
 
 
 def warm_up(server: Server, workload: Workload, settings: Settings) -> None:
@@ -91,14 +53,14 @@ def closed(server: Server, workload: Workload, settings: Settings) -> Figures:
     sample = loadgen.run(server, timed, settings.client_cores)
     if sample.report["misses"]:
         raise loadgen.LoadError(f"{server.kind.label}: {sample.report['misses']} keys were lost")
-    return _figures(sample)
+    return figures_of(sample)
 
 
 def latency(server: Server, workload: Workload, settings: Settings) -> Figures:
     """Open loop at a fixed rate; latency counts from the time a request should have been sent."""
     arguments = {**workload.data, **workload.run, "seed": settings.seed}
     timed = {**arguments, "rate": settings.rate_per_second, "seconds": settings.seconds}
-    figures = _figures(loadgen.run(server, timed, settings.client_cores))
+    figures = figures_of(loadgen.run(server, timed, settings.client_cores))
     return {**figures, "rate_per_second": settings.rate_per_second}
 
 
@@ -153,7 +115,7 @@ def hit_ratio(server: Server, workload: Workload, settings: Settings) -> Figures
     arguments = {**workload.data, **workload.run}
     loadgen.run(server, {**arguments, "seed": settings.seed}, settings.client_cores)
     measured = {**arguments, "seed": settings.seed + 1}
-    figures = _figures(loadgen.run(server, measured, settings.client_cores))
+    figures = figures_of(loadgen.run(server, measured, settings.client_cores))
     items = float(text_client.stats(server.port)["curr_items"])
     return {**figures, "items": items, "pss_mib": processes.memory(server.pid).pss_bytes / 2**20}
 
@@ -237,7 +199,7 @@ def interpreter_share(server: Server, workload: Workload, settings: Settings) ->
     timed = {**arguments, "seconds": settings.seconds}
     shares, sample = interpreter.sample_shares(server, timed, settings.client_cores)
     return {
-        **_figures(sample),
+        **figures_of(sample),
         "interpreter_share": interpreter.interpreter_share(shares),
         "kernel_share": shares.get("[kernel.kallsyms]", 0.0),
     }
@@ -267,4 +229,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "idle": Measurement(idle),
     "memtier": Measurement(memtier),
     "interpreter": Measurement(interpreter_share, warm_up),
+    "flash-get": Measurement(flash.gets, flash.prepare_gets, FLASH_SLICE_SECONDS),
+    "flash-items": Measurement(flash.items),
+    "flash-latency": Measurement(flash.hits, flash.prepare_hits, LATENCY_SLICE_SECONDS),
+    "flash-writes": Measurement(flash.writes),
 }

@@ -79,6 +79,25 @@ def cpu(pid: int) -> Cpu:
     return Cpu(seconds, user_seconds, pids)
 
 
+def device_bytes(pid: int) -> tuple[int, int]:
+    """Bytes that the tree under `pid` has made the block layer read and write so far.
+
+    Buffered writes count when they first make a page of the cache dirty.
+    """
+    read_bytes = written_bytes = 0
+    for member in tree(pid):
+        try:
+            text = (PROC / str(member) / "io").read_text()
+        except OSError:
+            continue
+        values = {
+            name: int(value) for name, value in (line.split(": ") for line in text.splitlines())
+        }
+        read_bytes += values["read_bytes"]
+        written_bytes += values["write_bytes"]
+    return read_bytes, written_bytes
+
+
 def memory(pid: int) -> Memory:
     """Resident and proportional memory of the tree under `pid`."""
     rss_bytes = pss_bytes = 0

@@ -28,6 +28,20 @@ SHOWN = {
     "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
     "memtier": ("cpu_us", "requests_per_second"),
     "interpreter": ("interpreter_share", "kernel_share"),
+    "flash-get": (
+        *("cpu_us", "best_cpu_us", "cpu_key_us", "requests_per_second", "keys_per_second"),
+        *("best_requests_per_second", "p99_us", "hit_ratio", "flash_share"),
+        *("read_bytes_per_key", "cached_share"),
+    ),
+    "flash-items": ("items", "stored", "index_bytes", "written_mib", "evictions", "pss_mib"),
+    "flash-latency": (
+        *("p50_us", "p99_us", "p999_us", "best_p99_us", "hit_ratio", "background_per_second"),
+        *("flash_reads_per_second", "compacted_per_second", "written_mib_per_second"),
+    ),
+    "flash-writes": (
+        *("hit_ratio", "device_bytes_per_set_byte", "own_bytes_per_set_byte"),
+        *("sets", "evictions_per_set"),
+    ),
 }
 
 

@@ -36,6 +36,7 @@ class Kind:
     label: str
     program: Path
     arguments: tuple[str, ...] = ()
+    flash_file: Path | None = None  # made and removed by whoever starts the server
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from bench.harness import measure
-from bench.harness.measure import Figures, Settings
+from bench.harness import flash, flash_files, measure
+from bench.harness.figures import Figures, Settings
 from bench.harness.servers import Kind, Limits, Server
 from bench.harness.workloads import Bar, Workload
 
 CONNECTIONS_SPARE = 64
 SEEDS_PER_ROUND = 1000
+# What the line about a round tells, where it was measured.
+SHOWN = (
+    *("cpu_us", "requests_per_second", "p99_us", "items", "hit_ratio", "pss_bytes", "flash_share"),
+    *("cached_share", "flash_reads_per_second", "device_bytes_per_set_byte"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,35 @@ def run_workload(
         limits = replace(limits, connections_max=settings.idle_connections + CONNECTIONS_SPARE)
     if workload.kind == "latency":
         settings = replace(settings, rate_per_second=_half_rate(workload, kinds, limits, settings))
-    result = Result(workload, {kind.name: [] for kind in kinds})
+    variants = [variant for kind in kinds for variant in _variants(workload, kind)]
+    result = Result(workload, {kind.name: [] for kind in variants})
+    if workload.flash_mib:
+        flash_files.prepare(settings.flash_dir, len(variants) * workload.flash_mib << 20)
     for number in range(rounds):
         with ExitStack() as running:
-            servers = [running.enter_context(Server(kind, limits, server_cores)) for kind in kinds]
+            servers = []
+            for kind in variants:
+                if workload.flash_mib:
+                    tier = flash_files.attached(kind, settings.flash_dir, workload)
+                    kind = running.enter_context(tier)
+                servers.append(running.enter_context(Server(kind, limits, server_cores)))
             _run_round(result, servers, replace(settings, seed=number * SEEDS_PER_ROUND + 1))
         _progress(result, number)
+    for kind in kinds:
+        flash.fold_best(result.samples, [v.name for v in _variants(workload, kind)])
     return result
+
+
+def _variants(workload: Workload, kind: Kind) -> list[Kind]:
+    """The server as it is, and memcached with each other number of I/O threads asked for."""
+    if not kind.name.startswith("memcached"):
+        return [kind]
+    found = [kind]
+    for count in workload.ext_threads:
+        name = f"{kind.name}-ext_threads-{count}"
+        arguments = (*kind.arguments, "-o", f"ext_threads={count}")
+        found.append(replace(kind, name=name, arguments=arguments))
+    return found
 
 
 def _run_round(result: Result, servers: Sequence[Server], settings: Settings) -> None:
@@ -112,11 +139,10 @@ def _half_rate(
 
 
 def _progress(result: Result, number: int) -> None:
-    shown = ("cpu_us", "requests_per_second", "p99_us", "items", "hit_ratio", "pss_bytes")
     for name, samples in result.samples.items():
         medians = {
             figure: statistics.median(sample[figure] for sample in samples)
-            for figure in shown
+            for figure in SHOWN
             if figure in samples[0]
         }
         text = " ".join(f"{figure}={value:.4g}" for figure, value in medians.items())

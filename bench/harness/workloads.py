@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
+FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
 KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter")
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
@@ -73,9 +74,15 @@ class Workload:
     pinned: bool = True
     rounds: int | None = None
     servers: tuple[str, ...] | None = None  # measured on these only
+    flash_mib: int = 0  # size of the flash file; 0: no flash tier
+    flash_options: str = ""  # further -o options of all servers
+    fill_rate: float = 100_000  # SETs per second while flash is filled
+    background: Arguments = field(default_factory=dict)  # load beside the one measured
+    ext_threads: tuple[int, ...] = ()  # memcached is measured with these as well as its default
 
     def __post_init__(self) -> None:
-        assert self.kind in KINDS, self.kind
+        assert self.kind in KINDS + FLASH_KINDS, self.kind
+        assert (self.kind in FLASH_KINDS) == (self.flash_mib > 0), self.name
 
 
 def read(path: Path = WORKLOADS) -> list[Workload]:
@@ -86,8 +93,9 @@ def read(path: Path = WORKLOADS) -> list[Workload]:
         fields = dict(table)
         fields["bars"] = tuple(Bar(**bar) for bar in fields["bars"])
         fields |= fields.pop("server", {})
-        if "servers" in fields:
-            fields["servers"] = tuple(fields["servers"])
+        for name in ("servers", "ext_threads"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
         found.append(Workload(**fields))
     return found
 
@@ -98,6 +106,8 @@ def smoke_sized(workload: Workload) -> Workload:
     if workload.kind == "capacity":
         # It must still evict: a value of this size fills -m 64 with few requests.
         limits["keys"] = 4000
+    if workload.kind in FLASH_KINDS:
+        return _smoke_sized_flash(workload)
     data = {**workload.data, "keys": limits["keys"]}
     run = {**workload.run, "connections": limits["connections"]}
     if workload.kind == "capacity":
@@ -105,3 +115,20 @@ def smoke_sized(workload: Workload) -> Workload:
     if workload.kind == "hit-ratio":
         run["requests"] = limits["requests"]
     return replace(workload, data=data, run=run, rounds=1)
+
+
+def _smoke_sized_flash(workload: Workload) -> Workload:
+    """Few keys with values so large that most of them do not fit into RAM."""
+    small = {"keys": 4000, "value-bytes": 30_000}
+    changed: dict[str, Any] = {"run": dict(workload.run)}
+    if workload.kind == "flash-latency":
+        changed["background"] = {**workload.background, **small}
+    else:
+        changed["data"] = {**workload.data, **small}
+    if workload.kind == "flash-get":
+        changed["run"] |= {"key-first": 400, "keys": 1000}
+    if workload.kind == "flash-writes":
+        changed["run"] |= {"requests": 4000, "rate": 4000}
+    return replace(
+        workload, rounds=1, memory_mib=64, flash_mib=512, fill_rate=8000, ext_threads=(), **changed
+    )

@@ -23,6 +23,7 @@ static const char HELP[] =
     "  --seconds S  --requests N   what ends the run (at least one of them, unless --load)\n"
     "  --rate R              open loop: R requests/s; latency counts from the intended time\n"
     "  --arrival fixed|poisson     spacing of the open loop (fixed)\n"
+    "  --burst N (1)         open loop: N requests are due at once, in one write (of --pipeline)\n"
     "  --spin                poll instead of sleeping (the client has a core of its own)\n"
     "  --reconnect           a closed connection is opened again, its requests count as lost\n"
     "  --gate                print 'ready', wait for a line on stdin; after the report wait for EOF\n"
@@ -67,7 +68,7 @@ enum option_id {
     OPTION_VALUE_BYTES, OPTION_POPULARITY, OPTION_THETA, OPTION_SEED, OPTION_SET_SHARE,
     OPTION_MULTIGET, OPTION_TTL, OPTION_LOAD, OPTION_READ_THROUGH, OPTION_SECONDS,
     OPTION_REQUESTS, OPTION_RATE, OPTION_ARRIVAL, OPTION_SPIN, OPTION_RECONNECT, OPTION_GATE,
-    OPTION_STALL, OPTION_HELP,
+    OPTION_STALL, OPTION_BURST, OPTION_HELP,
 };
 
 static const struct option LONG_OPTIONS[] = {
@@ -98,6 +99,7 @@ static const struct option LONG_OPTIONS[] = {
     {"reconnect", 0, 0, OPTION_RECONNECT},
     {"gate", 0, 0, OPTION_GATE},
     {"stall", 1, 0, OPTION_STALL},
+    {"burst", 1, 0, OPTION_BURST},
     {"help", 0, 0, OPTION_HELP},
     {0, 0, 0, 0},
 };
@@ -125,6 +127,7 @@ static bool apply_run_option(struct options *o, int id, const char *name, const 
         return true;
     case OPTION_RATE: o->rate_per_second = parse_number(name, text, 1, 1e8); return true;
     case OPTION_ARRIVAL: o->poisson = parse_word(name, text, ARRIVALS) == 1; return true;
+    case OPTION_BURST: o->burst_count = (uint32_t)parse_count(name, text, 1, 65536); return true;
     case OPTION_SPIN: o->spin = true; return true;
     case OPTION_RECONNECT: o->reconnect = true; return true;
     case OPTION_GATE: o->gate = true; return true;
@@ -174,6 +177,8 @@ static void check_and_complete(struct options *o) {
         die(EXIT_CODE_USAGE, "--seconds or --requests is needed");
     if (o->thread_count > o->connection_count)
         die(EXIT_CODE_USAGE, "--threads must not exceed --connections");
+    if (o->burst_count > o->pipeline_depth)
+        die(EXIT_CODE_USAGE, "--burst must not exceed --pipeline");
     if (!o->refill_count || o->refill_count > o->pipeline_depth) o->refill_count = o->pipeline_depth;
     char digits[32];
     int digit_count =
@@ -189,6 +194,7 @@ void options_parse(struct options *o, int argc, char **argv) {
         .connection_count = 50,
         .pipeline_depth = 1,
         .keys_per_get = 1,
+        .burst_count = 1,
         .key_count = 100000,
         .zipf_theta = 0.99,
         .seed = 1,

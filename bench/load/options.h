@@ -28,6 +28,7 @@ struct options {
     double duration_seconds;   /* 0: no limit */
     uint64_t request_count_max; /* 0: no limit */
     double rate_per_second;    /* above 0: open loop */
+    uint32_t burst_count;      /* open loop: so many requests are due, and sent, at the same time */
     bool poisson;
     bool spin; /* poll instead of sleeping; for a client with a core of its own */
     bool read_through;

@@ -44,7 +44,7 @@ void worker_setup(struct worker *w, const struct options *o, uint32_t thread_ind
     w->connections = allocate(w->connection_count, sizeof *w->connections);
     for (uint32_t i = 0; i < w->connection_count; i++) {
         connection_setup(&w->connections[i], o);
-        w->connections[i].next_index = i;
+        w->connections[i].next_index = (uint64_t)i * o->burst_count;
     }
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (w->epoll_fd < 0) die(EXIT_CODE_USAGE, "epoll: %s", strerror(errno));
@@ -58,7 +58,7 @@ void worker_setup(struct worker *w, const struct options *o, uint32_t thread_ind
     w->draw = allocate(o->keys_per_get, sizeof *w->draw);
     if (o->rate_per_second > 0) {
         w->schedule.times_ns = allocate(SCHEDULE_SLOTS, sizeof *w->schedule.times_ns);
-        w->schedule.gap_ns = 1e9 / o->rate_per_second * o->thread_count;
+        w->schedule.gap_ns = 1e9 / o->rate_per_second * o->thread_count * o->burst_count;
         rng_seed(&w->schedule.rng, mix64(o->seed + 7) + thread_index);
     }
 }
@@ -155,6 +155,13 @@ static bool closed_loop_over(const struct worker *w, uint64_t time_ns) {
     return source_empty(&w->source) || time_ns >= w->deadline_ns;
 }
 
+/* The connection's own schedule index after `index`: bursts go round the connections. */
+static uint64_t index_after(const struct worker *w, uint64_t index) {
+    uint64_t burst_count = w->options->burst_count;
+    if ((index + 1) % burst_count) return index + 1;
+    return index + 1 + (w->connection_count - 1) * burst_count;
+}
+
 /* Puts as many requests on the connection as it may have in flight, in one write. */
 static void fill(struct worker *w, struct connection *c, uint64_t time_ns) {
     const struct options *o = w->options;
@@ -169,7 +176,7 @@ static void fill(struct worker *w, struct connection *c, uint64_t time_ns) {
     if (open_loop) {
         while (c->inflight_count < o->pipeline_depth && c->next_index < w->schedule.next_index) {
             push_drawn(w, c, w->schedule.times_ns[c->next_index & (SCHEDULE_SLOTS - 1)]);
-            c->next_index += w->connection_count;
+            c->next_index = index_after(w, c->next_index);
             w->schedule.sent_count++;
         }
     } else {
@@ -211,28 +218,32 @@ static bool schedule_over(const struct worker *w) {
     return s->next_index >= s->index_max || s->next_ns >= (double)w->deadline_ns;
 }
 
-/* Open loop: hands every request whose time has come to its connection, in turn. */
+/* True when the slot of `index` is still needed by a request that was not sent yet. */
+static bool schedule_full(const struct worker *w, uint64_t index) {
+    if (index < SCHEDULE_SLOTS) return false;
+    uint64_t old = index - SCHEDULE_SLOTS;
+    return w->connections[old / w->options->burst_count % w->connection_count].next_index <= old;
+}
+
+/* Open loop: hands every burst whose time has come to its connection, in turn. */
 static void dispatch_due(struct worker *w, uint64_t time_ns) {
     struct schedule *s = &w->schedule;
+    uint32_t burst_count = w->options->burst_count;
     while (s->next_ns <= (double)time_ns && !schedule_over(w)) {
-        uint64_t index = s->next_index;
-        if (index >= SCHEDULE_SLOTS) {
-            uint64_t old = index - SCHEDULE_SLOTS;
-            if (w->connections[old % w->connection_count].next_index <= old) {
+        struct connection *c = &w->connections[s->next_index / burst_count % w->connection_count];
+        bool has_room = c->inflight_count < w->options->pipeline_depth;
+        uint64_t intended_ns = (uint64_t)s->next_ns;
+        for (uint32_t i = 0; i < burst_count && s->next_index < s->index_max; i++) {
+            if (schedule_full(w, s->next_index)) {
                 give_up(w, "%d requests behind the schedule", SCHEDULE_SLOTS);
                 return;
             }
+            s->times_ns[s->next_index++ & (SCHEDULE_SLOTS - 1)] = intended_ns;
+            if (has_room) histogram_record(&w->tally.client_delay, time_ns - intended_ns);
         }
-        s->times_ns[index & (SCHEDULE_SLOTS - 1)] = (uint64_t)s->next_ns;
-        s->next_index++;
         double gap = s->gap_ns;
         if (w->options->poisson) gap *= -log(1 - rng_unit(&s->rng));
         s->next_ns += gap;
-        struct connection *c = &w->connections[index % w->connection_count];
-        if (c->inflight_count < w->options->pipeline_depth) {
-            uint64_t intended_ns = s->times_ns[index & (SCHEDULE_SLOTS - 1)];
-            histogram_record(&w->tally.client_delay, time_ns - intended_ns);
-        }
         fill(w, c, time_ns);
     }
 }
