@@ -5,6 +5,7 @@ from pymc.control.answers import BAD_FORMAT, ERROR, OK, Answer, Command, Parts, 
 from pymc.core.snapshots import clear_prefixes, read_slab
 from pymc.stats.classes import items_pairs, slabs_pairs
 from pymc.stats.connections import connection_parts
+from pymc.stats.flash import extstore_parts
 from pymc.stats.general import general_pairs
 from pymc.stats.lines import Pairs, stat_reply
 from pymc.stats.own import own_pairs
@@ -43,7 +44,8 @@ def stats(command: Command) -> Answer | Parts:
         case [b"cachedump", *rest]:
             return _cachedump(command, rest)
         case [b"extstore", *_]:
-            return _END
+            flash = server.flash
+            return Parts(extstore_parts(server, store, flash)) if flash else _END
         case [b"pymc", *_]:
             return _reply(own_pairs(server, store))
         case _:

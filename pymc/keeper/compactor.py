@@ -14,6 +14,11 @@ from pymc.policy.compaction import Compact
 _RECORDS_PER_STEP = 1024
 # Waiting for an I/O ends by itself; this is for when nobody tells.
 _WAIT_SECONDS = 0.05
+_ERRORS_MAX = 8
+_RESCUED_BY_BUCKET: dict[int, str] = {
+    Bucket.COLD_COMPACT: "ext_compact_rescues_cold",
+    Bucket.OLD: "ext_compact_rescues_old",
+}
 
 
 class _Phase(Enum):
@@ -46,6 +51,7 @@ class Compactor:
         self._job: Compact | None = None
         self._phase = _Phase.IDLE
         self._failures_before = 0
+        self._errors = 0
         # When the bytes moved until now are paid for at ext_compact_rate.
         self._paid_until = 0.0
 
@@ -67,6 +73,7 @@ class Compactor:
             return
         self._job = job
         self._failures_before = self._stream.failures
+        self._errors = 0
         self._load()
 
     def step(self) -> float | None:
@@ -96,11 +103,19 @@ class Compactor:
         self._thread.submit(self._scan.load, self._loaded)
 
     def _loaded(self, loaded: Loaded) -> None:
-        self._pay(loaded.read_bytes)
         if loaded.is_good:
+            self._store.count("ext_device_reads")
+            self._store.count("ext_device_bytes_read", loaded.read_bytes)
+            self._pay(loaded.read_bytes)
             self._phase = _Phase.COPYING
             return
-        # What cannot be read is lost; its entries go with the page.
+        if not loaded.is_end:
+            # What cannot be read is lost, and its entries go with the page; the rest may be good.
+            self._store.count("ext_read_errors")
+            self._errors += 1
+            if self._errors < _ERRORS_MAX:
+                self._load()
+                return
         self._stream.seal()
         self._phase = _Phase.ENDING
 
@@ -108,6 +123,10 @@ class Compactor:
         assert self._scan is not None and self._job is not None
         stream = self._stream
         step = self._scan.compact(stream.filling, _RECORDS_PER_STEP, read_only=self._job.read_only)
+        if step.rescued:
+            self._store.count("ext_compact_bytes", step.rescued_bytes)
+            if name := _RESCUED_BY_BUCKET.get(self._job.bucket):
+                self._store.count(name, step.rescued)
         if step.needs_batch:
             self._pay(stream.seal())
             if stream.open() is None:

@@ -10,6 +10,7 @@ from pymc.core.snapshots import IndexSnapshot, SlabSnapshot, read_index, read_sl
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.cpu_times import read_cpu_times
+from pymc.stats.flash import general_flash_pairs, get_pairs, items_on_flash_only
 
 _HITS = ("hits_to_hot", "hits_to_warm", "hits_to_cold", "hits_to_temp")
 _SLOTS_PER_BUCKET = 8
@@ -27,7 +28,7 @@ def general_pairs(server: ServerContext, store: Store) -> list[Pair]:
     pairs = [
         *_process_pairs(server),
         *_connection_pairs(server, counters),
-        *_command_pairs(settings, counters, classes),
+        *_command_pairs(server, counters, classes),
         *_listening_pairs(server, counters),
         *_index_pairs(read_index(store)),
     ]
@@ -41,8 +42,12 @@ def general_pairs(server: ServerContext, store: Store) -> list[Pair]:
     pairs.append(("malloc_fails", counters["malloc_fails"]))
     log_keys = ("worker_dropped", "worker_written", "watcher_skipped", "watcher_sent", "watchers")
     pairs += [(f"log_{key}", 0) for key in log_keys]
+    items = counters["items"]
+    if server.flash:
+        pairs += general_flash_pairs(server, server.flash, counters, slab)
+        items += items_on_flash_only(server.flash, counters)
     pairs += [("unexpected_napi_ids", 0), ("round_robin_fallback", 0)]
-    return pairs + list(_item_pairs(settings, counters, classes, slab))
+    return pairs + list(_item_pairs(settings, counters | {"items": items}, classes, slab))
 
 
 def hits(counters: dict[str, int]) -> int:
@@ -81,7 +86,7 @@ def _connection_pairs(server: ServerContext, counters: dict[str, int]) -> Iterat
 
 
 def _command_pairs(
-    settings: Settings, counters: dict[str, int], classes: dict[str, int]
+    server: ServerContext, counters: dict[str, int], classes: dict[str, int]
 ) -> Iterator[Pair]:
     yield "cmd_get", counters["cmd_get"]
     yield "cmd_set", classes["cmd_set"]
@@ -90,6 +95,8 @@ def _command_pairs(
     yield "get_hits", hits(classes)
     for name in ("get_misses", "get_expired", "get_flushed"):
         yield name, counters[name]
+    if server.flash:
+        yield from get_pairs(counters)
     for verb in ("delete", "incr", "decr", "cas"):
         yield f"{verb}_misses", counters[f"{verb}_misses"]
         yield f"{verb}_hits", classes[f"{verb}_hits"]
@@ -97,7 +104,7 @@ def _command_pairs(
     yield "touch_hits", classes["touch_hits"]
     for name in ("touch_misses", "store_too_large", "store_no_memory", "auth_cmds", "auth_errors"):
         yield name, counters[name]
-    if settings.idle_timeout_seconds > 0:
+    if server.settings.idle_timeout_seconds > 0:
         yield "idle_kicks", counters["idle_kicks"]
     yield "bytes_read", counters["bytes_read"]
     yield "bytes_written", counters["bytes_written"]

@@ -1,0 +1,163 @@
+"""What `stats` says of the flash tier: extstore's keys in `stats`, and all of `stats extstore`."""
+
+from collections.abc import Iterator
+
+from pymc.core.flash import Flash, PageInfo, PageState
+from pymc.core.snapshots import SlabSnapshot
+from pymc.core.store import Store
+from pymc.live_settings import MILLION
+from pymc.server_context import ServerContext
+from pymc.stats.lines import stat_lines
+
+Pair = tuple[str, object]
+
+_PAGES_PER_PART = 256
+_FREE_PAGES_MIN = 2
+_GET_KEYS = (
+    "get_extstore",
+    "get_aborted_extstore",
+    "get_oom_extstore",
+    "recache_from_extstore",
+    "miss_from_extstore",
+    "badcrc_from_extstore",
+)
+# Keys of `stats` in order, and the counters they show.
+_COUNTED = {
+    "compact_lost": "ext_compact_lost",
+    "compact_rescues": "ext_compact_rescues",
+    "compact_resc_cold": "ext_compact_rescues_cold",
+    "compact_resc_old": "ext_compact_rescues_old",
+    "compact_skipped": "ext_compact_skipped",
+    "page_allocs": "ext_page_allocs",
+    "page_evictions": "ext_page_evictions",
+    "page_reclaims": "ext_page_reclaims",
+}
+# Counters that `stats extstore` shows under their own names, without the prefix.
+_OWN_COUNTERS = (
+    "ext_admitted",
+    "ext_rejected_small",
+    "ext_rejected_young",
+    "ext_rejected_ttl",
+    "ext_rejected_unread",
+    "ext_rejected_large",
+    "ext_rejected_index",
+    "ext_clean_evictions",
+    "ext_unclean_evictions",
+    "ext_brought_back",
+    "ext_other_key",
+    "ext_reads_coalesced",
+    "ext_device_reads",
+    "ext_device_writes",
+    "ext_device_bytes_read",
+    "ext_device_bytes_written",
+    "ext_read_errors",
+    "ext_write_errors",
+)
+
+
+def get_pairs(counters: dict[str, int]) -> Iterator[Pair]:
+    """Reads from flash, for the middle of `stats`."""
+    yield from ((name, counters[name]) for name in _GET_KEYS)
+
+
+def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
+    """Items that are on flash and not in memory."""
+    return max(flash.index_entries - counters["items_with_copy"], 0)
+
+
+def general_flash_pairs(
+    server: ServerContext, flash: Flash, counters: dict[str, int], slab: SlabSnapshot
+) -> Iterator[Pair]:
+    """extstore's group of `stats`, in memcached's order."""
+    pages = flash.pages()
+    used = [page for page in pages if page.state is not PageState.FREE]
+    used_bytes = sum(page.used_bytes for page in used)
+    yield "extstore_memory_pressure", f"{_memory_pressure(server, slab):.2f}"
+    for key, name in _COUNTED.items():
+        yield f"extstore_{key}", counters[name]
+    yield "extstore_pages_free", len(pages) - len(used)
+    yield "extstore_pages_used", len(used)
+    for what in ("objects_evicted", "objects_read", "objects_written"):
+        yield f"extstore_{what}", counters[f"ext_{what}"]
+    yield "extstore_objects_used", flash.index_entries
+    for what in ("bytes_evicted", "bytes_written", "bytes_read"):
+        yield f"extstore_{what}", counters[f"ext_{what}"]
+    yield "extstore_bytes_used", used_bytes
+    yield "extstore_bytes_fragmented", max(len(used) * flash.page_bytes - used_bytes, 0)
+    yield "extstore_limit_maxbytes", len(pages) * flash.page_bytes
+    yield "extstore_io_queue", counters["ext_reads_waiting"]
+
+
+def _memory_pressure(server: ServerContext, slab: SlabSnapshot) -> float:
+    """How much is used up of the memory that slab_automove_freeratio wants free, in percent."""
+    share = server.arena.live("slab_automove_freeratio_millionths") / MILLION
+    wanted = max(share * slab.pages_limit, _FREE_PAGES_MIN)
+    free = max(slab.pages_limit - slab.pages_used, 0)
+    return max(wanted - free, 0.0) / wanted * 100
+
+
+def extstore_parts(server: ServerContext, store: Store, flash: Flash) -> Iterator[bytes]:
+    """`stats extstore`: each page, then what only pymc has."""
+    pages = flash.pages()
+    for first in range(0, len(pages), _PAGES_PER_PART):
+        yield stat_lines(
+            pair
+            for number in range(first, min(first + _PAGES_PER_PART, len(pages)))
+            for pair in _page_pairs(number, pages[number])
+        )
+    yield stat_lines(_own_pairs(flash, store.counters()))
+    yield stat_lines(_path_pairs(server, flash))
+    yield b"END\r\n"
+
+
+def _page_pairs(number: int, page: PageInfo) -> Iterator[Pair]:
+    yield f"{number}:version", page.version
+    yield f"{number}:bytes", page.used_bytes
+    yield f"{number}:bucket", page.bucket
+    yield f"{number}:free_bucket", page.label
+
+
+def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
+    entries, index_bytes = flash.index_entries, flash.index_bytes
+    yield "index_bytes", index_bytes
+    yield "index_entries", entries
+    yield "index_bytes_per_entry", _ratio(index_bytes, entries)
+    yield "items_only_on_flash", items_on_flash_only(flash, counters)
+    for name in _OWN_COUNTERS:
+        yield name.removeprefix("ext_"), counters[name]
+    written = counters["ext_device_bytes_written"]
+    yield "compact_bytes", counters["ext_compact_bytes"]
+    # Compaction's part, and the padding, is what makes it more than 1.
+    admitted_bytes = counters["ext_bytes_written"] - counters["ext_compact_bytes"]
+    yield "write_amplification", _ratio(written, admitted_bytes)
+    # Admission, compression and clean copies are what make it less.
+    yield "written_per_byte_received", _ratio(written, counters["bytes_read"])
+    before, after = counters["ext_compress_in_bytes"], counters["ext_compress_out_bytes"]
+    yield "compress_in_bytes", before
+    yield "compress_out_bytes", after
+    yield "compress_ratio", _ratio(before, after)
+    yield "reads_waiting", counters["ext_reads_waiting"]
+    yield from _times("read_us", flash.read_times())
+    yield from _times("write_us", flash.write_times())
+
+
+def _ratio(above: int, below: int) -> str:
+    return f"{above / below:.2f}" if below > 0 else "0.00"
+
+
+def _times(name: str, counts: list[int]) -> Iterator[Pair]:
+    """Each line counts what took less than so many microseconds, and at least half of that."""
+    yield from ((f"{name}_{1 << power}", count) for power, count in enumerate(counts) if count)
+
+
+def _path_pairs(server: ServerContext, flash: Flash) -> Iterator[Pair]:
+    for number, path in enumerate(server.settings.ext_paths):
+        info = flash.path(number)
+        yield f"path_{number}", path.path
+        yield f"path_{number}_bytes", path.page_count * flash.page_bytes
+        yield f"path_{number}_bucket", path.bucket
+        yield f"path_{number}_direct", int(info.is_direct)
+        yield f"path_{number}_read_errors", info.read_errors
+        yield f"path_{number}_write_errors", info.write_errors
+        yield f"path_{number}_slow_reads", info.slow_reads
+        yield f"path_{number}_out", int(info.is_out)
