@@ -54,6 +54,7 @@ look() {
     has_header stdlib.h || need libc6-dev
     has_header xxhash.h || need libxxhash-dev
     has_header liburing.h || need liburing-dev
+    has_header lz4.h || need liblz4-dev
     choose_python
     case $purpose in
     test | bench)
