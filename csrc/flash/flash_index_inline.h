@@ -1,12 +1,8 @@
-// The bits of an index entry, see flash_index.h.
+// The bits of an index entry, see flash_index.h, and bringing a bucket nearer.
 #pragma once
 
-#include "flash/flash_index.h"
-#include "flash/flash_internal.h"
+#include "flash/flash_index_internal.h"
 
-#define FLASH_LINK (1ull << 63)
-#define FLASH_HASH_BITS 21
-#define FLASH_HASH_SHIFT 42
 #define FLASH_READ_BIT (1ull << 41)
 #define FLASH_SIZE_SHIFT 36
 #define FLASH_ADDRESS_MASK ((1ull << FLASH_ADDRESS_BITS) - 1)
@@ -28,4 +24,11 @@ static inline uint32_t flash_size_class(uint32_t bytes) {
 // At least as many bytes as the record has.
 static inline uint32_t flash_entry_bytes_most(uint64_t entry) {
     return flash_size_of_class((uint32_t)(entry >> FLASH_SIZE_SHIFT) & 31);
+}
+
+// Brings the bucket nearer in which the hash will be looked up.
+static inline void flash_prefetch(const struct flash *flash, uint64_t hash) {
+    const struct flash_home *home = flash_home_at(flash, flash_home_number(flash->index, hash));
+    __builtin_prefetch(&home->words[0]);
+    __builtin_prefetch(&home->words[8]);
 }

@@ -1,0 +1,427 @@
+// Looking up, adding, removing and moving entries of the fingerprint index.
+#include "flash/flash_index.h"
+
+#include "flash/flash_index_inline.h"
+
+#define COUNT_BATCH 32
+#define SPLITS_PER_CALL 8
+#define HASH_MASK (FLASH_LINK | ((1ull << FLASH_HASH_BITS) - 1) << FLASH_HASH_SHIFT)
+
+// Home bucket and version of a look-up without the lock.
+static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *version_out) {
+    for (;;) {
+        uint64_t number = flash_home_number(flash->index, hash);
+        struct flash_home *home = flash_home_at(flash, number);
+        uint64_t version = SHARED_ACQUIRE(home->words[0]);
+        if (UNLIKELY(lock_is_held(version))) {
+            lock_wait(proc, &home->words[0]);
+        } else if (LIKELY(flash_home_number(flash->index, hash) == number)) {
+            *version_out = version;
+            return home;
+        }
+    }
+}
+
+static bool look_holds(const struct flash_home *home, uint64_t version) {
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return LIKELY(SHARED_LOAD(home->words[0]) == version);
+}
+
+uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *out) {
+    uint64_t wanted = flash_hash_field(flash->index, hash);
+    for (;;) {
+        uint64_t version;
+        struct flash_home *home = look_begin(flash, proc, hash, &version);
+        struct flash_span span = flash_span_of(home);
+        uint32_t found = 0;
+        uint32_t depth = 0;
+        do {
+            for (uint32_t bits = flash_match(span, HASH_MASK, wanted); bits; bits &= bits - 1) {
+                uint64_t entry = SHARED_LOAD(span.words[__builtin_ctz(bits)]);
+                if (entry && found < FLASH_CANDIDATES_MAX) {
+                    out[found++] = entry;
+                }
+            }
+        } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+        if (look_holds(home, version)) {
+            return found;
+        }
+        count(proc, COUNTER_read_retries, 1);
+    }
+}
+
+// The slot of an address in a chain, NULL when it is not there.
+static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, uint64_t hash, uint64_t address) {
+    uint64_t wanted = flash_hash_field(flash->index, hash) | address;
+    struct flash_span span = flash_span_of(home);
+    uint32_t depth = 0;
+    do {
+        for (uint32_t bits = flash_match(span, HASH_MASK | FLASH_ADDRESS_MASK, wanted); bits; bits &= bits - 1) {
+            uint64_t *slot = &span.words[__builtin_ctz(bits)];
+            // Hash bits and address may all be 0: then empty slots look like it.
+            if (SHARED_LOAD(*slot)) {
+                return slot;
+            }
+        }
+    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+    return NULL;
+}
+
+uint64_t flash_entry_at(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address) {
+    for (;;) {
+        uint64_t version;
+        struct flash_home *home = look_begin(flash, proc, hash, &version);
+        uint64_t *slot = find_slot(flash, home, hash, address);
+        uint64_t entry = slot ? SHARED_LOAD(*slot) : 0;
+        if (look_holds(home, version)) {
+            return entry;
+        }
+        count(proc, COUNTER_read_retries, 1);
+    }
+}
+
+struct flash_home *flash_index_lock_number(struct flash *flash, struct proc *proc, uint64_t number) {
+    struct flash_home *home = flash_home_at(flash, number);
+    // Named before it is taken, so that a repairer knows where to look.
+    SHARED_RELEASE(flash_local(flash, proc->slot_index)->held, number + 1);
+    lock_take(proc, &home->words[0], LOCK_FLASH);
+    return home;
+}
+
+struct flash_home *flash_index_lock(struct flash *flash, struct proc *proc, uint64_t hash) {
+    for (;;) {
+        uint64_t number = flash_home_number(flash->index, hash);
+        struct flash_home *home = flash_index_lock_number(flash, proc, number);
+        if (LIKELY(flash_home_number(flash->index, hash) == number)) {
+            return home;
+        }
+        flash_index_unlock(proc, home, false);
+    }
+}
+
+void flash_count_entries(struct flash *flash, struct proc *proc, int64_t by) {
+    struct flash_local *local = flash_local(flash, proc->slot_index);
+    int64_t pending = local->entries_pending + by;
+    SHARED_STORE(local->entries_pending, pending);
+    if (UNLIKELY(pending >= COUNT_BATCH || pending <= -COUNT_BATCH)) {
+        SHARED_STORE(local->entries_pending, 0);
+        __atomic_fetch_add(&flash->index->entries, pending, __ATOMIC_RELAXED);
+    }
+}
+
+static void count_in(struct flash *flash, uint64_t address) {
+    struct flash_page *page = &flash->pages[flash_address_page(flash, address)];
+    __atomic_fetch_add(&page->objects, 1, __ATOMIC_RELEASE);
+}
+
+static void count_out(struct flash *flash, uint64_t entry) {
+    struct flash_page *page = &flash->pages[flash_address_page(flash, flash_entry_address(entry))];
+    if (entry & FLASH_READ_BIT) {
+        __atomic_fetch_sub(&page->objects_read, 1, __ATOMIC_RELEASE);
+    }
+    __atomic_fetch_sub(&page->objects, 1, __ATOMIC_RELEASE);
+}
+
+// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is none.
+static uint32_t overflow_take(struct flash *flash, struct proc *proc) {
+    struct flash_index_root *root = flash->index;
+    struct flash_local *local = flash_local(flash, proc->slot_index);
+    lock_take(proc, &root->overflow_lock, LOCK_LEAF);
+    uint32_t taken = root->overflow_free;
+    if (taken) {
+        SHARED_RELEASE(local->overflow_taken, taken);
+        FAULT_POINT(proc, "flash.index.overflow.named");
+        SHARED_RELEASE(root->overflow_free, (uint32_t)flash_overflow_at(flash, taken - 1)->words[0]);
+    } else if (root->overflow_begun < root->overflow_max) {
+        taken = root->overflow_begun + 1;
+        SHARED_RELEASE(local->overflow_taken, taken);
+        FAULT_POINT(proc, "flash.index.overflow.begun");
+        SHARED_RELEASE(root->overflow_begun, taken);
+    }
+    FAULT_POINT(proc, "flash.index.overflow.taken");
+    lock_give(proc, &root->overflow_lock, true);
+    if (taken) {
+        uint64_t *words = flash_overflow_at(flash, taken - 1)->words;
+        for (uint32_t i = 0; i < FLASH_OVERFLOW_WORDS; i++) {
+            SHARED_STORE(words[i], 0);
+        }
+    }
+    return taken;
+}
+
+// Puts the bucket in local->overflow_taken on the free list.
+static void overflow_give(struct flash *flash, struct proc *proc) {
+    struct flash_index_root *root = flash->index;
+    struct flash_local *local = flash_local(flash, proc->slot_index);
+    uint32_t taken = (uint32_t)local->overflow_taken;
+    lock_take(proc, &root->overflow_lock, LOCK_LEAF);
+    SHARED_STORE(flash_overflow_at(flash, taken - 1)->words[0], root->overflow_free);
+    SHARED_RELEASE(root->overflow_free, taken);
+    FAULT_POINT(proc, "flash.index.overflow.given");
+    SHARED_RELEASE(local->overflow_taken, 0);
+    lock_give(proc, &root->overflow_lock, true);
+}
+
+int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts) {
+    struct flash_span span = flash_span_of(home);
+    uint32_t bits = flash_match(span, UINT64_MAX, 0);
+    for (uint32_t depth = 0; !bits && flash_span_next(flash, &span); depth++) {
+        bits = flash_match(span, UINT64_MAX, 0);
+        // Readers look no further than this.
+        if (!bits && depth == FLASH_CHAIN_MAX - 2) {
+            return PYMC_NO_MEMORY;
+        }
+    }
+    uint32_t taken = bits ? 0 : overflow_take(flash, proc);
+    if (!bits && !taken) {
+        return PYMC_NO_MEMORY;
+    }
+    if (counts) {
+        count_in(flash, flash_entry_address(entry));
+        FAULT_POINT(proc, "flash.index.insert.counted");
+    }
+    if (bits) {
+        SHARED_RELEASE(span.words[__builtin_ctz(bits)], entry);
+        FAULT_POINT(proc, "flash.index.insert.stored");
+        return PYMC_OK;
+    }
+    uint64_t *last = flash_span_last(span);
+    uint64_t *words = flash_overflow_at(flash, taken - 1)->words;
+    SHARED_STORE(words[0], *last);
+    SHARED_STORE(words[1], entry);
+    FAULT_POINT(proc, "flash.index.chain.before");
+    SHARED_RELEASE(*last, FLASH_LINK | (taken - 1));
+    FAULT_POINT(proc, "flash.index.chain.after");
+    SHARED_RELEASE(flash_local(flash, proc->slot_index)->overflow_taken, 0);
+    return PYMC_OK;
+}
+
+int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address, uint32_t record_bytes) {
+    PYMC_DEBUG_CHECK(record_bytes <= FLASH_RECORD_BYTES_MAX);
+    PYMC_DEBUG_CHECK(flash_address_page(flash, address) < flash->root->page_count);
+    uint64_t entry = flash_hash_field(flash->index, hash)
+                     | (uint64_t)flash_size_class(record_bytes) << FLASH_SIZE_SHIFT | address;
+    struct flash_home *home = flash_index_lock(flash, proc, hash);
+    int status = flash_put(flash, proc, home, entry, true);
+    flash_index_unlock(proc, home, status == PYMC_OK);
+    if (status == PYMC_OK) {
+        flash_count_entries(flash, proc, 1);
+        flash_grow_if_needed(flash, proc);
+    }
+    return status;
+}
+
+void flash_take_out(struct flash *flash, struct proc *proc, uint64_t *slot) {
+    uint64_t entry = *slot;
+    SHARED_RELEASE(*slot, 0);
+    FAULT_POINT(proc, "flash.index.remove.cleared");
+    count_out(flash, entry);
+}
+
+// Moves entries from the last bucket of the chain into holes before it; false while it keeps more than one.
+static bool pull_forward(struct flash *flash, struct proc *proc, struct flash_home *home, struct flash_span last) {
+    uint32_t full = ~flash_match(last, UINT64_MAX, 0) & ((1u << FLASH_OVERFLOW_WORDS) - 1);
+    struct flash_span span = flash_span_of(home);
+    do {
+        uint32_t holes = flash_match(span, UINT64_MAX, 0);
+        for (; holes && (full & (full - 1)); holes &= holes - 1, full &= full - 1) {
+            uint64_t *from = &last.words[__builtin_ctz(full)];
+            // In both places for an instant; a repairer removes the second.
+            SHARED_RELEASE(span.words[__builtin_ctz(holes)], *from);
+            FAULT_POINT(proc, "flash.index.pull.copied");
+            SHARED_RELEASE(*from, 0);
+        }
+    } while ((full & (full - 1)) && flash_span_next(flash, &span) && span.words != last.words);
+    return !(full & (full - 1));
+}
+
+void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *home) {
+    struct flash_local *local = flash_local(flash, proc->slot_index);
+    for (;;) {
+        struct flash_span before = flash_span_of(home);
+        struct flash_span last = before;
+        if (!flash_span_next(flash, &last)) {
+            return;
+        }
+        for (struct flash_span next = last; flash_span_next(flash, &next); last = next) {
+            before = last;
+        }
+        if (!pull_forward(flash, proc, home, last)) {
+            return;
+        }
+        uint32_t full = ~flash_match(last, UINT64_MAX, 0) & ((1u << FLASH_OVERFLOW_WORDS) - 1);
+        uint64_t *link = flash_span_last(before);
+        SHARED_RELEASE(local->overflow_taken, (*link & ~FLASH_LINK) + 1);
+        FAULT_POINT(proc, "flash.index.unhang.named");
+        // The link's slot takes the only entry that is left.
+        SHARED_RELEASE(*link, full ? last.words[__builtin_ctz(full)] : 0);
+        FAULT_POINT(proc, "flash.index.unhang.done");
+        overflow_give(flash, proc);
+    }
+}
+
+bool flash_remove(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address) {
+    struct flash_home *home = flash_index_lock(flash, proc, hash);
+    uint64_t *slot = find_slot(flash, home, hash, address);
+    if (slot) {
+        flash_take_out(flash, proc, slot);
+        flash_compact(flash, proc, home);
+    }
+    flash_index_unlock(proc, home, slot != NULL);
+    if (slot) {
+        flash_count_entries(flash, proc, -1);
+    }
+    return slot != NULL;
+}
+
+uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash) {
+    uint64_t found[FLASH_CANDIDATES_MAX];
+    // Nobody but the caller adds entries for the key, so what is not there will not come.
+    if (LIKELY(!flash_find(flash, proc, hash, found))) {
+        return 0;
+    }
+    uint64_t wanted = flash_hash_field(flash->index, hash);
+    uint32_t removed = 0;
+    struct flash_home *home = flash_index_lock(flash, proc, hash);
+    struct flash_span span = flash_span_of(home);
+    do {
+        for (uint32_t bits = flash_match(span, HASH_MASK, wanted); bits; bits &= bits - 1) {
+            uint64_t *slot = &span.words[__builtin_ctz(bits)];
+            if (*slot) {
+                flash_take_out(flash, proc, slot);
+                removed++;
+            }
+        }
+    } while (flash_span_next(flash, &span));
+    if (removed) {
+        flash_compact(flash, proc, home);
+    }
+    flash_index_unlock(proc, home, removed != 0);
+    flash_count_entries(flash, proc, -(int64_t)removed);
+    return removed;
+}
+
+bool flash_move(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t from, uint64_t to) {
+    PYMC_DEBUG_CHECK(flash_address_page(flash, to) < flash->root->page_count);
+    struct flash_home *home = flash_index_lock(flash, proc, hash);
+    uint64_t *slot = find_slot(flash, home, hash, from);
+    if (slot) {
+        uint64_t entry = *slot;
+        count_in(flash, to);
+        FAULT_POINT(proc, "flash.index.move.counted");
+        SHARED_RELEASE(*slot, (entry & ~(FLASH_READ_BIT | FLASH_ADDRESS_MASK)) | to);
+        FAULT_POINT(proc, "flash.index.move.stored");
+        count_out(flash, entry);
+    }
+    flash_index_unlock(proc, home, slot != NULL);
+    return slot != NULL;
+}
+
+bool flash_mark_read(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address) {
+    uint64_t entry = flash_entry_at(flash, proc, hash, address);
+    if (!entry || (entry & FLASH_READ_BIT)) {
+        return entry != 0;
+    }
+    struct flash_home *home = flash_index_lock(flash, proc, hash);
+    uint64_t *slot = find_slot(flash, home, hash, address);
+    bool was_read = slot && (*slot & FLASH_READ_BIT);
+    if (slot && !was_read) {
+        struct flash_page *page = &flash->pages[flash_address_page(flash, address)];
+        __atomic_fetch_add(&page->objects_read, 1, __ATOMIC_RELEASE);
+        FAULT_POINT(proc, "flash.index.mark.counted");
+        SHARED_RELEASE(*slot, *slot | FLASH_READ_BIT);
+    }
+    flash_index_unlock(proc, home, slot && !was_read);
+    return was_read;
+}
+
+void flash_clear_unreachable(struct flash *flash, struct proc *proc, struct flash_home *home) {
+    struct flash_local *local = flash_local(flash, proc->slot_index);
+    uint64_t *link = &home->words[FLASH_HOME_WORDS - 1];
+    while (*link & FLASH_LINK) {
+        uint64_t number = *link & ~FLASH_LINK;
+        uint64_t next = flash_overflow_at(flash, number)->words[FLASH_OVERFLOW_WORDS - 1];
+        SHARED_RELEASE(local->overflow_taken, number + 1);
+        FAULT_POINT(proc, "flash.index.clear.named");
+        SHARED_RELEASE(*link, next & FLASH_LINK ? next : 0);
+        FAULT_POINT(proc, "flash.index.clear.unhung");
+        overflow_give(flash, proc);
+    }
+    for (uint32_t i = 1; i < FLASH_HOME_WORDS; i++) {
+        SHARED_STORE(home->words[i], 0);
+    }
+}
+
+// Copies the entries that belong into the new bucket; false when overflow buckets run out.
+static bool copy_to_new(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to) {
+    struct flash_span span = flash_span_of(from);
+    struct flash_home *home = flash_home_at(flash, to);
+    do {
+        for (uint32_t i = flash_span_first(span); i < span.count; i++) {
+            uint64_t entry = span.words[i];
+            if (entry && !(entry & FLASH_LINK) && flash_home_of_entry(flash->index, entry, to, to + 1) == to
+                && flash_put(flash, proc, home, entry, false) != PYMC_OK) {
+                return false;
+            }
+        }
+    } while (flash_span_next(flash, &span));
+    return true;
+}
+
+static void remove_moved(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to) {
+    struct flash_span span = flash_span_of(from);
+    do {
+        for (uint32_t i = flash_span_first(span); i < span.count; i++) {
+            uint64_t entry = span.words[i];
+            if (entry && !(entry & FLASH_LINK) && flash_home_of_entry(flash->index, entry, to, to + 1) == to) {
+                SHARED_RELEASE(span.words[i], 0);
+                FAULT_POINT(proc, "flash.index.split.cleared");
+            }
+        }
+    } while (flash_span_next(flash, &span));
+    flash_compact(flash, proc, from);
+}
+
+// Splits the next bucket. Holds LOCK_FLASH_GROW.
+static bool split_one(struct flash *flash, struct proc *proc) {
+    struct flash_index_root *root = flash->index;
+    struct flash_local *local = flash_local(flash, proc->slot_index);
+    uint64_t to = root->bucket_count;
+    if (to >= root->bucket_max) {
+        return false;
+    }
+    struct flash_home *from = flash_home_at(flash, flash_split_source(to));
+    SHARED_RELEASE(local->split_to, to + 1);
+    lock_take(proc, &from->words[0], LOCK_FLASH);
+    // A predecessor may have died before this bucket could be reached.
+    flash_clear_unreachable(flash, proc, flash_home_at(flash, to));
+    bool copied = copy_to_new(flash, proc, from, to);
+    FAULT_POINT(proc, "flash.index.split.copied");
+    if (copied) {
+        SHARED_RELEASE(root->bucket_count, to + 1);
+        FAULT_POINT(proc, "flash.index.split.published");
+        remove_moved(flash, proc, from, to);
+    } else {
+        flash_clear_unreachable(flash, proc, flash_home_at(flash, to));
+    }
+    lock_give(proc, &from->words[0], true);
+    FAULT_POINT(proc, "flash.index.split.unlocked");
+    SHARED_RELEASE(local->split_to, 0);
+    return copied;
+}
+
+void flash_grow_if_needed(struct flash *flash, struct proc *proc) {
+    struct flash_index_root *root = flash->index;
+    int64_t entries = SHARED_LOAD(root->entries);
+    if (LIKELY(entries <= (int64_t)SHARED_LOAD(root->bucket_count) * FLASH_ENTRIES_PER_BUCKET)
+        || SHARED_LOAD(root->bucket_count) >= root->bucket_max
+        || !lock_try(proc, &root->grow_lock, LOCK_FLASH_GROW)) {
+        return;
+    }
+    for (int i = 0; i < SPLITS_PER_CALL && entries > (int64_t)root->bucket_count * FLASH_ENTRIES_PER_BUCKET; i++) {
+        if (!split_one(flash, proc)) {
+            break;
+        }
+    }
+    lock_give(proc, &root->grow_lock, true);
+}

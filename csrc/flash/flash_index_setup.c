@@ -1,0 +1,256 @@
+// Making, repairing and checking the fingerprint index.
+#include <string.h>
+
+#include "flash/flash_index_inline.h"
+
+#define START_BUCKETS_MIN 64
+// How often the index doubles from its first size to the expected number of records; each time costs one of the bits by
+// which entries of a bucket differ.
+#define START_DOUBLINGS 3
+#define RECORD_BYTES_MIN 64
+
+struct shape {
+    uint64_t bucket_max;
+    uint32_t start_bits;
+    uint32_t overflow_max;
+};
+
+static struct shape shape_of(const struct flash_geometry *geometry) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < geometry->path_count; i++) {
+        bytes += geometry->paths[i].bytes;
+    }
+    uint64_t hint = geometry->item_bytes_hint > RECORD_BYTES_MIN ? geometry->item_bytes_hint : RECORD_BYTES_MIN;
+    uint64_t first = (bytes / hint / FLASH_ENTRIES_PER_BUCKET) >> START_DOUBLINGS;
+    uint64_t bucket_max = geometry->index_bytes_max
+                          / (sizeof(struct flash_home) + sizeof(struct flash_overflow) / FLASH_BUCKETS_PER_OVERFLOW);
+    bucket_max = bucket_max > START_BUCKETS_MIN ? bucket_max : START_BUCKETS_MIN;
+    bucket_max = bucket_max < UINT32_MAX ? bucket_max : UINT32_MAX;
+    first = first < bucket_max ? first : bucket_max;
+    first = first > START_BUCKETS_MIN ? first : START_BUCKETS_MIN;
+    struct shape shape = {.start_bits = 63 - (uint32_t)__builtin_clzll(first)};
+    uint64_t reachable = 1ull << (shape.start_bits + FLASH_HASH_BITS);
+    shape.bucket_max = bucket_max < reachable ? bucket_max : reachable;
+    shape.overflow_max = (uint32_t)(shape.bucket_max / FLASH_BUCKETS_PER_OVERFLOW);
+    return shape;
+}
+
+uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry) {
+    struct shape shape = shape_of(geometry);
+    return shape.bucket_max * sizeof(struct flash_home) + shape.overflow_max * sizeof(struct flash_overflow)
+           + sizeof(struct flash_index_root) + 512;
+}
+
+int flash_index_create(struct flash *flash, const struct flash_geometry *geometry) {
+    struct shape shape = shape_of(geometry);
+    uint64_t offset = arena_reserve(flash->arena, sizeof(struct flash_index_root), 64);
+    if (!offset) {
+        return PYMC_NO_MEMORY;
+    }
+    struct flash_index_root *root = (struct flash_index_root *)(flash->arena_base + offset);
+    root->homes_offset = arena_reserve(flash->arena, shape.bucket_max * sizeof(struct flash_home), 128);
+    root->overflow_offset = arena_reserve(flash->arena, shape.overflow_max * sizeof(struct flash_overflow), 64);
+    if (!root->homes_offset || !root->overflow_offset) {
+        return PYMC_NO_MEMORY;
+    }
+    root->start_bits = shape.start_bits;
+    root->bucket_count = 1ull << shape.start_bits;
+    root->bucket_max = shape.bucket_max;
+    root->overflow_max = shape.overflow_max;
+    root->hash_mask = (1ull << (shape.start_bits + FLASH_HASH_BITS)) - 1;
+    flash->root->index_offset = offset;
+    flash->index = root;
+    return PYMC_OK;
+}
+
+uint64_t flash_index_bytes(const struct flash *flash) {
+    const struct flash_index_root *root = flash->index;
+    return SHARED_LOAD(root->bucket_count) * sizeof(struct flash_home)
+           + SHARED_LOAD(root->overflow_begun) * sizeof(struct flash_overflow);
+}
+
+uint64_t flash_index_entries(const struct flash *flash) {
+    int64_t entries = SHARED_LOAD(flash->index->entries);
+    for (uint32_t i = 0; i < flash->arena->header->slots; i++) {
+        entries += SHARED_LOAD(flash_local(flash, i)->entries_pending);
+    }
+    return entries > 0 ? (uint64_t)entries : 0;
+}
+
+// The lock of the overflow buckets belongs to a dead process. While it is held nobody else's bucket in hand can be on the
+// list or beyond the end: such a word is from the moment of a death, whoever's, and names nothing any more.
+static void forget_listed(struct flash *flash) {
+    const struct flash_index_root *root = flash->index;
+    for (uint32_t i = 0; i < flash->arena->header->slots; i++) {
+        struct flash_local *local = flash_local(flash, i);
+        uint64_t taken = SHARED_LOAD(local->overflow_taken);
+        if (taken && (taken == root->overflow_free || taken > root->overflow_begun)) {
+            SHARED_RELEASE(local->overflow_taken, 0);
+        }
+    }
+}
+
+static bool chain_has(const struct flash *flash, struct flash_home *home, uint64_t overflow) {
+    struct flash_span span = flash_span_of(home);
+    for (uint32_t depth = 0; flash_span_next(flash, &span); depth++) {
+        PYMC_CHECK(depth < FLASH_CHAIN_MAX);
+        if (span.words == flash_overflow_at(flash, overflow)->words) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The overflow bucket in the dead process's hand hangs in a chain that it holds, or goes back.
+static void repair_hand(struct flash *flash, struct proc *self, struct flash_local *local, struct flash_home **held) {
+    struct flash_index_root *root = flash->index;
+    uint64_t taken = local->overflow_taken;
+    if (!taken) {
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (held[i] && chain_has(flash, held[i], taken - 1)) {
+            SHARED_RELEASE(local->overflow_taken, 0);
+            return;
+        }
+    }
+    lock_take(self, &root->overflow_lock, LOCK_LEAF);
+    SHARED_STORE(flash_overflow_at(flash, taken - 1)->words[0], root->overflow_free);
+    SHARED_RELEASE(root->overflow_free, (uint32_t)taken);
+    FAULT_POINT(self, "flash.index.repair.given");
+    SHARED_RELEASE(local->overflow_taken, 0);
+    lock_give(self, &root->overflow_lock, true);
+}
+
+// The slot of the first entry of this address in a chain.
+static const uint64_t *first_of(const struct flash *flash, struct flash_home *home, uint64_t address) {
+    struct flash_span span = flash_span_of(home);
+    do {
+        for (uint32_t i = flash_span_first(span); i < span.count; i++) {
+            uint64_t entry = span.words[i];
+            if (entry && !(entry & FLASH_LINK) && flash_entry_address(entry) == address) {
+                return &span.words[i];
+            }
+        }
+    } while (flash_span_next(flash, &span));
+    return NULL;
+}
+
+// Drops entries that live in another bucket by now, and second copies of those that were on their way in the chain.
+static void scrub(struct flash *flash, struct flash_home *home) {
+    const struct flash_index_root *root = flash->index;
+    uint64_t number = (uint64_t)(home - flash_home_at(flash, 0));
+    struct flash_span span = flash_span_of(home);
+    do {
+        for (uint32_t i = flash_span_first(span); i < span.count; i++) {
+            uint64_t entry = span.words[i];
+            if (entry && !(entry & FLASH_LINK)
+                && (flash_home_of_entry(root, entry, number, root->bucket_count) != number
+                    || first_of(flash, home, flash_entry_address(entry)) != &span.words[i])) {
+                SHARED_RELEASE(span.words[i], 0);
+            }
+        }
+    } while (flash_span_next(flash, &span));
+}
+
+static struct flash_home *home_held(const struct flash *flash, uint64_t number_plus_one, uint32_t dead_slot_index) {
+    struct flash_home *home = number_plus_one ? flash_home_at(flash, number_plus_one - 1) : NULL;
+    return home && lock_is_held_by(&home->words[0], dead_slot_index) ? home : NULL;
+}
+
+void flash_index_repair(struct flash *flash, struct proc *self, uint32_t dead_slot_index) {
+    struct flash_index_root *root = flash->index;
+    struct flash_local *local = flash_local(flash, dead_slot_index);
+    if (lock_is_held_by(&root->overflow_lock, dead_slot_index)) {
+        forget_listed(flash);
+        lock_free_dead(&root->overflow_lock);
+    }
+    uint64_t to = local->split_to;
+    struct flash_home *held[3] = {home_held(flash, local->held, dead_slot_index), NULL, NULL};
+    if (to) {
+        held[1] = home_held(flash, flash_split_source(to - 1) + 1, dead_slot_index);
+        // Nobody can reach it yet; what it has is cleared by the next split.
+        held[2] = root->bucket_count == to - 1 ? flash_home_at(flash, to - 1) : NULL;
+    }
+    repair_hand(flash, self, local, held);
+    FAULT_POINT(self, "flash.index.repair.hand");
+    for (int i = 0; i < 2; i++) {
+        if (held[i] && (i == 0 || held[i] != held[0])) {
+            scrub(flash, held[i]);
+            FAULT_POINT(self, "flash.index.repair.scrubbed");
+            lock_free_dead(&held[i]->words[0]);
+        }
+    }
+    FAULT_POINT(self, "flash.index.repair.freed");
+    SHARED_RELEASE(local->split_to, 0);
+    if (lock_is_held_by(&root->grow_lock, dead_slot_index)) {
+        lock_free_dead(&root->grow_lock);
+    }
+}
+
+struct tally {
+    uint64_t entries;
+    uint64_t overflow;
+    uint32_t *objects;          // Per page.
+    uint32_t *objects_read;
+};
+
+static void check_entry(struct flash *flash, struct flash_home *home, const uint64_t *slot, struct tally *tally) {
+    const struct flash_index_root *root = flash->index;
+    uint64_t number = (uint64_t)(home - flash_home_at(flash, 0));
+    uint64_t entry = *slot;
+    uint32_t page = flash_address_page(flash, flash_entry_address(entry));
+    PYMC_CHECK(flash_home_of_entry(root, entry, number, root->bucket_count) == number);
+    PYMC_CHECK(first_of(flash, home, flash_entry_address(entry)) == slot);
+    PYMC_CHECK((entry >> FLASH_SIZE_SHIFT & 31) != 0);
+    PYMC_CHECK(page < flash->root->page_count);
+    tally->entries++;
+    tally->objects[page]++;
+    tally->objects_read[page] += (entry & FLASH_READ_BIT) != 0;
+}
+
+static void check_chain(struct flash *flash, struct flash_home *home, bool is_reachable, struct tally *tally) {
+    struct flash_span span = flash_span_of(home);
+    PYMC_CHECK(!lock_is_held(home->words[0]));
+    for (uint32_t depth = 0;; depth++) {
+        PYMC_CHECK(depth < FLASH_CHAIN_MAX);
+        for (uint32_t i = flash_span_first(span); i < span.count && is_reachable; i++) {
+            uint64_t entry = span.words[i];
+            PYMC_CHECK(!(entry & FLASH_LINK) || i == span.count - 1);
+            if (entry && !(entry & FLASH_LINK)) {
+                check_entry(flash, home, &span.words[i], tally);
+            }
+        }
+        if (!flash_span_next(flash, &span)) {
+            PYMC_CHECK(!(*flash_span_last(span) & FLASH_LINK));
+            return;
+        }
+        tally->overflow++;
+    }
+}
+
+uint64_t flash_index_check(struct flash *flash) {
+    const struct flash_index_root *root = flash->index;
+    uint32_t pages = flash->root->page_count;
+    struct tally tally = {.objects = calloc(pages, sizeof(uint32_t)), .objects_read = calloc(pages, sizeof(uint32_t))};
+    PYMC_CHECK(tally.objects && tally.objects_read);
+    for (uint64_t number = 0; number < root->bucket_count; number++) {
+        check_chain(flash, flash_home_at(flash, number), true, &tally);
+    }
+    if (root->bucket_count < root->bucket_max) {
+        check_chain(flash, flash_home_at(flash, root->bucket_count), false, &tally);
+    }
+    PYMC_CHECK(!lock_is_held(root->grow_lock) && !lock_is_held(root->overflow_lock));
+    uint64_t listed = 0;
+    for (uint64_t next = root->overflow_free; next; next = flash_overflow_at(flash, next - 1)->words[0]) {
+        PYMC_CHECK(++listed <= root->overflow_begun);
+    }
+    PYMC_CHECK(tally.overflow + listed == root->overflow_begun);
+    for (uint32_t i = 0; i < pages; i++) {
+        PYMC_CHECK(tally.objects[i] <= flash->pages[i].objects);
+        PYMC_CHECK(tally.objects_read[i] <= flash->pages[i].objects_read);
+    }
+    free(tally.objects);
+    free(tally.objects_read);
+    return tally.entries;
+}
