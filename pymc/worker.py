@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import uvloop
 
@@ -34,7 +35,11 @@ def run(context: ServerContext, worker: int) -> int:
             inbox_fd=context.worker_inboxes[worker].reader.fileno(),
             peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
             version=VERSION,
+            flash_kind=context.settings.ext_engine,
+            flash_depth=context.settings.ext_io_depth,
+            flash_threads=context.settings.ext_threads,
         )
+        context = replace(context, read_engine=engine.read_engine)
         try:
             Worker(context, store, engine, worker).run()
         finally:
@@ -48,6 +53,7 @@ class Worker:
     def __init__(self, context: ServerContext, store: Store, engine: Engine, worker: int) -> None:
         """Borrows all of them."""
         self._context = context
+        self._store = store
         self._engine = engine
         self._worker = worker
         self._loop = uvloop.new_event_loop()
@@ -109,8 +115,17 @@ class Worker:
     def _tick(self) -> None:
         self._loop.call_later(_TICK_SECONDS, self._tick)
         self._engine.tick()
+        if self._context.flash:
+            self._show_reads()
         gc.collect(0)
         self._on_ready()
+
+    def _show_reads(self) -> None:
+        """Lets `stats` of all workers see how many reads of this one are not done."""
+        waiting = self._engine.reads_waiting()
+        shown = self._context.arena.counters(self._worker)["ext_reads_waiting"]
+        # A predecessor's reads count no longer either.
+        self._store.count("ext_reads_waiting", (waiting - shown) % 2**64)
 
     def _load_auth(self) -> None:
         """Reads the users anew; a file that is bad now leaves the old ones."""
