@@ -77,8 +77,8 @@ uint64_t flash_index_entries(const struct flash *flash) {
     return entries > 0 ? (uint64_t)entries : 0;
 }
 
-// The lock of the overflow buckets belongs to a dead process. While it is held nobody else's bucket in hand can be on the
-// list or beyond the end: such a word is from the moment of a death, whoever's, and names nothing any more.
+// The lock of the overflow buckets belongs to a dead process. While it is held nobody else's bucket in hand can be on
+// the list or beyond the end: such a word is from the moment of a death, whoever's, and names nothing any more.
 static void forget_listed(struct flash *flash) {
     const struct flash_index_root *root = flash->index;
     for (uint32_t i = 0; i < flash->arena->header->slots; i++) {
