@@ -11,14 +11,15 @@ import uvloop
 
 from pymc import VERSION
 from pymc.auth_file import read_auth_file
-from pymc.config import StartupError
+from pymc.config import Settings, StartupError
 from pymc.control import Control
 from pymc.core.arena import Role
-from pymc.core.engine import Engine, Wants
+from pymc.core.engine import Engine, FlashReaderKind, FlashReads, Wants
 from pymc.core.store import Store
 from pymc.logs import say
 from pymc.server_context import ServerContext
 
+_READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "threads"}
 _TICK_SECONDS = 1.0
 _START_SECONDS = 0.5
 _GONE = 1
@@ -35,16 +36,25 @@ def run(context: ServerContext, worker: int) -> int:
             inbox_fd=context.worker_inboxes[worker].reader.fileno(),
             peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
             version=VERSION,
-            flash_kind=context.settings.ext_engine,
-            flash_depth=context.settings.ext_io_depth,
-            flash_threads=context.settings.ext_threads,
+            flash_reads=_flash_reads(context.settings),
         )
-        context = replace(context, read_engine=engine.read_engine)
+        kind = engine.flash_kind
+        if kind is not None:
+            context = replace(context, read_engine=_READ_ENGINES[kind])
         try:
             Worker(context, store, engine, worker).run()
         finally:
             engine.close()
     return 0
+
+
+def _flash_reads(settings: Settings) -> FlashReads:
+    kinds = {name: kind for kind, name in _READ_ENGINES.items()}
+    return FlashReads(
+        kind=kinds.get(settings.ext_engine, FlashReaderKind.AUTO),
+        depth=settings.ext_io_depth,
+        threads=settings.ext_threads,
+    )
 
 
 class Worker:
@@ -122,7 +132,8 @@ class Worker:
 
     def _show_reads(self) -> None:
         """Lets `stats` of all workers see how many reads of this one are not done."""
-        waiting = self._engine.reads_waiting()
+        state = self._engine.flash_state()
+        waiting = state.reads_under_way + state.reads_queued
         shown = self._context.arena.counters(self._worker)["ext_reads_waiting"]
         # A predecessor's reads count no longer either.
         self._store.count("ext_reads_waiting", (waiting - shown) % 2**64)
