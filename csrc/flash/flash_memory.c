@@ -11,7 +11,7 @@ int flash_memory_open(struct flash_memory *memory, uint64_t bytes) {
     if (base == MAP_FAILED) {
         return PYMC_NO_MEMORY;
     }
-    struct flash_span *spans = calloc(whole / SPAN_BYTES, sizeof(*spans));
+    struct flash_memory_span *spans = calloc(whole / SPAN_BYTES, sizeof(*spans));
     if (spans == NULL) {
         munmap(base, whole);
         return PYMC_NO_MEMORY;
@@ -39,7 +39,7 @@ uint64_t flash_memory_charge(uint64_t bytes) {
 }
 
 static void span_link(struct flash_memory *memory, uint32_t *list, uint32_t number) {
-    struct flash_span *span = &memory->spans[number];
+    struct flash_memory_span *span = &memory->spans[number];
     span->previous = 0;
     span->next = *list;
     if (span->next) {
@@ -49,7 +49,7 @@ static void span_link(struct flash_memory *memory, uint32_t *list, uint32_t numb
 }
 
 static void span_unlink(struct flash_memory *memory, uint32_t *list, uint32_t number) {
-    struct flash_span *span = &memory->spans[number];
+    struct flash_memory_span *span = &memory->spans[number];
     if (span->next) {
         memory->spans[span->next - 1].previous = span->previous;
     }
@@ -93,7 +93,7 @@ char *flash_memory_take(struct flash_memory *memory, uint64_t bytes) {
     if (UNLIKELY(!found)) {
         return allocate(1ull << shift);
     }
-    struct flash_span *span = &memory->spans[found - 1];
+    struct flash_memory_span *span = &memory->spans[found - 1];
     uint32_t slot = (uint32_t)__builtin_ctzll(span->free_slots);
     span->free_slots &= span->free_slots - 1;
     if (!span->free_slots) {
@@ -109,7 +109,7 @@ void flash_memory_give(struct flash_memory *memory, char *taken) {
     }
     uint64_t place = (uint64_t)(taken - memory->base);
     uint32_t number = (uint32_t)(place >> FLASH_SPAN_SHIFT);
-    struct flash_span *span = &memory->spans[number];
+    struct flash_memory_span *span = &memory->spans[number];
     uint32_t *list = &memory->first[span->slot_shift - FLASH_SLOT_SHIFT_MIN];
     uint64_t bit = 1ull << ((place & (SPAN_BYTES - 1)) >> span->slot_shift);
     PYMC_DEBUG_CHECK(!(span->free_slots & bit));

@@ -9,7 +9,7 @@
 #define FLASH_SLOT_SHIFT_MIN 10
 #define FLASH_SLOT_SHIFTS (FLASH_SPAN_SHIFT - FLASH_SLOT_SHIFT_MIN + 1)
 
-struct flash_span {
+struct flash_memory_span {
     uint64_t free_slots;        // One bit per slot.
     uint32_t next;              // Spans with free slots of one size, and wholly free ones: number + 1.
     uint32_t previous;
@@ -19,7 +19,7 @@ struct flash_span {
 struct flash_memory {
     char *base;                 // One mapping, so that it can be registered with the kernel as one buffer.
     uint64_t bytes;
-    struct flash_span *spans;
+    struct flash_memory_span *spans;
     uint32_t span_count;
     uint32_t fresh;             // Spans from here on were never used.
     uint32_t free_span;         // Number + 1.
