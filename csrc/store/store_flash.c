@@ -156,7 +156,8 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
 
 bool store_flash_note_read(struct store *store, const struct flash_read *read, const struct store_view *view,
                            uint64_t hash) {
-    bool is_read_again = view->state & ITEM_FETCHED;
+    // Being fetched in memory, before it was written, is not being read on flash: only the entry tells.
+    bool is_read_again = flash_entry_at(store->flash, store->proc, hash, read->address) & FLASH_READ_BIT;
     if (!is_read_again) {
         is_read_again = flash_mark_read(store->flash, store->proc, hash, read->address);
     }

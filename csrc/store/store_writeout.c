@@ -82,11 +82,14 @@ static uint32_t compress(struct writeout *work, char *value, uint32_t bytes, uin
 }
 
 // Notes on the item that its copy is under way; false when it changed since it was viewed.
-static bool mark_copied(struct store *store, const struct store_view *view) {
+static bool mark_copied(struct store *store, const struct store_view *view, uint64_t hash) {
     if (!store_upgrade(store, view)) {
         return false;
     }
-    item_set_state((struct item *)view->item, view->state | ITEM_COPIED);
+    // A copy in a page that was dropped is none any more.
+    struct item *item = (struct item *)view->item;
+    uint32_t state = view->state & ITEM_ON_FLASH ? store_spoil_copy(store, item, view->state, hash) : view->state;
+    item_set_state(item, state | ITEM_COPIED);
     index_unlock(store->proc, view->home, true);
     return true;
 }
@@ -109,7 +112,7 @@ static bool add(struct writeout *work, const struct store_view *view, const char
     }
     struct flash_record *record = (struct flash_record *)room;
     char *value = flash_record_image(record) + put_head(view, key, flash_record_image(record));
-    if (!copy_value(store, view, value) || !mark_copied(store, view)) {
+    if (!copy_value(store, view, value) || !mark_copied(store, view, hash)) {
         return true;    // It changed: it is not as cold as it looked.
     }
     FAULT_POINT(store->proc, "store.writeout.copied");
@@ -167,7 +170,8 @@ static bool consider(struct writeout *work, uint32_t ref) {
         state = item_state_of(item);
     }
     uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || (state & ITEM_ACTIVE) || key_bytes == 0) {
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || ((state & ITEM_ACTIVE) && !work->admission->active_too)
+        || key_bytes == 0) {
         return true;
     }
     char key[256];
