@@ -101,7 +101,7 @@ static void unmark_item(struct store *store, const struct batch_note *note) {
 
 static void prefetch_note(const struct store *store, const struct batch_note *note) {
     store_prefetch_bucket(store, note->hash);
-    // flash_prefetch(store->flash, note->hash);
+    flash_prefetch(store->flash, note->hash);
     if (note->ref) {
         __builtin_prefetch(store_item(store, note->ref));
     }
@@ -110,8 +110,7 @@ static void prefetch_note(const struct store *store, const struct batch_note *no
 void store_batch_commit(struct store_batch *batch, int write_status, struct store_commit_result *out) {
     struct store *store = batch->store;
     *out = (struct store_commit_result){0};
-    flash_buffer_finish(batch->buffer, store->proc, write_status);
-    bool is_written = write_status == PYMC_OK;
+    bool is_written = flash_buffer_finish(batch->buffer, store->proc, write_status) == PYMC_OK;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
         const struct batch_note *note = &batch->notes[i];
