@@ -1,4 +1,4 @@
-"""Drives a reader from tests: a tier on one file with records of known bytes, and the loop around the reader."""
+"""Drives a reader from tests: a tier on one file, records of known bytes, the loop around it."""
 
 import os
 import random
@@ -38,7 +38,7 @@ def entry_of(address: int, record_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class Record:
-    """A record that was written: its index entry, its bytes behind the header, its place in the file."""
+    """A record: its index entry, its bytes behind the header, its place in the file."""
 
     entry: int
     body: bytes
@@ -232,7 +232,7 @@ class Reader:
         return names
 
     def finish(self, read: Any) -> None:
-        """Lets the read become done; others who are woken meanwhile are for the next reap_some()."""
+        """Lets the read become done; others woken meanwhile are for the next reap_some()."""
         if read.state == lib.FLASH_READ_DONE:
             return
         self.wait(read, read)

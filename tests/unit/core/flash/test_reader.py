@@ -1,8 +1,9 @@
-"""Reads from flash by both back ends: bytes, alignment, coalescing, pages that go, memory and waiters."""
+"""Reads from flash by both back ends: bytes, coalescing, pages that go, memory, waiters."""
 
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,7 +230,7 @@ def test_no_such_page(rig: Rig, kind: str) -> None:
 def test_memory_is_bounded(rig: Rig, kind: str) -> None:
     records = rig.write_random(60, (3000, 3500))
     reader = rig.reader(kind, memory_bytes=64 * KIB)
-    reads = []
+    reads: list[Any] = []
     while (read := reader.begin(records[len(reads)])) is not None:
         reads.append(read)
     assert 1 < len(reads) <= 16
@@ -278,7 +279,7 @@ def test_one_read_is_always_allowed(rig: Rig, kind: str) -> None:
 def test_nobody_overtakes_those_who_starve(rig: Rig, kind: str) -> None:
     [large, *small] = rig.write([b"l" * 30000, *(bytes([i]) * 600 for i in range(60))])
     reader = rig.reader(kind, memory_bytes=40 * KIB)
-    held = []
+    held: list[Any] = []
     while reader.state().memory_bytes < 16 * KIB:
         held.append(reader.begin(small[len(held)]))
     assert reader.begin(large) is None
