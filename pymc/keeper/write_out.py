@@ -86,6 +86,8 @@ class WriteOutJob:
 
     def _work_through(self, now: float) -> tuple[bool, bool]:
         """One turn over the classes: whether it is stuck without a batch, or has done enough."""
+        if not self._streams[Bucket.DEFAULT].is_used and not self._change_batch(Bucket.DEFAULT):
+            return True, False
         left = _ITEMS_PER_TURN
         for work in self._work:
             if self._class_due.get(work.class_id, 0.0) > now:
@@ -178,7 +180,8 @@ class WriteOutJob:
         classes = tuple(self._classes(slab.classes))
         self._trend = follow(before, MemoryUse(now, slab.pages_used, slab.pages_limit, classes))
         self._work = plan(self._trend, settings)
-        self._look_due = now + _LOOK_SECONDS
+        # The first look knows no rates; memory may be full before the usual next one.
+        self._look_due = now + (_LOOK_SECONDS if self._trend.rates else _CLASS_SECONDS_MIN)
         self._follow_rate(now)
 
     def _classes(self, classes: int) -> list[ClassUse]:
