@@ -216,12 +216,17 @@ static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct stor
     struct slab_class *class = &store->slab.root->class[class_id];
     uint32_t count_refs = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
-    uint32_t page = class->hand_page ? class->hand_page : class->ring;
-    uint32_t chunk = class->hand_page ? class->hand_chunk : 0;
+    uint32_t hand_page = class->hand_page ? class->hand_page : class->ring;
+    uint32_t hand_chunk = class->hand_page ? class->hand_chunk : 0;
+    uint32_t page = hand_page;
+    uint32_t chunk = hand_chunk;
     uint32_t distance = 0;
     uint32_t pages = class->pages + 1;
+    bool is_at_hand = ahead->hand_page == hand_page && ahead->hand_chunk == hand_chunk;
+    // Once around, and the hand has not moved since.
+    uint32_t wanted = ahead->is_around && is_at_hand ? 0 : WINDOW;
     // Where the place is not found between the hand and the window's end, the hand has passed it.
-    for (uint32_t at = page, from = chunk; at && distance < most && pages > 0; pages--) {
+    for (uint32_t at = page, from = chunk; at && !is_at_hand && distance < most && pages > 0; pages--) {
         uint32_t carved = store->slab.pages[at].carved;
         if (at == ahead->hand_page && ahead->hand_chunk >= from) {
             distance += ahead->hand_chunk - from;
@@ -233,10 +238,15 @@ static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct stor
         from = 0;
         at = store->slab.pages[at].next;
     }
-    if (!(page == ahead->hand_page && chunk == ahead->hand_chunk)) {
+    bool has_moved = page == ahead->hand_page && chunk == ahead->hand_chunk && !is_at_hand;
+    if (!has_moved) {
         distance = 0;
     }
-    for (pages = class->pages + 1; page && count_refs < WINDOW && distance < most && pages > 0;) {
+    for (pages = class->pages + 1; page && count_refs < wanted && distance < most && pages > 0; has_moved = true) {
+        ahead->is_around = has_moved && page == hand_page && chunk == hand_chunk;
+        if (ahead->is_around) {
+            break;
+        }
         if (chunk >= store->slab.pages[page].carved) {
             page = store->slab.pages[page].next;
             chunk = 0;
@@ -257,6 +267,7 @@ static void stand_at(const struct store *store, uint32_t class_id, struct store_
     ahead->hand_page = slab_page_of(&store->slab, ref);
     uint64_t offset = (uint64_t)(slab_chunk(&store->slab, ref) - store->slab.area) & (SLAB_PAGE_BYTES - 1);
     ahead->hand_chunk = (uint32_t)(offset / slab_chunk_bytes(&store->slab, class_id));
+    ahead->is_around = false;
 }
 
 static void prefetch(const struct store *store, const uint32_t *refs, uint32_t count_refs) {

@@ -45,6 +45,7 @@ struct store_ahead {
     uint64_t ring_position;
     uint32_t hand_page;
     uint32_t hand_chunk;
+    bool is_around;             // All chunks of the class were passed, back to the hand.
 };
 
 struct store_writeout_result {
