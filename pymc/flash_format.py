@@ -94,24 +94,22 @@ def find_pages(file: BinaryIO, file_bytes: int) -> list[PageHeader]:
 
     A device may hold pages of earlier logs; the newest one is the one with the latest epoch.
     """
-    found = _pages_at(file, file_bytes, _PAGE_STEP_BYTES)
-    if not found:
-        found = _pages_at(file, min(file_bytes, _CLOSE_LOOK_BYTES), BLOCK_BYTES)
-        found = found and _pages_at(file, file_bytes, found[0].page_bytes)
-    if not found:
+    first = next(_pages_at(file, file_bytes, _PAGE_STEP_BYTES), None)
+    if first is None:
+        first = next(_pages_at(file, min(file_bytes, _CLOSE_LOOK_BYTES), BLOCK_BYTES), None)
+    if first is None:
         return []
+    found = list(_pages_at(file, file_bytes, first.page_bytes))
     newest = max(found, key=lambda header: (header.epoch_unix_seconds, header.page_version))
     return [header for header in found if header.log_id == newest.log_id]
 
 
-def _pages_at(file: BinaryIO, file_bytes: int, step: int) -> list[PageHeader]:
-    found = []
+def _pages_at(file: BinaryIO, file_bytes: int, step: int) -> Iterator[PageHeader]:
     for offset in range(0, file_bytes - BLOCK_BYTES + 1, step):
         file.seek(offset)
         header = read_page_header(file.read(BLOCK_BYTES))
         if header is not None and header.file_offset == offset:
-            found.append(header)
-    return found
+            yield header
 
 
 class _Page:

@@ -25,7 +25,7 @@ def test_known_answers(text: bytes, expected: int) -> None:
 def test_fast_and_portable_agree_at_every_length_and_alignment() -> None:
     noise = random.Random(5).randbytes(6000)
     place = ffi.from_buffer("char[]", noise)
-    for count in [*range(0, 70), *range(700, 800), 1535, 1536, 1537, 2304, 5000]:
+    for count in [*range(70), *range(700, 800), 1535, 1536, 1537, 2304, 5000]:
         start = count % 9
         fast = lib.crc32c(count, place + start, count)
         assert fast == lib.crc32c_portable(count, place + start, count), count

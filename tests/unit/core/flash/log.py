@@ -1,0 +1,225 @@
+"""Drives the log of the flash tier without a store: an arena, files, records of bytes."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pymc.core.ffi import ffi, lib
+from tests.unit.core.driver import COUNTERS
+
+BLOCK = 4096
+PAGE = 1 << 20
+WBUF = 1 << 18
+HEADER_BYTES = 12
+COMPRESSED = 0x80000000
+EPOCH_UNIX_SECONDS = 1_700_000_000
+
+
+class Log:
+    """A flash tier in its own arena, and the keeper's handle on it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        pages: Sequence[int] = (4,),
+        page_bytes: int = PAGE,
+        wbuf_bytes: int = WBUF,
+        labels: Sequence[int] = (),
+        avoid_direct: bool = False,
+        names: Sequence[str] = (),
+    ) -> None:
+        names = names or [str(folder / f"log{number}") for number in range(len(pages))]
+        self.names = names
+        self.wbuf_bytes = wbuf_bytes
+        self._kept = [ffi.new("char[]", name.encode()) for name in names]
+        paths = ffi.new("struct flash_path[]", len(names))
+        for number, name in enumerate(self._kept):
+            paths[number].name = name
+            paths[number].bytes = pages[number] * page_bytes + (page_bytes // 2)
+            paths[number].label = labels[number] if labels else lib.FLASH_DEFAULT
+        geometry = ffi.new("struct flash_geometry *")
+        geometry.paths = paths
+        geometry.path_count = len(names)
+        geometry.page_bytes = page_bytes
+        geometry.wbuf_bytes = wbuf_bytes
+        geometry.item_bytes_hint = 1024
+        geometry.index_bytes_max = 1 << 20
+        geometry.avoid_direct = avoid_direct
+        options = ffi.new("struct arena_options *")
+        options.reserve_bytes = (1 << 20) + lib.flash_reserve_bytes(geometry, 2)
+        options.slots = 2
+        options.boot_unix_seconds = EPOCH_UNIX_SECONDS + 2
+        out = ffi.new("struct arena **")
+        assert lib.arena_create(options, out) == 0
+        self.arena = out[0]
+        made = ffi.new("struct flash **")
+        failed = ffi.new("uint32_t *")
+        self.status = lib.flash_create(self.arena, geometry, made, failed)
+        self.errno = ffi.errno
+        self.failed_path = int(failed[0])
+        self.flash = made[0]
+        process = ffi.new("struct proc **")
+        opened = lib.proc_open(self.arena, 0, lib.PROC_KEEPER, ffi.NULL, ffi.NULL, process)
+        assert opened == 0
+        self.proc = process[0]
+        self._scans: list[Any] = []
+
+    def close(self) -> None:
+        lib.proc_close(self.proc)
+        if self.flash != ffi.NULL:
+            lib.flash_close(self.flash)
+            self.flash = ffi.NULL
+        lib.arena_close(self.arena)
+
+    def __enter__(self) -> "Log":
+        assert self.status == 0, (self.status, self.errno)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def page_count(self) -> int:
+        return int(lib.flash_page_count(self.flash))
+
+    def page(self, number: int) -> Any:
+        out = ffi.new("struct flash_page_info *")
+        lib.flash_page_read(self.flash, number, out)
+        return out
+
+    def states(self) -> list[int]:
+        return [self.page(number).state for number in range(self.page_count)]
+
+    def path(self, number: int) -> Any:
+        out = ffi.new("struct flash_path_info *")
+        lib.flash_path_read(self.flash, number, out)
+        return out
+
+    def open_page(self, bucket: int = lib.FLASH_DEFAULT) -> int:
+        return int(lib.flash_page_open(self.flash, self.proc, bucket))
+
+    def place(self, address: int) -> tuple[int, int]:
+        """Page and offset of an address."""
+        units = int(lib.flash_page_bytes(self.flash)) // 16
+        return address // units, address % units * 16
+
+    def arm(self, kind: int, **fields: Any) -> None:
+        """Arms a fault for all paths unless `fields` say otherwise; kind 0 takes it away."""
+        fault = ffi.new("struct flash_fault *")
+        fault.kind = kind
+        fault.path = lib.FLASH_PATHS_MAX
+        for name, value in fields.items():
+            setattr(fault, name, value)
+        lib.flash_fault_set(self.flash, fault)
+
+    def write_all(
+        self, images: Sequence[bytes], bucket: int = lib.FLASH_DEFAULT
+    ) -> dict[int, bytes]:
+        """Writes a record for each image, with as many buffers as needed; address to image."""
+        written: dict[int, bytes] = {}
+        buffer = Buffer(self)
+        rest = list(images)
+        while rest:
+            assert buffer.begin(bucket) == 0, "no page is free"
+            while rest and (address := buffer.put(rest[0])) is not None:
+                written[address] = rest.pop(0)
+            if buffer.seal():
+                assert buffer.write() == 0
+                assert buffer.finish(0) == 0
+        buffer.destroy()
+        return written
+
+    def scan(self, page: int) -> dict[int, bytes]:
+        """All records that a scan of the page finds; address to image."""
+        return dict(self.walk(page))
+
+    def walk(self, page: int, errors_out: list[int] | None = None) -> Iterator[tuple[int, bytes]]:
+        out = ffi.new("struct flash_scan **")
+        assert lib.flash_scan_create(self.flash, out) == 0
+        address = ffi.new("uint64_t *")
+        try:
+            if lib.flash_scan_begin(out[0], page) != 0:
+                return
+            while (status := lib.flash_scan_load(out[0])) != lib.PYMC_NOT_FOUND:
+                if status != 0:
+                    assert errors_out is not None, status
+                    errors_out.append(status)
+                while (record := lib.flash_scan_next(out[0], address)) != ffi.NULL:
+                    raw = ffi.cast("char *", record)
+                    sizes = struct.unpack_from("<I", bytes(ffi.buffer(raw, 8)), 4)[0]
+                    whole = bytes(ffi.buffer(raw, sizes & ~COMPRESSED))
+                    yield int(address[0]), whole[HEADER_BYTES:]
+        finally:
+            lib.flash_scan_destroy(out[0])
+
+    def counters(self) -> dict[str, int]:
+        values = ffi.new("uint64_t[]", len(COUNTERS))
+        lib.counters_read(self.arena, 0, values)
+        return dict(zip(COUNTERS, values, strict=True))
+
+    def write_times(self) -> list[int]:
+        counts = ffi.new("uint64_t[]", lib.FLASH_TIME_BUCKETS)
+        lib.flash_write_times(self.flash, counts)
+        return list(counts)
+
+
+class Buffer:
+    """A write buffer."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        out = ffi.new("struct flash_buffer **")
+        assert lib.flash_buffer_create(log.flash, out) == 0
+        self.pointer = out[0]
+
+    def destroy(self) -> None:
+        lib.flash_buffer_destroy(self.pointer)
+
+    def begin(self, bucket: int = lib.FLASH_DEFAULT) -> int:
+        return int(lib.flash_buffer_begin(self.pointer, self.log.proc, bucket))
+
+    def put(
+        self,
+        image: bytes,
+        compressed: bool = False,
+        note: tuple[int, int, int] = (1, 2, 0),
+    ) -> int | None:
+        """Adds a record; its address, None without room. `note`: cas, stored, expiry."""
+        record_bytes = HEADER_BYTES + len(image)
+        room = lib.flash_buffer_room(self.pointer, record_bytes)
+        if room == ffi.NULL:
+            return None
+        sizes = record_bytes | (COMPRESSED if compressed else 0)
+        ffi.memmove(room, struct.pack("<III", 0, sizes, 0) + image, record_bytes)
+        address = int(lib.flash_buffer_add(self.pointer, record_bytes))
+        lib.flash_buffer_note(self.pointer, *note)
+        return address
+
+    @property
+    def page(self) -> int:
+        return int(lib.flash_buffer_page(self.pointer))
+
+    @property
+    def records(self) -> int:
+        return int(lib.flash_buffer_records(self.pointer))
+
+    def seal(self) -> int:
+        return int(lib.flash_buffer_seal(self.pointer, self.log.proc))
+
+    def write(self) -> int:
+        return int(lib.flash_buffer_write(self.pointer))
+
+    def finish(self, status: int) -> int:
+        return int(lib.flash_buffer_finish(self.pointer, self.log.proc, status))
+
+    def complete(self) -> int:
+        """Seals, writes and finishes; what came of it."""
+        assert self.seal() > 0
+        return self.finish(self.write())
