@@ -139,7 +139,7 @@ static int open_path(struct flash *flash, uint32_t path, const struct flash_geom
     struct stat told;
     // Exclusive on a device means that nothing on it is mounted; on a file that it is new.
     bool is_device = stat(wanted->name, &told) == 0 && S_ISBLK(told.st_mode);
-    int fd = open(wanted->name, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (is_device ? O_EXCL : O_CREAT), 0600);
+    int fd = open(wanted->name, O_RDWR | O_CLOEXEC | O_NOCTTY | (is_device ? O_EXCL : O_CREAT), 0600);
     if (fd < 0) {
         return is_device && errno == EBUSY ? PYMC_BUSY : PYMC_OS_ERROR;
     }

@@ -27,11 +27,11 @@ def fault_points() -> list[str]:
 
 # Reached by the process that repairs, not by one that works.
 REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
-# The index of the flash tier has a workload of its own: test_flash_index.py.
+# Log and index of the flash tier have workloads of their own: test_flash_log.py, test_flash_index.py.
 WORK_POINTS = [
     name
     for name in fault_points()
-    if name not in REPAIR_POINTS and not name.startswith("flash.index.")
+    if name not in REPAIR_POINTS and not name.startswith("flash.")
 ]
 
 

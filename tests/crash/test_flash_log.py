@@ -1,0 +1,114 @@
+"""Kills the keeper at every step of a page's life; its successor goes on with the same pages."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from tests.crash.children import Journal, run_child
+from tests.unit.core.flash.log import Buffer, Log
+
+pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+
+CSRC = Path(__file__).resolve().parents[2] / "csrc" / "flash"
+FILES = ("flash_pages.c", "flash_writer.c")
+POINTS = sorted(
+    name
+    for file in FILES
+    for name in re.findall(r'FAULT_POINT\([^"]*"([^"]+)"\)', (CSRC / file).read_text())
+)
+KEEPER = 1
+ROUNDS = 40
+PER_ROUND = 60
+IMAGE_BYTES = 1500
+PAGE_BYTES = 1 << 18
+WBUF_BYTES = 1 << 16
+
+
+def image_of(number: int) -> bytes:
+    return (b"%08d" % number) * (IMAGE_BYTES // 8)
+
+
+def make_room(log: Log) -> None:
+    """Drops the oldest page when none is free."""
+    if lib.FLASH_PAGE_FREE in log.states():
+        return
+    states = log.states()
+    full = [page for page, state in enumerate(states) if state == lib.FLASH_PAGE_FULL]
+    draining = [page for page, state in enumerate(states) if state == lib.FLASH_PAGE_DRAINING]
+    oldest = min(full, key=lambda page: int(log.page(page).version))
+    for page in draining or [oldest]:
+        lib.flash_page_drain(log.flash, log.proc, page)
+        lib.flash_page_free(log.flash, log.proc, page)
+
+
+def work(log: Log, first: int, journal: Journal | None) -> int:
+    """Writes records one after the other; how far that went."""
+    buffer = Buffer(log)
+    number = first
+    for _ in range(ROUNDS):
+        make_room(log)
+        assert buffer.begin() == 0
+        end = number + PER_ROUND
+        while number < end and buffer.put(image_of(number)) is not None:
+            number += 1
+        if buffer.seal():
+            assert buffer.finish(buffer.write()) == 0
+        if journal is not None:
+            journal.begun = number
+    buffer.destroy()
+    return number
+
+
+def found_numbers(log: Log) -> list[int]:
+    numbers = []
+    for page in range(log.page_count):
+        for image in log.scan(page).values():
+            number = int(image[:8])
+            assert image == image_of(number)
+            numbers.append(number)
+    return sorted(numbers)
+
+
+def check_rows(log: Log) -> None:
+    """Each page in use has a version of its own."""
+    used = (lib.FLASH_PAGE_OPEN, lib.FLASH_PAGE_FULL)
+    pages = [log.page(page) for page in range(log.page_count)]
+    versions = [int(page.version) for page in pages if page.state in used]
+    assert all(versions) and len(set(versions)) == len(versions)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("countdown", [1, 2, 7])
+def test_a_successor_goes_on(tmp_path: Path, point: str, countdown: int) -> None:
+    journal = Journal()
+    with Log(tmp_path, (3, 3), PAGE_BYTES, WBUF_BYTES) as log:
+        mine = log.proc
+
+        def die() -> None:
+            process = ffi.new("struct proc **")
+            assert (
+                lib.proc_open(log.arena, KEEPER, lib.PROC_KEEPER, ffi.NULL, ffi.NULL, process) == 0
+            )
+            log.proc = process[0]
+            lib.proc_arm_fault(log.proc, point.encode(), countdown)
+            work(log, 0, journal)
+            lib.flash_path_take_out(log.flash, log.proc, 1)
+
+        end = run_child(die)
+        assert end.was_killed or (end.is_fine and countdown > 1), (point, end)
+        log.proc = mine
+        check_rows(log)
+        numbers = found_numbers(log)
+        # What was acknowledged is there without a hole, from the oldest page that is left.
+        acknowledged = [number for number in numbers if number < journal.begun]
+        if not log.path(1).is_out:
+            expected = list(range(acknowledged[0], journal.begun)) if acknowledged else []
+            assert acknowledged == expected
+            assert acknowledged or journal.begun == 0
+        last = work(log, journal.begun + 1000, None)
+        numbers = found_numbers(log)
+        assert numbers[-1] == last - 1
+        assert numbers[-200:] == list(range(last - 200, last))
+        check_rows(log)
