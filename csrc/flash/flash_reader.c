@@ -12,7 +12,7 @@
 // A record has at least an item's header after its own.
 #define RECORD_BYTES_MIN (sizeof(struct flash_record) + 16)
 // What is pinned for the device's use at most; reads beyond it are allocated one by one.
-#define MAPPED_BYTES_MAX (4ull << 20)
+#define MAPPED_BYTES_MAX (2ull << 20)
 #define SLOW_US 1000000
 
 void flash_reader_signal(struct flash_reader *reader) {
@@ -117,15 +117,16 @@ static bool readings_grow(struct flash_reader *reader, uint32_t by) {
     return reader->table != NULL;
 }
 
-static struct flash_reading *reading_take(struct flash_reader *reader, uint64_t address, uint64_t page_version) {
+static struct flash_reading *reading_take(struct flash_reader *reader, uint64_t address, uint32_t page,
+                                          uint64_t page_version) {
     if (UNLIKELY(reader->free == NULL) && !readings_grow(reader, reader->readings)) {
         return NULL;
     }
     struct flash_reading *reading = reader->free;
     reader->free = reading->next;
     reader->in_use++;
-    reading->seen = (struct flash_read){.address = address, .page_version = page_version, .holds = 1};
-    reading->seen.page = flash_address_page(reader->flash, address);
+    reading->seen =
+        (struct flash_read){.address = address, .page = page, .page_version = page_version, .holds = 1};
     reading->memory = NULL;
     reading->is_in_table = false;
     ring_clear(&reading->waiters);
@@ -158,13 +159,13 @@ static void reading_free(struct flash_reader *reader, struct flash_reading *read
 
 // --- Beginning. ---
 
-static struct flash_read *read_done(struct flash_reader *reader, uint64_t address, uint64_t version, uint8_t result) {
-    struct flash_reading *reading = reading_take(reader, address, version);
+static struct flash_read *read_gone(struct flash_reader *reader, uint64_t address, uint32_t page, uint64_t version) {
+    struct flash_reading *reading = reading_take(reader, address, page, version);
     if (reading == NULL) {
         return NULL;
     }
     reading->seen.state = FLASH_READ_DONE;
-    reading->seen.result = result;
+    reading->seen.result = FLASH_READ_GONE;
     return &reading->seen;
 }
 
@@ -180,7 +181,8 @@ static struct flash_read *join(struct flash_reader *reader, struct flash_reading
 static void plan(const struct flash_reader *reader, struct flash_reading *reading, uint64_t entry) {
     const struct flash *flash = reader->flash;
     const struct flash_page *row = &flash->pages[reading->seen.page];
-    uint64_t offset = flash_address_offset(flash, reading->seen.address);
+    uint64_t unit = reading->seen.address - (uint64_t)reading->seen.page * flash->root->units_per_page;
+    uint64_t offset = unit << flash->root->unit_shift;
     uint64_t most = flash_entry_bytes_most(entry);
     uint64_t left = flash->root->page_bytes - offset;
     uint64_t align = flash->read_align[row->path];
@@ -233,8 +235,8 @@ static struct flash_reading *dequeue(struct flash_reader *reader) {
     return reading;
 }
 
-static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint64_t version) {
-    struct flash_reading *reading = reading_take(reader, flash_entry_address(entry), version);
+static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint32_t page, uint64_t version) {
+    struct flash_reading *reading = reading_take(reader, flash_entry_address(entry), page, version);
     if (UNLIKELY(reading == NULL)) {
         return NULL;
     }
@@ -263,12 +265,12 @@ struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entr
     uint64_t address = flash_entry_address(entry);
     uint32_t page = flash_address_page(flash, address);
     if (UNLIKELY(page >= flash->root->page_count)) {
-        return read_done(reader, 0, 0, FLASH_READ_GONE);
+        return read_gone(reader, address, page, 0);
     }
     const struct flash_page *row = &flash->pages[page];
     uint64_t version = SHARED_ACQUIRE(row->version);
     if (UNLIKELY(!flash_page_is_readable(flash, page, version) || SHARED_LOAD(flash->paths[row->path].is_out))) {
-        return read_done(reader, address, version, FLASH_READ_GONE);
+        return read_gone(reader, address, page, version);
     }
     for (struct flash_reading *found = *table_place(reader, address); found; found = found->chain) {
         if (found->seen.address != address) {
@@ -281,7 +283,7 @@ struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entr
         table_drop(reader, found);
         break;
     }
-    return begin_new(reader, entry, version);
+    return begin_new(reader, entry, page, version);
 }
 
 void flash_reader_release(struct flash_reader *reader, struct flash_read *read) {
@@ -464,11 +466,11 @@ void flash_reader_complete(struct flash_reader *reader, struct flash_reading *re
 static int open_back(struct flash_reader *reader, const struct flash_reader_options *options) {
     int status = PYMC_OS_ERROR;
     if (options->kind != FLASH_READER_THREADS) {
-        reader->back = &flash_uring_back;
+        reader->back = flash_uring_back();
         status = reader->back->open(reader, options);
     }
     if (status != PYMC_OK && options->kind != FLASH_READER_URING) {
-        reader->back = &flash_threads_back;
+        reader->back = flash_threads_back();
         status = reader->back->open(reader, options);
     }
     return status;

@@ -74,8 +74,8 @@ struct flash_reader_back {
     int kind;
     bool uses_flash_io;             // Which counts errors and slow reads, and applies faults.
 };
-extern const struct flash_reader_back flash_uring_back;
-extern const struct flash_reader_back flash_threads_back;
+const struct flash_reader_back *flash_uring_back(void);
+const struct flash_reader_back *flash_threads_back(void);
 
 struct flash_uring;
 struct flash_threads;

@@ -158,7 +158,7 @@ static bool threads_has_done(const struct flash_reader *reader) {
     return __atomic_load_n(&reader->threads->has_done, __ATOMIC_ACQUIRE) != 0;
 }
 
-const struct flash_reader_back flash_threads_back = {
+static const struct flash_reader_back back = {
     .open = threads_open,
     .close = threads_close,
     .start = threads_start,
@@ -168,3 +168,7 @@ const struct flash_reader_back flash_threads_back = {
     .kind = FLASH_READER_THREADS,
     .uses_flash_io = true,
 };
+
+const struct flash_reader_back *flash_threads_back(void) {
+    return &back;
+}

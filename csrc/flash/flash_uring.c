@@ -178,7 +178,7 @@ static void uring_close(struct flash_reader *reader) {
     free(reader->uring);
 }
 
-const struct flash_reader_back flash_uring_back = {
+static const struct flash_reader_back back = {
     .open = uring_open,
     .close = uring_close,
     .start = uring_start,
@@ -187,3 +187,7 @@ const struct flash_reader_back flash_uring_back = {
     .has_done = uring_has_done,
     .kind = FLASH_READER_URING,
 };
+
+const struct flash_reader_back *flash_uring_back(void) {
+    return &back;
+}

@@ -1,6 +1,9 @@
 """Reads from flash by both back ends: bytes, coalescing, pages that go, memory, waiters."""
 
+import errno
+import os
 import random
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -319,6 +322,27 @@ def test_close_while_reads_are_under_way(rig: Rig, kind: str, under_way: int) ->
     reader.close()
 
 
+def test_each_end_is_a_new_edge(rig: Rig, kind: str) -> None:
+    """Nothing but the descriptor is asked, and nothing is ever read from it."""
+    records = rig.write_random(200, (16, 900))
+    reader = rig.reader(kind)
+    source = random.Random(11)
+    while records:
+        count = source.randint(1, 6)
+        reads = [reader.begin(record) for record in records[:count]]
+        for read in reads:
+            reader.wait(read, read)
+        reader.submit()
+        woken = 0
+        while woken < len(reads):
+            assert reader.epoll.poll(20)
+            woken += len(reader.reap())
+        for read in reads:
+            reader.release(read)
+        del records[:count]
+    assert reader.is_idle()
+
+
 def test_two_readers_do_not_know_each_other(rig: Rig, kind: str) -> None:
     [record] = rig.write([b"x" * 50])
     readers = [rig.reader(kind), rig.reader(kind)]
@@ -328,6 +352,27 @@ def test_two_readers_do_not_know_each_other(rig: Rig, kind: str) -> None:
         assert body_of(read, record) == record.body
         reader.release(read)
     assert rig.counters()["ext_reads_coalesced"] == 0
+
+
+def test_without_io_uring(rig: Rig, kind: str) -> None:
+    """A ring needs a second descriptor; with room for one, threads will do if they may."""
+    options = ffi.new("struct flash_reader_options *")
+    options.depth, options.threads, options.memory_bytes = 4, 1, MIB
+    out = ffi.new("struct flash_reader **")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))
+    try:
+        options.kind = lib.FLASH_READER_URING
+        assert lib.flash_reader_open(rig.flash, rig.proc, options, out) == lib.PYMC_OS_ERROR
+        assert ffi.errno == errno.EMFILE
+        options.kind = lib.FLASH_READER_AUTO
+        assert lib.flash_reader_open(rig.flash, rig.proc, options, out) == lib.PYMC_OK
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert lib.flash_reader_kind(out[0]) == lib.FLASH_READER_THREADS
+    lib.flash_reader_close(out[0])
 
 
 def test_options(rig: Rig, kind: str) -> None:
