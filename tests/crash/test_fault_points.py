@@ -27,7 +27,7 @@ def fault_points() -> list[str]:
 
 # Reached by the process that repairs, not by one that works.
 REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
-# Log and index of the flash tier have workloads of their own: test_flash_log.py, test_flash_index.py.
+# Log and index of the flash tier have workloads of their own: test_flash_log.py and its like.
 WORK_POINTS = [
     name
     for name in fault_points()
