@@ -1,9 +1,9 @@
 // The fingerprint index: for each record on flash one 8-byte entry, found by the hash of its key; no keys in memory.
 //
 // An entry says where a record is, about how large it is, 21 bits of its key's hash, and whether it was read since it
-// was written. A look-up may find entries of other keys with the same bits: whoever reads compares the key. The owner of
-// a key (who holds its bucket of the main index) adds entries for it; anybody who knows a record's address may remove
-// it. The counts of a page's entries change while the entry's bucket is locked; after a death they may be one too high.
+// was written. A look-up may find entries of other keys with the same bits: whoever reads compares the key. The owner
+// of a key (who holds its bucket of the main index) adds entries for it; anybody who knows a record's address may
+// remove it. A page's counts change while the entry's bucket is locked; after a death they may be one too high.
 //
 //   entry: | link 1 = 0 | hash 21 | read 1 | size class 5 | address 36 |      0 is an empty slot
 //   link:  | 1 | number of an overflow bucket |                               only in a bucket's last slot

@@ -4,8 +4,8 @@
 #include "flash/flash_index_inline.h"
 
 #define START_BUCKETS_MIN 64
-// How often the index doubles from its first size to the expected number of records; each time costs one of the bits by
-// which entries of a bucket differ.
+// How often the index may double until it has room for the expected number of records, or reaches its limit. Each time
+// costs one of the bits by which the entries of a bucket differ.
 #define START_DOUBLINGS 3
 #define RECORD_BYTES_MIN 64
 
@@ -21,13 +21,16 @@ static struct shape shape_of(const struct flash_geometry *geometry) {
         bytes += geometry->paths[i].bytes;
     }
     uint64_t hint = geometry->item_bytes_hint > RECORD_BYTES_MIN ? geometry->item_bytes_hint : RECORD_BYTES_MIN;
-    uint64_t first = (bytes / hint / FLASH_ENTRIES_PER_BUCKET) >> START_DOUBLINGS;
+    uint64_t wanted = bytes / hint / FLASH_ENTRIES_PER_BUCKET;
     uint64_t bucket_max = geometry->index_bytes_max
                           / (sizeof(struct flash_home) + sizeof(struct flash_overflow) / FLASH_BUCKETS_PER_OVERFLOW);
     bucket_max = bucket_max > START_BUCKETS_MIN ? bucket_max : START_BUCKETS_MIN;
     bucket_max = bucket_max < UINT32_MAX ? bucket_max : UINT32_MAX;
-    first = first < bucket_max ? first : bucket_max;
-    first = first > START_BUCKETS_MIN ? first : START_BUCKETS_MIN;
+    wanted = wanted < bucket_max ? wanted : bucket_max;
+    uint64_t first = START_BUCKETS_MIN;
+    while (first << START_DOUBLINGS < wanted) {
+        first <<= 1;
+    }
     struct shape shape = {.start_bits = 63 - (uint32_t)__builtin_clzll(first)};
     uint64_t reachable = 1ull << (shape.start_bits + FLASH_HASH_BITS);
     shape.bucket_max = bucket_max < reachable ? bucket_max : reachable;
@@ -115,10 +118,13 @@ static void repair_hand(struct flash *flash, struct proc *self, struct flash_loc
         }
     }
     lock_take(self, &root->overflow_lock, LOCK_LEAF);
-    SHARED_STORE(flash_overflow_at(flash, taken - 1)->words[0], root->overflow_free);
-    SHARED_RELEASE(root->overflow_free, (uint32_t)taken);
-    FAULT_POINT(self, "flash.index.repair.given");
-    SHARED_RELEASE(local->overflow_taken, 0);
+    // A repairer before us may have died right after it gave the bucket back: forgotten while we waited for its lock.
+    if (local->overflow_taken) {
+        SHARED_STORE(flash_overflow_at(flash, taken - 1)->words[0], root->overflow_free);
+        SHARED_RELEASE(root->overflow_free, (uint32_t)taken);
+        FAULT_POINT(self, "flash.index.repair.given");
+        SHARED_RELEASE(local->overflow_taken, 0);
+    }
     lock_give(self, &root->overflow_lock, true);
 }
 

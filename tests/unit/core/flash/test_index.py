@@ -238,8 +238,8 @@ def test_a_chain_has_an_end(tier: Tier, index: Handle) -> None:
 
 def test_the_first_size_follows_the_hint() -> None:
     with Tier(item_bytes_hint=64) as tier, tier.open() as index:
-        # 8 MiB of records of 64 bytes; an eighth of their buckets, as a power of two.
-        assert tier.bytes == 1024 * BUCKET_BYTES
+        # 8 MiB of records of 64 bytes; an eighth of their buckets, rounded up to a power of two.
+        assert tier.bytes == 2048 * BUCKET_BYTES
         dice = random.Random(9)
         for i in range(30_000):
             index.insert(dice.getrandbits(64), i)

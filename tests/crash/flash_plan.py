@@ -1,0 +1,144 @@
+"""A deterministic workload on the fingerprint index, and what must hold after a death in it."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from tests.crash.children import Journal
+from tests.unit.core.flash.index_driver import (
+    NO_MEMORY,
+    START_BITS,
+    UNITS_PER_PAGE,
+    Handle,
+    Tier,
+    hash_of,
+)
+
+BUCKETS = 1 << START_BITS
+
+# Address to hash.
+Entries = dict[int, int]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call on the index."""
+
+    name: str
+    key_hash: int = 0
+    address: int = 0
+    target: int = 0
+
+
+def operations(seed: int, page: int) -> Iterator[Operation]:
+    """Operations without end on addresses of one page and hashes that nobody else uses."""
+    dice = random.Random(seed * 16 + page)
+    entries: Entries = {}
+    used = page * UNITS_PER_PAGE
+
+    def scattered() -> int:
+        return hash_of(dice.randrange(BUCKETS), dice.randrange(1 << 18) | 1 << 18 | page << 19)
+
+    while True:
+        burst: list[Operation] = []
+        name = dice.choices(
+            ("insert", "rush", "remove", "remove_all", "move", "mark"), (60, 2, 8, 4, 6, 6)
+        )[0]
+        used += 1
+        if name == "insert" or not entries:
+            burst.append(Operation("insert", scattered(), used))
+        elif name == "rush":
+            burst += _rush(dice, page, used)
+            used += len(burst)
+        else:
+            address = dice.choice(list(entries))
+            burst.append(Operation(name, entries[address], address, used))
+        for operation in burst:
+            apply(entries, operation)
+            yield operation
+
+
+def _rush(dice: random.Random, page: int, used: int) -> list[Operation]:
+    """A chain that grows and shrinks: entries of few buckets, before and after they split."""
+    bucket = dice.choice((0, 1, dice.randrange(BUCKETS)))
+    low = dice.randrange(16)
+    hashes = [hash_of(bucket, i << 4 | low | page << 19) for i in range(dice.randrange(20, 80))]
+    added = [Operation("insert", key, used + i) for i, key in enumerate(hashes)]
+    taken = [Operation("remove", one.key_hash, one.address) for one in added]
+    dice.shuffle(taken)
+    return added + taken[dice.randrange(8) :]
+
+
+def apply(entries: Entries, operation: Operation) -> None:
+    """Follows an operation that went through."""
+    match operation.name:
+        case "insert":
+            entries[operation.address] = operation.key_hash
+        case "remove":
+            entries.pop(operation.address, None)
+        case "remove_all":
+            for address in [at for at, key in entries.items() if key == operation.key_hash]:
+                del entries[address]
+        case "move":
+            if operation.address in entries:
+                entries[operation.target] = entries.pop(operation.address)
+
+
+def play(handle: Handle, operation: Operation) -> None:
+    key, address = operation.key_hash, operation.address
+    match operation.name:
+        case "insert":
+            assert handle.insert(key, address) in (0, NO_MEMORY)
+        case "remove":
+            handle.remove(key, address)
+        case "remove_all":
+            handle.remove_all(key)
+        case "move":
+            handle.move(key, address, operation.target)
+        case "mark":
+            handle.mark_read(key, address)
+        case _:
+            raise AssertionError(operation)
+
+
+def work(handle: Handle, seed: int, page: int, journal: Journal, most: int) -> None:
+    """Plays the plan until its end, until it is told to stop, or until death."""
+    for begun, operation in enumerate(islice(operations(seed, page), most), start=1):
+        if journal.is_stopped:
+            return
+        journal.begun = begun
+        play(handle, operation)
+
+
+def look(handle: Handle, seed: int, page: int, begun: int, *, strict: bool) -> None:
+    """What is there is what was put there; when strict, nothing is missing."""
+    before: Entries = {}
+    after: Entries = {}
+    hashes: set[tuple[int, int]] = set()
+    for i, operation in enumerate(islice(operations(seed, page), begun)):
+        apply(after, operation)
+        if i < begun - 1:
+            apply(before, operation)
+        hashes.add((operation.key_hash, operation.address))
+        hashes.add((operation.key_hash, operation.target))
+    for key, address in hashes:
+        is_there = handle.entry_at(key, address) != 0
+        if is_there:
+            assert key in (before.get(address), after.get(address)), (key, address)
+        elif strict:
+            assert before.get(address) != key or after.get(address) != key, (key, address)
+
+
+def empty(tier: Tier, handle: Handle, deaths: int) -> None:
+    """Takes everything out; no page was counted too low, and a death adds at most one."""
+    entries = tier.check()
+    counted = [tier.page(page).objects for page in range(tier.pages)]
+    assert entries <= sum(counted) <= entries + deaths, (entries, counted)
+    for page in range(tier.pages):
+        handle.drain(page)
+    assert handle.sweep(100) == entries
+    assert tier.check() == 0
+    for page in range(tier.pages):
+        handle.free_page(page)
+        assert handle.open_page() == page

@@ -1,0 +1,178 @@
+"""Kills processes that work on the fingerprint index: at every fault point, at any moment."""
+
+import random
+
+import pytest
+
+from pymc.core.ffi import HAS_DEBUG
+from tests.crash.children import Child, End, Journal, run_child
+from tests.crash.flash_plan import empty, look, work
+from tests.crash.test_fault_points import fault_points
+from tests.support.deadline import wait_until
+from tests.unit.core.flash.index_driver import NO_MEMORY, Tier, hash_of
+
+POINTS = [name for name in fault_points() if name.startswith("flash.index.")]
+REPAIR_POINTS = [name for name in POINTS if name.startswith("flash.index.repair.")]
+# Reached only by who finds what a dead process left in a bucket that was not in use yet.
+CLEAR_POINTS = [name for name in POINTS if name.startswith("flash.index.clear.")]
+WORK_POINTS = [name for name in POINTS if name not in REPAIR_POINTS + CLEAR_POINTS]
+VICTIM = 1
+SURVIVOR = 2
+OPERATIONS_MAX = 6000
+# Room for a few buckets more than at the start: overflow buckets run out.
+TIGHT_BYTES = 20 * 1024
+
+needs_points = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+
+
+def die_at(tier: Tier, point: str, countdown: int, seed: int, journal: Journal) -> End:
+    """Works in a child until the point is reached for the countdown-th time."""
+
+    def action() -> None:
+        handle = tier.open(VICTIM)
+        handle.arm_fault(point, countdown)
+        work(handle, seed, VICTIM, journal, OPERATIONS_MAX)
+
+    return run_child(action)
+
+
+def survive(tier: Tier, seed: int, begun: int, *, strict: bool) -> None:
+    """Run in a child: repairs, looks at everything, goes on, and a successor as well."""
+    handle = tier.open(SURVIVOR)
+    handle.repair(VICTIM)
+    look(handle, seed, VICTIM, begun, strict=strict)
+    tier.check()
+    work(handle, seed, SURVIVOR, Journal(), 2000)
+    look(handle, seed, SURVIVOR, 2000, strict=strict)
+    empty(tier, handle, 1)
+    with tier.open(VICTIM) as successor:
+        work(successor, seed + 1, VICTIM, Journal(), 2000)
+    look(handle, seed + 1, VICTIM, 2000, strict=strict)
+    empty(tier, handle, 0)
+
+
+class TestPoints:
+    pytestmark = needs_points
+
+    def test_there_are_points(self) -> None:
+        assert len(WORK_POINTS) >= 15
+        assert len(REPAIR_POINTS) == 4
+
+    @pytest.mark.parametrize("point", WORK_POINTS)
+    def test_nothing_is_lost(self, point: str) -> None:
+        for countdown in (1, 2, 9, 40):
+            with Tier() as tier:
+                journal = Journal()
+                end = die_at(tier, point, countdown, countdown, journal)
+                if not end.was_killed:
+                    assert countdown > 2, f"{point} is not reached: {end.text}"
+                    continue
+                after = run_child(lambda: survive(tier, countdown, journal.begun, strict=True))  # noqa: B023
+                assert after.is_fine, (point, countdown, after)
+
+    @pytest.mark.parametrize("point", WORK_POINTS)
+    def test_nothing_is_wrong_when_the_index_is_full(self, point: str) -> None:
+        for countdown in (1, 5):
+            with Tier(index_bytes_max=TIGHT_BYTES) as tier:
+                journal = Journal()
+                end = die_at(tier, point, countdown, countdown + 50, journal)
+                assert end.was_killed or countdown > 1, f"{point} is not reached: {end.text}"
+                after = run_child(
+                    lambda: survive(tier, countdown + 50, journal.begun, strict=False)  # noqa: B023
+                )
+                assert after.is_fine, (point, countdown, after)
+
+    @pytest.mark.parametrize("repair_point", REPAIR_POINTS)
+    @pytest.mark.parametrize("point", WORK_POINTS)
+    def test_a_repairer_may_die_too(self, point: str, repair_point: str) -> None:
+        with Tier() as tier:
+            journal = Journal()
+            assert die_at(tier, point, 3, 7, journal).was_killed
+
+            def repair() -> None:
+                handle = tier.open(3)
+                handle.arm_fault(repair_point)
+                handle.repair(VICTIM)
+
+            end = run_child(repair)
+            assert end.was_killed or end.is_fine, end
+            after = run_child(lambda: survive(tier, 7, journal.begun, strict=True))
+            assert after.is_fine, (point, after)
+
+    @pytest.mark.parametrize("point", CLEAR_POINTS)
+    def test_what_a_split_left_is_cleared(self, point: str) -> None:
+        """A chain of entries that all move was copied but nobody could see it."""
+        with Tier() as tier:
+
+            def fill(slot: int, fault: str) -> None:
+                handle = tier.open(slot)
+                handle.repair(VICTIM)
+                handle.arm_fault(fault)
+                for i in range(50):
+                    handle.remove_all(hash_of(0, 2 * i + 1))
+                    assert handle.insert(hash_of(0, 2 * i + 1), i) == 0
+                for i in range(2000):
+                    assert handle.insert(hash_of(1 + i % 63, i), 1000 + i) != NO_MEMORY
+
+            assert run_child(lambda: fill(VICTIM, "flash.index.split.copied")).was_killed
+            assert run_child(lambda: fill(SURVIVOR, point)).was_killed
+
+            def finish() -> None:
+                handle = tier.open(3)
+                handle.repair(SURVIVOR)
+                tier.check()
+                assert all(handle.find(hash_of(0, 2 * i + 1)) for i in range(50))
+                for i in range(2000):
+                    assert handle.insert(hash_of(1 + i % 63, i), 4000 + i) != NO_MEMORY
+                assert all(handle.find(hash_of(0, 2 * i + 1)) for i in range(50))
+                empty(tier, handle, 2)
+
+            end = run_child(finish)
+            assert end.is_fine, end
+
+
+def rounds(tier: Tier, seed: int, count: int) -> None:
+    """Workers with a page each; some are killed at random moments, the others go on."""
+    dice = random.Random(seed)
+    for number in range(count):
+        journals = {slot: Journal() for slot in (1, 2, 3)}
+        children = {
+            slot: Child(lambda: work(tier.open(slot), seed + number, slot, journal, 1 << 30))  # noqa: B023
+            for slot, journal in journals.items()
+        }
+        victim = dice.choice((1, 2, 3))
+        until = dice.randrange(1, 4000)
+        wait_until(
+            lambda: journals[victim].begun >= until,  # noqa: B023
+            "the worker gets on with its plan",
+            pause_seconds=0.0002,
+        )
+        children[victim].kill()
+        for slot, child in children.items():
+            journals[slot].stop()
+            end = child.wait()
+            assert end.was_killed if slot == victim else end.is_fine, (seed, number, end)
+
+        def finish() -> None:
+            handle = tier.open(0)
+            handle.repair(victim)  # noqa: B023
+            for slot, journal in journals.items():  # noqa: B023
+                # A living one notes an operation before it sees that it is to stop.
+                look(handle, seed + number, slot, journal.begun, strict=True)  # noqa: B023
+            empty(tier, handle, 1)
+
+        end = run_child(finish)
+        assert end.is_fine, (seed, number, end)
+
+
+@pytest.mark.slow
+def test_random_kills() -> None:
+    with Tier(index_bytes_max=64 << 20) as tier:
+        rounds(tier, 1, 12)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_many_random_kills() -> None:
+    with Tier(index_bytes_max=64 << 20) as tier:
+        rounds(tier, 1000, 500)
