@@ -8,6 +8,9 @@
 // In an entry's user data, beside the reading's address.
 #define TIMER 1ull
 
+// How often more deferred work is looked for in one go.
+#define ROUNDS_MAX 4
+
 struct flash_uring {
     struct io_uring ring;
     bool has_files;
@@ -131,11 +134,24 @@ static bool has_work(const struct io_uring *ring) {
     return IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
+// Posts the ends of reads that the kernel deferred, without saying so by the descriptor once more.
+static void run_deferred(struct flash_reader *reader) {
+    struct io_uring *ring = &reader->uring->ring;
+    for (uint32_t round = 0; round < ROUNDS_MAX && has_work(ring); round++) {
+        io_uring_cq_eventfd_toggle(ring, false);
+        io_uring_get_events(ring);
+        io_uring_cq_eventfd_toggle(ring, true);
+        // What came while the descriptor was silent shows in the flags now.
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+    if (UNLIKELY(has_work(ring))) {
+        flash_reader_signal(reader);
+    }
+}
+
 static void uring_collect(struct flash_reader *reader, struct flash_chain *woken) {
     struct io_uring *ring = &reader->uring->ring;
-    if (has_work(ring)) {
-        io_uring_get_events(ring);
-    }
+    run_deferred(reader);
     uint64_t now_us = 0;
     uint32_t collected = 0;
     uint32_t head;
