@@ -56,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for name in wanted.files:
             worst = max(worst, _dump(name, wanted))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python must not complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     except OSError as error:
         print(f"pymc-flash: {error}", file=sys.stderr)
         return 2
