@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib, text
+from tests.unit.core.flash_reads import Reads
 
 # Few classes, so that tests meet borrowing, page moves and eviction in small arenas.
 LADDER = (48, 64, 96, 128, 192, 256, 512, 1024, 4096, 16384, 65536, 524288)
@@ -38,6 +39,7 @@ class Outcome(IntEnum):
     TOO_LARGE = lib.STORE_TOO_LARGE
     NO_MEMORY = lib.STORE_NO_MEMORY
     NON_NUMERIC = lib.STORE_NON_NUMERIC
+    ON_FLASH = lib.STORE_ON_FLASH
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Shape:
     slots: int = 4
     chunk_bytes: Sequence[int] = LADDER
     bucket_start: int = 64
+    reserve_bytes_more: int = 0  # For what is in the arena besides the store.
     live: dict[str, int] = field(default_factory=dict)
 
 
@@ -111,7 +114,8 @@ class Cache:
         geometry.chunk_bytes = sizes
         geometry.bucket_start = shape.bucket_start
         options = ffi.new("struct arena_options *")
-        options.reserve_bytes = lib.store_reserve_bytes(geometry, shape.slots) + MIB
+        store_bytes = lib.store_reserve_bytes(geometry, shape.slots)
+        options.reserve_bytes = store_bytes + shape.reserve_bytes_more + MIB
         options.slots = shape.slots
         options.boot_unix_seconds = EPOCH_UNIX_SECONDS + 2
         out = ffi.new("struct arena **")
@@ -121,6 +125,7 @@ class Cache:
         self.set_live("item_bytes_max", 64 * MIB)
         for name, value in shape.live.items():
             self.set_live(name, value)
+        self.flash: Any = ffi.NULL  # What handles that are opened later see.
         self.handles: list[Handle] = []
 
     def set_live(self, name: str, value: int) -> None:
@@ -190,11 +195,12 @@ class Handle:
         self.cache = cache
         self.slot = slot
         out = ffi.new("struct store **")
-        self.status = lib.store_open(cache.arena, ffi.NULL, slot, role, out)
+        self.status = lib.store_open(cache.arena, cache.flash, slot, role, out)
         assert self.status == 0, self.status
         self.store = out[0]
         self.proc = lib.store_proc(self.store)
         self.proto: Any = ffi.NULL
+        self.reads: Reads | None = None
         self._on_close: list[Callable[[], None]] = []
         self.set_now(2)
 
@@ -207,6 +213,8 @@ class Handle:
                 action()
             if self.proto != ffi.NULL:
                 lib.proto_close(self.proto)
+            if self.reads:
+                self.reads.close()
             lib.store_close(self.store)
             self.store = ffi.NULL
 
@@ -373,6 +381,8 @@ class Handle:
             out = ffi.new("struct proto **")
             assert lib.proto_open(self.store, b"9.9.9", out) == 0
             self.proto = out[0]
+            if self.reads:
+                lib.proto_set_reader(self.proto, self.reads.pointer)
         return self.proto
 
 

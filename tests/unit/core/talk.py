@@ -16,6 +16,8 @@ class Talk:
         self.handle = handle
         self.proto = handle.open_proto()
         self.answers_admin = answers_admin
+        # False: feed() returns when a command waits for flash; feed(b"") goes on.
+        self.waits_for_flash = True
         out = ffi.new("struct session **")
         assert lib.session_create(self.proto, out) == 0
         self.session: Any = out[0]
@@ -70,6 +72,11 @@ class Talk:
             stop = self.feed_once()
             if stop == lib.SESSION_REPLY_FULL:
                 self.drain()
+            elif stop == lib.SESSION_ON_FLASH:
+                if not self.waits_for_flash:
+                    break
+                assert self.handle.reads is not None
+                self.handle.reads.wait()
             elif stop == lib.SESSION_PARKED and self.answers_admin:
                 lib.session_resume(self.session)
             elif stop == lib.SESSION_PARKED:

@@ -1,0 +1,233 @@
+"""A cache with a flash tier inside the test: a tiny log, a keeper that writes out, a client."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pymc.core.ffi import ffi, lib
+from tests.unit.core.driver import LADDER, MIB, Cache, Handle, Shape
+from tests.unit.core.flash_reads import Reads
+from tests.unit.core.talk import Talk
+
+BUCKETS = int(lib.FLASH_BUCKETS)
+ALL = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """How large the log is and how it is read."""
+
+    pages: int = 8
+    page_bytes: int = 2 * MIB
+    wbuf_bytes: int = 2 * MIB
+    paths: int = 1
+    index_bytes_max: int = 16 * MIB
+    kind: int = lib.FLASH_READER_AUTO
+    depth: int = 8
+    threads: int = 2
+    memory_bytes: int = 8 * MIB
+    avoid_direct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may go to flash: see struct store_admission."""
+
+    item_bytes_min: int = 0
+    idle_seconds_min: int = 0
+    ttl_seconds_min: int = 0
+    low_ttl_seconds: int = 0
+    compress_bytes_min: int = 0
+    fetched_only: bool = False
+
+
+class FlashCache:
+    """`send()` talks to it; `to_flash()` leaves every item that may go there on flash only."""
+
+    def __init__(
+        self,
+        folder: Path,
+        log: Log | None = None,
+        *,
+        workers: int = 1,
+        limit_bytes: int = 32 * MIB,
+        chunk_bytes: Sequence[int] = LADDER,
+        now: int = 100,
+    ) -> None:
+        """Workers have the first slots, the keeper the last one."""
+        self.log = log = log or Log()
+        names = [str(folder / f"flash{number}") for number in range(log.paths)]
+        self._keep = [ffi.new("char[]", name.encode()) for name in names]
+        self.files = [Path(name) for name in names]
+        paths = ffi.new("struct flash_path[]", log.paths)
+        for path, name in zip(paths, self._keep, strict=True):
+            path.name, path.bytes = name, log.pages * log.page_bytes
+            path.label = lib.FLASH_DEFAULT
+        geometry = ffi.new("struct flash_geometry *")
+        geometry.paths, geometry.path_count = paths, log.paths
+        geometry.page_bytes, geometry.wbuf_bytes = log.page_bytes, log.wbuf_bytes
+        geometry.item_bytes_hint = 256
+        geometry.index_bytes_max = log.index_bytes_max
+        geometry.avoid_direct = log.avoid_direct
+        shape = Shape(
+            limit_bytes=limit_bytes,
+            slots=workers + 1,
+            chunk_bytes=chunk_bytes,
+            reserve_bytes_more=lib.flash_reserve_bytes(geometry, workers + 1),
+        )
+        self.cache = Cache(shape)
+        out = ffi.new("struct flash **")
+        failed = ffi.new("uint32_t *")
+        status = lib.flash_create(self.cache.arena, geometry, out, failed)
+        assert status == 0, (status, ffi.errno)
+        self.flash: Any = out[0]
+        self.cache.flash = self.flash
+        self.set_live("ext_recache_rate", 0)
+        self.keeper = self.cache.open(workers, lib.PROC_KEEPER)
+        self.workers = [self.cache.open(slot) for slot in range(workers)]
+        for worker in self.workers:
+            worker.reads = Reads(
+                self.flash,
+                worker.proc,
+                kind=log.kind,
+                depth=log.depth,
+                threads=log.threads,
+                memory_bytes=log.memory_bytes,
+            )
+        self.set_now(now)
+        self._batches = ffi.new("struct store_batch *[]", BUCKETS)
+        self._next_batch(lib.FLASH_DEFAULT)
+        self.talk = Talk(self.workers[0], values_max=64)
+
+    def close(self) -> None:
+        for batch in self._batches:
+            lib.store_batch_destroy(batch)
+        self.cache.close()
+        lib.flash_close(self.flash)
+
+    def __enter__(self) -> "FlashCache":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def worker(self) -> Handle:
+        return self.workers[0]
+
+    @property
+    def reads(self) -> Reads:
+        """The first worker's reads from flash."""
+        assert self.worker.reads is not None
+        return self.worker.reads
+
+    def set_live(self, name: str, value: int) -> None:
+        self.cache.set_live(name, value)
+
+    def set_now(self, seconds: int) -> None:
+        self.now = seconds
+        for handle in self.cache.handles:
+            handle.set_now(seconds)
+            handle.turn()
+
+    def send(self, data: bytes) -> bytes:
+        """What the first worker answers; waits for flash where it has to."""
+        return self.talk.ask(data)
+
+    def counters(self) -> dict[str, int]:
+        return self.worker.counters()
+
+    def entries(self) -> int:
+        """Entries in the index, as counted by a walk that checks them all."""
+        return int(lib.flash_index_check(self.flash))
+
+    def write_out_all(self, rules: Rules | None = None) -> int:
+        """Writes every item in memory that the rules admit; how many records are linked now.
+
+        Items that were read since the eviction hand passed (`mg k u` does not count) stay.
+        """
+        wanted = rules or Rules()
+        admission = ffi.new("struct store_admission *")
+        for name in Rules.__dataclass_fields__:
+            setattr(admission, name, getattr(wanted, name))
+        linked = 0
+        result = ffi.new("struct store_writeout_result *")
+        for class_id in range(1, len(self.cache.shape.chunk_bytes) + 1):
+            ahead = ffi.new("struct store_ahead *")
+            shown = self.keeper.slab_class(class_id)
+            chunks = (shown.pages + 1) * shown.chunks_per_page
+            full_bucket = 0
+            while full_bucket >= 0:
+                lib.store_writeout_step(
+                    self.keeper.store,
+                    self._batches,
+                    class_id,
+                    ahead,
+                    admission,
+                    ALL,
+                    chunks,
+                    result,
+                )
+                full_bucket = result.full_bucket
+                if full_bucket >= 0:
+                    linked += self._next_batch(full_bucket)
+        return linked + sum(self._write(bucket) for bucket in range(BUCKETS))
+
+    def _write(self, bucket: int) -> int:
+        """Writes what is in a batch; how many records are linked now."""
+        batch, self._batches[bucket] = self._batches[bucket], ffi.NULL
+        if batch == ffi.NULL:
+            return 0
+        result = ffi.new("struct store_commit_result *")
+        if lib.store_batch_seal(batch):
+            status = lib.flash_buffer_write(lib.store_batch_buffer(batch))
+            lib.store_batch_commit(batch, status, result)
+        lib.store_batch_destroy(batch)
+        return int(result.linked)
+
+    def _next_batch(self, bucket: int) -> int:
+        linked = self._write(bucket)
+        out = ffi.new("struct store_batch **")
+        assert lib.store_batch_create(self.keeper.store, out) == 0
+        while lib.store_batch_begin(out[0], bucket) == lib.PYMC_NOT_FOUND:
+            self.drop_oldest_page()
+        self._batches[bucket] = out[0]
+        return linked
+
+    def pages(self) -> list[Any]:
+        """Every page's row, as policies see it."""
+        rows = []
+        for page in range(lib.flash_page_count(self.flash)):
+            info = ffi.new("struct flash_page_info *")
+            lib.flash_page_read(self.flash, page, info)
+            rows.append(info)
+        return rows
+
+    def drop_page(self, page: int) -> None:
+        """The page's records are gone, and it is free."""
+        lib.flash_page_drain(self.flash, self.keeper.proc, page)
+        sweep = ffi.new("struct flash_sweep *")
+        while lib.flash_sweep_step(self.flash, self.keeper.proc, sweep, 1024):
+            pass
+        lib.flash_page_free(self.flash, self.keeper.proc, page)
+
+    def drop_oldest_page(self) -> None:
+        rows = self.pages()
+        full = [page for page, row in enumerate(rows) if row.state == lib.FLASH_PAGE_FULL]
+        self.drop_page(min(full, key=lambda page: int(rows[page].version)))
+
+    def drop_memory_copies(self) -> int:
+        """Evicts every item whose copy is on flash; how many."""
+        return int(lib.store_drop_clean(self.keeper.store))
+
+    def to_flash(self, rules: Rules | None = None) -> int:
+        """Writes all out, then keeps nothing of it in memory; how many items went."""
+        self.write_out_all(rules)
+        return self.drop_memory_copies()
