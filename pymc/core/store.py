@@ -169,6 +169,10 @@ class Store:
         """Lets counting start at 0 again (`stats reset`)."""
         lib.store_counters_reset(self.pointer)
 
+    def flush_all(self) -> None:
+        """Makes all items stored until now invisible."""
+        lib.store_flush_all(self.pointer, 0)
+
     def check(self) -> int:
         """Walks everything, aborts on a contradiction; the number of items. Needs a quiet arena."""
         return int(lib.store_check(self.pointer))

@@ -11,7 +11,7 @@ from pymc.control.control import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
 from pymc.server_context import Inbox, ServerContext
-from pymc.supervisor.memory import create_arena
+from pymc.supervisor.memory import create_arena, open_flash
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
     """Everything but the processes of a server with these memcached flags."""
     settings = cli.parse(["-u", "root", "-p", "0", "-t", "2", *args], "pymc", {})
     arena = create_arena(settings)
+    flash = open_flash(settings, arena)
     read_fd, write_fd = os.pipe()
     inboxes = [Inbox.create() for _ in range(3)]
     context = ServerContext(
@@ -55,11 +56,14 @@ def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
         addresses=(),
         worker_inboxes=tuple(inboxes[:2]),
         keeper_inbox=inboxes[2],
+        flash=flash,
     )
     try:
-        with Store(arena, 0, Role.WORKER) as store:
+        with Store(arena, 0, Role.WORKER, flash) as store:
             yield InProcess(context, store)
     finally:
+        if flash:
+            flash.close()
         arena.close()
         os.close(read_fd)
         os.close(write_fd)

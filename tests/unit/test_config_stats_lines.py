@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymc import cli
-from pymc.config import Settings, settings_lines
+from pymc.config import FlashPath, Settings, settings_lines
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -14,7 +14,7 @@ from tests.support.server import Server
 LEFT_OUT = re.compile("proxy_|ssl_")
 
 
-def shown(key: str, settings: Settings, live: dict[str, int | float] | None = None) -> str:
+def shown(key: str, settings: Settings, live: dict[str, int | float | str] | None = None) -> str:
     return dict(settings_lines(settings, live or {}))[key]
 
 
@@ -56,7 +56,7 @@ def test_spelling(key: str, text: str, settings: Settings) -> None:
         ("tcpport", "11211", {"port": 5}),
     ],
 )
-def test_live_values_count(key: str, text: str, live: dict[str, int | float]) -> None:
+def test_live_values_count(key: str, text: str, live: dict[str, int | float | str]) -> None:
     assert shown(key, Settings(), live) == text
 
 
@@ -69,6 +69,23 @@ def test_tls_keys_come_with_tls() -> None:
     assert keys.index("ssl_enabled") == keys.index("ext_drop_unread") + 1
     assert shown("ssl_min_version", Settings(tls_enabled=True)) == "tlsv1.2"
     assert not [key for key, _ in settings_lines(Settings(), {}) if key.startswith("ssl_")]
+
+
+def test_own_keys_come_behind_with_a_flash_tier() -> None:
+    without = settings_lines(Settings(), {})
+    path = FlashPath("/x", 1 << 30, 16)
+    keys = [key for key, _ in settings_lines(Settings(ext_paths=(path,)), {})]
+    assert keys[: len(without)] == [key for key, _ in without]
+    assert keys[len(without) :] == [
+        "ext_engine",
+        "ext_threads",
+        "ext_io_depth",
+        "ext_compress",
+        "ext_compact_rate",
+        "ext_admit",
+        "ext_rescue",
+    ]
+    assert shown("ext_rescue", Settings(ext_paths=(path,)), {"ext_rescue": "all"}) == "all"
 
 
 FLAGS = "-m 100 -c 500 -v -M -a 0751 -A -f 1.5 -n 33 -t 2 -R 3 -C -b 7 -B ascii -I 2m -F -X"

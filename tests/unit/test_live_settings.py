@@ -8,6 +8,7 @@ from pymc.live_settings import (
     DERIVED,
     FRACTIONS,
     SAME_UNIT,
+    WORDS,
     as_millionths,
     read_live_settings,
     write_live_settings,
@@ -18,7 +19,12 @@ KEEPER_STATE = {"crawler_running", "slab_move_running"}
 
 
 def test_each_row_is_written_by_one_setting() -> None:
-    written = [*SAME_UNIT.values(), *FRACTIONS.values(), *DERIVED]
+    written = [
+        *SAME_UNIT.values(),
+        *FRACTIONS.values(),
+        *(live_name for live_name, _ in WORDS.values()),
+        *DERIVED,
+    ]
     assert len(written) == len(set(written))
     assert {*written} == {*LIVE_NAMES} - KEEPER_STATE
 
@@ -49,6 +55,17 @@ def test_command_line_reaches_the_arena() -> None:
         assert {name: found[name] for name in wanted} == wanted
         write_live_settings(arena, server.context.settings)
         assert {name: arena.live(name) for name in LIVE_NAMES} == found
+
+
+def test_words_stand_for_numbers() -> None:
+    with in_process(["-o", "ext_admit=fetched,ext_compact_rate=3,ext_compress=0"]) as server:
+        arena = server.context.arena
+        assert arena.live("ext_admit_fetched") == 1
+        assert arena.live("ext_compact_unread") == 0
+        assert arena.live("ext_compact_rate_bytes") == 3 << 20
+        assert server.ask("extstore rescue all") == server.ask("extstore admit all") == b"OK\r\n"
+        found = read_live_settings(arena)
+        assert (found["ext_rescue"], found["ext_admit"]) == ("all", "all")
 
 
 @pytest.mark.parametrize(

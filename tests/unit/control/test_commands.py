@@ -132,6 +132,14 @@ extstore max_sleep 5 6          | OK
 extstore max_frag 0.5           | OK
 extstore max_frag x             | ERROR
 extstore drop_unread 2          | OK
+extstore compress 300           | OK
+extstore compress x             | ERROR
+extstore compact_rate 5         | OK
+extstore compact_rate x         | ERROR
+extstore admit fetched          | OK
+extstore admit some             | ERROR
+extstore rescue all             | OK
+extstore rescue 1               | ERROR
 extstore free_memchunks 1 2     | OK
 extstore free_memchunks 1       | ERROR
 extstore free_memchunks 300 2   | ERROR
@@ -194,6 +202,10 @@ def received(server: InProcess) -> Message:
         ("extstore item_age 9", "ext_item_age_seconds", 9),
         ("extstore max_frag 0.25", "ext_max_frag_millionths", 250_000),
         ("extstore drop_unread 7", "ext_drop_unread", 1),
+        ("extstore compress 77", "ext_compress_min_bytes", 77),
+        ("extstore compact_rate 2", "ext_compact_rate_bytes", 2 << 20),
+        ("extstore admit fetched", "ext_admit_fetched", 1),
+        ("extstore rescue all", "ext_compact_unread", 1),
     ],
 )
 def test_change_is_seen_by_all(line: str, name: str, value: int) -> None:

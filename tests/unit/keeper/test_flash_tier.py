@@ -1,0 +1,117 @@
+"""The keeper's flash jobs on a store without processes: written out, read back, reclaimed."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pymc.core.arena import Role
+from pymc.core.flash import PageState
+from pymc.core.store import Store
+from pymc.keeper.keeper import Keeper
+from tests.support.deadline import wait_until
+from tests.unit.inprocess import InProcess, in_process
+
+VALUE_BYTES = 2000
+
+
+@contextmanager
+def tier(folder: Path, flash_mb: int = 16, more: str = "") -> Iterator[tuple[InProcess, Keeper]]:
+    folder.chmod(0o777)
+    options = f"ext_page_size=2,ext_wbuf_size=2,ext_path={folder}/flash:{flash_mb}m{more}"
+    with in_process(["-m", "16", "-o", options]) as server:
+        context = server.context
+        with Store(context.arena, context.keeper_slot, Role.KEEPER, context.flash) as store:
+            yield server, Keeper(context, store)
+
+
+def turn(keeper: Keeper) -> None:
+    """One turn of the keeper's loop, without its rests."""
+    assert keeper._tier is not None
+    for name in keeper._tier.jobs:
+        keeper._due[name] = 0.0
+    keeper._tier._write_out._look_due = 0.0
+    keeper._tier._write_out._class_due.clear()
+    keeper._run_due_jobs()
+    try:
+        keeper._finish_io(keeper._tier)
+    except BlockingIOError:
+        time.sleep(0)
+
+
+def until(keeper: Keeper, condition: Callable[[], bool], what: str) -> None:
+    def check() -> bool:
+        turn(keeper)
+        return condition()
+
+    wait_until(check, what, pause_seconds=0)
+
+
+def fill(server: InProcess, keeper: Keeper, count: int, prefix: str = "k") -> None:
+    """Stores items slowly enough for the keeper to keep up."""
+    for first in range(0, count, 100):
+        server.fill(f"{prefix}{first}.", 100, VALUE_BYTES)
+        for _ in range(3):
+            turn(keeper)
+
+
+def test_nothing_is_written_while_memory_is_left(tmp_path: Path) -> None:
+    with tier(tmp_path) as (server, keeper):
+        server.fill("k", 1000, VALUE_BYTES)
+        for _ in range(10):
+            turn(keeper)
+        assert server.store.counters()["ext_admitted"] == 0
+
+
+def test_what_memory_gives_up_is_on_flash(tmp_path: Path) -> None:
+    with tier(tmp_path) as (server, keeper):
+        fill(server, keeper, 9000)
+        flash = server.context.flash
+        assert flash is not None
+        until(keeper, lambda: flash.index_entries > 500, "items are on flash")
+        counters = server.store.counters()
+        assert counters["ext_clean_evictions"] > 0
+        assert counters["ext_objects_written"] >= flash.index_entries
+        assert counters["items"] <= 9000
+
+
+def test_a_small_log_turns_over(tmp_path: Path) -> None:
+    with tier(tmp_path, more=",ext_compress=0") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None
+        for number in range(6):
+            fill(server, keeper, 5000, f"{number}.")
+        until(
+            keeper,
+            lambda: server.store.counters()["ext_page_reclaims"] > 8,
+            "pages were used again",
+        )
+        assert any(page.state is not PageState.FREE for page in flash.pages())
+        assert sum(page.objects for page in flash.pages()) == flash.index_entries
+
+
+def test_age_writes_out_while_memory_is_left(tmp_path: Path) -> None:
+    with tier(tmp_path, more=",ext_item_age=30") as (server, keeper):
+        fill(server, keeper, 500)
+        arena = server.context.arena
+        assert server.store.counters()["ext_admitted"] == 0
+        arena.shift_clock(60)
+        flash = server.context.flash
+        assert flash is not None
+        until(keeper, lambda: flash.index_entries > 300, "old items are on flash")
+
+
+def test_flushed_pages_become_free(tmp_path: Path) -> None:
+    with tier(tmp_path, more=",ext_compress=0") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None
+
+        def states() -> set[PageState]:
+            return {page.state for page in flash.pages()}
+
+        fill(server, keeper, 14000)
+        until(keeper, lambda: PageState.FULL in states(), "a page is full")
+        server.context.arena.shift_clock(10)
+        server.store.set_now(server.context.arena.seconds())
+        server.store.flush_all()
+        until(keeper, lambda: PageState.FULL not in states(), "no full page is left")

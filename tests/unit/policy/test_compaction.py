@@ -1,0 +1,153 @@
+"""Which log pages are freed, compacted or dropped."""
+
+from dataclasses import replace
+
+import pytest
+
+from pymc.policy.compaction import (
+    Compact,
+    Plan,
+    ReclaimSettings,
+    Rescue,
+    choose,
+    index_bytes_max,
+    target_free,
+)
+from pymc.policy.flash_snapshot import (
+    CHUNKED,
+    COLD_COMPACT,
+    COMPACT,
+    DEFAULT,
+    LOW_TTL,
+    OLD,
+    FlashState,
+    PageState,
+    PageUse,
+)
+
+PAGE_BYTES = 1000
+READ = ReclaimSettings()
+ALL = ReclaimSettings(rescue=Rescue.ALL)
+
+
+def full(version: int, used: int = 1000, read: int = 0, **more: object) -> PageState:
+    page = PageState(version, PageUse.FULL, DEFAULT, DEFAULT, version, used, 100, 100, read)
+    return replace(page, **more)  # type: ignore[arg-type]
+
+
+def log(*pages: PageState, free: int = 0, **more: object) -> FlashState:
+    """These pages by number, behind one that is open, and free ones at the end."""
+    opened = PageState(0, PageUse.OPEN, version=1000)
+    first = max((page.number for page in pages), default=0) + 1
+    rest = [PageState(first + number, PageUse.FREE) for number in range(free)]
+    state = FlashState(PAGE_BYTES, (opened, *pages, *rest))
+    return replace(state, **more)  # type: ignore[arg-type]
+
+
+def pages(count: int, used: int = 1000, read: int = 0) -> list[PageState]:
+    return [full(version, used, read) for version in range(1, count + 1)]
+
+
+def test_nothing_while_pages_are_free() -> None:
+    assert choose(log(*pages(10, used=10), free=5), READ) == Plan()
+    assert choose(log(), READ) == Plan()
+
+
+def test_empty_and_dead_pages_go_at_once() -> None:
+    state = log(full(1, objects=0), full(2, is_dead=True), full(3), free=5)
+    assert choose(state, READ) == Plan(free=(1,), drain=(2,))
+
+
+@pytest.mark.parametrize("settings", [READ, ALL])
+def test_of_little_use_is_compacted_first(settings: ReclaimSettings) -> None:
+    few = log(*pages(20), full(21, used=300), full(22, used=200), free=3)
+    settings = replace(settings, compact_under_pages=4)
+    assert choose(few, settings).compact == Compact(22, read_only=False)
+    assert choose(few, replace(settings, max_frag=0.1)).compact is None
+
+
+def test_what_is_old_and_unread_is_not_rescued_when_space_is_short() -> None:
+    few = log(full(1, used=200), *[full(version) for version in range(2, 20)], free=2)
+    settings = replace(READ, compact_under_pages=3)
+    assert choose(few, settings).compact == Compact(1, read_only=True)
+    assert choose(few, replace(settings, rescue=Rescue.ALL)).compact == Compact(1, read_only=False)
+
+
+def test_the_oldest_goes_unread_or_is_rescued_in_part() -> None:
+    unread = choose(log(*pages(20), free=1), READ)
+    assert unread == Plan(drain=(1,), evicted=frozenset({1}))
+    read = choose(log(*pages(20, read=30), free=1), READ)
+    assert read == Plan(compact=Compact(1, read_only=True))
+    # Nothing would be won.
+    assert choose(log(*pages(20, read=95), free=1), READ).drain == (1,)
+
+
+def test_extstores_rule_waits_until_none_is_left() -> None:
+    assert choose(log(*pages(20), free=1), ALL) == Plan()
+    assert choose(log(*pages(20), free=0), ALL).drain == (1, 2)
+    unread = replace(ALL, drop_unread=True)
+    assert choose(log(*pages(20), free=1), unread).compact == Compact(1, read_only=True)
+
+
+def test_low_ttl_is_never_compacted() -> None:
+    low = [replace(page, bucket=LOW_TTL) for page in pages(20, used=100, read=50)]
+    plan = choose(log(*low, free=1), READ)
+    assert (plan.compact, plan.drain) == (None, (1,))
+
+
+def test_compaction_that_cannot_keep_up_gets_help() -> None:
+    busy = choose(log(*pages(40, read=30), free=1), READ, compacting=1)
+    assert busy.compact is None
+    assert busy.drain and 1 not in busy.drain
+    calm = choose(log(*pages(40, read=30), free=4), READ, compacting=1)
+    assert calm == Plan()
+
+
+def test_draining_pages_count_as_coming() -> None:
+    draining = [replace(page, use=PageUse.DRAINING) for page in pages(3)]
+    assert choose(log(*draining, *[full(n) for n in range(4, 20)]), READ) == Plan()
+
+
+def test_a_sweep_serves_several_pages_of_a_large_log() -> None:
+    plan = choose(log(*pages(640), free=0), READ)
+    assert plan.drain == tuple(range(1, 11))
+
+
+def test_a_full_index_lets_the_oldest_go() -> None:
+    assert choose(log(*pages(10), free=10, index_is_full=True), READ).drain == (1,)
+
+
+def test_labels_are_looked_after_apart() -> None:
+    chunked = [replace(page, label=CHUNKED, bucket=CHUNKED) for page in pages(4)]
+    plan = choose(log(*chunked, *[full(n) for n in range(5, 9)], free=5), READ)
+    assert plan.drain == (1,)
+
+
+def test_rescued_items_go_by_worth_where_labels_are() -> None:
+    settings = replace(ALL, compact_under_pages=30)
+    old = PageState(90, PageUse.FREE, OLD)
+    cold = PageState(91, PageUse.FREE, COLD_COMPACT)
+    young = full(9, used=10)
+    oldest = full(1, used=10)
+    assert choose(log(full(2), young, old, free=2), settings).compact == Compact(9, False, COMPACT)
+    assert choose(log(full(2), oldest, old, free=2), settings).compact == Compact(1, False, OLD)
+    assert choose(log(full(2), young, cold, free=2), settings).compact == Compact(
+        9, False, COLD_COMPACT
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "streams", "wanted"), [(1, 1, 0), (2, 1, 1), (16, 2, 2), (64, 2, 4), (2000, 3, 20)]
+)
+def test_target_of_free_pages(count: int, streams: int, wanted: int) -> None:
+    free = tuple(PageState(number, PageUse.FREE) for number in range(count))
+    state = FlashState(PAGE_BYTES, free, streams=frozenset(range(streams)))
+    assert target_free(state, READ) == wanted
+
+
+def test_a_tiny_log_still_turns_over() -> None:
+    assert choose(log(full(1)), READ).drain == (1,)
+
+
+def test_index_leaves_memory_for_items() -> None:
+    assert index_bytes_max(100) == 80

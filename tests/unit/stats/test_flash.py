@@ -1,0 +1,68 @@
+"""extstore's keys in `stats` and `stats extstore`, and what pymc adds to them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import Program
+from tests.support.server import Server
+from tests.unit.inprocess import in_process
+from tests.unit.stats.test_general import PROXY, keys
+
+FLASH = "ext_page_size=4,ext_wbuf_size=2,ext_path={}/flash:16m"
+
+
+def flash_args(folder: Path) -> list[str]:
+    folder.chmod(0o777)
+    return ["-o", FLASH.format(folder)]
+
+
+def test_keys_are_extstores(oracle: Program, tmp_path: Path) -> None:
+    if oracle.release == "1.6.18":
+        pytest.skip("the keys are those of a newer release")
+    args = flash_args(tmp_path)
+    with Server(oracle, args) as memcached, memcached.connect() as connection:
+        theirs = [key for key in connection.stats() if not PROXY.match(key)]
+        pages = list(connection.stats("extstore"))
+    with in_process(args) as server:
+        assert keys(server.ask("stats")) == theirs
+        assert keys(server.ask("stats extstore"))[: len(pages)] == pages
+
+
+def test_an_empty_tier(tmp_path: Path) -> None:
+    with in_process(flash_args(tmp_path)) as server:
+        server.fill("k", 3, 100)
+        stats = dict(
+            line.split(" ", 2)[1:] for line in server.ask("stats").decode().splitlines()[:-1]
+        )
+        assert (stats["extstore_pages_free"], stats["extstore_pages_used"]) == ("4", "0")
+        assert stats["extstore_limit_maxbytes"] == str(16 << 20)
+        assert stats["curr_items"] == "3"
+        own = dict(
+            line.split(" ", 2)[1:]
+            for line in server.ask("stats extstore").decode().splitlines()[:-1]
+        )
+        assert own["path_0"] == f"{tmp_path}/flash"
+        assert (own["path_0_out"], own["index_entries"], own["0:version"]) == ("0", "0", "0")
+        assert not [key for key in own if re.search(r"_us_\d", key)]
+
+
+def test_items_only_on_flash_are_current_items(tmp_path: Path) -> None:
+    with in_process(flash_args(tmp_path)) as server:
+        server.fill("k", 3, 100)
+        server.store.count("items_with_copy", 2)
+        # More copies than entries: an instant between two counts, not fewer items.
+        assert b"STAT curr_items 3\r\n" in server.ask("stats")
+
+
+def test_without_a_tier_nothing_changes() -> None:
+    with in_process() as server:
+        assert server.ask("stats extstore") == b"END\r\n"
+        assert b"extstore" not in server.ask("stats")
+        assert b"ext_read_engine" not in server.ask("stats settings")
+
+
+def test_settings_name_the_engine(tmp_path: Path) -> None:
+    with in_process(flash_args(tmp_path)) as server:
+        assert b"STAT ext_read_engine none\r\nEND\r\n" in server.ask("stats settings")
