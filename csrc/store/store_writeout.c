@@ -210,64 +210,66 @@ static uint32_t next_of_ring(struct store *store, uint32_t class_id, struct stor
     return count_refs;
 }
 
+// Follows the hand from where it was at the last look, as far as it has not overtaken the place before it.
+static void follow_hand(const struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t page,
+                        uint32_t chunk) {
+    uint32_t at = ahead->hand_page;
+    uint32_t from = ahead->hand_chunk;
+    uint32_t passed = 0;
+    while (at && passed <= ahead->distance && store->slab.pages[at].class_id == class_id
+           && !(at == page && from <= chunk)) {
+        uint32_t carved = store->slab.pages[at].carved;
+        passed += carved > from ? carved - from : 1;
+        from = 0;
+        at = store->slab.pages[at].next;
+    }
+    passed += chunk - from;
+    bool is_found = at == page && from <= chunk && passed <= ahead->distance
+                    && store->slab.pages[ahead->page].class_id == class_id;
+    if (is_found) {
+        ahead->distance -= passed;
+    } else {
+        ahead->page = page;
+        ahead->chunk = chunk;
+        ahead->distance = 0;
+    }
+    ahead->hand_page = page;
+    ahead->hand_chunk = chunk;
+}
+
 // The next chunks before the eviction hand, as far as `most` chunks from it. Moves the place on past them.
 static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t most,
                              uint32_t *refs) {
     struct slab_class *class = &store->slab.root->class[class_id];
     uint32_t count_refs = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
-    uint32_t hand_page = class->hand_page ? class->hand_page : class->ring;
-    uint32_t hand_chunk = class->hand_page ? class->hand_chunk : 0;
-    uint32_t page = hand_page;
-    uint32_t chunk = hand_chunk;
-    uint32_t distance = 0;
-    uint32_t pages = class->pages + 1;
-    bool is_at_hand = ahead->hand_page == hand_page && ahead->hand_chunk == hand_chunk;
-    // Once around, and the hand has not moved since.
-    uint32_t wanted = ahead->is_around && is_at_hand ? 0 : WINDOW;
-    // Where the place is not found between the hand and the window's end, the hand has passed it.
-    for (uint32_t at = page, from = chunk; at && !is_at_hand && distance < most && pages > 0; pages--) {
-        uint32_t carved = store->slab.pages[at].carved;
-        if (at == ahead->hand_page && ahead->hand_chunk >= from) {
-            distance += ahead->hand_chunk - from;
-            page = at;
-            chunk = ahead->hand_chunk;
+    follow_hand(store, class_id, ahead, class->hand_page ? class->hand_page : class->ring,
+                class->hand_page ? class->hand_chunk : 0);
+    for (uint32_t pages = class->pages + 1; ahead->page && count_refs < WINDOW && ahead->distance < most && pages;) {
+        bool is_around = ahead->page == ahead->hand_page && ahead->chunk == ahead->hand_chunk && ahead->distance;
+        if (is_around) {
             break;
         }
-        distance += carved > from ? carved - from : 0;
-        from = 0;
-        at = store->slab.pages[at].next;
-    }
-    bool has_moved = page == ahead->hand_page && chunk == ahead->hand_chunk && !is_at_hand;
-    if (!has_moved) {
-        distance = 0;
-    }
-    for (pages = class->pages + 1; page && count_refs < wanted && distance < most && pages > 0; has_moved = true) {
-        ahead->is_around = has_moved && page == hand_page && chunk == hand_chunk;
-        if (ahead->is_around) {
-            break;
-        }
-        if (chunk >= store->slab.pages[page].carved) {
-            page = store->slab.pages[page].next;
-            chunk = 0;
+        if (ahead->chunk >= store->slab.pages[ahead->page].carved) {
+            ahead->page = store->slab.pages[ahead->page].next;
+            ahead->chunk = 0;
             pages--;
             continue;
         }
-        refs[count_refs++] = slab_ref(&store->slab, page, chunk++, class->chunk_bytes);
-        distance++;
+        refs[count_refs++] = slab_ref(&store->slab, ahead->page, ahead->chunk++, class->chunk_bytes);
+        ahead->distance++;
     }
-    ahead->hand_page = page;
-    ahead->hand_chunk = chunk;
     lock_give(store->proc, &class->lock, false);
     return count_refs;
 }
 
-// The place before the hand becomes that of the given chunk.
-static void stand_at(const struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t ref) {
-    ahead->hand_page = slab_page_of(&store->slab, ref);
+// The place before the hand goes back to the given chunk, the number `again` from its end.
+static void step_back(const struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t ref,
+                      uint32_t again) {
+    ahead->page = slab_page_of(&store->slab, ref);
     uint64_t offset = (uint64_t)(slab_chunk(&store->slab, ref) - store->slab.area) & (SLAB_PAGE_BYTES - 1);
-    ahead->hand_chunk = (uint32_t)(offset / slab_chunk_bytes(&store->slab, class_id));
-    ahead->is_around = false;
+    ahead->chunk = (uint32_t)(offset / slab_chunk_bytes(&store->slab, class_id));
+    ahead->distance -= again < ahead->distance ? again : ahead->distance;
 }
 
 static void prefetch(const struct store *store, const uint32_t *refs, uint32_t count_refs) {
@@ -317,7 +319,7 @@ static void look(struct writeout *work, uint32_t class_id, struct store_ahead *a
         prefetch(store, refs, found);
         for (uint32_t i = 0; i < found; i++) {
             if (!consider(work, refs[i])) {
-                stand_at(store, class_id, ahead, refs[i]);
+                step_back(store, class_id, ahead, refs[i], found - i);
                 return;
             }
             out->examined++;

@@ -43,9 +43,11 @@ struct store_admission {
 // Where the write-out of one class stands. Zero it to begin.
 struct store_ahead {
     uint64_t ring_position;
-    uint32_t hand_page;
+    uint32_t page;              // The next chunk to look at before the hand, ...
+    uint32_t chunk;
+    uint32_t distance;          // ... so many chunks from it ...
+    uint32_t hand_page;         // ... when the hand was here.
     uint32_t hand_chunk;
-    bool is_around;             // All chunks of the class were passed, back to the hand.
 };
 
 struct store_writeout_result {
