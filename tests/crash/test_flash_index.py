@@ -140,26 +140,26 @@ def rounds(tier: Tier, seed: int, count: int) -> None:
             slot: Child(lambda: work(tier.open(slot), seed + number, slot, journal, 1 << 30))  # noqa: B023
             for slot, journal in journals.items()
         }
-        victim = dice.choice((1, 2, 3))
+        victims = dice.sample((1, 2, 3), dice.choice((1, 1, 2, 3)))
         until = dice.randrange(1, 4000)
         wait_until(
-            lambda: journals[victim].begun >= until,  # noqa: B023
-            "the worker gets on with its plan",
+            lambda: all(journals[victim].begun >= until for victim in victims),  # noqa: B023
+            "the workers get on with their plans",
             pause_seconds=0.0002,
         )
-        children[victim].kill()
+        for victim in victims:
+            children[victim].kill()
         for slot, child in children.items():
             journals[slot].stop()
             end = child.wait()
-            assert end.was_killed if slot == victim else end.is_fine, (seed, number, end)
+            assert end.was_killed if slot in victims else end.is_fine, (seed, number, end)
 
         def finish() -> None:
             handle = tier.open(0)
-            handle.repair(victim)  # noqa: B023
             for slot, journal in journals.items():  # noqa: B023
-                # A living one notes an operation before it sees that it is to stop.
+                handle.repair(slot)
                 look(handle, seed + number, slot, journal.begun, strict=True)  # noqa: B023
-            empty(tier, handle, 1)
+            empty(tier, handle, len(victims))  # noqa: B023
 
         end = run_child(finish)
         assert end.is_fine, (seed, number, end)
