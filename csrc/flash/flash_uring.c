@@ -83,7 +83,7 @@ static void uring_submit(struct flash_reader *reader) {
     reader->unsubmitted = io_uring_sq_ready(ring);
     if (UNLIKELY(reader->unsubmitted > 0)) {
         // The kernel is out of memory: try again in the next turn.
-        PYMC_CHECK(status == -EAGAIN || status == -EBUSY || status == -ENOMEM);
+        PYMC_CHECK(status == 0 || status == -EAGAIN || status == -EBUSY || status == -ENOMEM);
         flash_reader_signal(reader);
     }
 }
