@@ -12,6 +12,7 @@ from tests.unit.core.flash_reads import Reads
 from tests.unit.core.talk import Talk
 
 BUCKETS = int(lib.FLASH_BUCKETS)
+CONNECTIONS_MAX = 100
 ALL = 1 << 30
 
 
@@ -75,7 +76,8 @@ class FlashCache:
             limit_bytes=limit_bytes,
             slots=workers + 1,
             chunk_bytes=chunk_bytes,
-            reserve_bytes_more=lib.flash_reserve_bytes(geometry, workers + 1),
+            reserve_bytes_more=lib.flash_reserve_bytes(geometry, workers + 1)
+            + lib.server_reserve_bytes(workers, CONNECTIONS_MAX),
         )
         self.cache = Cache(shape)
         out = ffi.new("struct flash **")
@@ -84,6 +86,7 @@ class FlashCache:
         assert status == 0, (status, ffi.errno)
         self.flash: Any = out[0]
         self.cache.flash = self.flash
+        assert lib.server_create(self.cache.arena, workers, CONNECTIONS_MAX) == 0
         self.set_live("ext_recache_rate", 0)
         self.keeper = self.cache.open(workers, lib.PROC_KEEPER)
         self.workers = [self.cache.open(slot) for slot in range(workers)]
