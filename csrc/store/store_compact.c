@@ -12,7 +12,7 @@ struct compaction {
 
 // Copies the record into the batch. Returns false when there is no room in it.
 static bool rescue(struct compaction *work, const struct flash_record *record, const struct store_image *image,
-                   uint64_t hash, uint64_t address) {
+                   uint64_t hash, uint64_t entry) {
     struct store_batch *batch = work->batch;
     uint32_t bytes = flash_record_bytes(record);
     char *room = batch && batch->count < STORE_BATCH_RECORDS ? flash_buffer_room(batch->buffer, bytes) : NULL;
@@ -20,11 +20,16 @@ static bool rescue(struct compaction *work, const struct flash_record *record, c
         return false;
     }
     memcpy(room, record, bytes);
+    if (entry & FLASH_READ_BIT) {
+        // The new entry begins unread; that somebody fetched the item stays known.
+        struct item *item = (struct item *)flash_record_image((struct flash_record *)room);
+        item->state |= ITEM_FETCHED;
+    }
     uint64_t to = flash_buffer_add(batch->buffer, bytes);
     uint64_t cas = image->state & ITEM_FOREIGN_CAS ? UINT64_MAX : item_cas(image->item, image->state);
     flash_buffer_note(batch->buffer, cas, image->item->time_seconds, item_expiry(image->item, image->state));
-    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = to, .from_address = address,
-                                                       .record_bytes = bytes};
+    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = to, .record_bytes = bytes,
+                                                       .from_address = flash_entry_address(entry)};
     work->out->rescued++;
     work->out->rescued_bytes += bytes;
     return true;
@@ -50,7 +55,7 @@ static bool judge(struct compaction *work, const struct flash_record *record, ui
         work->out->dropped += flash_remove(store->flash, store->proc, hash, address);
         return true;
     }
-    return rescue(work, record, &image, hash, address);
+    return rescue(work, record, &image, hash, entry);
 }
 
 void store_compact_step(struct store *store, struct flash_scan *scan, struct store_batch *batch,
