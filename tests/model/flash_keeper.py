@@ -1,0 +1,276 @@
+"""A flash tier whose keeper does one step at a time: batches under way, compaction, page drops."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymc.core.ffi import ffi, lib
+from tests.unit.core.flash_cache import BUCKETS, FlashCache, Log
+
+KIB = 1 << 10
+ALL = 1 << 30
+# Small enough that pages wrap many times, large enough for a value of some kilobytes.
+TINY_LOG = Log(
+    pages=6,
+    page_bytes=64 * KIB,
+    wbuf_bytes=16 * KIB,
+    index_bytes_max=1 << 20,
+    kind=int(lib.FLASH_READER_THREADS),
+    threads=1,
+    avoid_direct=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What may go to flash: see struct store_admission."""
+
+    item_bytes_min: int = 0
+    idle_seconds_min: int = 0
+    ttl_seconds_min: int = 0
+    low_ttl_seconds: int = 0
+    compress_bytes_min: int = 0
+    fetched_only: bool = False
+    active_too: bool = True
+
+
+ADMIT_ALL = Admission()
+ADMIT_COMPRESSED = Admission(compress_bytes_min=64)
+
+
+@dataclass(slots=True)
+class Linked:
+    """What became of the records of some batches."""
+
+    linked: int = 0
+    changed: int = 0
+    no_memory: int = 0
+    lost: int = 0
+
+
+@dataclass(slots=True)
+class Compacted:
+    """What a compaction did."""
+
+    rescued: int = 0
+    dropped: int = 0
+    dead: int = 0
+
+
+class FlashKeeper(FlashCache):
+    """The batches that were sealed wait in `under_way` until they are committed."""
+
+    def __init__(self, folder: Path, log: Log = TINY_LOG, **wants: Any) -> None:
+        super().__init__(folder, log, **wants)
+        self._spare: list[Any] = []
+        self.under_way: list[tuple[Any, int]] = []
+        self.examined: dict[str, int] = {}
+
+    def close(self) -> None:
+        self.commit()
+        for batch in self._spare:
+            lib.store_batch_destroy(batch)
+        super().close()
+
+    def __enter__(self) -> "FlashKeeper":
+        return self
+
+    # Write-out
+
+    def fill(self, admission: Admission = ADMIT_ALL, classes: range | None = None) -> int:
+        """Copies the items of these classes into batches and writes them; how many records."""
+        rules = ffi.new("struct store_admission *")
+        for name in Admission.__dataclass_fields__:
+            setattr(rules, name, getattr(admission, name))
+        added = 0
+        result = ffi.new("struct store_writeout_result *")
+        self.examined = {}
+        for class_id in classes or range(1, len(self.cache.shape.chunk_bytes) + 1):
+            ahead = ffi.new("struct store_ahead *")
+            while True:
+                lib.store_writeout_step(
+                    self.keeper.store, self._batches, class_id, ahead, rules, ALL, ALL, result
+                )
+                added += result.added
+                for name in ("too_small", "too_young", "too_short_lived", "never_read"):
+                    self.examined[name] = self.examined.get(name, 0) + getattr(result, name)
+                for name in ("too_large", "clean", "examined"):
+                    self.examined[name] = self.examined.get(name, 0) + getattr(result, name)
+                if result.full_bucket < 0:
+                    assert result.is_ahead
+                    break
+                self._send(result.full_bucket)
+                self._begin(result.full_bucket)
+        for bucket in range(BUCKETS):
+            self._send(bucket)
+        return added
+
+    def commit(self, batches: int = ALL) -> Linked:
+        """Lets the index name the records of the oldest batches under way."""
+        total = Linked()
+        result = ffi.new("struct store_commit_result *")
+        for _turn in range(min(batches, len(self.under_way))):
+            batch, status = self.under_way.pop(0)
+            lib.store_batch_commit(batch, status, result)
+            self._spare.append(batch)
+            for name in Linked.__dataclass_fields__:
+                setattr(total, name, getattr(total, name) + getattr(result, name))
+        return total
+
+    def write_out(self, admission: Admission = ADMIT_ALL) -> Linked:
+        """Fills and commits."""
+        self.fill(admission)
+        return self.commit()
+
+    def exile(self, admission: Admission = ADMIT_ALL) -> int:
+        """Writes all out and keeps nothing of it in memory; how many items went."""
+        self.write_out(admission)
+        return self.drop_memory_copies()
+
+    def _batch(self) -> Any:
+        if self._spare:
+            return self._spare.pop()
+        out = ffi.new("struct store_batch **")
+        assert lib.store_batch_create(self.keeper.store, out) == 0
+        return out[0]
+
+    def _begin(self, bucket: int) -> None:
+        batch = self._batch()
+        while lib.store_batch_begin(batch, bucket) == lib.PYMC_NOT_FOUND:
+            self.commit()
+            self.make_room()
+        self._batches[bucket] = batch
+
+    def _send(self, bucket: int) -> None:
+        batch, self._batches[bucket] = self._batches[bucket], ffi.NULL
+        if batch == ffi.NULL:
+            return
+        if lib.store_batch_seal(batch):
+            status = lib.flash_buffer_write(lib.store_batch_buffer(batch))
+            self.under_way.append((batch, status))
+        else:
+            self._spare.append(batch)
+
+    # Pages
+
+    def states(self, state: int) -> list[int]:
+        """Numbers of the pages in this state, the oldest first."""
+        rows = self.pages()
+        found = [page for page, row in enumerate(rows) if row.state == state]
+        return sorted(found, key=lambda page: int(rows[page].version))
+
+    def in_use(self) -> list[int]:
+        """Numbers of the pages that hold records, the oldest first."""
+        rows = self.pages()
+        wanted = (lib.FLASH_PAGE_FULL, lib.FLASH_PAGE_OPEN)
+        found = [page for page, row in enumerate(rows) if row.state in wanted]
+        return sorted(found, key=lambda page: int(rows[page].version))
+
+    def make_room(self) -> None:
+        """Frees the oldest full page, whatever is in it."""
+        self.drop_page(self.states(lib.FLASH_PAGE_FULL)[0])
+
+    def drain(self, page: int) -> None:
+        lib.flash_page_drain(self.flash, self.keeper.proc, page)
+
+    def sweep(self) -> int:
+        """Goes over the whole index and frees the pages that were draining; entries that went."""
+        self.commit()
+        draining = self.states(lib.FLASH_PAGE_DRAINING)
+        sweep = ffi.new("struct flash_sweep *")
+        while lib.flash_sweep_step(self.flash, self.keeper.proc, sweep, 16):
+            pass
+        for page in draining:
+            assert self.pages()[page].objects == 0
+            lib.flash_page_free(self.flash, self.keeper.proc, page)
+        return int(sweep.removed)
+
+    def compact(self, page: int, *, read_only: bool = False) -> Compacted:
+        """Rescues what the rule wants from the page and leaves it draining; commits at the end.
+
+        Without a free page to rescue to, the rest of the page is given up.
+        """
+        self.commit()
+        lib.flash_page_close(self.flash, self.keeper.proc, page)
+        out = ffi.new("struct flash_scan **")
+        assert lib.flash_scan_create(self.flash, out) == 0
+        scan = out[0]
+        lib.store_compact_stop(self.keeper.store)
+        total = Compacted()
+        if lib.flash_scan_begin(scan, page) == 0:
+            self._scan(scan, read_only, total)
+        lib.store_compact_stop(self.keeper.store)
+        lib.flash_scan_destroy(scan)
+        self._send(lib.FLASH_COMPACT)
+        self.commit()
+        self.drain(page)
+        return total
+
+    def _scan(self, scan: Any, read_only: bool, total: Compacted) -> None:
+        rules = ffi.new("struct store_compaction *", {"read_only": read_only})
+        result = ffi.new("struct store_compact_result *")
+        store = self.keeper.store
+        while True:
+            batch = self._batches[lib.FLASH_COMPACT]
+            lib.store_compact_step(store, scan, batch, rules, 16, result)
+            for name in Compacted.__dataclass_fields__:
+                setattr(total, name, getattr(total, name) + getattr(result, name))
+            if result.needs_batch:
+                self._send(lib.FLASH_COMPACT)
+                fresh = self._batch()
+                if lib.store_batch_begin(fresh, lib.FLASH_COMPACT) == lib.PYMC_NOT_FOUND:
+                    self._spare.append(fresh)
+                    return
+                self._batches[lib.FLASH_COMPACT] = fresh
+            elif result.needs_load and lib.flash_scan_load(scan) == lib.PYMC_NOT_FOUND:
+                return
+
+    def dump(self, kind: int) -> bytes:
+        """Lines of the items that are on flash only, from all pages."""
+        out = ffi.new("struct flash_scan **")
+        assert lib.flash_scan_create(self.flash, out) == 0
+        place = ffi.new("char[]", 4096)
+        more = ffi.new("bool *")
+        lines = b""
+        for page in self.in_use():
+            if lib.flash_scan_begin(out[0], page) != 0:
+                continue
+            while lib.flash_scan_load(out[0]) == 0:
+                more[0] = True
+                while more[0]:
+                    used = lib.store_flash_dump_step(
+                        self.keeper.store, out[0], kind, place, len(place), more
+                    )
+                    lines += bytes(ffi.buffer(place, used))
+        lib.flash_scan_destroy(out[0])
+        return lines
+
+    def memory_dump(self, kind: int) -> bytes:
+        """Lines of the live items that are in memory."""
+        cursor = ffi.new("struct store_cursor *")
+        place = ffi.new("char[]", 1 << 16)
+        more = ffi.new("bool *", True)
+        lines = b""
+        while more[0]:
+            used = lib.store_dump_step(
+                self.keeper.store, cursor, kind, ALL, ffi.NULL, place, len(place), more
+            )
+            lines += bytes(ffi.buffer(place, used))
+        return lines
+
+    # Checking
+
+    def check(self) -> int:
+        """Aborts on a contradiction in memory or in the index; how many items are in memory."""
+        entries = self.entries()
+        assert entries == lib.flash_index_entries(self.flash)
+        per_page = [row.objects for row in self.pages()]
+        assert sum(per_page) == entries, (per_page, entries)
+        return self.worker.check()
+
+    def flash_fault(self, kind: int, **wants: Any) -> None:
+        """Lets I/Os fail (debug builds); FLASH_FAULT_NONE ends it."""
+        fault = ffi.new("struct flash_fault *", {"kind": kind, "path": lib.FLASH_PATHS_MAX})
+        for name, value in wants.items():
+            setattr(fault, name, value)
+        lib.flash_fault_set(self.flash, fault)
