@@ -55,11 +55,13 @@ static uint64_t hash_of_item(const struct item *item, uint32_t state) {
     return hash_key(item_key(item, state), item_key_bytes(item->sizes));
 }
 
-// Whether the item is the one that was copied, and unchanged: another one in its chunk has no mark, since no second item is
-// copied from a chunk that has a record on its way.
+// Whether the item is as it was copied. Its chunk may have been copied from twice, before and after a change; then number
+// and fields tell. Without numbers no chunk is copied from again while a record of it may be on its way.
 static bool is_same(const struct item *item, const struct batch_note *note) {
     uint32_t state = item_state_of(item);
     return (state & (ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH)) == (ITEM_LINKED | ITEM_COPIED)
+           && item_cas(item, state) == note->cas && item_expiry(item, state) == note->expiry_seconds
+           && ((state ^ note->state) & IMAGE_STATE_MASK & ~(uint32_t)ITEM_FETCHED) == 0
            && hash_of_item(item, state) == note->hash;
 }
 

@@ -12,9 +12,12 @@
 struct batch_note {
     uint64_t hash;
     uint64_t address;
+    uint64_t cas;
     uint64_t from_address;
     uint32_t ref;               // 0: it moves.
     uint32_t record_bytes;
+    uint32_t expiry_seconds;
+    uint32_t state;             // Of the image.
 };
 
 struct store_batch {

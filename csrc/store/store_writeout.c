@@ -122,7 +122,9 @@ static bool add(struct writeout *work, const struct store_view *view, const char
     uint64_t address = flash_buffer_add(batch->buffer, (uint32_t)bytes);
     flash_buffer_note(batch->buffer, view->state & ITEM_FOREIGN_CAS ? UINT64_MAX : view->cas, view->time_seconds,
                       view->expiry_seconds);
-    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address, .ref = view->ref,
+    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address, .cas = view->cas, .ref = view->ref,
+                                                       .expiry_seconds = view->expiry_seconds,
+                                                       .state = view->state & IMAGE_STATE_MASK,
                                                        .record_bytes = (uint32_t)bytes};
     ++*store_in_flight(store, view->ref);
     work->out->added++;
@@ -186,7 +188,7 @@ static bool consider(struct writeout *work, uint32_t ref) {
         work->out->clean++;
         return true;
     }
-    if (*store_in_flight(store, ref)) {
+    if (((view.state & ITEM_COPIED) || view.cas == 0) && *store_in_flight(store, ref)) {
         return true;
     }
     int bucket;
