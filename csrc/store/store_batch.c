@@ -56,7 +56,7 @@ static uint64_t hash_of_item(const struct item *item, uint32_t state) {
 }
 
 // Whether the item is as it was copied. Its chunk may have been copied from twice, before and after a change; then number
-// and fields tell. Without numbers no chunk is copied from again while a record of it may be on its way.
+// and fields tell. Where they might not, no chunk is copied from again while a record of it may be on its way.
 static bool is_same(const struct item *item, const struct batch_note *note) {
     uint32_t state = item_state_of(item);
     return (state & (ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH)) == (ITEM_LINKED | ITEM_COPIED)

@@ -158,6 +158,12 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, in
     return false;
 }
 
+// Whether number and fields do not tell this item from an earlier one in its chunk: clients choose numbers twice, and a
+// tombstone keeps the number of what it stands for.
+static bool needs_own_chunk(const struct store_view *view) {
+    return (view->state & (ITEM_COPIED | ITEM_FOREIGN_CAS)) || view->cas == 0 || view->value_bytes == 0;
+}
+
 // Looks at one candidate. Returns false when its batch is full; then it is looked at again.
 static bool consider(struct writeout *work, uint32_t ref) {
     struct store *store = work->store;
@@ -188,7 +194,7 @@ static bool consider(struct writeout *work, uint32_t ref) {
         work->out->clean++;
         return true;
     }
-    if (((view.state & ITEM_COPIED) || view.cas == 0) && *store_in_flight(store, ref)) {
+    if (needs_own_chunk(&view) && *store_in_flight(store, ref)) {
         return true;
     }
     int bucket;
