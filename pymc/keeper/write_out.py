@@ -21,7 +21,7 @@ from pymc.policy.write_out import (
     plan,
 )
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.025
 _RATE_SECONDS = 1.0
 _ITEMS_PER_TURN = 4096
 _ITEMS_PER_STEP = 1024
@@ -30,7 +30,7 @@ _WINDOW_PART = 0.125
 _CLASS_SECONDS_MIN = 0.002
 _CLASS_SECONDS_MAX = 0.25
 # How long records may wait for others to be written with.
-_SEAL_SECONDS_MIN = 0.05
+_SEAL_SECONDS_MIN = 0.004
 _SEAL_SECONDS_MAX = 1.0
 # As fast as clients could fill memory: until then nobody has to look.
 _FILL_BYTES_PER_SECOND = 4 << 30
@@ -100,19 +100,14 @@ class WriteOutJob:
                     if not self._change_batch(Bucket(step.full_bucket)):
                         return True, False
                 elif step.is_ahead:
-                    self._class_due[work.class_id] = now + self._class_seconds(work)
+                    self._class_due[work.class_id] = now + _class_seconds(work)
+                    if not work.is_short:
+                        # Items that were too young may be old enough by then.
+                        self._out.forget(work.class_id)
                     break
             if left <= 0:
                 return False, True
         return False, False
-
-    def _class_seconds(self, work: ClassWork) -> float:
-        if not work.is_short:
-            # Items that were too young may be old enough by then.
-            self._out.forget(work.class_id)
-            return max(_AGE_WALK_SECONDS, min(self._max_sleep(), _AGE_WALK_SECONDS))
-        wanted = work.lasts_seconds * _WINDOW_PART
-        return max(_CLASS_SECONDS_MIN, min(wanted, _CLASS_SECONDS_MAX))
 
     def _change_batch(self, bucket: Bucket) -> bool:
         stream = self._streams[bucket]
@@ -180,6 +175,10 @@ class WriteOutJob:
         classes = tuple(self._classes(slab.classes))
         self._trend = follow(before, MemoryUse(now, slab.pages_used, slab.pages_limit, classes))
         self._work = plan(self._trend, settings)
+        for work in self._work:
+            # A class may be used up faster than it was when it was left alone.
+            due = self._class_due.get(work.class_id, 0.0)
+            self._class_due[work.class_id] = min(due, now + _class_seconds(work))
         # The first look knows no rates; memory may be full before the usual next one.
         self._look_due = now + (_LOOK_SECONDS if self._trend.rates else _CLASS_SECONDS_MIN)
         self._follow_rate(now)
@@ -217,6 +216,13 @@ class WriteOutJob:
                 (fresh[3] - added) / passed,
                 min((fresh[4] - busy) / passed, 1.0),
             )
+
+
+def _class_seconds(work: ClassWork) -> float:
+    """How long a class that is ahead may be left alone."""
+    if not work.is_short:
+        return _AGE_WALK_SECONDS
+    return max(_CLASS_SECONDS_MIN, min(work.lasts_seconds * _WINDOW_PART, _CLASS_SECONDS_MAX))
 
 
 def _seal_seconds(work: list[ClassWork]) -> float:

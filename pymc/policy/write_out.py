@@ -12,7 +12,7 @@ from pymc.policy.admission import NO_AGE
 
 # The window in parts of the class, and in seconds of evictions.
 WINDOW_SHARE_MIN = 0.015
-WINDOW_SHARE_MAX = 0.2
+WINDOW_SHARE_MAX = 0.4
 WINDOW_SECONDS = 1.0
 WINDOW_CHUNKS_MIN = 64
 # Memory that runs out within this time is used up.

@@ -50,7 +50,7 @@ def test_the_window_follows_evictions() -> None:
     )
     assert plan(busy, SETTINGS) == [ClassWork(5, 10_000, True, 1.0)]
     rush = follow(busy, MemoryUse(2, 100, 100, (replace(CLASS, evicted=10**6),)))
-    assert plan(rush, SETTINGS)[0].ahead_chunks == 20_000
+    assert plan(rush, SETTINGS)[0].ahead_chunks == 40_000
 
 
 def test_rates_fall_slowly_and_survive_a_reset() -> None:

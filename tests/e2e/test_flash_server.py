@@ -1,0 +1,166 @@
+"""A server with a flash tier: ten times more data than memory, verified, also after kills."""
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.connection import Connection
+from tests.support.deadline import wait_until
+from tests.support.programs import Program
+from tests.support.server import Server
+
+MEMORY_MB = 16
+FLASH_MB = 320
+VALUE_BYTES = 4000
+ITEMS = 10 * MEMORY_MB * 250
+PER_BURST = 40
+NOISE = random.Random(7).randbytes(1 << 16)
+
+
+def value(number: int) -> bytes:
+    """What item `number` holds; no two are alike and they do not compress."""
+    start = number * 7919 % (len(NOISE) - VALUE_BYTES)
+    return b"%d:" % number + NOISE[start : start + VALUE_BYTES]
+
+
+def flash_args(folder: Path, more: str = "", flash_mb: int = FLASH_MB) -> list[str]:
+    folder.chmod(0o777)
+    path = f"ext_path={folder}/flash:{flash_mb}m"
+    options = f"ext_page_size=8,ext_wbuf_size=2,{path}{more}"
+    return ["-t", "2", "-m", str(MEMORY_MB), "-o", options]
+
+
+def fill(server: Server, numbers: range) -> None:
+    """Stores the items, no faster than the keeper writes them out."""
+    with server.connect() as connection:
+        for first in range(numbers.start, numbers.stop, PER_BURST):
+            burst = range(first, min(first + PER_BURST, numbers.stop))
+            commands = [b"ms k%d %d q\r\n%s\r\n" % (n, len(value(n)), value(n)) for n in burst]
+            connection.send(b"".join(commands) + b"mn\r\n")
+            assert connection.read_line() == b"MN\r\n"
+            wait_until(lambda: is_ahead(connection), "clean items", pause_seconds=0.001)
+
+
+def is_ahead(connection: Connection) -> bool:
+    """Whether enough of what memory gives up next is on flash, or memory is not full yet."""
+    if int(connection.stats()["evictions"]) == 0:
+        return True
+    own = connection.stats("extstore")
+    return int(own["index_entries"]) - int(own["items_only_on_flash"]) > PER_BURST
+
+
+def fetch(connection: Connection, numbers: list[int]) -> int:
+    """Reads the items in one burst, each of them whole or not at all; how many are there."""
+    connection.send(b"".join(b"mg k%d v k\r\n" % n for n in numbers))
+    hits = 0
+    for number in numbers:
+        line = connection.read_line().split()
+        if line[0] == b"VA":
+            data = connection.read_exactly(int(line[1]) + 2)[:-2]
+            assert line[2] == b"kk%d" % number
+            assert data == value(number), number
+            hits += 1
+        else:
+            assert line[0] == b"EN"
+    return hits
+
+
+def fetch_all(server: Server, numbers: range) -> int:
+    order = list(numbers)
+    random.Random(3).shuffle(order)
+    with server.connect() as connection:
+        starts = range(0, len(order), 100)
+        return sum(fetch(connection, order[start : start + 100]) for start in starts)
+
+
+@pytest.fixture
+def filled(pymc: Program, tmp_path: Path) -> Iterator[Server]:
+    with Server(pymc, flash_args(tmp_path)) as server:
+        fill(server, range(ITEMS))
+        yield server
+
+
+def test_ten_times_more_than_memory(filled: Server) -> None:
+    stats = filled.stats()
+    assert int(stats["curr_items"]) > ITEMS * 0.9
+    assert int(stats["evictions"]) > ITEMS * 0.8
+    hits = fetch_all(filled, range(ITEMS))
+    assert hits > ITEMS * 0.9
+    stats, own = filled.stats(), filled.stats("extstore")
+    assert int(stats["get_extstore"]) > hits * 0.7
+    assert int(stats["extstore_objects_read"]) > 0
+    assert stats["badcrc_from_extstore"] == stats["miss_from_extstore"] == "0"
+    assert float(own["index_bytes_per_entry"]) < 40
+    assert float(own["write_amplification"]) < 1.2
+    assert any(key.startswith("read_us_") for key in own)
+    assert filled.stats("settings")["ext_read_engine"] in ("io_uring", "threads")
+
+
+@pytest.mark.parametrize("who", ["keeper", "worker"])
+def test_what_is_on_flash_survives_a_kill(filled: Server, who: str) -> None:
+    before = fetch_all(filled, range(0, ITEMS, 10))
+    stats = filled.stats("pymc")
+    victim = int(stats["keeper_pid"] if who == "keeper" else stats["worker_0_pid"])
+    os.kill(victim, signal.SIGKILL)
+    key = "keeper_pid" if who == "keeper" else "worker_0_pid"
+
+    def is_replaced() -> bool:
+        return filled.stats("pymc")[key] not in ("0", str(victim))
+
+    wait_until(is_replaced, f"a new {who}")
+    assert fetch_all(filled, range(0, ITEMS, 10)) >= before * 0.99
+    # The log goes on: what is stored now reaches flash as well.
+    written = int(filled.stats()["extstore_objects_written"])
+    fill(filled, range(ITEMS, ITEMS + 5000))
+    assert int(filled.stats()["extstore_objects_written"]) > written
+    assert fetch_all(filled, range(ITEMS, ITEMS + 5000)) > 4_500
+
+
+def test_a_small_log_keeps_the_newest(pymc: Program, tmp_path: Path) -> None:
+    with Server(pymc, flash_args(tmp_path, flash_mb=64)) as server:
+        fill(server, range(ITEMS))
+        hits = fetch_all(server, range(ITEMS))
+        stats = server.stats()
+        assert int(stats["extstore_page_reclaims"]) > 0
+        assert hits * VALUE_BYTES > 32 << 20
+        assert fetch_all(server, range(ITEMS - 5000, ITEMS)) > 4_500
+
+
+def test_changes_reach_what_is_on_flash(filled: Server) -> None:
+    with filled.connect() as connection:
+        assert connection.ask("delete k5") == b"DELETED"
+        assert connection.ask("mg k5 v") == b"EN"
+        assert connection.store("k6", b"7") == b"STORED"
+        assert connection.ask("incr k6 1") == b"8"
+        assert connection.ask("touch k7 0") == b"TOUCHED"
+        assert connection.store("k8", b"end", verb="append") == b"STORED"
+        assert connection.fetch("k8") == value(8) + b"end"
+        assert connection.ask("flush_all") == b"OK"
+        assert connection.ask("mg k9 v") == b"EN"
+
+
+def test_a_second_server_may_not_have_the_file(pymc: Program, tmp_path: Path) -> None:
+    with Server(pymc, flash_args(tmp_path)), Server(pymc, flash_args(tmp_path), wait=False) as two:
+        assert two.wait_exit() == 1
+        wanted = f"Failed to initialize external storage: failed to open file: {tmp_path}/flash: "
+        assert two.stderr.startswith(wanted)
+
+
+def test_a_file_that_cannot_be_made(pymc: Program) -> None:
+    args = ["-o", "ext_path=/proc/none/flash:64m"]
+    with Server(pymc, args, wait=False) as server:
+        assert server.wait_exit() == 1
+        assert "failed to open file: /proc/none/flash: No such file" in server.stderr
+
+
+def test_engine_of_threads(pymc: Program, tmp_path: Path) -> None:
+    args = flash_args(tmp_path, ",ext_engine=threads,ext_threads=2,ext_io_depth=8")
+    with Server(pymc, args) as server:
+        fill(server, range(20_000))
+        assert fetch_all(server, range(20_000)) > 18_000
+        assert server.stats("settings")["ext_read_engine"] == "threads"
+        assert int(server.stats()["get_extstore"]) > 5_000
