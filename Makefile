@@ -14,11 +14,13 @@ C_ROOMS := $(wildcard csrc/*/.)
 CORE := build/$(BUILD)/ready
 NEWEST := var/peers/memcached-newest/memcached
 
-##   make run [ARGS="-p 11300 -t 4"]   start a server, by default on 127.0.0.1:11211 with 1 GiB
+##   make run [ARGS="-p 11300 -t 4"]   start a server: 127.0.0.1:11211, 1 GiB, and 1 GiB in var/flash
 .PHONY: run
 run: $(CORE)
+	@mkdir -p var
 	@exec .venv/bin/pymc -u "$$(id -un)" -m 1024 \
-	    $(if $(filter -l% --listen% -s% --unix-socket%,$(ARGS)),,-l 127.0.0.1) $(ARGS)
+	    $(if $(filter -l% --listen% -s% --unix-socket%,$(ARGS)),,-l 127.0.0.1) \
+	    $(if $(findstring ext_path,$(ARGS)),,-o ext_path=var/flash:1g) $(ARGS)
 
 ##   make build [BUILD=debug]          set up .venv and build the C core in place
 .PHONY: build
