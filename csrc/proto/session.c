@@ -193,13 +193,13 @@ static enum update_wants auth_command(struct session *session, const char *line,
 static size_t command(struct session *session, const char *line, const char *newline, const char *in_end,
                       struct reply *reply) {
     const char *start = line;
-    const char *end = newline;
+    size_t line_bytes = (size_t)(newline - line);
     // A lone \r\n keeps its \r, as memcached has it; both are errors all the same.
-    if (end > line && end[-1] == '\r') {
-        end--;
+    if (line_bytes > 0 && line[line_bytes - 1] == '\r') {
+        line_bytes--;
     }
-    const char *nul = memchr(line, '\0', (size_t)(end - line));
-    end = nul ? nul : end;
+    const char *nul = memchr(line, '\0', line_bytes);
+    const char *end = nul ? nul : line + line_bytes;
     while (line < end && *line == ' ') {
         line++;
     }
