@@ -8,7 +8,6 @@ import pytest
 from tests.unit.core.flash.index_driver import UNITS_PER_PAGE, Tier, address_of, hash_of
 
 WRITERS = 2
-READERS = 1
 ROUNDS = 30
 KEYS = 500
 
@@ -66,24 +65,13 @@ class Writer(Worker):
                 assert self.index.find(self.key(i)) == []
 
 
-class Reader(Worker):
-    """Looks up what never changes, in the chains in which others come and go."""
-
-    def work(self) -> None:
-        while not self.has_ended.is_set():
-            for i in range(100):
-                assert self.index.entry_at(hash_of(i % 7, i // 7 << 3), i) != 0
-                assert [address_of(e) for e in self.index.find(hash_of(i % 7, i // 7 << 3))] == [i]
-                self.looks += 1
+class Sweeper(Worker):
+    """Empties a page that nobody else writes to, again and again."""
 
     def __init__(self, tier: Tier, slot: int) -> None:
         super().__init__(tier, slot)
         self.has_ended = threading.Event()
-        self.looks = 0
-
-
-class Sweeper(Reader):
-    """Empties a page that nobody writes to, again and again."""
+        self.sweeps = 0
 
     def work(self) -> None:
         dice = random.Random(99)
@@ -96,26 +84,28 @@ class Sweeper(Reader):
             assert self.tier.page(3).objects == 0
             self.index.free_page(3)
             assert self.index.open_page() == 3
-            self.looks += 1
+            self.sweeps += 1
 
 
 @pytest.mark.slow
 def test_nothing_is_missed() -> None:
-    with Tier(slots=WRITERS + READERS + 3, index_bytes_max=64 << 20) as tier:
-        with tier.open() as index:
-            for i in range(100):
-                assert index.insert(hash_of(i % 7, i // 7 << 3), i) == 0
-            writers = [Writer(tier, slot) for slot in range(1, WRITERS + 1)]
-            readers = [Reader(tier, slot) for slot in range(WRITERS + 1, WRITERS + READERS + 1)]
-            readers.append(Sweeper(tier, WRITERS + READERS + 1))
-            for worker in (*writers, *readers):
-                worker.start()
-            for writer in writers:
-                writer.join()
-            for reader in readers:
-                reader.has_ended.set()
-                reader.join()
-            for worker in (*writers, *readers):
-                assert worker.error is None, worker.error
-            assert min(reader.looks for reader in readers) > 0
+    """What never changes is found at any time, in chains in which others come and go."""
+    still = [hash_of(i % 7, i // 7 << 3) for i in range(100)]
+    # Few threads: the C library frees the stacks of more in a way ThreadSanitizer does not know.
+    with Tier(slots=WRITERS + 3, index_bytes_max=64 << 20) as tier, tier.open() as index:
+        for i, key in enumerate(still):
+            assert index.insert(key, i) == 0
+        writers = [Writer(tier, slot) for slot in range(1, WRITERS + 1)]
+        sweeper = Sweeper(tier, WRITERS + 1)
+        for worker in (*writers, sweeper):
+            worker.start()
+        while any(writer.is_alive() for writer in writers):
+            for i, key in enumerate(still):
+                assert index.entry_at(key, i) != 0
+                assert [address_of(entry) for entry in index.find(key)] == [i]
+        sweeper.has_ended.set()
+        for worker in (*writers, sweeper):
+            worker.join()
+            assert worker.error is None, worker.error
+        assert sweeper.sweeps > 0
         assert tier.check() == tier.entries == sum(tier.page(i).objects for i in range(4))
