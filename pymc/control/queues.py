@@ -14,10 +14,10 @@ from pymc.control.answers import (
     line,
     quiet_if_asked,
 )
+from pymc.control.flash_walk import flash_dump_parts
 from pymc.control.messages import CrawlerState, CrawlMessage, send
 from pymc.core.maintain import Dump, DumpKind
 from pymc.core.snapshots import read_slab
-from pymc.core.store import Store
 from pymc.live_settings import as_millionths
 from pymc.stats.walks import CHUNKS_PER_STEP
 
@@ -168,13 +168,16 @@ def _dump(command: Command, word: bytes, kind: DumpKind) -> Answer | Parts:
     if classes == ():
         return _BAD_CLASS
     end = b"END\r\n" if kind is DumpKind.META else b"EN\r\n"
-    return Parts(_dump_parts(command.store, kind, classes, end))
+    return Parts(_dump_parts(command, kind, classes, end))
 
 
 def _dump_parts(
-    store: Store, kind: DumpKind, classes: tuple[int, ...] | None, end: bytes
+    command: Command, kind: DumpKind, classes: tuple[int, ...] | None, end: bytes
 ) -> Iterator[bytes]:
-    dump = Dump(store, kind, classes)
+    dump = Dump(command.store, kind, classes)
     while not dump.is_complete:
         yield dump.step(CHUNKS_PER_STEP)
+    # What is on flash only has no slab class.
+    if command.server.flash and classes is None:
+        yield from flash_dump_parts(command.store, command.server.flash, kind)
     yield end

@@ -143,6 +143,17 @@ def test_changes_reach_what_is_on_flash(filled: Server) -> None:
         assert connection.ask("mg k9 v") == b"EN"
 
 
+def test_dumps_know_what_is_on_flash(filled: Server) -> None:
+    wanted = int(filled.stats()["curr_items"])
+    with filled.connect() as connection:
+        connection.send(b"lru_crawler metadump all\r\n")
+        keys = set()
+        while (line := connection.read_line()) != b"END\r\n":
+            assert line.startswith(b"key=k")
+            keys.add(line.split()[0])
+    assert wanted * 0.99 < len(keys) <= ITEMS
+
+
 def test_a_second_server_may_not_have_the_file(pymc: Program, tmp_path: Path) -> None:
     with Server(pymc, flash_args(tmp_path)), Server(pymc, flash_args(tmp_path), wait=False) as two:
         assert two.wait_exit() == 1

@@ -1,8 +1,7 @@
 """The keeper's flash jobs on a store without processes: written out, read back, reclaimed."""
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pymc.core.arena import Role
@@ -33,10 +32,8 @@ def turn(keeper: Keeper) -> None:
     keeper._tier._write_out._look_due = 0.0
     keeper._tier._write_out._class_due.clear()
     keeper._run_due_jobs()
-    try:
+    with suppress(BlockingIOError):
         keeper._finish_io(keeper._tier)
-    except BlockingIOError:
-        time.sleep(0)
 
 
 def until(keeper: Keeper, condition: Callable[[], bool], what: str) -> None:
