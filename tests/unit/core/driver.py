@@ -97,8 +97,8 @@ class Shape:
     slots: int = 4
     chunk_bytes: Sequence[int] = LADDER
     bucket_start: int = 64
-    reserve_bytes_more: int = 0  # For what is in the arena besides the store.
     live: dict[str, int] = field(default_factory=dict)
+    reserve_bytes_more: int = 0  # For what is in the arena besides the store.
 
 
 class Cache:
