@@ -137,7 +137,9 @@ def calls(path: str, text: str) -> Iterator[Finding]:
     for number, line in enumerate(blank(text).splitlines(), start=1):
         if room and room not in ("server", "flash") and (found := _CLOCK.search(line)):
             yield Finding(
-                path, number, f"{found.group(1)}(): only server, and flash for device times, ask the time"
+                path,
+                number,
+                f"{found.group(1)}(): only server, and flash for device times, ask the time",
             )
         if room and (found := _ENVIRONMENT.search(line)):
             yield Finding(path, number, f"{found.group(1)}: C reads no environment")
