@@ -53,11 +53,13 @@ class FlashCache:
         log: Log | None = None,
         *,
         workers: int = 1,
+        spare_slots: int = 0,
         limit_bytes: int = 32 * MIB,
         chunk_bytes: Sequence[int] = LADDER,
         now: int = 100,
     ) -> None:
-        """Workers have the first slots, the keeper the last one."""
+        """Workers have the first slots, then come spare ones; the keeper has the last one."""
+        slots = workers + spare_slots + 1
         self.log = log = log or Log()
         names = [str(folder / f"flash{number}") for number in range(log.paths)]
         self._keep = [ffi.new("char[]", name.encode()) for name in names]
@@ -74,9 +76,9 @@ class FlashCache:
         geometry.avoid_direct = log.avoid_direct
         shape = Shape(
             limit_bytes=limit_bytes,
-            slots=workers + 1,
+            slots=slots,
             chunk_bytes=chunk_bytes,
-            reserve_bytes_more=lib.flash_reserve_bytes(geometry, workers + 1)
+            reserve_bytes_more=lib.flash_reserve_bytes(geometry, slots)
             + lib.server_reserve_bytes(workers, CONNECTIONS_MAX),
         )
         self.cache = Cache(shape)
@@ -88,21 +90,27 @@ class FlashCache:
         self.cache.flash = self.flash
         assert lib.server_create(self.cache.arena, workers, CONNECTIONS_MAX) == 0
         self.set_live("ext_recache_rate", 0)
-        self.keeper = self.cache.open(workers, lib.PROC_KEEPER)
-        self.workers = [self.cache.open(slot) for slot in range(workers)]
-        for worker in self.workers:
-            worker.reads = Reads(
-                self.flash,
-                worker.proc,
-                kind=log.kind,
-                depth=log.depth,
-                threads=log.threads,
-                memory_bytes=log.memory_bytes,
-            )
+        self.keeper = self.cache.open(slots - 1, lib.PROC_KEEPER)
+        self.now = now
+        self.workers = [self.open_worker(slot) for slot in range(workers)]
         self.set_now(now)
         self._batches = ffi.new("struct store_batch *[]", BUCKETS)
         self._next_batch(lib.FLASH_DEFAULT)
         self.talk = Talk(self.workers[0], values_max=64)
+
+    def open_worker(self, slot: int) -> Handle:
+        """A handle that reads from flash, in the thread that will use it."""
+        worker = self.cache.open(slot)
+        worker.set_now(self.now)
+        worker.reads = Reads(
+            self.flash,
+            worker.proc,
+            kind=self.log.kind,
+            depth=self.log.depth,
+            threads=self.log.threads,
+            memory_bytes=self.log.memory_bytes,
+        )
+        return worker
 
     def close(self) -> None:
         for batch in self._batches:

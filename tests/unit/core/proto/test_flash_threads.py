@@ -1,0 +1,85 @@
+"""Workers as threads on one cache, with a keeper that moves everything to flash under them."""
+
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pymc.core.ffi import lib
+from tests.unit.core.driver import LADDER, MIB, TINY_LADDER
+from tests.unit.core.flash_cache import FlashCache, Log, Rules
+from tests.unit.core.pipelines import check_values, pipeline
+from tests.unit.core.talk import Talk
+
+THREADS = 2
+PIPELINES = 12
+SECONDS = 4
+KINDS = {"auto": lib.FLASH_READER_AUTO, "threads": lib.FLASH_READER_THREADS}
+
+
+class Worker(threading.Thread):
+    def __init__(self, tier: FlashCache, slot: int) -> None:
+        super().__init__(name=f"worker {slot}")
+        self.tier = tier
+        self.slot = slot
+        self.dice = random.Random(slot)
+        self.values = 0
+        self.counters: dict[str, int] = {}
+        self.must_end = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:
+            self.error = error
+
+    def work(self) -> None:
+        # Opened here: the proof that a slot's owner lives belongs to the thread.
+        store = self.tier.open_worker(self.slot)
+        talk = Talk(store, values_max=64)
+        pipelines = [pipeline(self.dice, self.slot) for _ in range(PIPELINES)]
+        while not self.must_end.is_set():
+            talk.feed(self.dice.choice(pipelines))
+            self.values += check_values(talk.received)
+            talk.received = b""
+            store.limbo_step(50)
+            store.turn()
+        reads = store.reads
+        assert reads is not None
+        reads.wait_for_all()
+        assert reads.memory_bytes() == 0
+        store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ladder", [TINY_LADDER, LADDER], ids=["parts", "chunks"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_value_is_torn(tmp_path: Path, kind: str, ladder: tuple[int, ...]) -> None:
+    log = Log(pages=3, kind=KINDS[kind])
+    with FlashCache(
+        tmp_path, log, spare_slots=THREADS, limit_bytes=8 * MIB, chunk_bytes=ladder
+    ) as tier:
+        workers = [Worker(tier, slot) for slot in range(1, THREADS + 1)]
+        for worker in workers:
+            worker.start()
+        end = time.monotonic() + SECONDS
+        dice = random.Random(5)
+        while time.monotonic() < end:
+            tier.to_flash(Rules(compress_bytes_min=dice.choice((0, 100))))
+            tier.keeper.limbo_step(1000)
+        for worker in workers:
+            worker.must_end.set()
+        for worker in workers:
+            worker.join()
+            assert worker.error is None, worker.error
+        counters = tier.counters()
+        assert counters["get_extstore"] > 100
+        assert counters["ext_brought_back"] > 10
+        assert counters["badcrc_from_extstore"] == 0
+        while tier.worker.limbo_step(1 << 20):
+            pass
+        tier.worker.check()
+        tier.entries()
