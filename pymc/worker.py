@@ -67,7 +67,7 @@ class Worker:
         self._engine = engine
         self._worker = worker
         self._loop = uvloop.new_event_loop()
-        self._control = Control(context, store, engine, self._loop.call_soon)
+        self._control = Control(context, store, engine, self._later)
         self._on_ready = self._make_on_ready()
 
     def run(self) -> None:
@@ -120,6 +120,12 @@ class Worker:
             for connection, is_open in list(self._engine.streams()):
                 self._control.resume(connection, is_open)
         # Connections that were answered may have more input, which no descriptor tells of.
+        self._loop.call_soon(self._on_ready)
+
+    def _later(self, function: Callable[[], None]) -> None:
+        """Runs a function that may answer somebody, after other work."""
+        self._loop.call_soon(function)
+        # As in _serve(): of what has been sent and answered no descriptor tells.
         self._loop.call_soon(self._on_ready)
 
     def _tick(self) -> None:
