@@ -64,6 +64,8 @@ class FlashKeeper(FlashCache):
         super().__init__(folder, log, **wants)
         self._spare: list[Any] = []
         self.under_way: list[tuple[Any, int]] = []
+        # False: what finds no free page stays in memory.
+        self.may_drop = True
         self.examined: dict[str, int] = {}
 
     def close(self) -> None:
@@ -100,7 +102,8 @@ class FlashKeeper(FlashCache):
                     assert result.is_ahead
                     break
                 self._send(result.full_bucket)
-                self._begin(result.full_bucket)
+                if not self._begin(result.full_bucket):
+                    break
         for bucket in range(BUCKETS):
             self._send(bucket)
         return added
@@ -134,12 +137,15 @@ class FlashKeeper(FlashCache):
         assert lib.store_batch_create(self.keeper.store, out) == 0
         return out[0]
 
-    def _begin(self, bucket: int) -> None:
+    def _begin(self, bucket: int) -> bool:
         batch = self._batch()
         while lib.store_batch_begin(batch, bucket) == lib.PYMC_NOT_FOUND:
-            self.commit()
+            if not self.may_drop:
+                self._spare.append(batch)
+                return False
             self.make_room()
         self._batches[bucket] = batch
+        return True
 
     def _send(self, bucket: int) -> None:
         batch, self._batches[bucket] = self._batches[bucket], ffi.NULL
@@ -167,8 +173,13 @@ class FlashKeeper(FlashCache):
         return sorted(found, key=lambda page: int(rows[page].version))
 
     def make_room(self) -> None:
-        """Frees the oldest full page, whatever is in it."""
-        self.drop_page(self.states(lib.FLASH_PAGE_FULL)[0])
+        """Frees the oldest page, whatever is in it."""
+        self.commit()
+        page = self.in_use()[0]
+        for bucket in range(BUCKETS):
+            self._send(bucket)
+        self.commit()
+        self.drop_page(page)
 
     def drain(self, page: int) -> None:
         lib.flash_page_drain(self.flash, self.keeper.proc, page)
@@ -188,7 +199,8 @@ class FlashKeeper(FlashCache):
     def compact(self, page: int, *, read_only: bool = False) -> Compacted:
         """Rescues what the rule wants from the page and leaves it draining; commits at the end.
 
-        Without a free page to rescue to, the rest of the page is given up.
+        Where there is no free page, or a piece cannot be read, the rest is given up or, if nothing
+        may be dropped, the page stays.
         """
         self.commit()
         lib.flash_page_close(self.flash, self.keeper.proc, page)
@@ -197,16 +209,16 @@ class FlashKeeper(FlashCache):
         scan = out[0]
         lib.store_compact_stop(self.keeper.store)
         total = Compacted()
-        if lib.flash_scan_begin(scan, page) == 0:
-            self._scan(scan, read_only, total)
+        is_whole = lib.flash_scan_begin(scan, page) == 0 and self._scan(scan, read_only, total)
         lib.store_compact_stop(self.keeper.store)
         lib.flash_scan_destroy(scan)
         self._send(lib.FLASH_COMPACT)
         self.commit()
-        self.drain(page)
+        if is_whole or self.may_drop:
+            self.drain(page)
         return total
 
-    def _scan(self, scan: Any, read_only: bool, total: Compacted) -> None:
+    def _scan(self, scan: Any, read_only: bool, total: Compacted) -> bool:
         rules = ffi.new("struct store_compaction *", {"read_only": read_only})
         result = ffi.new("struct store_compact_result *")
         store = self.keeper.store
@@ -220,10 +232,12 @@ class FlashKeeper(FlashCache):
                 fresh = self._batch()
                 if lib.store_batch_begin(fresh, lib.FLASH_COMPACT) == lib.PYMC_NOT_FOUND:
                     self._spare.append(fresh)
-                    return
+                    return False
                 self._batches[lib.FLASH_COMPACT] = fresh
-            elif result.needs_load and lib.flash_scan_load(scan) == lib.PYMC_NOT_FOUND:
-                return
+            elif result.needs_load:
+                status = lib.flash_scan_load(scan)
+                if status != 0:
+                    return bool(status == lib.PYMC_NOT_FOUND)
 
     def dump(self, kind: int) -> bytes:
         """Lines of the items that are on flash only, from all pages."""
