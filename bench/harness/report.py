@@ -33,14 +33,19 @@ SHOWN = {
         *("best_requests_per_second", "p99_us", "hit_ratio", "flash_share"),
         *("read_bytes_per_key", "cached_share"),
     ),
-    "flash-items": ("items", "stored", "index_bytes", "written_mib", "evictions", "pss_mib"),
+    "flash-items": ("items", "stored", "index_bytes", "written_mib", "lost", "pss_mib"),
     "flash-latency": (
         *("p50_us", "p99_us", "p999_us", "best_p99_us", "hit_ratio", "background_per_second"),
-        *("flash_reads_per_second", "compacted_per_second", "written_mib_per_second"),
+        *(
+            "background_hit_ratio",
+            "flash_reads_per_second",
+            "compacted_per_second",
+            "written_mib_per_second",
+        ),
     ),
     "flash-writes": (
         *("hit_ratio", "device_bytes_per_set_byte", "own_bytes_per_set_byte"),
-        *("sets", "evictions_per_set"),
+        *("sets", "lost_per_set"),
     ),
 }
 
