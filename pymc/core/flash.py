@@ -10,6 +10,7 @@ from pymc.core.ffi import ffi, lib
 
 PAGES_MAX = int(lib.FLASH_PAGES_MAX)
 RECORD_BYTES_MAX = int(lib.FLASH_RECORD_BYTES_MAX)
+PATHS_ALL = int(lib.FLASH_PATHS_MAX)
 _TIME_BUCKETS = int(lib.FLASH_TIME_BUCKETS)
 
 
@@ -43,6 +44,18 @@ class PageState(IntEnum):
     FULL = lib.FLASH_PAGE_FULL
     DRAINING = lib.FLASH_PAGE_DRAINING
     BAD = lib.FLASH_PAGE_BAD
+
+
+class FaultKind(IntEnum):
+    """What an armed fault does to an I/O (debug builds only)."""
+
+    NONE = lib.FLASH_FAULT_NONE
+    EIO = lib.FLASH_FAULT_EIO
+    ENOSPC = lib.FLASH_FAULT_ENOSPC
+    SHORT = lib.FLASH_FAULT_SHORT
+    TORN = lib.FLASH_FAULT_TORN
+    FLIP = lib.FLASH_FAULT_FLIP
+    SLOW = lib.FLASH_FAULT_SLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +223,23 @@ class Flash:
             bool(out.is_out),
             bool(out.is_direct),
         )
+
+    def set_fault(
+        self,
+        kind: FaultKind,
+        *,
+        on_reads: bool = False,
+        on_writes: bool = False,
+        path: int = PATHS_ALL,
+        skip: int = 0,
+        count: int = 0,
+        slow_us: int = 0,
+    ) -> None:
+        """Lets `count` I/Os (0: all) fail after `skip` good ones, in all processes."""
+        fault = ffi.new("struct flash_fault *")
+        fault.kind, fault.path, fault.skip, fault.count = kind, path, skip, count
+        fault.on_reads, fault.on_writes, fault.slow_us = on_reads, on_writes, slow_us
+        lib.flash_fault_set(self.pointer, fault)
 
     def read_times(self) -> list[int]:
         """Reads from the device, counted by power of two of microseconds."""

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
+from pymc.core import HAS_DEBUG
 from pymc.core.arena import Role
-from pymc.core.flash import PageState
+from pymc.core.flash import FaultKind, PageState
 from pymc.core.store import Store
 from pymc.keeper.keeper import Keeper
 from tests.support.deadline import wait_until
@@ -112,3 +115,67 @@ def test_flushed_pages_become_free(tmp_path: Path) -> None:
         server.store.set_now(server.context.arena.seconds())
         server.store.flush_all()
         until(keeper, lambda: PageState.FULL not in states(), "no full page is left")
+
+
+needs_faults = pytest.mark.skipif(not HAS_DEBUG, reason="faults are in debug builds only")
+
+
+@needs_faults
+def test_a_path_that_fails_is_taken_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with tier(tmp_path, more=f",ext_compress=0,ext_path={tmp_path}/other:16m") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None
+        flash.set_fault(FaultKind.EIO, on_writes=True, path=0)
+        for number in range(12):
+            fill(server, keeper, 3000, f"{number}.")
+            if flash.path(0).is_out:
+                break
+        assert flash.path(0).is_out and not flash.path(1).is_out
+        before = flash.path(0).write_errors
+        fill(server, keeper, 10000, "after")
+        until(keeper, lambda: flash.index_entries > 500, "the other path is used")
+        assert flash.path(0).write_errors == before
+        assert not [page for page in flash.pages() if page.path == 0 and page.objects]
+        said = capfd.readouterr().err
+        assert f"{tmp_path}/flash: too many errors, taken out of service" in said
+
+
+@needs_faults
+def test_without_any_path_the_cache_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with tier(tmp_path) as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None
+        fill(server, keeper, 14000)
+        until(keeper, lambda: flash.index_entries > 500, "items are on flash")
+        flash.set_fault(FaultKind.ENOSPC, on_writes=True)
+        for number in range(12):
+            fill(server, keeper, 3000, f"{number}.")
+            if flash.path(0).is_out:
+                break
+        until(keeper, lambda: flash.index_entries == 0, "nothing is on flash")
+        fill(server, keeper, 3000, "after")
+        assert server.store.read(b"after2900.99") is not None
+        assert capfd.readouterr().err.count("no path is left") == 1
+        server.store.check()
+
+
+@needs_faults
+def test_a_slow_device_stops_nobody(tmp_path: Path) -> None:
+    with tier(tmp_path, more=",ext_compress=0") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None
+        assert keeper._tier is not None
+        flash.set_fault(FaultKind.SLOW, on_writes=True, slow_us=500_000, count=1)
+        number = 0
+        while not keeper._tier._writer.pages:
+            fill(server, keeper, 1000, f"{number}.")
+            number += 1
+        turns = 0
+        while keeper._tier._writer.pages:
+            turn(keeper)
+            turns += 1
+        # Had one of them waited for the device, there would be no more than two.
+        assert turns > 10
+        until(keeper, lambda: flash.index_entries > 50, "it was slow, not broken")
