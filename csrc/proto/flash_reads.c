@@ -123,7 +123,7 @@ static struct flash_read *need(struct session *session, uint64_t entry, bool is_
 
 // Whether the command may go on looking.
 static bool may_look_again(struct session *session) {
-    return session->flash->rounds++ < ROUNDS_MAX;
+    return flash_of(session) && session->flash->rounds++ < ROUNDS_MAX;
 }
 
 int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get,
@@ -137,7 +137,7 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
                 return STORE_MISS;
             }
         } else {
-            if (!flash_of(session)) {
+            if (!session->proto->reader || !flash_of(session)) {
                 return STORE_NO_MEMORY;
             }
             struct flash_read *read = need(session, entry, is_get);
@@ -187,19 +187,53 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
 }
 
 bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
-    int brought = session->proto->reader
-                      ? flash_bring(session, key, key_bytes, hash_key(key, key_bytes), false)
-                      : STORE_NO_MEMORY;
+    int brought = flash_bring(session, key, key_bytes, hash_key(key, key_bytes), false);
     if (brought == STORE_ON_FLASH || brought == STORE_NO_MEMORY) {
         *outcome = brought;
         return false;
     }
     // With nothing there after all the operation will see that too.
-    if (!flash_of(session) || !may_look_again(session)) {
+    if (!may_look_again(session)) {
         *outcome = STORE_NO_MEMORY;
         return false;
     }
     return true;
+}
+
+int flash_delete(struct session *session, const struct store_delete *request) {
+    struct store *store = session_store(session);
+    uint64_t hash = hash_key(request->key, request->key_bytes);
+    for (;;) {
+        int outcome = store_delete(store, request);
+        if (LIKELY(outcome != STORE_ON_FLASH)) {
+            return outcome;
+        }
+        bool is_plain = !request->has_cas_compare && !request->mark_stale && !request->clear_value;
+        if (!is_plain) {
+            if (!flash_retry(session, request->key, request->key_bytes, &outcome)) {
+                return outcome;
+            }
+            continue;
+        }
+        struct store_view view;
+        struct flash_read *read;
+        if (store_find(store, request->key, request->key_bytes, hash, &view) != STORE_MISS) {
+            continue;
+        }
+        int found = flash_look(session, request->key, request->key_bytes, hash, false, &view, &read);
+        if (found == STORE_ON_FLASH || found == STORE_NO_MEMORY) {
+            return found;
+        }
+        if (found == STORE_HIT && read) {
+            outcome = store_flash_delete(store, read, &view, request->key, hash);
+            if (outcome == STORE_DELETED) {
+                return outcome;
+            }
+        }
+        if (!may_look_again(session)) {
+            return STORE_NO_MEMORY;
+        }
+    }
 }
 
 void flash_note_read(struct session *session, const struct flash_read *read, const struct store_view *view,

@@ -179,10 +179,7 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
     if (wanted.has_expiry) {
         wanted.expiry_seconds = expiry_from_client(store, request.expiry);
     }
-    int outcome;
-    do {
-        outcome = store_delete(store, &wanted);
-    } while (met_flash(session, request.key, request.key_bytes, &outcome));
+    int outcome = flash_delete(session, &wanted);
     if (UNLIKELY(outcome == STORE_ON_FLASH)) {
         return;
     }

@@ -137,6 +137,8 @@ bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, i
 static inline bool met_flash(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
     return UNLIKELY(*outcome == STORE_ON_FLASH) && flash_retry(session, key, key_bytes, outcome);
 }
+// store_delete() that goes on on flash. Returns what it does, or STORE_ON_FLASH: the session is parked.
+int flash_delete(struct session *session, const struct store_delete *request);
 // Counts a get's read of a record, and brings the item back to memory when it is read often. The view may be gone then.
 void flash_note_read(struct session *session, const struct flash_read *read, const struct store_view *view,
                      const char *key, uint64_t hash);

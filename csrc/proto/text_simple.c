@@ -107,10 +107,7 @@ void text_delete(struct session *session, struct token *tokens, uint32_t words, 
         REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
     } else {
         struct store_delete request = {.key = tokens[1].text, .key_bytes = tokens[1].bytes};
-        int outcome;
-        do {
-            outcome = store_delete(store, &request);
-        } while (met_flash(session, request.key, request.key_bytes, &outcome));
+        int outcome = flash_delete(session, &request);
         if (UNLIKELY(outcome == STORE_ON_FLASH)) {
             return;
         }

@@ -240,3 +240,17 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
     count(store->proc, COUNTER_ext_brought_back, 1);
     return STORE_STORED;
 }
+
+int store_flash_delete(struct store *store, const struct flash_read *read, const struct store_view *view,
+                       const char *key, uint64_t hash) {
+    struct store_locked locked;
+    store_lock(store, key, view->key_bytes, hash, &locked);
+    bool is_gone = !locked.item && flash_page_is_readable(store->flash, read->page, read->page_version)
+                   && flash_remove(store->flash, store->proc, hash, read->address);
+    store_unlock(store, &locked, false);
+    if (!is_gone) {
+        return STORE_NOT_STORED;
+    }
+    class_count(store, view->class_id, CLASS_delete_hits, 1);
+    return STORE_DELETED;
+}

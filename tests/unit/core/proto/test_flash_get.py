@@ -233,7 +233,7 @@ def test_read_often_comes_back(tier: FlashCache) -> None:
 
 def test_no_memory_for_what_has_to_come_back(tmp_path: Path) -> None:
     with FlashCache(tmp_path, limit_bytes=4 * MIB, chunk_bytes=TINY_LADDER) as tier:
-        fill(tier, ["a"], 900)
+        fill(tier, ["a", "b", "c"], 900)
         talk = Talk(tier.worker, values_max=64)
         # Values on their way in hold memory that cannot be evicted.
         makings = []
@@ -247,6 +247,7 @@ def test_no_memory_for_what_has_to_come_back(tmp_path: Path) -> None:
         assert talk.ask(b"mg a T30 k\r\n") == b"EN ka\r\n"
         assert talk.ask(b"get a\r\n") == shown("a", 900) + b"END\r\n"
         assert tier.counters()["get_oom_extstore"] == 2
+        assert talk.ask(b"delete b\r\nmd c k\r\nmg b\r\n") == b"DELETED\r\nHD kc\r\nEN\r\n"
         for making in makings:
             making.abandon()
         assert talk.ask(b"touch a 5\r\n") == b"TOUCHED\r\n"
