@@ -173,7 +173,10 @@ class FlashKeeper(FlashCache):
         return sorted(found, key=lambda page: int(rows[page].version))
 
     def make_room(self) -> None:
-        """Frees the oldest page, whatever is in it."""
+        """Frees the pages that drain, else the oldest one, whatever is in it."""
+        if self.states(lib.FLASH_PAGE_DRAINING):
+            self.sweep()
+            return
         self.commit()
         page = self.in_use()[0]
         for bucket in range(BUCKETS):

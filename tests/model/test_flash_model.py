@@ -4,16 +4,17 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.model.flash_forgets import Forgets
 from tests.model.flash_machine import KeeperWork
 from tests.model.flash_same import SameAsMemory, SameInParts, SameWithoutNumbers
 
-MACHINES = [SameAsMemory, SameInParts, SameWithoutNumbers]
+MACHINES = [SameAsMemory, SameInParts, SameWithoutNumbers, Forgets]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_tier_means_what_memory_means(machine: type[KeeperWork]) -> None:
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40))
 
 
 @pytest.mark.long
