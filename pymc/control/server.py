@@ -15,6 +15,7 @@ from pymc.control.answers import (
     line,
     quiet_if_asked,
 )
+from pymc.control.flash_fault import set_fault
 from pymc.core import HAS_DEBUG
 from pymc.core.engine import ReplyKind
 from pymc.core.snapshots import read_slab
@@ -80,8 +81,10 @@ def extstore(command: Command) -> Answer | Parts:
 
 
 def _extstore(command: Command) -> Answer:
-    arena = command.server.arena
+    arena, flash = command.server.arena, command.server.flash
     match command.arguments:
+        case [b"fault", *words] if HAS_DEBUG and flash:
+            return set_fault(flash, words)
         case [b"free_memchunks", class_word, count, *_]:
             class_id = decimal(class_word)
             classes = read_slab(command.store).classes

@@ -112,6 +112,9 @@ class Operation:
         order = list(self.keys)
         while (line := connection.read_line()) != b"END\r\n":
             words = line.split()
+            if line.startswith(b"SERVER_ERROR out of memory"):
+                # An item that should come back to memory found no room; the answer ends here.
+                return line.rstrip(b"\r\n")
             if words[0] != b"VALUE" or words[1] not in order:
                 raise WrongError(f"{self.name} {self.keys!r}: {line!r}")
             # Replies stand in the order of the keys.
@@ -124,6 +127,8 @@ class Operation:
         line = connection.read_line()
         if line.startswith(b"EN"):
             return b"EN"
+        if line.startswith(b"SERVER_ERROR out of memory"):
+            return line.rstrip(b"\r\n")
         words = line.split()
         if words[0] != b"VA" or words[6] != b"k" + self.key or words[4] != b"s" + words[1]:
             raise WrongError(f"mg {self.key!r}: {line!r}")
