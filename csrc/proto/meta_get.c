@@ -144,8 +144,11 @@ static int vivify(struct store *store, const struct meta_request *request) {
     return store_put(store, &write, "", &result);
 }
 
-// The key is not in memory (`view` is of that look-up). What the read would change is brought back to memory first.
-// Returns what flash_look() does.
+// What one look at the item came to.
+enum look { LOOK_ANSWERED, LOOK_AGAIN, LOOK_PARKED };
+
+// The key is not in memory (the hit's view is of that look-up). What the read would change is brought back to memory
+// first. Returns what flash_look() does.
 static int find_on_flash(struct session *session, const struct meta_hit *hit, struct store_view *view, uint64_t hash,
                          struct flash_read **read_out) {
     const struct meta_request *request = hit->request;
@@ -158,8 +161,103 @@ static int find_on_flash(struct session *session, const struct meta_hit *hit, st
     return found;
 }
 
-void meta_get(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+// Without memory for what is on flash the key counts as missing; what the request wants back is not lost.
+static enum look answer_no_memory(struct store *store, const struct meta_request *request, struct reply *reply) {
+    count(store->proc, COUNTER_get_oom_extstore, 1);
+    reply_miss(request, reply);
+    return LOOK_ANSWERED;
+}
+
+static enum look answer_missing(struct session *session, struct meta_hit *hit, int found, struct reply *reply) {
     struct store *store = session_store(session);
+    const struct meta_request *request = hit->request;
+    if (meta_has(request, 'N') && !hit->is_created) {
+        int outcome = vivify(store, request);
+        if (met_flash(session, request->key, request->key_bytes, &outcome)) {
+            return LOOK_AGAIN;      // Somebody else was faster, and it went to flash since.
+        }
+        if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+            return LOOK_PARKED;
+        }
+        if (outcome != STORE_STORED && outcome != STORE_NOT_STORED) {
+            reply_line(reply, "SERVER_ERROR Out of memory allocating new item");
+            return LOOK_ANSWERED;
+        }
+        hit->is_created = outcome == STORE_STORED;
+        return LOOK_AGAIN;
+    }
+    count_lookup(store, request, NULL, found);
+    reply_miss(request, reply);
+    return LOOK_ANSWERED;
+}
+
+// `read`: the view is of a record from flash.
+static enum look answer_hit(struct session *session, struct meta_hit *hit, const struct flash_read *read,
+                            uint64_t hash, struct reply *reply) {
+    struct store *store = session_store(session);
+    const struct meta_request *request = hit->request;
+    const struct store_view *view = hit->view;
+    char *start = reply->at;
+    hit->won = wins(store, hit);
+    reply->at = put_hit_line(start, store, hit);
+    uint32_t values = reply->value_count;
+    enum put_result put = PUT_DONE;
+    if (meta_has(request, 'v')) {
+        put = UNLIKELY(read) ? reply_put_record(view, reply->at, reply)
+                             : reply_put_value(store, view, reply->at, reply);
+    }
+    if (put == PUT_DONE && (UNLIKELY(read) || (store_holds(view) && apply(store, hit, hash)))) {
+        count_lookup(store, request, view, STORE_HIT);
+        count_prefix(store, request->key, request->key_bytes, PREFIX_GET, true);
+        if (UNLIKELY(read) && !meta_has(request, 'u')) {
+            flash_note_read(session, read, view, request->key, hash);
+        }
+        return LOOK_ANSWERED;
+    }
+    if (reply->value_count > values) {
+        reply_value_release(store, &reply->values[--reply->value_count]);
+    }
+    reply->at = start;
+    if (put == PUT_NO_MEMORY && read) {
+        return answer_no_memory(store, request, reply);
+    }
+    if (put == PUT_NO_MEMORY) {
+        reply_miss(request, reply);
+        return LOOK_ANSWERED;
+    }
+    return LOOK_AGAIN;
+}
+
+static enum look look(struct session *session, struct meta_hit *hit, struct store_view *view, uint64_t hash,
+                      struct reply *reply) {
+    struct store *store = session_store(session);
+    const struct meta_request *request = hit->request;
+    struct flash_read *read = NULL;
+    int found = store_find(store, request->key, request->key_bytes, hash, view);
+    if (UNLIKELY(found == STORE_MISS && session->proto->reader)) {
+        found = find_on_flash(session, hit, view, hash, &read);
+        if (found == STORE_ON_FLASH) {
+            return LOOK_PARKED;
+        }
+        if (found == STORE_NO_MEMORY) {
+            return answer_no_memory(store, request, reply);
+        }
+        if (found == STORE_HIT && !read) {
+            return LOOK_AGAIN;
+        }
+    }
+    // An item may be made with an expiry that is over at once: its maker still gets it.
+    bool is_stillborn = hit->is_created && found == STORE_MISS_EXPIRED && !read;
+    if (LIKELY(found == STORE_HIT || is_stillborn)) {
+        return answer_hit(session, hit, read, hash, reply);
+    }
+    if (found != STORE_MISS && !read) {
+        store_reap(store, view);
+    }
+    return answer_missing(session, hit, found, reply);
+}
+
+void meta_get(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
     struct meta_request request;
     if (words < 2) {
         REPLY_LITERAL(reply, "ERROR\r\n");
@@ -173,82 +271,8 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
     uint64_t hash = hash_key(request.key, request.key_bytes);
     struct store_view view;
     struct meta_hit hit = {.request = &request, .view = &view};
-    char *start = reply->at;
-    for (;;) {
-        struct flash_read *read = NULL;
-        int found = store_find(store, request.key, request.key_bytes, hash, &view);
-        if (UNLIKELY(found == STORE_MISS && session->proto->reader)) {
-            found = find_on_flash(session, &hit, &view, hash, &read);
-            if (found == STORE_ON_FLASH) {
-                return;
-            }
-            if (found == STORE_NO_MEMORY) {
-                count(store->proc, COUNTER_get_oom_extstore, 1);
-                reply_miss(&request, reply);
-                return;
-            }
-            if (found == STORE_HIT && !read) {
-                continue;
-            }
-        }
-        // An item may be made with an expiry that is over at once: its maker still gets it.
-        bool is_stillborn = hit.is_created && found == STORE_MISS_EXPIRED;
-        if (found != STORE_HIT && !is_stillborn) {
-            if (found != STORE_MISS && !read) {
-                store_reap(store, &view);
-            }
-            if (meta_has(&request, 'N') && !hit.is_created) {
-                int outcome = vivify(store, &request);
-                if (met_flash(session, request.key, request.key_bytes, &outcome)) {
-                    continue;       // Somebody else was faster, and it went to flash since.
-                }
-                if (UNLIKELY(outcome == STORE_ON_FLASH)) {
-                    return;
-                }
-                if (outcome != STORE_STORED && outcome != STORE_NOT_STORED) {
-                    reply_line(reply, "SERVER_ERROR Out of memory allocating new item");
-                    return;
-                }
-                hit.is_created = outcome == STORE_STORED;
-                continue;
-            }
-            count_lookup(store, &request, NULL, found);
-            reply_miss(&request, reply);
-            return;
-        }
-        hit.won = wins(store, &hit);
-        reply->at = put_hit_line(start, store, &hit);
-        uint32_t values = reply->value_count;
-        enum put_result put = PUT_DONE;
-        if (meta_has(&request, 'v')) {
-            put = UNLIKELY(read) ? reply_put_record(&view, reply->at, reply)
-                                 : reply_put_value(store, &view, reply->at, reply);
-        }
-        if (put != PUT_DONE) {
-            reply->at = start;
-            if (put == PUT_NO_MEMORY) {
-                count(store->proc, COUNTER_get_oom_extstore, read != NULL);
-                reply_miss(&request, reply);
-                return;
-            }
-            continue;
-        }
-        if (UNLIKELY(read)) {
-            if (!meta_has(&request, 'u')) {
-                flash_note_read(session, read, &view, request.key, hash);
-            }
-            break;
-        }
-        if (store_holds(&view) && apply(store, &hit, hash)) {
-            break;
-        }
-        if (reply->value_count > values) {
-            reply_value_release(store, &reply->values[--reply->value_count]);
-        }
-        reply->at = start;
+    while (look(session, &hit, &view, hash, reply) == LOOK_AGAIN) {
     }
-    count_lookup(store, &request, &view, STORE_HIT);
-    count_prefix(store, request.key, request.key_bytes, PREFIX_GET, true);
 }
 
 void meta_debug(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {

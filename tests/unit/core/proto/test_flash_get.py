@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, TINY_LADDER
+from tests.unit.core.driver import MIB, TINY_LADDER, Making
 from tests.unit.core.flash_cache import FlashCache, Log, Rules
 from tests.unit.core.talk import Talk
 
@@ -236,7 +236,7 @@ def test_no_memory_for_what_has_to_come_back(tmp_path: Path) -> None:
         fill(tier, ["a", "b", "c"], 900)
         talk = Talk(tier.worker, values_max=64)
         # Values on their way in hold memory that cannot be evicted.
-        makings = []
+        makings: list[Making] = []
         while True:
             making = tier.worker.begin(b"m%d" % len(makings), 900)
             if making.outcome != 0:
