@@ -10,7 +10,7 @@ from pymc.keeper.io_thread import IoThread
 from pymc.keeper.streams import Writer
 from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
-from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose, index_bytes_max
+from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose, index_entries_max
 from pymc.policy.flash_snapshot import FlashState, PageUse
 
 _LOOK_SECONDS = 0.1
@@ -21,9 +21,8 @@ _HURRY_SECONDS = 0.005
 _SWEEP_BUCKETS = 4096
 # A page that could not be compacted is left alone for a while.
 _FAILED_SECONDS = 10.0
+# From here on old pages go, so that write-out need not stop.
 _INDEX_FULL_SHARE = 0.95
-_INDEX_USED_SHARE = 0.6
-_ENTRY_BYTES = 8
 
 
 class Reclaim:
@@ -141,11 +140,8 @@ class Reclaim:
 
     def _index_is_full(self) -> bool:
         was_full, self._writer.index_was_full = self._writer.index_was_full, False
-        used = self._flash.index_bytes
-        most = index_bytes_max(self._arena.live("limit_bytes"))
-        # It does not shrink: with few entries in much memory there is room again.
-        has_entries = self._flash.index_entries * _ENTRY_BYTES > used * _INDEX_USED_SHARE
-        return was_full or (used > most * _INDEX_FULL_SHARE and has_entries)
+        most = index_entries_max(self._arena.live("limit_bytes"))
+        return was_full or self._flash.index_entries > most * _INDEX_FULL_SHARE
 
     def _settings(self) -> ReclaimSettings:
         live = self._arena.live

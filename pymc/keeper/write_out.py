@@ -10,6 +10,7 @@ from pymc.keeper.flash_health import Health
 from pymc.keeper.streams import Stream, Writer
 from pymc.live_settings import MILLION
 from pymc.policy.admission import Admission, AdmissionSettings, WriteRate, admit
+from pymc.policy.compaction import index_entries_max
 from pymc.policy.write_out import (
     ClassUse,
     ClassWork,
@@ -71,7 +72,7 @@ class WriteOutJob:
         now = time.monotonic()
         if now >= self._look_due:
             self._look(now)
-        if not self._work or not self._health.is_any_left:
+        if not self._work or not self._health.is_any_left or self._index_is_full():
             self._seal_old(now, 0.0)
             return self._idle_seconds()
         is_stuck, is_tired = self._work_through(now)
@@ -108,6 +109,13 @@ class WriteOutJob:
             if left <= 0:
                 return False, True
         return False, False
+
+    def _index_is_full(self) -> bool:
+        """Whether more entries would take memory that is for items."""
+        is_full = self._flash.index_entries >= index_entries_max(self._arena.live("limit_bytes"))
+        if is_full:
+            self._health.index_was_full()
+        return is_full
 
     def _change_batch(self, bucket: Bucket) -> bool:
         stream = self._streams[bucket]

@@ -21,6 +21,8 @@ from pymc.policy.flash_snapshot import (
     PageUse,
 )
 
+# What an entry takes in the index, its part of what is never full included.
+ENTRY_BYTES = 12
 # Writers are to find this many pages free besides one for each stream, unless the log is tiny.
 SPARE_PAGES = 2
 SPARE_SHARE = 1 / 8
@@ -75,6 +77,11 @@ class Plan:
 def index_bytes_max(limit_bytes: int) -> int:
     """Memory that the index may have of what the cache may use."""
     return limit_bytes * 4 // 5
+
+
+def index_entries_max(limit_bytes: int) -> int:
+    """Entries with which the index stays within that."""
+    return index_bytes_max(limit_bytes) // ENTRY_BYTES
 
 
 def hundredth(pages: int) -> int:

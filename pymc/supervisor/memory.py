@@ -15,7 +15,7 @@ from pymc.core.flash import (
 )
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
 from pymc.live_settings import write_live_settings
-from pymc.policy.compaction import index_bytes_max
+from pymc.policy.compaction import index_bytes_max, index_entries_max
 from pymc.server_context import VISITOR_SLOTS
 from pymc.slab_sizes import ladder
 
@@ -67,8 +67,11 @@ def create_arena(settings: Settings) -> Arena:
 
 def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
     """The flash tier's sizes. Its index may take most of the memory, as far as the limit can rise;
-    that is address space, and the keeper holds it to what the limit is now.
+    that is address space, and the keeper holds it to what the limit is now. It begins at a part
+    of the size it will have, which must not be more than memory is there for.
     """
+    flash_bytes = sum(path.size_bytes for path in settings.ext_paths)
+    least = flash_bytes // max(index_entries_max(memory.limit_bytes), 1)
     return FlashGeometry(
         paths=tuple(
             (path.path, path.size_bytes, BUCKET_OF_LABEL[path.bucket])
@@ -76,7 +79,7 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
         ),
         page_bytes=settings.ext_page_bytes,
         wbuf_bytes=settings.ext_wbuf_bytes,
-        item_bytes_hint=max(settings.ext_item_bytes, _ITEM_BYTES_HINT_MIN),
+        item_bytes_hint=max(settings.ext_item_bytes, least, _ITEM_BYTES_HINT_MIN),
         index_bytes_max=index_bytes_max(memory.limit_bytes_max),
     )
 

@@ -11,6 +11,7 @@ from pymc.policy.compaction import (
     Rescue,
     choose,
     index_bytes_max,
+    index_entries_max,
     target_free,
 )
 from pymc.policy.flash_snapshot import (
@@ -150,4 +151,5 @@ def test_a_tiny_log_still_turns_over() -> None:
 
 
 def test_index_leaves_memory_for_items() -> None:
-    assert index_bytes_max(100) == 80
+    assert index_bytes_max(1000) == 800
+    assert index_entries_max(1200) == 80
