@@ -84,6 +84,8 @@ reads = st.one_of(
 multigets = st.builds(
     get, st.sampled_from([b"get", b"gats"]), st.lists(keys, min_size=2, max_size=6), st.just(0)
 )
+# What is stored first where nothing is, so that the command to come meets an item.
+fillings = st.sampled_from([b"10", b"99", b"text" * 50, choices.filler(1, 6000)])
 # Each of one key only.
 commands = st.one_of(stores, stores, changes, changes, reads, reads, deletes)
 admissions = st.sampled_from(
@@ -104,10 +106,11 @@ def crowd(value: bytes, lifetime: int) -> list[Command]:
     return [update(b"set", key, value, 3, lifetime, 0, False) for key in CROWD]
 
 
+def fill(value: bytes) -> list[Command]:
+    """Something under each key that has nothing."""
+    return [update(b"add", key, value, 9, 200, 0, False) for key in KEYS]
+
+
 def look(key: bytes) -> Command:
     """All that a read says of a key."""
     return meta_get(key, Flags(("v", "f", "t", "c", "s", "k")))
-
-
-# Strategies of whole commands are shown by what they send.
-__all__ = ["Command", "admissions", "commands", "crowd", "keys", "look", "multigets"]

@@ -8,7 +8,17 @@ from hypothesis.stateful import rule
 
 from pymc.core.ffi import lib
 from tests.model.conversation import mask_cas
-from tests.model.flash_choices import CROWD, KEYS, Command, commands, crowd, keys, look
+from tests.model.flash_choices import (
+    CROWD,
+    KEYS,
+    Command,
+    commands,
+    crowd,
+    fill,
+    fillings,
+    keys,
+    look,
+)
 from tests.model.flash_machine import MOVE_TURNS_MAX, START_SECONDS, KeeperWork, pages
 from tests.model.flash_same import talks
 from tests.model.reference import Reference
@@ -67,9 +77,26 @@ class Forgets(KeeperWork):
         assert len(fitting) <= WORLDS_MAX
         self.worlds = list(fitting.values())
 
-    @rule(which=talks, command=st.one_of(commands, commands, keys.map(look)))
-    def ask(self, which: int, command: Command) -> None:
+    @rule(
+        which=talks,
+        several=st.lists(st.one_of(commands, commands, keys.map(look)), min_size=1, max_size=5),
+    )
+    def ask(self, which: int, several: list[Command]) -> None:
+        for command in several:
+            self._ask(self.talks[which], command)
+
+    @rule(which=talks, command=commands, value=fillings, exiles=st.booleans())
+    def ask_what_is_on_flash(
+        self, which: int, command: Command, value: bytes, exiles: bool
+    ) -> None:
+        for adding in fill(value):
+            self._ask(self.talks[which], adding)
+        self.tier.exile()
         self._ask(self.talks[which], command)
+        if exiles:
+            self.tier.exile()
+        for key in KEYS:
+            self._ask(self.talks[1 - which], look(key))
 
     @rule(which=talks)
     def look_at_all(self, which: int) -> None:

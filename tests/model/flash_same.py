@@ -4,7 +4,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from pymc.core.ffi import lib
-from tests.model.flash_choices import CROWD, KEYS, Command, commands, crowd, keys, look, multigets
+from tests.model.flash_choices import (
+    CROWD,
+    KEYS,
+    Command,
+    commands,
+    crowd,
+    fill,
+    fillings,
+    keys,
+    look,
+    multigets,
+)
 from tests.model.flash_machine import START_SECONDS, WIDE_LOG, KeeperWork
 from tests.unit.core.driver import MIB, Cache
 from tests.unit.core.talk import Talk
@@ -61,8 +72,19 @@ class SameAsMemory(KeeperWork):
             assert got == expected, (command, got[:200], expected[:200])
             talk.close()
 
-    @rule(which=talks, command=st.one_of(commands, commands, multigets))
-    def ask(self, which: int, command: Command) -> None:
+    @rule(
+        which=talks,
+        several=st.lists(st.one_of(commands, commands, multigets), min_size=1, max_size=4),
+    )
+    def ask(self, which: int, several: list[Command]) -> None:
+        for command in several:
+            self._compare(self.talks[which], command.sent)
+
+    @rule(which=talks, command=commands, value=fillings)
+    def ask_what_is_on_flash(self, which: int, command: Command, value: bytes) -> None:
+        for adding in fill(value):
+            self._compare(self.talks[which], adding.sent)
+        self.tier.exile()
         self._compare(self.talks[which], command.sent)
 
     @rule(which=talks, command=commands, cut=st.integers(1, 100))
