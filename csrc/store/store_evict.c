@@ -97,8 +97,27 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
     store_unlock(store, locked, true);
 }
 
+// An entry of the ring may have had another tenant since it was pushed, so its item may be young, and then has no copy on
+// flash yet. It goes to the ring's new end, and the write-out comes by before its turn.
+#define RENEWALS_MAX 4
+
+static bool is_worth_renewal(const struct store *store, const struct store_locked *locked) {
+    return store->flash && !(locked->state & (ITEM_COPIED | ITEM_ON_FLASH))
+           && store_item_bytes(store, locked->item, locked->state)
+                  >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes);
+}
+
+static void renew(struct store *store, uint32_t class_id, uint32_t ref) {
+    struct store_pending *pending = &store->local->pending[class_id];
+    pending->refs[pending->count++] = ref;
+    if (pending->count == STORE_PENDING) {
+        store_push_pending(store, class_id);
+    }
+}
+
 // Evicts or spares one candidate. Returns true when its chunk is free now.
-static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool from_ring, bool force) {
+static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool from_ring, bool force,
+                    uint32_t *renewals) {
     const struct item *item = store_item(store, ref);
     uint32_t state = item_state_of(item);
     if (state == ITEM_PART) {
@@ -126,6 +145,12 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
     } else if ((locked.state & ITEM_ACTIVE) && !force) {
         keep_and_unlock(store, &locked, from_ring);
         return false;
+    } else if (UNLIKELY(store->flash) && from_ring && !force && *renewals < RENEWALS_MAX
+               && is_worth_renewal(store, &locked)) {
+        store_unlock(store, &locked, false);
+        renew(store, class_id, ref);
+        ++*renewals;
+        return false;
     } else {
         count_eviction(store, &locked);
     }
@@ -143,6 +168,7 @@ bool store_evict(struct store *store, uint32_t class_id) {
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
     bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
     uint32_t limit = may_evict ? EXAMINED_LIMIT : EXAMINED_LIMIT_DEAD;
+    uint32_t renewals = 0;
     while (examined < limit) {
         struct candidates candidates;
         bool force = examined >= EXAMINED_MAX;
@@ -152,7 +178,7 @@ bool store_evict(struct store *store, uint32_t class_id) {
         }
         for (uint32_t i = 0; i < candidates.count; i++) {
             // One that is in use goes only for want of another; the rest of the batch is judged as always.
-            examine(store, class_id, candidates.refs[i], candidates.from_ring, force && magazine->count == 0);
+            examine(store, class_id, candidates.refs[i], candidates.from_ring, force && magazine->count == 0, &renewals);
         }
         if (magazine->count > 0) {
             return true;
