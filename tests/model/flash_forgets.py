@@ -7,18 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from pymc.core.ffi import lib
-from tests.model.conversation import mask_cas
-from tests.model.flash_choices import (
-    CROWD,
-    KEYS,
-    Command,
-    commands,
-    crowd,
-    fill,
-    fillings,
-    keys,
-    look,
-)
+from tests.model.conversation import Command, mask_cas
+from tests.model.flash_choices import CROWD, KEYS, commands, crowd, fill, fillings, keys, look
 from tests.model.flash_machine import MOVE_TURNS_MAX, START_SECONDS, KeeperWork, pages
 from tests.model.flash_same import talks
 from tests.model.reference import Reference

@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from pymc.core.ffi import lib
+from tests.model.conversation import Command
 from tests.model.flash_choices import (
     CROWD,
     KEYS,
-    Command,
     commands,
     crowd,
     fill,
