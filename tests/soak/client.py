@@ -38,7 +38,9 @@ _WEIGHTS = {
     "shared": 4,
 }
 _STORES = ("set", "ms", "add", "replace", "cas")
-_TTLS = (0, 0, 0, 0, 0, 0, 3, 20, 600, 100_000)
+_TTLS = (0,) * 16 + (3, 20, 600, 100_000)
+# Keys that were missed and wait to be stored again, as clients of a cache do.
+_LACKING_MAX = 1000
 
 
 class Client:
@@ -59,6 +61,7 @@ class Client:
         self._states: dict[bytes, State] = {}
         self._tokens: dict[bytes, int] = {}
         self._missed: set[bytes] = set()
+        self._lacking: list[bytes] = []
         self._version = 0
         self._connections: list[Connection] = []
 
@@ -95,6 +98,10 @@ class Client:
 
     def _choose(self) -> Operation:
         dice = self._dice
+        if self._lacking and dice.random() < 0.3:
+            key = self._lacking.pop()
+            value = self._value(0 if key.startswith(b"n") else self._sizes.one())
+            return Operation("set", [key], value)
         name = dice.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
         if name == "shared":
             key = b"shared%d" % dice.randrange(SHARED_KEYS)
@@ -249,6 +256,8 @@ class Client:
             return
         if found is None:
             self._missed.add(key)
+            if len(self._lacking) < _LACKING_MAX:
+                self._lacking.append(key)
             return
         text, flags, cas = found
         before = self._states.get(key, ABSENT)

@@ -30,7 +30,7 @@ from tests.support.server import Server
 HANG_SECONDS = 40.0
 BACK_SECONDS = 20.0
 SHOW_SECONDS = 10.0
-FLUSH_REQUESTS = 400_000
+FLUSH_REQUESTS = 4_000_000
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

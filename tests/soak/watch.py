@@ -87,7 +87,7 @@ class Watch:
 
     def line(self) -> str:
         """One line on where it stands."""
-        shown = ("curr_items", "get_extstore", "brought_back", "extstore_page_allocs")
+        shown = ("curr_items", "index_entries", "get_extstore", "extstore_page_allocs")
         pairs = [f"{name} {self._stats.get(name, '?')}" for name in shown]
         if self._samples:
             last = self._samples[-1]
