@@ -26,6 +26,8 @@ ENTRY_BYTES = 12
 # Writers are to find this many pages free besides one for each stream, unless the log is tiny.
 SPARE_PAGES = 2
 SPARE_SHARE = 1 / 8
+# All of a page is rescued where no more than this part of it is wanted.
+CHEAP_SHARE = 0.5
 # Of an oldest page's objects, this part read makes it worth a compaction.
 USEFUL_READ_SHARE = 0.05
 # Among this part of the pages, the oldest, the one that costs least to give up is looked for.
@@ -167,7 +169,8 @@ def _fragmented(
     """The page of which least is wanted, when that is little enough.
 
     By extstore's rule all of it is rescued. When only what was read is to survive a shortage of
-    space, that holds for pages of the older half; what is younger had no time to be read.
+    space, that holds where the rest is worth its writing: not for pages of the younger half, whose
+    items had no time to be read, and not where there is little to write.
     """
     able = [page for page in living if page.bucket != LOW_TTL]
     if not able:
@@ -176,7 +179,8 @@ def _fragmented(
     if victim.used_bytes >= state.page_bytes * settings.max_frag:
         return None
     older = sum(1 for page in living if page.version < victim.version)
-    read_only = settings.rescue is Rescue.READ and older < len(living) / 2
+    is_cheap = victim.used_bytes <= state.page_bytes * CHEAP_SHARE
+    read_only = settings.rescue is Rescue.READ and not is_cheap and older < len(living) / 2
     return Compact(victim.number, read_only, _bucket_for(state, victim))
 
 

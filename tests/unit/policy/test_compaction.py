@@ -68,10 +68,12 @@ def test_of_little_use_is_compacted_first(settings: ReclaimSettings) -> None:
 
 
 def test_what_is_old_and_unread_is_not_rescued_when_space_is_short() -> None:
-    few = log(full(1, used=200), *[full(version) for version in range(2, 20)], free=2)
+    few = log(full(1, used=600), *[full(version) for version in range(2, 20)], free=2)
     settings = replace(READ, compact_under_pages=3)
     assert choose(few, settings).compact == Compact(1, read_only=True)
     assert choose(few, replace(settings, rescue=Rescue.ALL)).compact == Compact(1, read_only=False)
+    little = log(full(1, used=200), *[full(version) for version in range(2, 20)], free=2)
+    assert choose(little, settings).compact == Compact(1, read_only=False)
 
 
 def test_the_oldest_goes_unread_or_is_rescued_in_part() -> None:
