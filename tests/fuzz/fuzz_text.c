@@ -6,13 +6,21 @@
 //   \x04 n      n seconds pass
 //   other       itself
 // Everything up to an escape \x02 or \x04 is one segment; the pieces of a segment are fed without a pause.
+// With one bit of the first byte set the second store has a flash tier, and all goes there after each segment: an item
+// there answers as one in memory does. Time stands still then: when an item was read last is not noted on flash.
+#define _GNU_SOURCE
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/check_inline.h"
+#include "flash/flash_reader.h"
 #include "proto/session.h"
 #include "shm/live.h"
+#include "store/store_writeout.h"
 
 #define SESSIONS 2
 #define STREAM_BYTES_MAX (1u << 20)
@@ -22,6 +30,9 @@
 #define ESCAPE_RUN 3
 #define ESCAPE_TIME 4
 #define RUN_UNIT_BYTES 64
+#define CLASSES 8
+#define FLASH_PAGE_BYTES (2u << 20)
+#define FLASH_PAGES 6
 
 struct bytes {
     char *at;
@@ -40,10 +51,14 @@ struct talk {
 struct world {
     struct arena *arena;
     struct store *store;
+    struct flash *flash;        // NULL: all stays in memory.
+    struct flash_reader *reader;
+    int log_fd;
     struct proto *proto;
     struct talk talks[SESSIONS];
     uint32_t now_seconds;
     uint32_t random;        // 0: segments are fed whole.
+    bool time_stands;
 };
 
 static void append(struct bytes *to, const char *from, size_t count) {
@@ -70,20 +85,110 @@ static void limit_items(struct arena *arena, int64_t item_bytes_max) {
     }
 }
 
-static void world_open(struct world *world, uint32_t random, uint64_t limit_bytes) {
+// The log is a file without a name.
+static void describe_flash(struct world *world, struct flash_path *path, char *name, size_t name_bytes,
+                           struct flash_geometry *geometry) {
+    world->log_fd = memfd_create("log", MFD_CLOEXEC);
+    PYMC_CHECK(world->log_fd >= 0);
+    snprintf(name, name_bytes, "/proc/self/fd/%d", world->log_fd);
+    *path = (struct flash_path){.name = name, .bytes = (uint64_t)FLASH_PAGE_BYTES * FLASH_PAGES};
+    *geometry = (struct flash_geometry){.paths = path, .path_count = 1, .page_bytes = FLASH_PAGE_BYTES,
+                                        .wbuf_bytes = FLASH_PAGE_BYTES, .item_bytes_hint = 512,
+                                        .index_bytes_max = 4u << 20};
+}
+
+static void reader_open(struct world *world) {
+    struct flash_reader_options options = {.kind = FLASH_READER_AUTO, .depth = 8, .threads = 1,
+                                           .memory_bytes = 1u << 20};
+    if (world->flash) {
+        struct proc *proc = store_proc(world->store);
+        PYMC_CHECK(flash_reader_open(world->flash, proc, &options, &world->reader) == PYMC_OK);
+        proto_set_reader(world->proto, world->reader);
+    }
+}
+
+// Hands reads over and collects them when one is done.
+static void wait_for_flash(struct world *world) {
+    struct pollfd wait = {.fd = flash_reader_fd(world->reader), .events = POLLIN};
+    uint64_t told;
+    flash_reader_submit(world->reader);
+    while (!flash_reader_has_done(world->reader)) {
+        PYMC_CHECK(poll(&wait, 1, 10000) == 1);
+        PYMC_CHECK(read(wait.fd, &told, sizeof told) == sizeof told);
+    }
+    flash_reader_reap(world->reader);
+}
+
+static void write_batch(struct store_batch *batch) {
+    struct store_commit_result result;
+    if (store_batch_seal(batch)) {
+        store_batch_commit(batch, flash_buffer_write(store_batch_buffer(batch)), &result);
+    }
+}
+
+// All that may go goes to flash, as long as there is room, and leaves memory.
+static void to_flash(struct world *world) {
+    struct store_admission rules = {.compress_bytes_min = 200};
+    struct store_batch *batches[FLASH_BUCKETS] = {NULL};
+    struct store_writeout_result result;
+    // The first batch ever is there before the first step.
+    PYMC_CHECK(store_batch_create(world->store, &batches[FLASH_DEFAULT]) == PYMC_OK);
+    bool has_room = store_batch_begin(batches[FLASH_DEFAULT], FLASH_DEFAULT) == PYMC_OK;
+    if (!has_room) {
+        store_batch_destroy(batches[FLASH_DEFAULT]);
+        batches[FLASH_DEFAULT] = NULL;
+    }
+    for (uint32_t class_id = 1; class_id <= CLASSES && has_room; class_id++) {
+        struct store_ahead ahead = {0};
+        do {
+            store_writeout_step(world->store, batches, class_id, &ahead, &rules, UINT32_MAX, 1u << 20, &result);
+            int bucket = result.full_bucket;
+            if (bucket >= 0 && batches[bucket]) {
+                write_batch(batches[bucket]);
+            } else if (bucket >= 0) {
+                PYMC_CHECK(store_batch_create(world->store, &batches[bucket]) == PYMC_OK);
+            }
+            has_room = bucket < 0 || store_batch_begin(batches[bucket], bucket) == PYMC_OK;
+            if (!has_room) {
+                store_batch_destroy(batches[bucket]);
+                batches[bucket] = NULL;
+            }
+        } while (result.full_bucket >= 0 && has_room);
+    }
+    for (int bucket = 0; bucket < FLASH_BUCKETS; bucket++) {
+        if (batches[bucket]) {
+            write_batch(batches[bucket]);
+            store_batch_destroy(batches[bucket]);
+        }
+    }
+    store_drop_clean(world->store);
+}
+
+static void world_open(struct world *world, uint32_t random, uint64_t limit_bytes, bool has_flash) {
     static const uint32_t chunk_bytes[] = {48, 64, 96, 128, 192, 256, 512, 1024};
-    struct store_geometry geometry = {.limit_bytes = limit_bytes, .limit_bytes_max = limit_bytes, .class_count = 8,
+    struct store_geometry geometry = {.limit_bytes = limit_bytes, .limit_bytes_max = limit_bytes,
+                                      .class_count = CLASSES,
                                       .chunk_bytes = chunk_bytes, .bucket_start = 1};
     struct arena_options options = {.reserve_bytes = store_reserve_bytes(&geometry, 2) + (4u << 20), .slots = 2,
                                     .boot_unix_seconds = 1700000000};
     memset(world, 0, sizeof *world);
+    char name[64];
+    struct flash_path path;
+    struct flash_geometry flash_geometry;
+    uint32_t failed;
+    if (has_flash) {
+        describe_flash(world, &path, name, sizeof name, &flash_geometry);
+        options.reserve_bytes += flash_reserve_bytes(&flash_geometry, options.slots);
+    }
     world->random = random;
     world->now_seconds = 100;
     PYMC_CHECK(arena_create(&options, &world->arena) == PYMC_OK);
     PYMC_CHECK(store_create(world->arena, &geometry) == PYMC_OK);
     limit_items(world->arena, 24000);
-    PYMC_CHECK(store_open(world->arena, NULL, 0, PROC_WORKER, &world->store) == PYMC_OK);
+    PYMC_CHECK(!has_flash || flash_create(world->arena, &flash_geometry, &world->flash, &failed) == PYMC_OK);
+    PYMC_CHECK(store_open(world->arena, world->flash, 0, PROC_WORKER, &world->store) == PYMC_OK);
     PYMC_CHECK(proto_open(world->store, "9.9.9", &world->proto) == PYMC_OK);
+    reader_open(world);
     proc_set_now(store_proc(world->store), world->now_seconds);
     for (int i = 0; i < SESSIONS; i++) {
         PYMC_CHECK(session_create(world->proto, &world->talks[i].session) == PYMC_OK);
@@ -101,8 +206,13 @@ static void world_close(struct world *world) {
     store_limbo_step(world->store, UINT32_MAX);
     store_check(world->store);
     proto_close(world->proto);
+    flash_reader_close(world->reader);
     store_close(world->store);
     arena_close(world->arena);
+    if (world->flash) {
+        flash_close(world->flash);
+        close(world->log_fd);
+    }
 }
 
 static void drain(struct world *world, struct talk *talk) {
@@ -129,6 +239,9 @@ static void feed(struct world *world, struct talk *talk) {
         stop = session_feed(talk->session, input, left, talk->reply, &consumed);
         PYMC_CHECK(consumed <= left);
         at += consumed;
+        if (stop == SESSION_ON_FLASH) {
+            wait_for_flash(world);
+        }
         if (stop == SESSION_REPLY_FULL || stop == SESSION_CLOSE) {
             drain(world, talk);
         }
@@ -200,10 +313,13 @@ static void run(struct world *world, const uint8_t *program, size_t program_byte
         } else if (code == ESCAPE_SWITCH || code == ESCAPE_TIME) {
             feed_segment(world, &world->talks[who], segment.at, segment.used);
             segment.used = 0;
+            if (world->flash) {
+                to_flash(world);
+            }
             if (code == ESCAPE_SWITCH) {
                 who = (who + 1) % SESSIONS;
             } else {
-                world->now_seconds += argument;
+                world->now_seconds += world->time_stands ? 0 : argument;
                 proc_set_now(store_proc(world->store), world->now_seconds);
                 store_turn(world->store);
                 i++;
@@ -225,8 +341,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t limit_bytes = is_tiny ? 2u << 20 : 48u << 20;
     struct world whole;
     struct world split;
-    world_open(&whole, 0, limit_bytes);
-    world_open(&split, data[0] * 2654435761u | 1, limit_bytes);
+    bool has_flash = data[0] & 2;
+    world_open(&whole, 0, limit_bytes, false);
+    world_open(&split, data[0] * 2654435761u | 1, limit_bytes, has_flash);
+    whole.time_stands = split.time_stands = has_flash;
     run(&whole, data + 1, size - 1);
     run(&split, data + 1, size - 1);
     for (int i = 0; i < SESSIONS && !is_tiny; i++) {
