@@ -88,6 +88,17 @@ class Forgets(KeeperWork):
         for key in KEYS:
             self._ask(self.talks[1 - which], look(key))
 
+    @rule(which=talks, several=st.lists(commands, min_size=1, max_size=3), value=fillings)
+    def ask_while_under_way(self, which: int, several: list[Command], value: bytes) -> None:
+        """Items change between the copy and its commit."""
+        for adding in fill(value):
+            self._ask(self.talks[which], adding)
+        self.tier.fill()
+        for command in several:
+            self._ask(self.talks[which], command)
+        self.tier.commit()
+        self.tier.drop_memory_copies()
+
     @rule(which=talks)
     def look_at_all(self, which: int) -> None:
         for key in KEYS:

@@ -87,6 +87,17 @@ class SameAsMemory(KeeperWork):
         self.tier.exile()
         self._compare(self.talks[which], command.sent)
 
+    @rule(which=talks, several=st.lists(commands, min_size=1, max_size=3), value=fillings)
+    def ask_while_under_way(self, which: int, several: list[Command], value: bytes) -> None:
+        """Items change between the copy and its commit."""
+        for adding in fill(value):
+            self._compare(self.talks[which], adding.sent)
+        self.tier.fill()
+        for command in several:
+            self._compare(self.talks[which], command.sent)
+        self.tier.commit()
+        self.tier.drop_memory_copies()
+
     @rule(which=talks, command=commands, cut=st.integers(1, 100))
     def ask_in_halves(self, which: int, command: Command, cut: int) -> None:
         """Everything goes to flash between the halves of a command."""
