@@ -65,6 +65,10 @@ class Compactor:
         """Streams that it has used."""
         return frozenset(bucket for bucket, stream in self._streams.items() if stream.is_used)
 
+    def waits_seconds(self) -> float:
+        """How long it has waited for a free page to put what it rescues."""
+        return self._stream.waits_seconds() if self._job else 0.0
+
     def begin(self, job: Compact) -> None:
         """Takes a page up. Requires: idle."""
         if self._scan is None:

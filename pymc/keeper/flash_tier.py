@@ -50,4 +50,4 @@ class FlashTier:
         return ("write out",) if freed else ()
 
     def _reclaim_step(self) -> float:
-        return self._reclaim.step(self._write_out.streams)
+        return self._reclaim.step(self._write_out)

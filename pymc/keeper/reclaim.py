@@ -8,6 +8,7 @@ from pymc.core.writeout import FlashPages
 from pymc.keeper.compactor import Compactor
 from pymc.keeper.io_thread import IoThread
 from pymc.keeper.streams import Writer
+from pymc.keeper.write_out import WriteOutJob
 from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
 from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose, index_entries_max
@@ -44,11 +45,13 @@ class Reclaim:
         self.has_freed = False
         self._look_due = 0.0
         self._streams: frozenset[int] = frozenset()
+        self._write_out_waits = 0.0
 
-    def step(self, streams: frozenset[int]) -> float:
-        """One step of each thing that is going on; `streams` are those of write-out."""
+    def step(self, write_out: WriteOutJob) -> float:
+        """One step of each thing that is going on."""
         now = time.monotonic()
-        self._streams = streams | self.compactor.streams
+        self._streams = write_out.streams | self.compactor.streams
+        self._write_out_waits = write_out.waits_seconds()
         if self._writer.needs_page:
             self._writer.needs_page = False
             self._look_due = min(self._look_due, now + _HURRY_SECONDS)
@@ -135,8 +138,14 @@ class Reclaim:
                     is_full and self._pages.is_dead(number),
                 )
             )
-        is_full = self._index_is_full()
-        return FlashState(self._flash.page_bytes, tuple(states), is_full, self._streams)
+        return FlashState(
+            self._flash.page_bytes,
+            tuple(states),
+            self._index_is_full(),
+            self._write_out_waits,
+            self.compactor.waits_seconds(),
+            self._streams,
+        )
 
     def _index_is_full(self) -> bool:
         was_full, self._writer.index_was_full = self._writer.index_was_full, False

@@ -11,6 +11,8 @@ from pymc.keeper.flash_health import Health
 from pymc.keeper.io_thread import IoThread
 
 BATCHES = 2
+# Who waits for a page asks this often.
+_ASKS_SECONDS = 0.25
 
 
 class Writer:
@@ -79,11 +81,19 @@ class Stream:
         self.filling_since = 0.0
         self.under_way = 0
         self.failures = 0
+        # Since when it has been without a free page (0 while it is not), and when it asked last.
+        self._waits_since = 0.0
+        self._asked = 0.0
 
     @property
     def is_used(self) -> bool:
         """Whether records have gone this way."""
         return self._made > 0
+
+    def waits_seconds(self) -> float:
+        """How long it has waited for a free page."""
+        is_waiting = self._waits_since and time.monotonic() - self._asked < _ASKS_SECONDS
+        return time.monotonic() - self._waits_since if is_waiting else 0.0
 
     def open(self) -> Batch | None:
         """A batch to fill; None while all are under way or no page is free."""
@@ -97,7 +107,10 @@ class Stream:
         batch = self._idle[-1]
         if not batch.begin(self._bucket):
             self._writer.needs_page = True
+            self._asked = time.monotonic()
+            self._waits_since = self._waits_since or self._asked
             return None
+        self._waits_since = 0.0
         self._idle.pop()
         self.filling, self.filling_since = batch, time.monotonic()
         return batch

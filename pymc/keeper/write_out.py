@@ -67,6 +67,10 @@ class WriteOutJob:
         used = {bucket for bucket, stream in self._streams.items() if stream.is_used}
         return frozenset({Bucket.DEFAULT, *used})
 
+    def waits_seconds(self) -> float:
+        """How long it has waited for a free page."""
+        return max(stream.waits_seconds() for stream in self._streams.values())
+
     def step(self) -> float:
         """Looks at the items that are due; the seconds to rest."""
         now = time.monotonic()

@@ -6,7 +6,7 @@ pages that hold nothing, pages that are dead as a whole, pages of which little i
 again, what nobody read is not: that keeps the device's writes down at little cost in hits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from pymc.policy.flash_snapshot import (
@@ -23,9 +23,11 @@ from pymc.policy.flash_snapshot import (
 
 # What an entry takes in the index, its part of what is never full included.
 ENTRY_BYTES = 12
-# Writers are to find this many pages free besides one for each stream, unless the log is tiny.
+# Writers are to find this many pages free besides one for each stream, in a small log fewer: one
+# for what is written and one for what compaction rescues.
 SPARE_PAGES = 2
 SPARE_SHARE = 1 / 8
+SMALL_LOG_PAGES = 5
 # All of a page is rescued where no more than this part of it is wanted.
 CHEAP_SHARE = 0.5
 # Of an oldest page's objects, this part read makes it worth a compaction.
@@ -36,6 +38,8 @@ OLDEST_SHARE = 0.1
 DROP_SHARE = 1 / 64
 # When compaction cannot keep up and only this part of the wanted free pages is left.
 URGENT_SHARE = 0.5
+# Writers rather wait so long for a compaction than that wanted items are dropped.
+PATIENCE_SECONDS = 0.5
 
 
 class Rescue(Enum):
@@ -63,6 +67,8 @@ class Compact:
     page: int
     read_only: bool
     bucket: int = COMPACT
+    # Little of the page is wanted.
+    is_cheap: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,8 @@ def target_free(state: FlashState, settings: ReclaimSettings, label: int = DEFAU
     count = sum(1 for page in state.pages if page.label == label and page.use != PageUse.BAD)
     if label != DEFAULT:
         return min(1, count)
-    wanted = min(SPARE_PAGES + len(state.streams), max(1, int(count * SPARE_SHARE)))
+    small = 2 if count >= SMALL_LOG_PAGES else 1
+    wanted = min(SPARE_PAGES + len(state.streams), max(small, int(count * SPARE_SHARE)))
     return min(max(settings.drop_under_pages or hundredth(count), wanted), max(count - 1, 0))
 
 
@@ -141,13 +148,18 @@ def _for_label(
     compact_under = settings.compact_under_pages or hundredth(count)
     if label != DEFAULT:
         compact_under = min(compact_under, hundredth(count))
-    urgent = coming < target * URGENT_SHARE
-    if urgent and (settings.rescue is Rescue.READ or coming == 0):
-        return _oldest_to_drop(state, living, target - coming), None
-    if is_busy or coming >= max(compact_under, target):
+    is_urgent = coming < target * URGENT_SHARE
+    if is_busy:
+        is_late = is_urgent and _is_impatient(state)
+        return (_oldest_to_drop(state, living, target - coming) if is_late else []), None
+    if coming >= max(compact_under, target):
         return [], None
-    if victim := _fragmented(state, settings, living):
+    victim = _fragmented(state, settings, living)
+    # What is cheap to rescue frees more than it writes, however short space is.
+    if victim and (victim.is_cheap or not is_urgent):
         return [], victim
+    if is_urgent and (settings.rescue is Rescue.READ or coming == 0):
+        return _oldest_to_drop(state, living, target - coming), None
     if coming >= target:
         return [], None
     if settings.rescue is Rescue.READ:
@@ -157,6 +169,11 @@ def _for_label(
         if oldest.bucket != LOW_TTL:
             return [], Compact(oldest.number, read_only=True, bucket=_bucket_for(state, oldest))
     return [], None
+
+
+def _is_impatient(state: FlashState) -> bool:
+    """Whether the compaction that is under way has to be helped out."""
+    return state.compaction_waits_seconds > 0 or state.write_out_waits_seconds >= PATIENCE_SECONDS
 
 
 def _age(page: PageState) -> int:
@@ -181,7 +198,7 @@ def _fragmented(
     older = sum(1 for page in living if page.version < victim.version)
     is_cheap = victim.used_bytes <= state.page_bytes * CHEAP_SHARE
     read_only = settings.rescue is Rescue.READ and not is_cheap and older < len(living) / 2
-    return Compact(victim.number, read_only, _bucket_for(state, victim))
+    return Compact(victim.number, read_only, _bucket_for(state, victim), is_cheap)
 
 
 def _give_up_oldest(

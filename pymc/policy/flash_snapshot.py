@@ -49,5 +49,8 @@ class FlashState:
     page_bytes: int
     pages: tuple[PageState, ...]
     index_is_full: bool = False
+    # How long write-out or compaction has waited for a free page; 0 while they have one.
+    write_out_waits_seconds: float = 0.0
+    compaction_waits_seconds: float = 0.0
     # Streams that have written lately.
     streams: frozenset[int] = frozenset({DEFAULT})

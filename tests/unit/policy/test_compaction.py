@@ -98,12 +98,23 @@ def test_low_ttl_is_never_compacted() -> None:
     assert (plan.compact, plan.drain) == (None, (1,))
 
 
-def test_compaction_that_cannot_keep_up_gets_help() -> None:
-    busy = choose(log(*pages(40, read=30), free=1), READ, compacting=1)
-    assert busy.compact is None
-    assert busy.drain and 1 not in busy.drain
-    calm = choose(log(*pages(40, read=30), free=4), READ, compacting=1)
-    assert calm == Plan()
+def test_compaction_gets_help_only_when_it_cannot_go_on() -> None:
+    none_free = log(*pages(40, read=30))
+    assert choose(none_free, READ, compacting=1) == Plan()
+    stuck = choose(replace(none_free, compaction_waits_seconds=0.1), READ, compacting=1)
+    assert stuck.drain and 1 not in stuck.drain
+    late = choose(replace(none_free, write_out_waits_seconds=0.6), READ, compacting=1)
+    assert late.drain and late.compact is None
+    assert choose(replace(none_free, write_out_waits_seconds=0.1), READ, compacting=1) == Plan()
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_nothing_is_dropped_while_little_of_a_page_is_wanted(free: int) -> None:
+    """A small log of which everything is overwritten: what is live fits and stays."""
+    log_of_nine = log(*[full(version, used=250 + version) for version in range(1, 9 - free)])
+    state = replace(log_of_nine, pages=(*log_of_nine.pages, *log(free=free).pages[1:]))
+    assert choose(state, READ).compact == Compact(1, read_only=False)
+    assert choose(state, READ).drain == ()
 
 
 def test_draining_pages_count_as_coming() -> None:
@@ -140,7 +151,8 @@ def test_rescued_items_go_by_worth_where_labels_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "streams", "wanted"), [(1, 1, 0), (2, 1, 1), (16, 2, 2), (64, 2, 4), (2000, 3, 20)]
+    ("count", "streams", "wanted"),
+    [(1, 1, 0), (2, 1, 1), (5, 1, 2), (9, 2, 2), (16, 2, 2), (64, 2, 4), (2000, 3, 20)],
 )
 def test_target_of_free_pages(count: int, streams: int, wanted: int) -> None:
     free = tuple(PageState(number, PageUse.FREE) for number in range(count))
