@@ -8,11 +8,7 @@
 #define FETCH_AHEAD 8
 
 int store_batch_create(struct store *store, struct store_batch **batch_out) {
-    struct store_flash_local *local = store->on_flash;
-    if (!local->in_flight) {
-        local->in_flight = calloc(IN_FLIGHT_SLOTS, sizeof *local->in_flight);
-    }
-    struct store_batch *batch = local->in_flight ? malloc(sizeof *batch) : NULL;
+    struct store_batch *batch = malloc(sizeof *batch);
     if (!batch) {
         return PYMC_NO_MEMORY;
     }

@@ -16,7 +16,12 @@ int store_flash_open(struct store *store) {
     if (!store->on_flash) {
         return PYMC_NO_MEMORY;
     }
-    *store->on_flash = (struct store_flash_local){0};
+    // Only the keeper touches the table; elsewhere it takes no memory.
+    *store->on_flash = (struct store_flash_local){.in_flight = calloc(IN_FLIGHT_SLOTS, sizeof(uint16_t))};
+    if (!store->on_flash->in_flight) {
+        free(store->on_flash);
+        return PYMC_NO_MEMORY;
+    }
     return PYMC_OK;
 }
 
