@@ -20,6 +20,7 @@ from tests.model.flash_machine import START_SECONDS, WIDE_LOG, KeeperWork
 from tests.unit.core.driver import MIB, Cache
 from tests.unit.core.talk import Talk
 
+ITEM_BYTES_MAX = 40_000
 talks = st.integers(0, 1)
 
 
@@ -33,7 +34,8 @@ class SameAsMemory(KeeperWork):
         super().__init__()
         self.talks = [Talk(worker, values_max=64) for worker in self.tier.workers]
         self.memory = Cache(limit_bytes=64 * MIB, chunk_bytes=self.chunk_bytes)
-        self.memory.set_live("item_bytes_max", 8 * MIB)
+        for cache in (self.tier.cache, self.memory):
+            cache.set_live("item_bytes_max", ITEM_BYTES_MAX)
         self.plain = Talk(self.memory.open(), values_max=64)
         # Commands that wait for a read: they happen when it is done.
         self.parked: list[tuple[Talk, Command]] = []
@@ -134,6 +136,14 @@ class SameAsMemory(KeeperWork):
             cas = max(1, int(found[4:].split()[0]) + by)
             self._compare(self.talks[which], b"cas %s 1 0 3 %d\r\nabc\r\n" % (key, cas))
             self._compare(self.talks[which], b"ms %s 1 I T9 C%d\r\ny\r\n" % (key, cas))
+
+    @rule(which=talks, key=keys, word=st.sampled_from([b"set", b"add", b"append", b"cas"]))
+    def put_too_large(self, which: int, key: bytes, word: bytes) -> None:
+        """What such a set does to the old item must reach its copy."""
+        number = b" 1" if word == b"cas" else b""
+        value = bytes(ITEM_BYTES_MAX)
+        sent = b"%s %s 0 0 %d%s\r\n%s\r\n" % (word, key, len(value), number, value)
+        self._compare(self.talks[which], sent)
 
     @rule(which=talks, size=st.sampled_from([10, 300, 2000]), lifetime=st.sampled_from([0, 30]))
     def put_crowd(self, which: int, size: int, lifetime: int) -> None:
