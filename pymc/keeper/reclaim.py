@@ -92,16 +92,18 @@ class Reclaim:
         if self._pages.sweep(_SWEEP_BUCKETS):
             return
         for number in self._sweeping:
-            page = self._flash.page(number)
-            if page.state is PageState.DRAINING and not page.objects:
+            # Not by its count of objects: who died while removing an entry leaves it one too high.
+            if self._flash.page(number).state is PageState.DRAINING:
                 self._free(number)
         self._sweeping = frozenset()
         self._look_due = 0.0
 
     def _free(self, number: int) -> None:
         self._pages.free(number)
-        self._store.count("ext_page_reclaims")
-        self.has_freed = True
+        # It stays as it is while a buffer for it is under way, and is swept again.
+        if self._flash.page(number).state is not PageState.DRAINING:
+            self._store.count("ext_page_reclaims")
+            self.has_freed = True
 
     def _compacted(self, number: int, is_good: bool) -> None:
         page = self._flash.page(number)
