@@ -42,6 +42,12 @@ class FlashTier:
             thread.finish()
         return "write out", "reclaim"
 
+    def close(self) -> None:
+        """Waits for what is under way; for who goes on without a keeper."""
+        for thread in self._threads:
+            thread.close()
+        os.close(self.wake_fd)
+
     def urgent(self) -> tuple[str, ...]:
         """Jobs that have something to do since another one was done."""
         if self._writer.needs_page:

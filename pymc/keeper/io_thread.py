@@ -19,12 +19,18 @@ class IoThread:
     def __init__(self, name: str, wake_fd: int) -> None:
         """Starts the thread; `wake_fd` is an eventfd that becomes readable when a job is done."""
         self._wake_fd = wake_fd
-        self._jobs: queue.SimpleQueue[Callable[[], Callable[[], None]]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], Callable[[], None]] | None] = queue.SimpleQueue()
         self._done: deque[Callable[[], None]] = deque()
         # Only the thread adds, only the loop reads.
         self.busy_seconds = 0.0
         # It may wait for a device that never answers, and nobody waits for it.
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Waits for the jobs there are and ends the thread; a process that ends need not."""
+        self._jobs.put(None)
+        self._thread.join()
 
     def submit(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
         """Lets the thread do `job`, and finish() call `done` with what it gave back."""
@@ -45,8 +51,7 @@ class IoThread:
                 say_exception("keeper: after an I/O")
 
     def _run(self) -> None:
-        while True:
-            work = self._jobs.get()
+        while (work := self._jobs.get()) is not None:
             started = time.monotonic()
             try:
                 self._done.append(work())

@@ -24,7 +24,13 @@ def tier(folder: Path, flash_mb: int = 16, more: str = "") -> Iterator[tuple[InP
     with in_process(["-m", "16", "-o", options]) as server:
         context = server.context
         with Store(context.arena, context.keeper_slot, Role.KEEPER, context.flash) as store:
-            yield server, Keeper(context, store)
+            keeper = Keeper(context, store)
+            try:
+                yield server, keeper
+            finally:
+                assert keeper._tier is not None
+                # Buffers and files must not go while they are written.
+                keeper._tier.close()
 
 
 def turn(keeper: Keeper) -> None:
