@@ -1,0 +1,142 @@
+"""Kills worker and keeper at every fault point that the flash tier has; what is on flash stays."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pymc.core.ffi import HAS_DEBUG
+from tests.crash.children import Journal, run_child
+from tests.crash.flash_rig import ROOMY, SURVIVOR, TIGHT, VICTIM, Plan, Rig, allowed_values, work
+from tests.crash.plan import Model
+
+pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+
+CSRC = Path(__file__).resolve().parents[2] / "csrc"
+PREFIXES = ("flash.", "store.writeout.", "store.commit.", "store.back.", "store.copy.")
+# Only an index that outgrows its first size comes there.
+GROWTH = ("chain", "overflow", "pull", "split", "unhang", "clear")
+# Reached by who repairs: test_flash_index.py.
+REPAIR = "flash.index.repair."
+OPERATIONS_MAX = 1200
+RUSH = 1500
+AFTERWARDS = 200
+
+
+def fault_points() -> list[str]:
+    texts = (path.read_text() for path in sorted(CSRC.glob("*/*.c")))
+    found = {name for text in texts for name in re.findall(r'FAULT_POINT\([^"]*"([^"]+)"\)', text)}
+    wanted = {name for name in found if name.startswith(PREFIXES)} | {"store.link.spoilt"}
+    return sorted(name for name in wanted if not name.startswith(REPAIR))
+
+
+POINTS = fault_points()
+GROWTH_POINTS = [
+    name for name in POINTS if name.startswith(tuple(f"flash.index.{g}" for g in GROWTH))
+]
+
+
+def die_at(rig: Rig, point: str, countdown: int, plan: Plan, most: int) -> tuple[bool, int]:
+    """Works in a child until the point is reached, if it is; and how many commands were begun."""
+    journal = Journal()
+
+    def begin(number: int) -> None:
+        journal.begun = number
+
+    def live() -> None:
+        rig.enter(VICTIM)
+        rig.arm(point, countdown)
+        work(rig, plan, most, begin)
+        rig.take_out_path(1)
+
+    end = run_child(live)
+    assert end.was_killed or end.is_fine, (point, end)
+    return end.was_killed, journal.begun
+
+
+def check_values(rig: Rig, before: Model, after: Model) -> set[bytes]:
+    """The keys that are missing; none holds what it never should."""
+    missing = set()
+    for key in sorted(before.values.keys() | after.values.keys()):
+        allowed = {before.values.get(key), after.values.get(key)}
+        found = rig.get(key)
+        if found is None:
+            missing |= {key} if None not in allowed else set()
+        else:
+            assert found in allowed, (key, found[:80], [value and value[:80] for value in allowed])
+    return missing
+
+
+def survive(rig: Rig, plan: Plan, begun: int, most_missing: int | None) -> None:
+    """Run by a survivor, who meets the dead ones' locks and takes their slots over."""
+    before, after = allowed_values(plan, begun)
+    rig.enter(SURVIVOR)
+    missing = check_values(rig, before, after)
+    rig.cache.open(VICTIM).close()
+    rig.look()
+    # Now all from flash: every record is its key's.
+    rig.exile()
+    rig.look()
+    missing |= check_values(rig, before, after)
+    assert most_missing is None or len(missing) <= most_missing, missing
+    counters = rig.counters()
+    assert counters["badcrc_from_extstore"] == 0
+    assert counters["get_extstore"] > 0 or begun < 20
+    assert most_missing is None or counters["miss_from_extstore"] == 0
+    # No entry is out of reach of its key.
+    for key in before.values.keys() | after.values.keys():
+        rig.send(b"delete %s\r\n" % key)
+    assert rig.look() == 0
+    go_on(rig, Plan(plan.seed + 1000), is_complete=most_missing is not None)
+
+
+def go_on(rig: Rig, plan: Plan, *, is_complete: bool) -> None:
+    """Whoever is left works as if nothing had been."""
+    work(rig, plan, AFTERWARDS, lambda number: None)
+    rig.exile()
+    model, _ = allowed_values(plan, AFTERWARDS + 1)
+    missing = check_values(rig, model, model)
+    assert not missing or not is_complete, missing
+    rig.look()
+    rig.worker.limbo_step(1 << 20)
+    rig.worker.check()
+
+
+@pytest.mark.parametrize("point", [name for name in POINTS if name not in GROWTH_POINTS])
+def test_one_item_is_lost_at_most(tmp_path: Path, point: str) -> None:
+    reached = 0
+    for countdown in (1, 20):
+        folder = tmp_path / str(countdown)
+        folder.mkdir()
+        plan = Plan(seed=countdown)
+        with Rig(folder, ROOMY) as rig:
+            rig.may_drop = False
+            was_killed, begun = die_at(rig, point, countdown, plan, OPERATIONS_MAX)
+            reached += was_killed
+            if was_killed:
+                # A path that is taken out takes all with it that only it has.
+                most = None if point == "flash.path.out" else 1
+                end = run_child(lambda: survive(rig, plan, begun, most))  # noqa: B023
+                assert end.is_fine, (point, countdown, end)
+    assert reached
+
+
+@pytest.mark.parametrize("point", GROWTH_POINTS)
+def test_while_the_index_grows(tmp_path: Path, point: str) -> None:
+    plan = Plan(seed=3, operations_per_step=150, rush=RUSH)
+    with Rig(tmp_path, ROOMY) as rig:
+        rig.may_drop = False
+        was_killed, begun = die_at(rig, point, 1, plan, 2 * RUSH)
+        assert was_killed
+        end = run_child(lambda: survive(rig, plan, begun, 1))
+        assert end.is_fine, (point, end)
+
+
+@pytest.mark.parametrize("point", [name for name in POINTS if name not in GROWTH_POINTS])
+def test_no_wrong_value_while_pages_are_dropped(tmp_path: Path, point: str) -> None:
+    plan = Plan(seed=7)
+    with Rig(tmp_path, TIGHT) as rig:
+        was_killed, begun = die_at(rig, point, 3, plan, OPERATIONS_MAX)
+        if was_killed:
+            end = run_child(lambda: survive(rig, plan, begun, None))
+            assert end.is_fine, (point, end)
