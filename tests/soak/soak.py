@@ -40,6 +40,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--keys", type=int, default=50_000, help="of each client")
     parser.add_argument("--memory-mb", type=int, default=64)
     parser.add_argument("--flash-mb", type=int, default=320, help="of each of two paths")
+    parser.add_argument("--page-mb", type=int, default=16)
     parser.add_argument("--options", default="", help="more for -o")
     parser.add_argument("--kill-seconds", type=float, default=6.0, help="at most from kill to kill")
     parser.add_argument("--no-kills", action="store_true")
@@ -50,7 +51,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def server_args(wants: argparse.Namespace, folder: Path) -> list[str]:
     folder.chmod(0o777)
-    options = ["ext_page_size=16,ext_wbuf_size=2,ext_item_size=1,ext_recache_rate=50"]
+    options = [f"ext_page_size={wants.page_mb},ext_wbuf_size=2,ext_item_size=1,ext_recache_rate=50"]
     options += [f"ext_path={folder}/flash{i}:{wants.flash_mb}m" for i in range(2)]
     options += [wants.options] if wants.options else []
     return ["-t", "2", "-m", str(wants.memory_mb), "-o", ",".join(options)]
@@ -107,7 +108,7 @@ class Soak:
         """Until the time is up or something is wrong."""
         begun = time.monotonic()
         end = begun + self.wants.minutes * 60
-        next_kill = begun + 5
+        next_kill = begun + 3 * self.dice.random()
         next_show = begun + SHOW_SECONDS
         while time.monotonic() < end and not self.errors:
             self._over.wait(0.2)
