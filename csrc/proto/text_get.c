@@ -49,6 +49,7 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
         return ANSWERED_LATER;
     }
     if (found == STORE_HIT && !read) {
+        store_rule_out_none(store);     // The next key may be the one whose record was ruled out for this one.
         return ANSWERED_NOT;
     }
     if (found == STORE_NO_MEMORY

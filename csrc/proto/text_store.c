@@ -186,6 +186,7 @@ void value_finish(struct session *session, struct reply *reply) {
         if (UNLIKELY(outcome == STORE_ON_FLASH)) {
             return;     // The value stays as it is until this is done again.
         }
+        store_abandon(store, &value->making);   // Unless it was stored: the old value may have found no room.
         if (value->is_meta) {
             meta_set_outcome(&value->meta, outcome, &result, reply);
         } else {
