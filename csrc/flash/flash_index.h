@@ -12,7 +12,7 @@
 #include "base/check_inline.h"
 #include "flash/flash.h"
 
-// More entries than this with one key's bits in one bucket are as good as impossible; further ones are not found.
+// More entries than this with one key's bits are not found: who adds entries sees to it that there are none.
 #define FLASH_CANDIDATES_MAX 4
 
 uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry);

@@ -70,6 +70,14 @@ static void link_item(struct store *store, const struct batch_note *note, struct
         out->changed++;
         return;
     }
+    // One entry more with these bits might not be found: a key that cannot be deleted. Only this process adds entries.
+    uint64_t others[FLASH_CANDIDATES_MAX];
+    if (UNLIKELY(flash_find(store->flash, store->proc, note->hash, others) == FLASH_CANDIDATES_MAX)) {
+        item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_COPIED);
+        index_unlock(store->proc, home, true);
+        out->changed++;
+        return;
+    }
     // The mark first: who sees it looks for the entry, and an entry without the mark would outlive the item's changes.
     uint32_t state = item_state_of(item);
     item_set_state(item, state | ITEM_ON_FLASH);
