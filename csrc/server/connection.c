@@ -606,10 +606,14 @@ void connection_resume(struct engine *engine, struct connection *connection) {
     if (connection->is_dead) {
         return;
     }
-    leave_flash(engine, connection);
+    connection->is_on_flash = false;
     note_command(engine, connection);
     connection_continue(engine, connection);
-    if (UNLIKELY(connection->has_missed_input) && !connection->is_on_flash) {
+    if (UNLIKELY(connection->is_on_flash)) {
+        return;     // If it lacks memory again, it has kept its place among those who do.
+    }
+    flash_reader_unwait(engine->reader, &connection->waiter);
+    if (UNLIKELY(connection->has_missed_input)) {
         connection->has_missed_input = false;
         read_again(engine, connection);
     }
