@@ -1,38 +1,18 @@
 """Kills a process at every fault point of the core; whoever is left repairs and goes on."""
 
-import re
-from pathlib import Path
-
 import pytest
 
 from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import End, Journal, run_child
 from tests.crash.plan import Player, operations
+from tests.crash.points import REPAIR_POINTS, WORK_POINTS
 from tests.crash.verify import survive
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
-CSRC = Path(__file__).resolve().parents[2] / "csrc"
 VICTIM = 1
 OPERATIONS_MAX = 12_000
-
-
-def fault_points() -> list[str]:
-    """Every name in a FAULT_POINT() of a C file."""
-    texts = (path.read_text() for path in sorted(CSRC.glob("*/*.c")))
-    found = {name for text in texts for name in re.findall(r'FAULT_POINT\([^"]*"([^"]+)"\)', text)}
-    return sorted(found)
-
-
-# Reached by the process that repairs, not by one that works.
-REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
-# Log and index of the flash tier have workloads of their own: test_flash_log.py and its like.
-WORK_POINTS = [
-    name
-    for name in fault_points()
-    if name not in REPAIR_POINTS and not name.startswith("flash.")
-]
 
 
 def roomy() -> Cache:

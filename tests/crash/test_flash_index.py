@@ -9,7 +9,7 @@ import pytest
 from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import Child, End, Journal, run_child
 from tests.crash.flash_plan import empty, look, work
-from tests.crash.test_fault_points import fault_points
+from tests.crash.points import fault_points
 from tests.support.deadline import wait_until
 from tests.unit.core.flash.index_driver import NO_MEMORY, Tier, hash_of
 

@@ -1,6 +1,5 @@
 """Kills worker and keeper at every fault point that the flash tier has; what is on flash stays."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,10 @@ from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import Journal, run_child
 from tests.crash.flash_rig import ROOMY, SURVIVOR, TIGHT, VICTIM, Plan, Rig, allowed_values, work
 from tests.crash.plan import Model
+from tests.crash.points import FLASH_POINTS
 
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
-CSRC = Path(__file__).resolve().parents[2] / "csrc"
-PREFIXES = ("flash.", "store.writeout.", "store.commit.", "store.back.", "store.copy.")
 # Only an index that outgrows its first size comes there.
 GROWTH = ("chain", "overflow", "pull", "split", "unhang")
 # Reached by who repairs, or after an unfinished split only: test_flash_index.py.
@@ -23,14 +21,7 @@ RUSH = 2400
 AFTERWARDS = 200
 
 
-def fault_points() -> list[str]:
-    texts = (path.read_text() for path in sorted(CSRC.glob("*/*.c")))
-    found = {name for text in texts for name in re.findall(r'FAULT_POINT\([^"]*"([^"]+)"\)', text)}
-    wanted = {name for name in found if name.startswith(PREFIXES)} | {"store.link.spoilt"}
-    return sorted(name for name in wanted if not name.startswith(LEFT_OUT))
-
-
-POINTS = fault_points()
+POINTS = [name for name in FLASH_POINTS if not name.startswith(LEFT_OUT)]
 GROWTH_POINTS = [
     name for name in POINTS if name.startswith(tuple(f"flash.index.{g}" for g in GROWTH))
 ]

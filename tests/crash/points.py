@@ -1,0 +1,26 @@
+"""The fault points of the core, and which suite reaches them."""
+
+import re
+from pathlib import Path
+
+_CSRC = Path(__file__).resolve().parents[2] / "csrc"
+_FLASH_PREFIXES = ("flash.", "store.writeout.", "store.commit.", "store.back.", "store.copy.")
+
+
+def fault_points() -> list[str]:
+    """Every name in a FAULT_POINT() of a C file."""
+    texts = (path.read_text() for path in sorted(_CSRC.glob("*/*.c")))
+    found = {name for text in texts for name in re.findall(r'FAULT_POINT\([^"]*"([^"]+)"\)', text)}
+    return sorted(found)
+
+
+# Nobody comes there without a flash tier. Log and index alone: test_flash_log.py,
+# test_flash_index.py; under a whole cache: test_flash_server_points.py.
+FLASH_POINTS = [
+    name
+    for name in fault_points()
+    if name.startswith(_FLASH_PREFIXES) or name == "store.link.spoilt"
+]
+# Reached by the process that repairs, not by one that works.
+REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
+WORK_POINTS = [name for name in fault_points() if name not in {*FLASH_POINTS, *REPAIR_POINTS}]
