@@ -51,8 +51,8 @@ static uint64_t hash_of_item(const struct item *item, uint32_t state) {
     return hash_key(item_key(item, state), item_key_bytes(item->sizes));
 }
 
-// Whether the item is as it was copied. Its chunk may have been copied from twice, before and after a change; then number
-// and fields tell. Where they might not, no chunk is copied from again while a record of it may be on its way.
+// Whether the item is as it was copied. Its chunk may have been copied from twice, before and after a change; then
+// number and fields tell. Where they might not, no chunk is copied from again while a record of it may be on its way.
 static bool is_same(const struct item *item, const struct batch_note *note) {
     uint32_t state = item_state_of(item);
     return (state & (ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH)) == (ITEM_LINKED | ITEM_COPIED)
