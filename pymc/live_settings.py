@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from pymc.config import ADMIT_WORDS, RESCUE_WORDS, Settings
+from pymc.config import ADMIT_PERCENT, RESCUE_WORDS, Settings
 from pymc.core.arena import Arena
 
 MILLION = 1_000_000
@@ -53,10 +53,10 @@ FRACTIONS = {
     "slab_automove_freeratio": "slab_automove_freeratio_millionths",
     "ext_max_frag": "ext_max_frag_millionths",
 }
-# Words, which stand there as their place among all that there are.
-WORDS = {
-    "ext_admit": ("ext_admit_fetched", ADMIT_WORDS),
-    "ext_rescue": ("ext_compact_unread", RESCUE_WORDS),
+# Words, and the numbers that stand there for them.
+WORDS: dict[str, tuple[str, dict[str, int]]] = {
+    "ext_admit": ("ext_admit_unread_percent", ADMIT_PERCENT),
+    "ext_rescue": ("ext_compact_unread", {word: i for i, word in enumerate(RESCUE_WORDS)}),
 }
 # What C wants in a form of its own.
 DERIVED: dict[str, Callable[[Settings], int]] = {
@@ -83,7 +83,7 @@ def write_live_settings(arena: Arena, settings: Settings) -> None:
     for field, name in FRACTIONS.items():
         arena.set_live(name, as_millionths(getattr(settings, field)))
     for field, (name, words) in WORDS.items():
-        arena.set_live(name, words.index(getattr(settings, field)))
+        arena.set_live(name, words[getattr(settings, field)])
     for name, derive in DERIVED.items():
         arena.set_live(name, derive(settings))
 
@@ -92,5 +92,7 @@ def read_live_settings(arena: Arena) -> dict[str, Any]:
     """The present values by the settings' own names and units."""
     values: dict[str, Any] = {field: arena.live(name) for field, name in SAME_UNIT.items()}
     values |= {field: arena.live(name) / MILLION for field, name in FRACTIONS.items()}
-    values |= {field: words[arena.live(name)] for field, (name, words) in WORDS.items()}
+    for field, (name, words) in WORDS.items():
+        number = arena.live(name)
+        values[field] = next(word for word, stands_for in words.items() if stands_for == number)
     return values

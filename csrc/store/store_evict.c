@@ -3,6 +3,7 @@
 // New items are on probation in their class's ring (HOT), up to hot_lru_percent of the class. When the ring is longer
 // than that its oldest item is looked at: read since it came, it stays (WARM); unread, it is the victim. Otherwise
 // the hand walks the class's chunks: an item read since the hand's last visit stays, another is the victim.
+#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 #define CANDIDATES 8
@@ -102,9 +103,14 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
 #define RENEWALS_MAX 4
 
 static bool is_worth_renewal(const struct store *store, const struct store_locked *locked) {
-    return store->flash && !(locked->state & (ITEM_COPIED | ITEM_ON_FLASH))
-           && store_item_bytes(store, locked->item, locked->state)
-                  >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes);
+    const struct item *item = locked->item;
+    uint32_t percent = (uint32_t)live_get(store->arena, LIVE_ext_admit_unread_percent);
+    return !(locked->state & (ITEM_COPIED | ITEM_ON_FLASH))
+           && store_item_bytes(store, item, locked->state)
+                  >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
+           && (percent >= 100
+               || store_is_in_luck(locked->state, item_cas(item, locked->state),
+                                   hash_key(item_key(item, locked->state), item_key_bytes(item->sizes)), percent));
 }
 
 static void renew(struct store *store, uint32_t class_id, uint32_t ref) {

@@ -133,7 +133,7 @@ static bool add(struct writeout *work, const struct store_view *view, const char
 }
 
 // Whether the item may go to flash; else it is counted why not.
-static bool is_admitted(struct writeout *work, const struct store_view *view, int *bucket_out) {
+static bool is_admitted(struct writeout *work, const struct store_view *view, uint64_t hash, int *bucket_out) {
     const struct store_admission *rules = work->admission;
     struct store_writeout_result *out = work->out;
     uint32_t now = work->store->proc->now_seconds;
@@ -147,7 +147,7 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, in
         out->too_young++;
     } else if (left < rules->ttl_seconds_min) {
         out->too_short_lived++;
-    } else if (rules->fetched_only && !(view->state & ITEM_FETCHED)) {
+    } else if (!store_is_in_luck(view->state, view->cas, hash, rules->unread_percent)) {
         out->never_read++;
     } else {
         *bucket_out = left < rules->low_ttl_seconds ? FLASH_LOW_TTL
@@ -198,7 +198,7 @@ static bool consider(struct writeout *work, uint32_t ref) {
         return true;
     }
     int bucket;
-    return !is_admitted(work, &view, &bucket) || add(work, &view, key, hash, bucket);
+    return !is_admitted(work, &view, hash, &bucket) || add(work, &view, key, hash, bucket);
 }
 
 // The next candidates on probation, or none when all that go next were looked at.

@@ -12,12 +12,12 @@ from pymc.config.errors import (
 from pymc.config.flash_paths import FlashPath
 from pymc.config.listeners import Listener
 from pymc.config.settings import LIVE, ROWS, Settings
-from pymc.config.settings_flash import ADMIT_WORDS, RESCUE_WORDS
+from pymc.config.settings_flash import ADMIT_PERCENT, RESCUE_WORDS
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
 from pymc.config.stats_lines import settings_lines
 
 __all__ = [
-    "ADMIT_WORDS",
+    "ADMIT_PERCENT",
     "EXIT_FAILURE",
     "EXIT_NO_USER",
     "EXIT_OS_ERROR",

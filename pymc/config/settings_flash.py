@@ -16,7 +16,7 @@ UINT_MAX = 2**32 - 1
 THREADS_MAX = 64
 IO_DEPTH_MAX = 4096
 # In the order of the numbers that stand for them in the arena.
-ADMIT_WORDS = ("all", "fetched")
+ADMIT_PERCENT = {"all": 100, "half": 50, "quarter": 25, "fetched": 0}
 RESCUE_WORDS = ("read", "all")
 _UNSIGNED = Number(whole_unsigned, 0, UINT_MAX)
 _MEGABYTES = Number(whole_unsigned, 0, UINT_MAX, MEGABYTE)
@@ -119,8 +119,11 @@ class FlashSettings(MemorySettings):
     )
     ext_admit: str = setting(
         "all",
-        "pymc only: what may go to flash: all, or only items fetched at least once",
-        reader=Choice(_words(ADMIT_WORDS), "ext_admit must be all or fetched"),
+        "pymc only: what may go to flash: items fetched at least once, and of the others"
+        " all, half, a quarter or (fetched) none",
+        reader=Choice(
+            _words(tuple(ADMIT_PERCENT)), "ext_admit must be all, half, quarter or fetched"
+        ),
         options={"ext_admit": READ},
         stats=("ext_admit", 1060),
         live=True,

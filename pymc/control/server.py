@@ -112,7 +112,7 @@ def _extstore(command: Command) -> Answer:
             live_name, choices = _FLASH_WORDS[name]
             if word.decode("latin-1") not in choices:
                 return ERROR
-            arena.set_live(live_name, choices.index(word.decode("latin-1")))
+            arena.set_live(live_name, choices[word.decode("latin-1")])
             return OK
         case [name, word, *_] if name in _FLASH_NUMBERS:
             value = decimal(word)

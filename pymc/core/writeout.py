@@ -106,7 +106,7 @@ class WriteOut:
         ttl_seconds_min: int,
         low_ttl_seconds: int,
         compress_bytes_min: int,
-        fetched_only: bool,
+        unread_percent: int,
     ) -> None:
         """What may go to flash in the steps that follow: see struct store_admission."""
         rules = self._rules
@@ -115,7 +115,7 @@ class WriteOut:
         rules.ttl_seconds_min = ttl_seconds_min
         rules.low_ttl_seconds = low_ttl_seconds
         rules.compress_bytes_min = compress_bytes_min
-        rules.fetched_only = fetched_only
+        rules.unread_percent = unread_percent
 
     def forget(self, class_id: int) -> None:
         """Looks at the items of the class from the start again."""

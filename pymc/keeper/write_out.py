@@ -142,7 +142,7 @@ class WriteOutJob:
             ttl_seconds_min=rules.ttl_seconds_min,
             low_ttl_seconds=rules.low_ttl_seconds,
             compress_bytes_min=rules.compress_bytes_min,
-            fetched_only=rules.fetched_only,
+            unread_percent=rules.unread_percent,
         )
 
     def _admission(self) -> AdmissionSettings:
@@ -152,7 +152,7 @@ class WriteOutJob:
             item_age_seconds=live("ext_item_age_seconds"),
             low_ttl_seconds=live("ext_low_ttl_seconds"),
             compress_bytes_min=live("ext_compress_min_bytes"),
-            fetched_only=bool(live("ext_admit_fetched")),
+            unread_percent=live("ext_admit_unread_percent"),
         )
 
     def _settings(self) -> WriteOutSettings:

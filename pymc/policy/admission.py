@@ -15,7 +15,7 @@ class AdmissionSettings:
     item_age_seconds: int = NO_AGE
     low_ttl_seconds: int = 0
     compress_bytes_min: int = 256
-    fetched_only: bool = False
+    unread_percent: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Admission:
     ttl_seconds_min: int
     low_ttl_seconds: int
     compress_bytes_min: int
-    fetched_only: bool
+    unread_percent: int
 
 
 MISSED_SHARE = 0.05
@@ -61,5 +61,5 @@ def admit(settings: AdmissionSettings, rate: WriteRate, *, is_short: bool) -> Ad
         ttl_seconds_min=TTL_SECONDS_MIN,
         low_ttl_seconds=settings.low_ttl_seconds,
         compress_bytes_min=0 if is_slow else settings.compress_bytes_min,
-        fetched_only=settings.fetched_only,
+        unread_percent=settings.unread_percent,
     )

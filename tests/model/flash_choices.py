@@ -94,7 +94,7 @@ admissions = st.sampled_from(
         ADMIT_COMPRESSED,
         Admission(low_ttl_seconds=50),
         Admission(item_bytes_min=1000),
-        Admission(fetched_only=True),
+        Admission(unread_percent=0),
         Admission(active_too=False),
         Admission(ttl_seconds_min=50, compress_bytes_min=200),
     ]

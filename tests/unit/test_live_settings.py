@@ -60,7 +60,7 @@ def test_command_line_reaches_the_arena() -> None:
 def test_words_stand_for_numbers() -> None:
     with in_process(["-o", "ext_admit=fetched,ext_compact_rate=3,ext_compress=0"]) as server:
         arena = server.context.arena
-        assert arena.live("ext_admit_fetched") == 1
+        assert arena.live("ext_admit_unread_percent") == 0
         assert arena.live("ext_compact_unread") == 0
         assert arena.live("ext_compact_rate_bytes") == 3 << 20
         assert server.ask("extstore rescue all") == server.ask("extstore admit all") == b"OK\r\n"

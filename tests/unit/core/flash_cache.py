@@ -41,7 +41,7 @@ class Rules:
     ttl_seconds_min: int = 0
     low_ttl_seconds: int = 0
     compress_bytes_min: int = 0
-    fetched_only: bool = False
+    unread_percent: int = 100
 
 
 class FlashCache:

@@ -88,10 +88,10 @@ def test_those_that_evict_most_come_first() -> None:
 
 
 def test_admission_is_extstores_rule() -> None:
-    settings = AdmissionSettings(600, 30, 5, 256, fetched_only=True)
+    settings = AdmissionSettings(600, 30, 5, 256, unread_percent=0)
     rules = admit(settings, WriteRate(), is_short=False)
     assert (rules.item_bytes_min, rules.idle_seconds_min, rules.low_ttl_seconds) == (600, 30, 5)
-    assert (rules.fetched_only, rules.compress_bytes_min) == (True, 256)
+    assert (rules.unread_percent, rules.compress_bytes_min) == (0, 256)
     assert admit(settings, WriteRate(), is_short=True).idle_seconds_min == 0
 
 

@@ -179,12 +179,12 @@ def test_why_items_stay_in_memory(tier: FlashKeeper) -> None:
         (Admission(item_bytes_min=19 + 4), "too_small"),
         (Admission(idle_seconds_min=1), "too_young"),
         (Admission(ttl_seconds_min=31), "too_short_lived"),
-        (Admission(fetched_only=True), "never_read"),
+        (Admission(unread_percent=0), "never_read"),
     ]:
         assert tier.fill(admission) == 0
         assert tier.examined[reason] == 1, reason
     tier.send(b"get k\r\n")
     assert tier.fill(Admission(active_too=False)) == 0
-    assert tier.fill(Admission(fetched_only=True, ttl_seconds_min=30)) == 1
+    assert tier.fill(Admission(unread_percent=0, ttl_seconds_min=30)) == 1
     assert tier.commit().linked == 1
     assert tier.fill() == 0 and tier.examined["clean"] == 1
