@@ -106,9 +106,9 @@ def crowd(value: bytes, lifetime: int) -> list[Command]:
     return [update(b"set", key, value, 3, lifetime, 0, False) for key in CROWD]
 
 
-def fill(value: bytes) -> list[Command]:
-    """Something under each key that has nothing."""
-    return [update(b"add", key, value, 9, 200, 0, False) for key in KEYS]
+def fill(value: bytes, word: bytes = b"add") -> list[Command]:
+    """Something under each key, by default only where nothing is."""
+    return [update(word, key, value, 9, 200, 0, False) for key in KEYS]
 
 
 def look(key: bytes) -> Command:

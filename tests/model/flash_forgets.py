@@ -91,7 +91,7 @@ class Forgets(KeeperWork):
     @rule(which=talks, several=st.lists(commands, min_size=1, max_size=3), value=fillings)
     def ask_while_under_way(self, which: int, several: list[Command], value: bytes) -> None:
         """Items change between the copy and its commit."""
-        for adding in fill(value):
+        for adding in fill(value, b"set"):
             self._ask(self.talks[which], adding)
         self.tier.fill()
         for command in several:

@@ -92,7 +92,7 @@ class SameAsMemory(KeeperWork):
     @rule(which=talks, several=st.lists(commands, min_size=1, max_size=3), value=fillings)
     def ask_while_under_way(self, which: int, several: list[Command], value: bytes) -> None:
         """Items change between the copy and its commit."""
-        for adding in fill(value):
+        for adding in fill(value, b"set"):
             self._compare(self.talks[which], adding.sent)
         self.tier.fill()
         for command in several:
