@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import accumulate
 
-from tests.soak.operations import ABSENT, Operation, Sizes, State, WrongError, added, grown
+from tests.soak.operations import (
+    ABSENT,
+    EXPIRY_MARGIN_SECONDS,
+    Operation,
+    Sizes,
+    State,
+    WrongError,
+    added,
+    grown,
+)
 from tests.soak.values import Value, is_whole, text_of
 from tests.support.connection import Address, ClosedError, Connection
 from tests.support.deadline import wait_until
@@ -77,6 +86,8 @@ class Client:
         """Sends batches until it is over; `step` is called after each."""
         while not is_over():
             self._batch([self._choose() for _ in range(self._dice.randrange(1, BATCH_MAX))])
+            if self._dice.random() < 0.3:
+                self._race()
             if self._dice.random() < 0.005:
                 self._reconnect()
             step()
@@ -171,6 +182,49 @@ class Client:
             self.counts["cut off"] += 1
             self._doubt(operations[done:])
             self._drop(connection)
+
+    def _race(self) -> None:
+        """One connection changes a key while another one reads it, or fetches it from flash."""
+        dice, key = self._dice, self._key()
+        while len(self._connections) < CONNECTIONS:
+            self._connection()
+        reading, changing = dice.sample(self._connections, 2)
+        names = dice.choices(("get", "gets", "mg", "gat", "touch"), k=dice.randrange(1, 4))
+        reads = [Operation(name, [key]) for name in names]
+        change = Operation(dice.choice(("set", "ms", "delete", "md")), [key])
+        if change.name in ("set", "ms"):
+            is_number = key.startswith(b"n")
+            change.value = self._value(0 if is_number else min(self._sizes.one(), BATCH_BYTES_MAX))
+        before = self._states.get(key, ABSENT)
+        after = ABSENT if change.value is None else frozenset((change.value,))
+        self._states[key] = before | after
+        self._tokens.pop(key, None)
+        sends = [
+            (reading, b"".join(read.request() for read in reads)),
+            (changing, change.request()),
+        ]
+        dice.shuffle(sends)
+        try:
+            for connection, request in sends:
+                connection.send(request)
+            for read in reads:
+                read.sent_seconds = time.monotonic() - EXPIRY_MARGIN_SECONDS
+                said = read.read(reading)
+                # Each of them may have come before the change or after it.
+                self._states[key] = before | after
+                if said not in (b"TOUCHED", b"NOT_FOUND"):
+                    self._learn(read, said)
+                self._tokens.pop(key, None)
+            self._states[key] = before | after
+            self._learn(change, change.read(changing))
+            self.counts["races"] += 1
+        except TimeoutError:
+            raise WrongError(f"no answer to a race for {key!r}") from None
+        except (ClosedError, OSError):
+            self.counts["cut off"] += 1
+            self._states[key] = change.outcomes(before | after)
+            self._drop(reading)
+            self._drop(changing)
 
     def _fitting(self, wanted: list[Operation]) -> list[Operation]:
         """As many of them as have different keys and leave room in the sockets."""
