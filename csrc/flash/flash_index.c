@@ -169,7 +169,7 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
         bits = flash_match(span, UINT64_MAX, 0);
         // Readers look no further than this.
         if (!bits && depth == FLASH_CHAIN_MAX - 2) {
-            return PYMC_NO_MEMORY;
+            return PYMC_TOO_LARGE;
         }
     }
     uint32_t taken = bits ? 0 : overflow_take(flash, proc);

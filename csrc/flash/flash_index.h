@@ -22,7 +22,8 @@ MUST_CHECK int flash_index_create(struct flash *flash, const struct flash_geomet
 // Copies the entries that may be the key's into out[]; returns how many, at most FLASH_CANDIDATES_MAX. Takes no lock.
 uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *out);
 
-// Adds an entry and counts it in its page. Returns PYMC_NO_MEMORY when the index may not grow.
+// Adds an entry and counts it in its page. Returns PYMC_NO_MEMORY when the index may not grow, PYMC_TOO_LARGE when too
+// many keys share their hash's low bits: more memory would not help, and what is there says nothing of other keys.
 // Locks: LOCK_FLASH. Crash: the entry is in or it is not.
 MUST_CHECK int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address,
                             uint32_t record_bytes);

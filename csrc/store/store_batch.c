@@ -89,7 +89,8 @@ static void link_item(struct store *store, const struct batch_note *note, struct
         out->linked++;
     } else {
         item_set_state(item, state & ~(uint32_t)ITEM_COPIED);
-        out->no_memory++;
+        // Where keys were chosen to meet in one chain, dropping pages to make room would be what their sender wants.
+        *(status == PYMC_NO_MEMORY ? &out->no_memory : &out->changed) += 1;
     }
     index_unlock(store->proc, home, true);
 }

@@ -7,8 +7,8 @@ from itertools import islice
 
 from tests.crash.children import Journal
 from tests.unit.core.flash.index_driver import (
-    NO_MEMORY,
     START_BITS,
+    TOO_LARGE,
     UNITS_PER_PAGE,
     Handle,
     Tier,
@@ -89,7 +89,7 @@ def play(handle: Handle, operation: Operation) -> None:
     key, address = operation.key_hash, operation.address
     match operation.name:
         case "insert":
-            assert handle.insert(key, address) in (0, NO_MEMORY)
+            assert handle.insert(key, address) in (0, TOO_LARGE)
         case "remove":
             handle.remove(key, address)
         case "remove_all":

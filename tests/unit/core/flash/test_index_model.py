@@ -10,8 +10,8 @@ from pymc.core.ffi import ffi
 from tests.unit.core.flash.index_driver import (
     CANDIDATES_MAX,
     HASH_BITS,
-    NO_MEMORY,
     START_BITS,
+    TOO_LARGE,
     UNITS_PER_PAGE,
     Tier,
     address_of,
@@ -60,7 +60,7 @@ class IndexMachine(RuleBasedStateMachine):
             self.entries[address] = (key & HASH_MASK, False)
         else:
             # Hashes that differ in their highest bits only stay in one chain for ever.
-            assert status == NO_MEMORY
+            assert status == TOO_LARGE
             assert self.index.entry_at(key, address) == 0
 
     def pick(self, choice: int) -> tuple[int, int, bool]:

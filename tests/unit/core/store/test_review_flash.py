@@ -13,6 +13,8 @@ from tests.unit.core.talk import Talk
 STREAMED_BYTES = 20_000
 CANDIDATES_MAX = int(lib.FLASH_CANDIDATES_MAX)
 ADDRESS_MASK = (1 << 36) - 1
+# Of a hash, for buckets of the index as far as it grows here.
+INDEX_BITS_MAX = 14
 
 
 def take_all_memory(tier: FlashCache, value_bytes: int) -> list[Making]:
@@ -66,3 +68,25 @@ def test_a_key_among_too_many_of_its_bits_does_not_come_back(tmp_path: Path) -> 
             lib.flash_remove(tier.flash, proc, hash_a, address)
         assert tier.send(b"get a\r\n") == b"END\r\n"
         assert tier.entries() == len(others)
+
+
+def test_keys_that_meet_in_one_chain_do_not_drop_pages(tmp_path: Path) -> None:
+    """Keys can be found that all go to one bucket of the index: it is full, but only for them."""
+    with FlashCache(tmp_path) as tier:
+        tier.send(b"set b 0 0 100\r\n%s\r\n" % (b"o" * 100))
+        tier.to_flash()
+        tier.send(b"set a 0 0 100\r\n%s\r\n" % (b"v" * 100))
+        hash_a = lib.hash_of(b"a", 1)
+        count = 0
+        status = 0
+        while status == 0:
+            count += 1
+            # Other bits in the entry; the bucket's number stays while the index is this small.
+            other = hash_a ^ count << INDEX_BITS_MAX
+            status = lib.flash_insert(tier.flash, tier.worker.proc, other, count, 200)
+        assert status == lib.PYMC_TOO_LARGE
+        # Nothing is said to lack memory, for which the keeper would drop the oldest page.
+        assert tier.to_flash() == 0
+        assert tier.counters()["ext_rejected_index"] == 0
+        assert tier.send(b"get a\r\n") == b"VALUE a 0 100\r\n%s\r\nEND\r\n" % (b"v" * 100)
+        assert tier.send(b"get b\r\n") == b"VALUE b 0 100\r\n%s\r\nEND\r\n" % (b"o" * 100)
