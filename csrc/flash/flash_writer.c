@@ -71,7 +71,9 @@ static void close_when_done(struct flash *flash, struct proc *proc, uint32_t pag
 
 static bool is_open_for(const struct flash *flash, uint32_t page, int bucket) {
     const struct flash_page *row = &flash->pages[page];
-    return row->state == FLASH_PAGE_OPEN && row->bucket == bucket && page_has_room(flash, page);
+    // Whoever took the path out may have died before its pages were drained: nothing of them is read any more.
+    return row->state == FLASH_PAGE_OPEN && row->bucket == bucket && page_has_room(flash, page)
+           && !SHARED_LOAD(flash->paths[row->path].is_out);
 }
 
 // The open page of a stream. One may be open without this process knowing: an earlier keeper's.

@@ -26,6 +26,9 @@ class Health:
         ]
         self._shown = [flash.path(number) for number in range(flash.path_count)]
         self._out = {number for number, path in enumerate(self._shown) if path.is_out}
+        # A predecessor may have died half-way; done twice it does nothing.
+        for number in self._out:
+            pages.take_out(number)
         self._last_index_full = -_LOOK_SECONDS
 
     @property

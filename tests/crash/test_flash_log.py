@@ -112,3 +112,29 @@ def test_a_successor_goes_on(tmp_path: Path, point: str, countdown: int) -> None
         assert numbers[-1] == last - 1
         assert numbers[-200:] == list(range(last - 200, last))
         check_rows(log)
+
+
+def test_a_path_that_was_going_out_takes_nothing_more(tmp_path: Path) -> None:
+    """Records on it could be entered, but nobody would read them."""
+    with Log(tmp_path, (3, 3), PAGE_BYTES, WBUF_BYTES) as log:
+        buffer = Buffer(log)
+        assert buffer.begin() == 0 and buffer.put(image_of(1)) is not None
+        assert buffer.seal() and buffer.finish(buffer.write()) == 0
+        open_page = log.states().index(lib.FLASH_PAGE_OPEN)
+        bad_path = int(log.page(open_page).path)
+
+        def die() -> None:
+            process = ffi.new("struct proc **")
+            opened = lib.proc_open(log.arena, KEEPER, lib.PROC_KEEPER, ffi.NULL, ffi.NULL, process)
+            assert opened == 0
+            lib.proc_arm_fault(process[0], b"flash.path.out", 1)
+            lib.flash_path_take_out(log.flash, process[0], bad_path)
+
+        assert run_child(die).was_killed
+        assert log.path(bad_path).is_out
+        assert log.states()[open_page] == lib.FLASH_PAGE_OPEN
+        assert buffer.begin() == 0
+        address = buffer.put(image_of(2))
+        assert address is not None
+        assert log.page(log.place(address)[0]).path != bad_path
+        buffer.destroy()
