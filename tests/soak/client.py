@@ -215,6 +215,7 @@ class Client:
                 if said not in (b"TOUCHED", b"NOT_FOUND"):
                     self._learn(read, said)
                 self._tokens.pop(key, None)
+                self._missed.discard(key)
             self._states[key] = before | after
             self._learn(change, change.read(changing))
             self.counts["races"] += 1

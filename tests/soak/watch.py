@@ -28,6 +28,10 @@ _SHOWN = (
     "extstore_objects_written",
     "extstore_objects_read",
     "store_no_memory",
+    "slabs_moved",
+    "slab_reassign_evictions_nomem",
+    "slab_reassign_rescues",
+    "slab_reassign_busy_items",
 )
 _SHOWN_OWN = (
     "brought_back",
