@@ -56,6 +56,7 @@ class FaultKind(IntEnum):
     TORN = lib.FLASH_FAULT_TORN
     FLIP = lib.FLASH_FAULT_FLIP
     SLOW = lib.FLASH_FAULT_SLOW
+    AGAIN = lib.FLASH_FAULT_AGAIN
 
 
 @dataclass(frozen=True, slots=True)

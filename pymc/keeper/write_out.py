@@ -185,7 +185,9 @@ class WriteOutJob:
             self._look_due = now
             return
         classes = tuple(self._classes(slab.classes))
-        self._trend = follow(before, MemoryUse(now, slab.pages_used, slab.pages_limit, classes))
+        missed = self._store.counters()["ext_unclean_evictions"]
+        use = MemoryUse(now, slab.pages_used, slab.pages_limit, classes, missed)
+        self._trend = follow(before, use)
         self._work = plan(self._trend, settings)
         for work in self._work:
             # A class may be used up faster than it was when it was left alone.

@@ -26,12 +26,14 @@ ENTRY_BYTES = 12
 # Writers are to find this many pages free besides one for each stream, in a small log fewer: one
 # for what is written and one for what compaction rescues.
 SPARE_PAGES = 2
-SPARE_SHARE = 1 / 8
+SPARE_SHARE = 1 / 16
 SMALL_LOG_PAGES = 5
 # All of a page is rescued where no more than this part of it is wanted.
 CHEAP_SHARE = 0.5
 # Of an oldest page's objects, this part read makes it worth a compaction.
 USEFUL_READ_SHARE = 0.05
+# More of a page than this is not written again for having been read once.
+RESCUED_SHARE_MAX = 0.25
 # Among this part of the pages, the oldest, the one that costs least to give up is looked for.
 OLDEST_SHARE = 0.1
 # A sweep goes over the whole index, so it serves this part of all pages at once.
@@ -210,8 +212,7 @@ def _give_up_oldest(
     oldest = sorted(living, key=_age)[: max(1, int(len(living) * OLDEST_SHARE))]
     cheapest = min(oldest, key=lambda page: (_rescued_bytes(page), page.version))
     is_useful = cheapest.read_share >= USEFUL_READ_SHARE and cheapest.bucket != LOW_TTL
-    # Where nearly all would be written again, next to nothing would be won.
-    if is_useful and _rescued_bytes(cheapest) < state.page_bytes * settings.max_frag:
+    if is_useful and _rescued_bytes(cheapest) < state.page_bytes * RESCUED_SHARE_MAX:
         return [], Compact(cheapest.number, read_only=True, bucket=_bucket_for(state, cheapest))
     return _oldest_to_drop(state, living, wanted), None
 

@@ -13,7 +13,13 @@ from pymc.policy.admission import NO_AGE
 # The window in parts of the class, and in seconds of evictions.
 WINDOW_SHARE_MIN = 0.015
 WINDOW_SHARE_MAX = 0.4
-WINDOW_SECONDS = 1.0
+# Long at first and after items were evicted that were not on flash yet, shorter while all goes well:
+# what is written early may be written for nothing.
+WINDOW_SECONDS_MIN = 0.15
+WINDOW_SECONDS_MAX = 1.0
+WINDOW_GROWS = 1.5
+WINDOW_SHRINKS = 0.97
+MISSED_SHARE = 0.002
 WINDOW_CHUNKS_MIN = 64
 # Memory that runs out within this time is used up.
 FILL_SECONDS = 0.5
@@ -40,6 +46,8 @@ class MemoryUse:
     pages_used: int
     pages_limit: int
     classes: tuple[ClassUse, ...] = ()
+    # Items evicted before they were on flash, though large enough.
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ class Trend:
     last: MemoryUse | None = None
     pages_per_second: float = 0.0
     rates: Mapping[int, Rates] = field(default_factory=dict)
+    window_seconds: float = WINDOW_SECONDS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +91,28 @@ class ClassWork:
 def follow(trend: Trend, now: MemoryUse) -> Trend:
     """The trend with one more look. Rates rise at once and fall slowly, as bursts come again."""
     if trend.last is None or now.seconds <= trend.last.seconds:
-        return Trend(now, 0.0, trend.rates)
+        return Trend(now, 0.0, trend.rates, trend.window_seconds)
     passed = now.seconds - trend.last.seconds
     before = {one.class_id: one for one in trend.last.classes}
     rates = {}
+    all_evicted = 0
     for one in now.classes:
         old = before.get(one.class_id)
         known = trend.rates.get(one.class_id, Rates())
         # After a reset of the counters all that is left was counted since.
         evicted = one.evicted - old.evicted if old and one.evicted >= old.evicted else 0
         stored = one.stored - old.stored if old and one.stored >= old.stored else 0
+        all_evicted += evicted
         rates[one.class_id] = Rates(
             _followed(known.evicted, evicted / passed), _followed(known.stored, stored / passed)
         )
     pages = max(now.pages_used - trend.last.pages_used, 0) / passed
-    return Trend(now, _followed(trend.pages_per_second, pages), rates)
+    window = trend.window_seconds
+    if all_evicted:
+        missed = now.missed - trend.last.missed
+        window *= WINDOW_GROWS if missed > MISSED_SHARE * all_evicted else WINDOW_SHRINKS
+        window = min(max(window, WINDOW_SECONDS_MIN), WINDOW_SECONDS_MAX)
+    return Trend(now, _followed(trend.pages_per_second, pages), rates, window)
 
 
 def _followed(old: float, new: float) -> float:
@@ -125,7 +141,7 @@ def plan(trend: Trend, settings: WriteOutSettings) -> list[ClassWork]:
         if one.free_chunks >= one.chunks or one.chunk_bytes < settings.item_bytes_min:
             continue
         rates = trend.rates.get(one.class_id, Rates())
-        window = _window(one, rates)
+        window = _window(one, rates, trend.window_seconds)
         # Free chunks are used before anything is evicted.
         ahead = window - one.free_chunks
         if is_full and ahead > 0:
@@ -137,10 +153,10 @@ def plan(trend: Trend, settings: WriteOutSettings) -> list[ClassWork]:
     return sorted(work, key=lambda one: -rate_of.get(one.class_id, 0.0))
 
 
-def _window(one: ClassUse, rates: Rates) -> int:
+def _window(one: ClassUse, rates: Rates, seconds: float) -> int:
     """Items that are to be clean: a part of the class, more where much is evicted."""
     least = max(one.chunks * WINDOW_SHARE_MIN, min(WINDOW_CHUNKS_MIN, one.chunks))
     # Until something was evicted, what is stored tells how fast that will go.
     speed = rates.evicted or rates.stored
     most = max(one.chunks * WINDOW_SHARE_MAX, least)
-    return int(min(max(least, speed * WINDOW_SECONDS), most))
+    return int(min(max(least, speed * seconds), most))

@@ -48,9 +48,21 @@ def test_the_window_follows_evictions() -> None:
         MemoryUse(1, 100, 100, (CLASS,)),
         MemoryUse(1.5, 100, 100, (replace(CLASS, evicted=5000, stored=5000),)),
     )
-    assert plan(busy, SETTINGS) == [ClassWork(5, 10_000, True, 1.0)]
+    assert plan(busy, SETTINGS) == [ClassWork(5, 9700, True, 0.97)]
     rush = follow(busy, MemoryUse(2, 100, 100, (replace(CLASS, evicted=10**6),)))
     assert plan(rush, SETTINGS)[0].ahead_chunks == 40_000
+
+
+def test_the_window_shrinks_until_something_is_missed() -> None:
+    trend = seen(MemoryUse(0, 100, 100, (CLASS,)))
+    for look in range(1, 200):
+        trend = follow(trend, MemoryUse(look, 100, 100, (replace(CLASS, evicted=1000 * look),)))
+    assert trend.window_seconds == 0.15
+    late = replace(CLASS, evicted=200_000)
+    trend = follow(trend, MemoryUse(200, 100, 100, (late,), missed=10))
+    assert trend.window_seconds > 0.2
+    idle = follow(trend, MemoryUse(201, 100, 100, (late,), missed=10))
+    assert idle.window_seconds == trend.window_seconds
 
 
 def test_rates_fall_slowly_and_survive_a_reset() -> None:
