@@ -290,6 +290,10 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
             if (outcome == STORE_NOT_STORED) {
                 continue;       // Somebody else was faster: count with that one.
             }
+            if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+                // All this will be done over again, and counted then.
+                count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, (uint64_t)-1);
+            }
             return outcome;
         }
         if (request->has_cas_compare && request->cas_compare && request->cas_compare != view.cas) {

@@ -262,6 +262,11 @@ static int refuse(struct store *store, const struct store_write *write, int outc
     return outcome;
 }
 
+// All this will be done over again, and counted then.
+static void discount_set(struct store *store, const struct store_write *write, uint32_t ref) {
+    class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, write->is_uncounted ? 0 : (uint64_t)-1);
+}
+
 static int put_by_pieces(struct store *store, const struct store_write *write, const char *value,
                          struct store_result *result) {
     struct store_making making;
@@ -276,6 +281,9 @@ static int put_by_pieces(struct store *store, const struct store_write *write, c
         making.filled_bytes += fits;
     }
     outcome = store_commit(store, write, &making, result);
+    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        discount_set(store, write, making.ref);
+    }
     store_abandon(store, &making);
     return outcome;
 }
@@ -310,6 +318,9 @@ int store_put(struct store *store, const struct store_write *write, const char *
     racy_write((char *)store_item(store, ref) + shape.head_bytes, value, write->value_bytes);
     FAULT_POINT(store->proc, "store.put.filled");
     outcome = commit(store, write, hash, ref, 0, result);
+    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        discount_set(store, write, ref);
+    }
     if (outcome != STORE_STORED) {
         store_free(store, &local->new_ref);
         SHARED_RELEASE(local->step, STEP_NONE);
