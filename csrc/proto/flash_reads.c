@@ -57,8 +57,10 @@ void session_drop_reads(struct session *session) {
 
 void session_abort_reads(struct session *session) {
     if (session->flash) {
-        count(session_store(session)->proc, COUNTER_get_aborted_extstore,
-              (uint64_t)__builtin_popcount(session->flash->for_get));
+        struct proc *proc = session_store(session)->proc;
+        uint32_t aborted = session->flash->for_get;
+        count(proc, COUNTER_get_extstore, (uint64_t)__builtin_popcount(aborted & ~session->flash->looked_at));
+        count(proc, COUNTER_get_aborted_extstore, (uint64_t)__builtin_popcount(aborted));
         session_drop_reads(session);
     }
 }
@@ -88,7 +90,6 @@ static struct flash_read *hold(struct session *session, uint64_t entry, bool is_
         flash->held |= 1u << place;
         if (is_get) {
             flash->for_get |= 1u << place;
-            count(session_store(session)->proc, COUNTER_get_extstore, 1);
         }
         *place_out = place;
     }
@@ -117,6 +118,9 @@ static struct flash_read *need(struct session *session, uint64_t entry, bool is_
         park(session, read);
         return NULL;
     }
+    // Counted when it is of use: one that was given back before, and is begun again, is one read to the client.
+    bool is_first_look = is_get && !(flash->looked_at & 1u << place);
+    count(session_store(session)->proc, COUNTER_get_extstore, is_first_look);
     flash->looked_at |= 1u << place;
     return read;
 }
@@ -147,6 +151,9 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
             int found = store_flash_view(store, read, key, key_bytes, hash, view);
             if (found == STORE_HIT || found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
                 *read_out = read;
+                return found;
+            }
+            if (UNLIKELY(found == STORE_NO_MEMORY)) {
                 return found;
             }
             if (found == STORE_NOT_FOUND) {
@@ -281,16 +288,18 @@ void flash_look_ahead_meta(struct session *session, const char *in, const char *
     }
 }
 
-enum put_result reply_put_record(const struct store_view *view, char *at, struct reply *reply) {
+enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
     if (view->value_bytes <= STORE_COPY_BYTES_MAX) {
         at = put_bytes(at, view->value, view->value_bytes);
         reply->at = PUT_LITERAL(at, "\r\n");
         return PUT_DONE;
     }
-    char *copy = malloc(view->value_bytes);
+    bool is_bounded = store->proc->counters[COUNTER_response_buf_bytes] < REPLY_WAITING_BYTES_MAX;
+    char *copy = is_bounded ? malloc(view->value_bytes) : NULL;
     if (!copy) {
         return PUT_NO_MEMORY;
     }
+    count(store->proc, COUNTER_response_buf_bytes, view->value_bytes);
     memcpy(copy, view->value, view->value_bytes);
     reply->values[reply->value_count++] = (struct reply_value){
         .owned = copy, .buffer_offset = (uint32_t)(at - reply->start), .value_bytes = view->value_bytes};

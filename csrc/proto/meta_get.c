@@ -164,6 +164,7 @@ static int find_on_flash(struct session *session, const struct meta_hit *hit, st
 // Without memory for what is on flash the key counts as missing; what the request wants back is not lost.
 static enum look answer_no_memory(struct store *store, const struct meta_request *request, struct reply *reply) {
     count(store->proc, COUNTER_get_oom_extstore, 1);
+    count_lookup(store, request, NULL, STORE_MISS);
     reply_miss(request, reply);
     return LOOK_ANSWERED;
 }
@@ -203,7 +204,7 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
     uint32_t values = reply->value_count;
     enum put_result put = PUT_DONE;
     if (meta_has(request, 'v')) {
-        put = UNLIKELY(read) ? reply_put_record(view, reply->at, reply)
+        put = UNLIKELY(read) ? reply_put_record(store, view, reply->at, reply)
                              : reply_put_value(store, view, reply->at, reply);
     }
     if (put == PUT_DONE && (UNLIKELY(read) || (store_holds(view) && apply(store, hit, hash)))) {

@@ -14,6 +14,11 @@
 // More bytes of copied values than this do not wait in one reply, but for the last one's.
 #define REPLY_OWNED_BYTES_MAX (1u << 20)
 
+// Copies of large values wait outside of the cache's memory until their clients have taken them. With this much waiting
+// for slow clients in one worker, values are refused rather than copied: what many idle readers can pile up has an end,
+// far above what clients that read make it (each reply holds REPLY_OWNED_BYTES_MAX at most).
+#define REPLY_WAITING_BYTES_MAX (64u << 20)
+
 // A value that follows the first `buffer_offset` bytes of the buffer: pinned in the arena, or a copy of its own.
 struct reply_value {
     char *owned;                // NULL: pinned.
@@ -47,6 +52,7 @@ static inline void reply_clear(struct reply *reply) {
 // The value was sent, or nobody wants it any more.
 static inline void reply_value_release(struct store *store, struct reply_value *value) {
     if (value->owned) {
+        count(store->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)value->value_bytes);
         free(value->owned);
     } else {
         store_unpin(store, value->claim);
@@ -129,5 +135,6 @@ static inline enum put_result reply_put_value(struct store *store, const struct 
     return PUT_DONE;
 }
 
-// The same for the view of a record from flash: a large value is copied behind the reply.
-enum put_result reply_put_record(const struct store_view *view, char *at, struct reply *reply);
+// The same for the view of a record from flash: a large value is copied behind the reply, and counted in
+// response_buf_bytes. PUT_NO_MEMORY: there is none for it, or too much is waiting for slow clients.
+enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at, struct reply *reply);

@@ -54,8 +54,8 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
     }
     if (found == STORE_NO_MEMORY
         || (found == STORE_HIT
-            && reply_put_record(view, put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas), reply)
-                   == PUT_NO_MEMORY)) {
+            && reply_put_record(store, view, put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas),
+                                reply) == PUT_NO_MEMORY)) {
         count(store->proc, COUNTER_get_oom_extstore, 1);
         answered = ANSWERED_NO_MEMORY;
     } else if (found == STORE_HIT) {

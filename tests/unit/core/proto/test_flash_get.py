@@ -273,3 +273,39 @@ def test_foreign_records_are_ruled_out(tmp_path: Path) -> None:
         assert tier.send(b"get a b\r\n").startswith(b"VALUE a 0 101\r\n")
         assert tier.send(b"get b\r\n") == shown("b") + b"END\r\n"
         assert tier.reads.memory_bytes() == 0
+
+
+def test_a_read_that_is_begun_again_counts_once(tier: FlashCache) -> None:
+    """A slow client's reads ahead are given back."""
+    fill(tier, ["a", "b"])
+    talk = waiting(tier)
+    talk.feed(b"get a b\r\n")
+    lib.session_drop_reads(talk.session)
+    talk.waits_for_flash = True
+    talk.feed(b"")
+    assert talk.received == shown("a") + shown("b") + b"END\r\n"
+    assert tier.counters()["get_extstore"] == 2
+    assert tier.counters()["get_aborted_extstore"] == 0
+
+
+def test_what_waits_for_slow_clients_has_a_bound(tier: FlashCache) -> None:
+    """Copies of large values count in response_buf_bytes, and are refused beyond 64 MiB."""
+    value_bytes, bound_bytes = 1_000_000, 64 * MIB
+    fill(tier, ["large"], value_bytes)
+    fill(tier, ["small"])
+    slow = [Talk(tier.worker) for _ in range(bound_bytes // value_bytes + 1)]
+    for number, talk in enumerate(slow):
+        assert tier.counters()["response_buf_bytes"] == number * value_bytes
+        talk.feed(b"get large\r\n", drains=False)
+    refused = b"SERVER_ERROR out of memory writing get response\r\n"
+    assert tier.send(b"get large\r\n") == refused
+    assert tier.send(b"mg large v\r\n") == b"EN\r\n"
+    assert tier.send(b"get small\r\n") == shown("small") + b"END\r\n"
+    assert tier.counters()["get_oom_extstore"] == 2
+    slow.pop().close()
+    want = shown("large", value_bytes) + b"END\r\n"
+    assert tier.send(b"get large\r\n") == want
+    assert slow.pop().drain() == want
+    while slow:
+        slow.pop().close()
+    assert tier.counters()["response_buf_bytes"] == 0
