@@ -120,9 +120,9 @@ void flash_write_times(const struct flash *flash, uint64_t *counts);
 
 // Lets an I/O fail or be slow, in all processes of the server (debug builds only; elsewhere it does nothing).
 // SHORT: half of it, then the end. TORN: half of it is not written, or reads as zeros, and nobody says so. FLIP: a
-// wrong bit in each 32 bytes, so that no record escapes.
+// wrong bit in each 32 bytes, so that no record escapes. AGAIN: the system, not the device, has no room for it now.
 enum flash_fault_kind { FLASH_FAULT_NONE, FLASH_FAULT_EIO, FLASH_FAULT_ENOSPC, FLASH_FAULT_SHORT, FLASH_FAULT_TORN,
-                        FLASH_FAULT_FLIP, FLASH_FAULT_SLOW };
+                        FLASH_FAULT_FLIP, FLASH_FAULT_SLOW, FLASH_FAULT_AGAIN };
 struct flash_fault {
     int kind;
     bool on_reads;

@@ -4,6 +4,8 @@
 // on very large tiers, so that 36 bits are enough.
 #pragma once
 
+#include <errno.h>
+
 #include "flash/flash.h"
 #include "shm/lock_inline.h"
 
@@ -117,6 +119,10 @@ int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, 
 // What an armed fault does to an I/O that another way of reading has finished: changes the result and the bytes.
 // Returns the result to use (bytes, or -errno). In release builds the given one.
 int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory, int64_t result);
+// Whether an errno tells of the system, which lacked memory or time for a read, and not of the device.
+static inline bool flash_is_refusal(int64_t error) {
+    return error == EAGAIN || error == EINTR || error == ENOMEM || error == ENOBUFS;
+}
 static inline void flash_note_time(uint64_t *times, uint64_t microseconds) {
     uint32_t bucket = microseconds ? 64u - (uint32_t)__builtin_clzll(microseconds) : 0;
     bucket = bucket < FLASH_TIME_BUCKETS ? bucket : FLASH_TIME_BUCKETS - 1;

@@ -78,6 +78,8 @@ int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, voi
         return -EIO;
     case FLASH_FAULT_ENOSPC:
         return -ENOSPC;
+    case FLASH_FAULT_AGAIN:
+        return -EAGAIN;
     case FLASH_FAULT_SHORT:
         return result > 0 ? result / 2 : result;
     case FLASH_FAULT_TORN:
@@ -128,6 +130,8 @@ static int transfer_with_fault(struct flash *flash, uint32_t path, char *memory,
         return EIO;
     case FLASH_FAULT_ENOSPC:
         return ENOSPC;
+    case FLASH_FAULT_AGAIN:
+        return EAGAIN;
     case FLASH_FAULT_SHORT:
         transfer(fd, memory, half, offset, is_write);
         return EIO;
@@ -171,7 +175,8 @@ int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, 
         __atomic_fetch_add(&state->slow_reads, 1, __ATOMIC_RELAXED);
     }
     if (error) {
-        __atomic_fetch_add(is_write ? &state->write_errors : &state->read_errors, 1, __ATOMIC_RELAXED);
+        uint64_t *errors = is_write ? &state->write_errors : &state->read_errors;
+        __atomic_fetch_add(errors, is_write || !flash_is_refusal(error), __ATOMIC_RELAXED);
         errno = error;
         return PYMC_OS_ERROR;
     }

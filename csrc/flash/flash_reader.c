@@ -246,7 +246,7 @@ static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry,
         if (is_alone) {
             // The system has no memory, and no read that ends will change that.
             reading->seen.state = FLASH_READ_DONE;
-            reading->seen.result = FLASH_READ_FAILED;
+            reading->seen.result = FLASH_READ_REFUSED;
             return &reading->seen;
         }
         // Back where it came from, without a word to those who starve: nothing became free.
@@ -404,7 +404,7 @@ struct flash_waiter *flash_reader_reap(struct flash_reader *reader) {
 static uint8_t judge(struct flash_reader *reader, const struct flash_reading *reading) {
     const struct flash_read *seen = &reading->seen;
     if (reading->result != reading->bytes) {
-        return FLASH_READ_FAILED;
+        return flash_is_refusal(-reading->result) ? FLASH_READ_REFUSED : FLASH_READ_FAILED;
     }
     // The record was complete before its entry was made; only a reuse of the page, with a new version, changes it.
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -434,7 +434,7 @@ static void note_device(struct flash_reader *reader, const struct flash_reading 
         count(reader->proc, COUNTER_ext_read_errors, 1);
     }
     if (UNLIKELY(is_bad || took_us > SLOW_US) && !reader->back->uses_flash_io) {
-        __atomic_fetch_add(&path->read_errors, is_bad, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&path->read_errors, is_bad && !flash_is_refusal(-reading->result), __ATOMIC_RELAXED);
         __atomic_fetch_add(&path->slow_reads, took_us > SLOW_US, __ATOMIC_RELAXED);
     }
 }

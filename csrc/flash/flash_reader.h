@@ -20,7 +20,10 @@ struct flash_reader_options {
 };
 
 enum flash_read_state { FLASH_READ_QUEUED, FLASH_READ_UNDER_WAY, FLASH_READ_DONE };
-enum flash_read_result { FLASH_READ_GOOD, FLASH_READ_FAILED, FLASH_READ_CORRUPT, FLASH_READ_GONE };
+// REFUSED: the system had no memory or time for the read. That says nothing of the device or the record.
+enum flash_read_result {
+    FLASH_READ_GOOD, FLASH_READ_FAILED, FLASH_READ_CORRUPT, FLASH_READ_GONE, FLASH_READ_REFUSED
+};
 
 // One record on its way in. Valid while held.
 struct flash_read {

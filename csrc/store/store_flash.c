@@ -91,22 +91,26 @@ uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state
     return state;
 }
 
-// The value as the client gave it; NULL without memory for it or when it is damaged all the same.
-static const char *unpack(struct store *store, const struct store_image *image) {
+// Sets *value_out to the value as the client gave it, NULL when it is damaged all the same. Returns false without
+// memory for it.
+static bool unpack(struct store *store, const struct store_image *image, const char **value_out) {
     struct store_flash_local *local = store->on_flash;
+    *value_out = image->value;
     if (!image->is_compressed) {
-        return image->value;
+        return true;
     }
     if (image->value_bytes > local->value_room_bytes) {
         char *room = realloc(local->value, image->value_bytes);
         if (!room) {
             count(store->proc, COUNTER_malloc_fails, 1);
-            return NULL;
+            return false;
         }
         local->value = room;
         local->value_room_bytes = image->value_bytes;
     }
-    return flash_decompress(image->value, image->stored_bytes, local->value, image->value_bytes) ? local->value : NULL;
+    bool is_whole = flash_decompress(image->value, image->stored_bytes, local->value, image->value_bytes);
+    *value_out = is_whole ? local->value : NULL;
+    return true;
 }
 
 // The record is of no use: its entry goes. Returns the outcome for the key.
@@ -128,6 +132,9 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
         // Of a page that is in use again the entry is a new one.
         bool is_reused = SHARED_LOAD(store->flash->pages[read->page].version) != read->page_version;
         return is_reused ? STORE_NOT_STORED : give_up(store, read, hash, COUNTER_miss_from_extstore);
+    }
+    if (read->result == FLASH_READ_REFUSED) {
+        return STORE_NO_MEMORY;
     }
     if (read->result != FLASH_READ_GOOD) {
         return give_up(store, read, hash, read->result == FLASH_READ_CORRUPT ? COUNTER_badcrc_from_extstore
@@ -155,7 +162,9 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
         flash_remove(store->flash, store->proc, hash, read->address);
         return is_flushed ? STORE_MISS_FLUSHED : STORE_MISS_EXPIRED;
     }
-    view->value = unpack(store, &image);
+    if (!unpack(store, &image, &view->value)) {
+        return STORE_NO_MEMORY;
+    }
     return view->value ? STORE_HIT : give_up(store, read, hash, COUNTER_badcrc_from_extstore);
 }
 

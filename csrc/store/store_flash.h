@@ -23,7 +23,8 @@ bool store_has_flash(const struct store *store);
 //   STORE_MISS_EXPIRED, STORE_MISS_FLUSHED    it is the key's and dead: its entry is gone now;
 //   STORE_MISS           it could not be read or is damaged: its entry is gone now, and counted;
 //   STORE_NOT_FOUND      it is another key's: rule it out and look again;
-//   STORE_NOT_STORED     the entry or its page changed meanwhile: look again.
+//   STORE_NOT_STORED     the entry or its page changed meanwhile: look again;
+//   STORE_NO_MEMORY      the system had no memory or time for it: the record stays, another command may find it.
 int store_flash_view(struct store *store, const struct flash_read *read, const char *key, uint32_t key_bytes,
                      uint64_t hash, struct store_view *view);
 

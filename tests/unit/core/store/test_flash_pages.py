@@ -187,6 +187,24 @@ def test_what_cannot_be_read_is_a_miss(tier: FlashKeeper, kind: int) -> None:
 
 
 @pytest.mark.debug
+def test_what_the_system_refuses_to_read_stays(tier: FlashKeeper) -> None:
+    keys = _put(tier, 4)
+    tier.exile()
+    tier.flash_fault(lib.FLASH_FAULT_AGAIN, on_reads=True)
+    assert tier.send(b"get k0\r\n") == b"SERVER_ERROR out of memory writing get response\r\n"
+    assert tier.send(b"mg k1 v\r\n") == b"EN\r\n"
+    assert tier.send(b"append k2 0 0 1\r\nx\r\n").startswith(b"SERVER_ERROR ")
+    assert tier.send(b"delete k3\r\n").startswith(b"SERVER_ERROR ")
+    counted = tier.counters()
+    assert (counted["get_oom_extstore"], counted["miss_from_extstore"]) == (2, 0)
+    # The one that said it was missing counts as such.
+    assert (counted["cmd_get"], counted["get_misses"]) == (2, 1)
+    tier.flash_fault(lib.FLASH_FAULT_NONE)
+    assert tier.entries() == 4
+    assert _read(tier, keys) == 4
+
+
+@pytest.mark.debug
 def test_a_change_of_what_cannot_be_read(tier: FlashKeeper) -> None:
     _put(tier, 4)
     tier.exile()
