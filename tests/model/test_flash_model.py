@@ -14,7 +14,7 @@ MACHINES = [SameAsMemory, SameInParts, SameWithoutNumbers, Forgets]
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_tier_means_what_memory_means(machine: type[KeeperWork]) -> None:
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(max_examples=50, stateful_step_count=40))
 
 
 @pytest.mark.long

@@ -174,7 +174,7 @@ def quick_switches() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [lib.FLASH_READER_AUTO, lib.FLASH_READER_THREADS])
 def test_no_value_goes_back(tmp_path: Path, kind: int) -> None:
-    check_together(tmp_path, replace(LOG, kind=int(kind)), 3000, 1)
+    check_together(tmp_path, replace(LOG, kind=int(kind)), 1500, 1)
 
 
 @pytest.mark.long
