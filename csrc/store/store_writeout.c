@@ -122,7 +122,8 @@ static bool add(struct writeout *work, const struct store_view *view, const char
     uint64_t address = flash_buffer_add(batch->buffer, (uint32_t)bytes);
     flash_buffer_note(batch->buffer, view->state & ITEM_FOREIGN_CAS ? UINT64_MAX : view->cas, view->time_seconds,
                       view->expiry_seconds);
-    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address, .cas = view->cas, .ref = view->ref,
+    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address, .cas = view->cas,
+                                                       .ref = view->ref,
                                                        .expiry_seconds = view->expiry_seconds,
                                                        .state = view->state & IMAGE_STATE_MASK,
                                                        .record_bytes = (uint32_t)bytes};
