@@ -13,6 +13,8 @@ Pair = tuple[str, object]
 
 _PAGES_PER_PART = 256
 _FREE_PAGES_MIN = 2
+# Sums of 64 bits from here on are negative.
+_BELOW_ZERO = 1 << 63
 _GET_KEYS = (
     "get_extstore",
     "get_aborted_extstore",
@@ -61,8 +63,16 @@ def get_pairs(counters: dict[str, int]) -> Iterator[Pair]:
 
 
 def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
-    """Items that are on flash and not in memory."""
-    return max(flash.index_entries - counters["items_with_copy"], 0)
+    """Items that are on flash and not in memory; exact until a page is dropped, then a lower bound.
+
+    Items in memory are counted as having a copy by a mark of their own. It stays when the page of
+    the copy is dropped, until the item is written again, changed or evicted: finding such items
+    would take a walk over all of memory for each page. Marks that processes took with them as they
+    died, in either direction, stay in the count; it never leaves 0 to all items in memory.
+    """
+    marked = counters["items_with_copy"]
+    copies = 0 if marked >= _BELOW_ZERO else min(marked, counters["items"])
+    return max(flash.index_entries - copies, 0)
 
 
 def general_flash_pairs(

@@ -2,9 +2,13 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from pymc.core.flash import Flash
+from pymc.stats.flash import items_on_flash_only
 from tests.support.programs import Program
 from tests.support.server import Server
 from tests.unit.inprocess import in_process
@@ -54,6 +58,20 @@ def test_items_only_on_flash_are_current_items(tmp_path: Path) -> None:
         server.store.count("items_with_copy", 2)
         # More copies than entries: an instant between two counts, not fewer items.
         assert b"STAT curr_items 3\r\n" in server.ask("stats")
+
+
+@pytest.mark.parametrize(("marks", "only_on_flash"), [(0, 5), (2, 3), (-2, 5), (9, 2), (99, 2)])
+def test_marks_that_deaths_left_do_not_leave_their_bounds(
+    tmp_path: Path, marks: int, only_on_flash: int
+) -> None:
+    with in_process(flash_args(tmp_path)) as server:
+        server.fill("k", 3, 100)
+        server.store.count("items_with_copy", marks % (1 << 64))
+        counters = server.store.counters()
+        with_entries = cast(Flash, SimpleNamespace(index_entries=5))
+        assert items_on_flash_only(with_entries, counters) == only_on_flash
+        with_fewer = cast(Flash, SimpleNamespace(index_entries=1))
+        assert items_on_flash_only(with_fewer, counters) == max(only_on_flash - 4, 0)
 
 
 def test_without_a_tier_nothing_changes() -> None:
