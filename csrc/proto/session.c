@@ -193,7 +193,8 @@ static enum update_wants auth_command(struct session *session, const char *line,
 static size_t command(struct session *session, const char *line, const char *newline, const char *in_end,
                       struct reply *reply) {
     const char *start = line;
-    size_t line_bytes = (size_t)(newline - line);
+    // One feed is far below 4 GiB; without that said, gcc's link-time view warns of lengths below zero.
+    uint32_t line_bytes = (uint32_t)(newline - line);
     // A lone \r\n keeps its \r, as memcached has it; both are errors all the same.
     if (line_bytes > 0 && line[line_bytes - 1] == '\r') {
         line_bytes--;
