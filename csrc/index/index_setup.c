@@ -87,7 +87,7 @@ static void overflow_return(struct index *index, struct proc *self, struct index
     for (uint32_t next = root->overflow_free; next && !listed; next = index->overflow[next - 1].refs[0]) {
         listed = next == taken;
     }
-    // Forgotten first: a repairer that dies here leaks the bucket, where its successor might list one that is in use again.
+    // Forgotten first: a repairer that dies here leaks the bucket; its successor might list one that is in use again.
     SHARED_RELEASE(local->overflow_taken, 0);
     if (!listed && taken <= root->overflow_begun) {
         memset(&index->overflow[taken - 1], 0, sizeof(struct bucket));

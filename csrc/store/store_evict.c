@@ -98,8 +98,8 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
     store_unlock(store, locked, true);
 }
 
-// An entry of the ring may have had another tenant since it was pushed, so its item may be young, and then has no copy on
-// flash yet. It goes to the ring's new end, and the write-out comes by before its turn.
+// An entry of the ring may have had another tenant since it was pushed, so its item may be young, and then has no copy
+// on flash yet. It goes to the ring's new end, and the write-out comes by before its turn.
 #define RENEWALS_MAX 4
 
 static bool is_worth_renewal(const struct store *store, const struct store_locked *locked) {
@@ -184,7 +184,8 @@ bool store_evict(struct store *store, uint32_t class_id) {
         }
         for (uint32_t i = 0; i < candidates.count; i++) {
             // One that is in use goes only for want of another; the rest of the batch is judged as always.
-            examine(store, class_id, candidates.refs[i], candidates.from_ring, force && magazine->count == 0, &renewals);
+            bool is_forced = force && magazine->count == 0;
+            examine(store, class_id, candidates.refs[i], candidates.from_ring, is_forced, &renewals);
         }
         if (magazine->count > 0) {
             return true;

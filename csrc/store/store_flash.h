@@ -1,7 +1,7 @@
 // Keys whose value is on flash: what a session asks when memory alone has no answer. C only; workers use it.
 //
-// The way of a command whose key is not in memory: the store says STORE_ON_FLASH; store_flash_entry() names an entry; its
-// record is read; store_flash_view() looks at it. A reading command answers from the view. A changing one calls
+// The way of a command whose key is not in memory: the store says STORE_ON_FLASH; store_flash_entry() names an entry;
+// its record is read; store_flash_view() looks at it. A reading command answers from the view. A changing one calls
 // store_bring_back() and is done over again, now with the key in memory. An entry that turns out to be another key's is
 // ruled out for this process until store_rule_out_none(), and the command is done over again.
 #pragma once
@@ -31,8 +31,8 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
 void store_rule_out(struct store *store, uint64_t entry);
 void store_rule_out_none(struct store *store);
 
-// Notes a read of the viewed record for compaction and statistics. Returns true when the item should come back to memory
-// now, by ext_recache_rate: call store_bring_back() after the value was copied out.
+// Notes a read of the viewed record for compaction and statistics. Returns true when the item should come back to
+// memory now, by ext_recache_rate: call store_bring_back() after the value was copied out.
 bool store_flash_note_read(struct store *store, const struct flash_read *read, const struct store_view *view,
                            uint64_t hash);
 

@@ -163,8 +163,8 @@ void store_evict_and_unlock(struct store *store, struct store_locked *locked);
 // What is on flash of a key is or will be out of date: its entries go before anything else changes. Returns the item's
 // state (0 without an item) without the marks of a copy. Locks: the caller holds the key's bucket.
 uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state, uint64_t hash);
-// Whether an item that nobody has read since it was stored is among the `percent` that go to flash all the same: always the
-// same answer for one stored value, so that it is not asked until it says yes.
+// Whether an item that nobody has read since it was stored is among the `percent` that go to flash all the same: always
+// the same answer for one stored value, so that it is not asked until it says yes.
 static inline bool store_is_in_luck(uint32_t state, uint64_t cas, uint64_t hash, uint32_t percent) {
     return (state & ITEM_FETCHED) || ((hash ^ cas * 0x9e3779b97f4a7c15ull) >> 40) % 100 < percent;
 }

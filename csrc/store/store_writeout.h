@@ -63,8 +63,8 @@ struct store_writeout_result {
     uint32_t clean;             // Have their copy on flash already.
     bool is_ahead;              // All that will be evicted next has been looked at.
 };
-// Looks at up to `chunks` items of the class in the order in which they would be evicted, as far as `ahead_chunks` of each
-// kind, and copies what may go into the batches (one per enum flash_bucket, NULL where none is open).
+// Looks at up to `chunks` items of the class in the order in which they would be evicted, as far as `ahead_chunks` of
+// each kind, and copies what may go into the batches (one per enum flash_bucket, NULL where none is open).
 void store_writeout_step(struct store *store, struct store_batch **batches, uint32_t class_id,
                          struct store_ahead *ahead, const struct store_admission *admission, uint32_t ahead_chunks,
                          uint32_t chunks, struct store_writeout_result *out);
