@@ -1,7 +1,9 @@
 """Follows a server during a soak: memory of its processes, and the counters of its flash tier."""
 
 import contextlib
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -59,6 +61,16 @@ class Memory:
     arena: int
 
 
+def arena_bytes(pid: int) -> int:
+    """What the shared memory of a process takes, whoever has touched it."""
+    folder = Path(f"/proc/{pid}/fd")
+    for entry in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if "memfd:" in os.readlink(entry):
+                return os.stat(entry).st_blocks * 512
+    return 0
+
+
 class Watch:
     """Takes samples; the first one counts as the state after warming up."""
 
@@ -85,7 +97,7 @@ class Watch:
                 Memory(
                     own.uss,
                     max((child.uss for child in children), default=0),
-                    max((child.shared for child in children), default=0),
+                    arena_bytes(self._server.pid),
                 )
             )
 
