@@ -15,8 +15,9 @@ UINT_MAX = 2**32 - 1
 # Of each worker; more under way does not make a device faster, but each answer later.
 THREADS_MAX = 64
 IO_DEPTH_MAX = 4096
+# How many percent of the items that nobody has fetched go to flash.
+ADMIT_PERCENT = {"all": 100, **{str(percent): percent for percent in range(1, 100)}, "fetched": 0}
 # In the order of the numbers that stand for them in the arena.
-ADMIT_PERCENT = {"all": 100, "half": 50, "quarter": 25, "fetched": 0}
 RESCUE_WORDS = ("read", "all")
 _UNSIGNED = Number(whole_unsigned, 0, UINT_MAX)
 _MEGABYTES = Number(whole_unsigned, 0, UINT_MAX, MEGABYTE)
@@ -119,10 +120,10 @@ class FlashSettings(MemorySettings):
     )
     ext_admit: str = setting(
         "all",
-        "pymc only: what may go to flash: items fetched at least once, and of the others"
-        " all, half, a quarter or (fetched) none",
+        "pymc only: what may go to flash: all items, or those fetched at least once (fetched)"
+        " and so many percent of the others",
         reader=Choice(
-            _words(tuple(ADMIT_PERCENT)), "ext_admit must be all, half, quarter or fetched"
+            _words(tuple(ADMIT_PERCENT)), "ext_admit must be all, fetched or 1 to 99 percent"
         ),
         options={"ext_admit": READ},
         stats=("ext_admit", 1060),

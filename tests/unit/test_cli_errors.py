@@ -290,7 +290,7 @@ OWN_CASES: list[tuple[int, str, list[str]]] = [
         ["-B binary", "-u root -l 'proto[binary]:127.0.0.1'"],
     ),
     (64, "This server is not built with restartable memory (-e).", ["-e /x", "--memory-file=/x"]),
-    (1, "ext_admit must be all, half, quarter or fetched", ["-o ext_admit=x", "-o ext_admit="]),
+    (1, "ext_admit must be all, fetched or 1 to 99 percent", ["-o ext_admit=x", "-o ext_admit="]),
     (1, "Missing ext_rescue argument", ["-o ext_rescue"]),
     (1, "ext_engine must be auto, io_uring or threads", ["-o ext_engine=aio"]),
     (1, "ext_io_depth is out of range", ["-o ext_io_depth=0", "-o ext_io_depth=4097"]),
