@@ -43,7 +43,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def give_way() -> None:
-    """Lets this process not interrupt others when it wakes up; under a real-time policy it stays."""
+    """Lets this process not interrupt others as it wakes up; a real-time policy stays as it is."""
     if os.sched_getscheduler(0) == os.SCHED_OTHER:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 

@@ -13,8 +13,8 @@ from pymc.policy.admission import NO_AGE
 # The window in parts of the class, and in seconds of evictions.
 WINDOW_SHARE_MIN = 0.015
 WINDOW_SHARE_MAX = 0.4
-# Long at first and after items were evicted that were not on flash yet, shorter while all goes well:
-# what is written early may be written for nothing.
+# Long at first and after items were evicted that were not on flash yet, shorter while all goes
+# well: what is written early may be written for nothing.
 WINDOW_SECONDS_MIN = 0.15
 WINDOW_SECONDS_MAX = 1.0
 WINDOW_GROWS = 1.5
