@@ -5,6 +5,7 @@ miss is allowed, an old, foreign or damaged value never. Ends with status 0 when
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import random
@@ -31,6 +32,8 @@ HANG_SECONDS = 40.0
 BACK_SECONDS = 20.0
 SHOW_SECONDS = 10.0
 FLUSH_REQUESTS = 4_000_000
+FAULT_SECONDS = 2.0
+FAULTS = ("eio", "enospc", "short", "torn", "flip", "slow", "again")
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,6 +47,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--options", default="", help="more for -o")
     parser.add_argument("--kill-seconds", type=float, default=6.0, help="at most from kill to kill")
     parser.add_argument("--no-kills", action="store_true")
+    parser.add_argument("--faults", action="store_true", help="of I/O; needs PYMC_BUILD=debug")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--folder", type=Path, help="where the flash files are; default: a new one")
     return parser.parse_args(words)
@@ -110,6 +114,7 @@ class Soak:
         end = begun + self.wants.minutes * 60
         next_kill = begun + 3 * self.dice.random()
         next_show = begun + SHOW_SECONDS
+        next_fault = begun + FAULT_SECONDS if self.wants.faults else math.inf
         while time.monotonic() < end and not self.errors:
             self._over.wait(0.2)
             self._look_at_clients()
@@ -117,6 +122,9 @@ class Soak:
             if now >= next_kill and not self.wants.no_kills:
                 self._kill_one()
                 next_kill = now + self.dice.uniform(0.5, self.wants.kill_seconds)
+            if now >= next_fault:
+                self._arm_fault()
+                next_fault = now + FAULT_SECONDS
             if now >= next_show:
                 self._show(now - begun)
                 next_show = now + SHOW_SECONDS
@@ -170,6 +178,19 @@ class Soak:
             return
         self.counts["came back"] += 1
         self.watch.note_outage(time.monotonic() - begun)
+
+    def _arm_fault(self) -> None:
+        """The next few I/Os fail; three bad writes in a row would take a path out."""
+        kind, direction = self.dice.choice(FAULTS), self.dice.choice("rw")
+        count = self.dice.randrange(1, 3 if direction == "w" else 20)
+        try:
+            with self.server.connect() as connection:
+                line = f"extstore fault {kind} {direction} all {self.dice.randrange(5)} {count} 300"
+                said = connection.ask(line)
+        except (ClosedError, OSError):
+            return
+        assert said == b"OK", f"{said!r}: this needs PYMC_BUILD=debug"
+        self.counts[f"faults {kind} {direction}"] += 1
 
     def _stats_of_processes(self) -> dict[str, str]:
         def look() -> dict[str, str]:

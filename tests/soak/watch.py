@@ -48,6 +48,8 @@ _SHOWN_OWN = (
     "write_amplification",
     "read_errors",
     "write_errors",
+    "path_0_out",
+    "path_1_out",
 )
 _SHOWN_PROCESSES = ("lock_recoveries", "items_lost_to_recovery", "keeper_restarts")
 
