@@ -1,4 +1,4 @@
-"""Random kills, and in debug builds bad I/O, of a server with flash whose every answer is checked."""
+"""Random kills, and in debug builds bad I/O, of a server with flash; every answer is checked."""
 
 import re
 import subprocess
