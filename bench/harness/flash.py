@@ -29,6 +29,7 @@ HEADER_CHUNK_BYTES_MAX = 200  # memcached's headers of 40-byte keys lie in small
 # Items evicted without a copy on flash. memcached's evictions are those and headers of such copies;
 # most of pymc's are of items that have one.
 LOST = {False: "evictions", True: "unclean_evictions"}
+DATA_OPTIONS = ("keys", "key-bytes", "value-bytes", "compressible")
 FILL: Arguments = {"connections": 8, "pipeline": 256, "burst": 32, "load": True}
 
 
@@ -176,7 +177,7 @@ def items(server: Server, workload: Workload, settings: Settings) -> Figures:
 
 def prepare_hits(server: Server, workload: Workload, settings: Settings) -> None:
     """Fills flash until pages are reused, then stores the small hot set, which stays in RAM."""
-    filled = {name: workload.background[name] for name in ("keys", "key-bytes", "value-bytes")}
+    filled = {name: value for name, value in workload.background.items() if name in DATA_OPTIONS}
     fill(server, filled, workload.fill_rate, settings)
     # Overwrites at random leave pages with holes, which is what compaction is for.
     holes = {**filled, "set-share": 1, "requests": filled["keys"], "load": False}
@@ -251,8 +252,12 @@ def writes(server: Server, workload: Workload, settings: Settings) -> Figures:
     after = _Marks.take(server)
     item_bytes = int(workload.data["key-bytes"]) + int(workload.data["value-bytes"])
     set_bytes = max(1, int(sample.report["sets"])) * item_bytes
+    packed = {}
+    if tried_bytes := after.since(before, "compress_in_bytes"):
+        packed["packed_share"] = after.since(before, "compress_out_bytes") / tried_bytes
     return {
         **figures_of(sample),
+        **packed,
         "device_bytes_per_set_byte": (after.written_bytes - before.written_bytes) / set_bytes,
         "own_bytes_per_set_byte": after.since(before, "extstore_bytes_written") / set_bytes,
         "lost_per_set": after.since(before, LOST[server.kind.name == "pymc"])

@@ -59,7 +59,8 @@ def attached(kind: Kind, directory: Path, workload: Workload) -> Iterator[Kind]:
     """`kind` with a flash file of its own, which is removed in the end."""
     path = directory / f"{os.getpid()}-{kind.name}.flash"
     # memcached wants options of the tier before its paths.
-    options = filter(None, (workload.flash_options, f"ext_path={path}:{workload.flash_mib}m"))
+    own = workload.pymc_options if kind.name == "pymc" else ""
+    options = filter(None, (workload.flash_options, own, f"ext_path={path}:{workload.flash_mib}m"))
     try:
         yield replace(kind, arguments=(*kind.arguments, "-o", ",".join(options)), flash_file=path)
     finally:

@@ -45,7 +45,7 @@ SHOWN = {
     ),
     "flash-writes": (
         *("hit_ratio", "device_bytes_per_set_byte", "own_bytes_per_set_byte"),
-        *("sets", "lost_per_set"),
+        *("sets", "lost_per_set", "packed_share"),
     ),
 }
 

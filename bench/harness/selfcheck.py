@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import threading
+import zlib
 from collections.abc import Callable
 
 from bench.harness import loadgen
@@ -47,6 +48,12 @@ def _mixes_two_generations(store: Store, key: bytes) -> bytes:
     return _value_line(key, b"\x01" * 8 + store[key][8:])
 
 
+def _ends_with_anothers(store: Store, key: bytes) -> bytes:
+    other = max(store) if key == min(store) else min(store)
+    half = len(store[key]) // 2
+    return _value_line(key, store[key][:half] + store[other][half:])
+
+
 # What a server may do, and the exit code that the load generator must end with.
 CASES: tuple[tuple[Answer, int], ...] = (
     (_honest, 0),
@@ -55,7 +62,13 @@ CASES: tuple[tuple[Answer, int], ...] = (
     (_answers_another_key, 1),
     (_cuts_short, 1),
     (_mixes_two_generations, 1),
+    (_ends_with_anothers, 1),
 )
+# Values of every make must be told from wrong ones.
+DATA: tuple[loadgen.Arguments, ...] = ({}, {"compressible": 60})
+# What a packer leaves of a value, least and most, by percent of text.
+PACKED_SHARE = {0: (1.0, 1.1), 60: (0.4, 0.6)}
+PACKED_VALUE_BYTES = 900
 
 
 class _TinyServer:
@@ -101,16 +114,39 @@ def _exit_code(port: int, arguments: loadgen.Arguments) -> int:
     return subprocess.run(words, capture_output=True, timeout=TIMEOUT_SECONDS).returncode
 
 
+def _check_case(answer: Answer, expected: int, data: loadgen.Arguments) -> None:
+    server = _TinyServer({}, answer)
+    try:
+        if _exit_code(server.port, {**data, "load": True}) != 0:
+            raise loadgen.LoadError("self-check: the keys could not be set")
+        code = _exit_code(server.port, {**data, "requests": 3 * KEYS})
+    finally:
+        server.close()
+    if code != expected:
+        case = f"{answer.__name__.lstrip('_')} {dict(data) or ''}"
+        raise loadgen.LoadError(f"self-check: {case}: exit code {code}, want {expected}")
+
+
+def _check_packing(percent: int, least: float, most: float) -> None:
+    server = _TinyServer({}, _honest)
+    data = {"compressible": percent, "value-bytes": PACKED_VALUE_BYTES, "load": True}
+    try:
+        _exit_code(server.port, data)
+    finally:
+        server.close()
+    # zlib's fastest level finds what lz4 finds in values like these.
+    shares = [len(zlib.compress(value, 1)) / len(value) for value in server.store.values()]
+    if len(shares) != KEYS or not least <= min(shares) <= max(shares) <= most:
+        raise loadgen.LoadError(f"self-check: compressible {percent}: packed to {shares}")
+
+
 def check() -> None:
-    """Raises LoadError when the load generator believes a lie or refuses the truth."""
-    for answer, expected in CASES:
-        server = _TinyServer({}, answer)
-        try:
-            if _exit_code(server.port, {"load": True}) != 0:
-                raise loadgen.LoadError("self-check: the keys could not be set")
-            code = _exit_code(server.port, {"requests": 3 * KEYS})
-        finally:
-            server.close()
-        if code != expected:
-            case = answer.__name__.lstrip("_")
-            raise loadgen.LoadError(f"self-check: {case}: exit code {code}, want {expected}")
+    """Raises LoadError when the load generator believes a lie or refuses the truth.
+
+    Also when its values do not pack the way they should.
+    """
+    for data in DATA:
+        for answer, expected in CASES:
+            _check_case(answer, expected, data)
+    for percent, (least, most) in PACKED_SHARE.items():
+        _check_packing(percent, least, most)

@@ -76,6 +76,7 @@ class Workload:
     servers: tuple[str, ...] | None = None  # measured on these only
     flash_mib: int = 0  # size of the flash file; 0: no flash tier
     flash_options: str = ""  # further -o options of all servers
+    pymc_options: str = ""  # further -o options of pymc only, after flash_options
     fill_rate: float = 100_000  # SETs per second while flash is filled
     background: Arguments = field(default_factory=dict)  # load beside the one measured
     ext_threads: tuple[int, ...] = ()  # memcached is measured with these as well as its default
@@ -83,6 +84,7 @@ class Workload:
     def __post_init__(self) -> None:
         assert self.kind in KINDS + FLASH_KINDS, self.kind
         assert (self.kind in FLASH_KINDS) == (self.flash_mib > 0), self.name
+        assert self.flash_mib or not self.pymc_options, f"{self.name}: not a flash row"
 
 
 def read(path: Path = WORKLOADS) -> list[Workload]:

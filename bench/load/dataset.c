@@ -6,7 +6,12 @@
 
 #include "random.h"
 
-enum { PATTERN_BYTES = 1 << 16, HEADER_BYTES = 16 };
+enum { PATTERN_BYTES = 1 << 16, HEADER_BYTES = 16, RECORD_BYTES = 100 };
+
+/* What the records of a listing have in common, markup first; random bytes stand for the rest. */
+static const char RECORD_TEXT[] = "{\"kind\":\"article\",\"language\":\"en\",\"visible\":true,\"title\":"
+                                  "\"<p class='lead'>On the care of watermills\"";
+_Static_assert(sizeof RECORD_TEXT == RECORD_BYTES + 1, "a percent is a byte");
 
 void dataset_setup(struct dataset *d) {
     size_t bytes = PATTERN_BYTES + (size_t)d->value_bytes_max + 8;
@@ -16,6 +21,11 @@ void dataset_setup(struct dataset *d) {
     for (size_t i = 0; i + 8 <= bytes; i += 8) {
         uint64_t word = rng_next(&r);
         memcpy(d->pattern + i, &word, 8);
+    }
+    if (!d->text_percent) return;
+    for (size_t i = 0; i < bytes; i += RECORD_BYTES) {
+        size_t room = bytes - i;
+        memcpy(d->pattern + i, RECORD_TEXT, room < d->text_percent ? room : d->text_percent);
     }
 }
 

@@ -6,7 +6,9 @@
  *     16 bytes and more:  generation (8) | check (8) | pattern[check ...]
  *     below 16 bytes:     generation's low byte (1) | bytes mixed from key and that byte
  *
- * check mixes key, generation and size. Bytes are arbitrary: they include \r, \n and NUL. */
+ * check mixes key, generation and size. Bytes are arbitrary: they include \r, \n and NUL. With
+ * text_percent the pattern is made of records of 100 bytes: so many are text, the same in each of
+ * them, and the rest is random. A value holds records from anywhere in the pattern. */
 #pragma once
 
 #include "base.h"
@@ -16,7 +18,8 @@ enum { KEY_BYTES_MAX = 250, KEY_BYTES_MIN = 2 };
 struct dataset {
     uint32_t key_bytes_min, key_bytes_max;
     uint32_t value_bytes_min, value_bytes_max;
-    uint8_t *pattern; /* PATTERN_BYTES + value_bytes_max random bytes */
+    uint32_t text_percent;
+    uint8_t *pattern; /* PATTERN_BYTES + value_bytes_max bytes, random but for the text */
 };
 
 void dataset_setup(struct dataset *d);

@@ -15,6 +15,7 @@ static const char HELP[] =
     "  --pipeline N (1)      requests in flight per connection\n"
     "  --refill N            send again when N slots are free (default: all of --pipeline)\n"
     "  --keys N (100000)  --key-first N (0)  --key-bytes N|A-B (16)  --value-bytes N|A-B (100)\n"
+    "  --compressible PERCENT (0)  of a value's bytes are text that repeats, the others are random\n"
     "  --popularity uniform|zipf|sequential  --theta X (0.99)  --seed N (1)\n"
     "  --set-share X (0)     share of SETs, 0..1     --multiget N (1)  keys per GET\n"
     "  --ttl S (0)           expiry of the items set\n"
@@ -68,7 +69,7 @@ enum option_id {
     OPTION_VALUE_BYTES, OPTION_POPULARITY, OPTION_THETA, OPTION_SEED, OPTION_SET_SHARE,
     OPTION_MULTIGET, OPTION_TTL, OPTION_LOAD, OPTION_READ_THROUGH, OPTION_SECONDS,
     OPTION_REQUESTS, OPTION_RATE, OPTION_ARRIVAL, OPTION_SPIN, OPTION_RECONNECT, OPTION_GATE,
-    OPTION_STALL, OPTION_BURST, OPTION_HELP,
+    OPTION_STALL, OPTION_BURST, OPTION_COMPRESSIBLE, OPTION_HELP,
 };
 
 static const struct option LONG_OPTIONS[] = {
@@ -83,6 +84,7 @@ static const struct option LONG_OPTIONS[] = {
     {"key-first", 1, 0, OPTION_KEY_FIRST},
     {"key-bytes", 1, 0, OPTION_KEY_BYTES},
     {"value-bytes", 1, 0, OPTION_VALUE_BYTES},
+    {"compressible", 1, 0, OPTION_COMPRESSIBLE},
     {"popularity", 1, 0, OPTION_POPULARITY},
     {"theta", 1, 0, OPTION_THETA},
     {"seed", 1, 0, OPTION_SEED},
@@ -148,6 +150,7 @@ static void apply_data_option(struct options *o, int id, const char *name, const
     case OPTION_VALUE_BYTES:
         parse_range(name, text, &d->value_bytes_min, &d->value_bytes_max, 0, 1u << 30);
         break;
+    case OPTION_COMPRESSIBLE: d->text_percent = (uint32_t)parse_count(name, text, 0, 100); break;
     case OPTION_POPULARITY:
         o->popularity = (enum popularity)parse_word(name, text, POPULARITIES);
         break;
