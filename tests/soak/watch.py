@@ -92,6 +92,7 @@ class Watch:
             self._stats = connection.stats()
             self._stats |= connection.stats("extstore")
             self._stats |= connection.stats("pymc")
+            self._stats["total_malloced"] = connection.stats("slabs")["total_malloced"]
         with contextlib.suppress(psutil.NoSuchProcess):
             own = psutil.Process(self._server.pid).memory_full_info()
             children = [child.memory_full_info() for child in self._server.children()]
@@ -109,7 +110,9 @@ class Watch:
         pairs = [f"{name} {self._stats.get(name, '?')}" for name in shown]
         if self._samples:
             last = self._samples[-1]
-            pairs.append(f"arena {last.arena // MIB} MiB, child {last.largest_child // MIB} MiB")
+            slabs = int(self._stats["total_malloced"]) // MIB
+            pairs.append(f"arena {last.arena // MIB} MiB, slabs {slabs} MiB")
+            pairs.append(f"child {last.largest_child // MIB} MiB")
         return ", ".join(pairs)
 
     def summary(self) -> list[str]:
