@@ -1,8 +1,6 @@
 """Kills workers and keeper of a real server 200 times under load that checks every answer."""
 
-import os
 import random
-import signal
 import threading
 
 import pytest
@@ -11,6 +9,7 @@ from tests.crash.crowd import is_sound
 from tests.crash.plan import value_of
 from tests.support.connection import ClosedError, Connection
 from tests.support.deadline import wait_until
+from tests.support.killing import kill_child
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -107,9 +106,7 @@ def kill_one(server: Server, dice: random.Random) -> None:
         return found if min(found) > 1 else []
 
     victim = dice.choice(wait_until(pids, "all processes are there"))
-    try:
-        os.kill(victim, signal.SIGKILL)
-    except ProcessLookupError:
+    if not kill_child(victim, server.pid):
         return
 
 

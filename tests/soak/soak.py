@@ -7,7 +7,6 @@ miss is allowed, an old, foreign or damaged value never. Ends with status 0 when
 import argparse
 import math
 import multiprocessing
-import os
 import random
 import signal
 import sys
@@ -25,6 +24,7 @@ from tests.soak.client import Client
 from tests.soak.watch import Watch
 from tests.support.connection import Address, ClosedError
 from tests.support.deadline import wait_until
+from tests.support.killing import kill_child
 from tests.support.programs import pymc_program
 from tests.support.server import Server
 
@@ -162,8 +162,8 @@ class Soak:
         roles = sorted(key for key in stats if key.endswith("_pid"))
         role = self.dice.choice([*roles, "keeper_pid"])
         victim = int(stats[role])
-        assert victim > 1, stats
-        os.kill(victim, signal.SIGKILL)
+        if victim <= 1 or not kill_child(victim, self.server.pid):
+            return
         self.counts[f"kills of {'keepers' if role == 'keeper_pid' else 'workers'}"] += 1
         begun = time.monotonic()
         try:
