@@ -42,12 +42,6 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
-def give_way() -> None:
-    """Lets this process not interrupt others as it wakes up; a real-time policy stays as it is."""
-    if os.sched_getscheduler(0) == os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
 def allow_core_dumps() -> None:
     """Lets this process dump core although it changed its user."""
     _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)

@@ -26,7 +26,6 @@ from pymc.logs import say_exception
 from pymc.policy.automove import AutomoveSettings, History, Move, choose_moves, observe
 from pymc.policy.shrink import choose_release, choose_trim
 from pymc.policy.snapshot import CacheState
-from pymc.process import give_way
 from pymc.server_context import ServerContext
 
 _LOOK_SECONDS = 1.0
@@ -42,7 +41,6 @@ _GONE = 1
 
 def run(context: ServerContext) -> int:
     """The life of the keeper process; returns its exit code."""
-    give_way()
     with Store(context.arena, context.keeper_slot, Role.KEEPER, context.flash) as store:
         return Keeper(context, store).run()
 

@@ -23,6 +23,8 @@ from pymc.policy.write_out import (
 )
 
 _LOOK_SECONDS = 0.025
+# Up to this while nothing is stored or evicted.
+_CALM_SECONDS = 0.2
 _RATE_SECONDS = 1.0
 _ITEMS_PER_TURN = 4096
 _ITEMS_PER_STEP = 1024
@@ -58,6 +60,8 @@ class WriteOutJob:
         self._work: list[ClassWork] = []
         self._class_due: dict[int, float] = {}
         self._look_due = 0.0
+        self._look_seconds = _LOOK_SECONDS
+        self._events = 0
         self._rate = WriteRate()
         self._rate_base = (0.0, 0, 0, 0, 0.0)
 
@@ -194,7 +198,13 @@ class WriteOutJob:
             due = self._class_due.get(work.class_id, 0.0)
             self._class_due[work.class_id] = min(due, now + _class_seconds(work))
         # The first look knows no rates; memory may be full before the usual next one.
-        self._look_due = now + (_LOOK_SECONDS if self._trend.rates else _CLASS_SECONDS_MIN)
+        events = sum(one.evicted + one.stored for one in classes)
+        is_calm = events == self._events
+        self._look_seconds = (
+            min(self._look_seconds * 2, _CALM_SECONDS) if is_calm else _LOOK_SECONDS
+        )
+        self._events = events
+        self._look_due = now + (self._look_seconds if self._trend.rates else _CLASS_SECONDS_MIN)
         self._follow_rate(now)
 
     def _classes(self, classes: int) -> list[ClassUse]:
