@@ -94,6 +94,18 @@ void store_reap(struct store *store, const struct store_view *view) {
     store_unlink_and_unlock(store, &locked);
 }
 
+int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash) {
+    if (found != STORE_MISS) {
+        store_reap(store, view);
+    } else if (UNLIKELY(store->flash)) {
+        if (store_may_be_on_flash(store, hash)) {
+            return STORE_ON_FLASH;
+        }
+        return store_holds(view) ? STORE_MISS : STORE_HIT;
+    }
+    return STORE_MISS;
+}
+
 uint32_t store_pin(struct store *store, const struct store_view *view) {
     uint32_t claim = store_claim(store, view->ref, CLAIM_PIN);
     if (claim == STORE_NO_CLAIM) {
@@ -199,11 +211,11 @@ int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32
     for (;;) {
         int found = store_find(store, key, key_bytes, hash, &view);
         if (found != STORE_HIT) {
-            if (found != STORE_MISS) {
-                store_reap(store, &view);
-            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
-                return STORE_ON_FLASH;
-            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+            int missed = store_missed(store, &view, found, hash);
+            if (missed == STORE_ON_FLASH) {
+                return missed;
+            }
+            if (missed == STORE_HIT) {
                 continue;
             }
             count(store->proc, COUNTER_touch_misses, 1);

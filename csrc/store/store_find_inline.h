@@ -143,6 +143,10 @@ static inline void store_count_hit(struct store *store, const struct store_view 
 // Removes a dead item that a look-up met, if it is still there unchanged.
 void store_reap(struct store *store, const struct store_view *view);
 
+// A look-up of an operation found nothing alive: what it met dead goes. Returns STORE_MISS when the key is nowhere,
+// STORE_ON_FLASH when flash has to be asked, STORE_HIT when its bucket changed meanwhile: look again.
+int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash);
+
 // Pins the viewed item so that its memory stays what it is until store_unpin(). Returns the claim, STORE_NO_CLAIM
 // when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
 uint32_t store_pin(struct store *store, const struct store_view *view);

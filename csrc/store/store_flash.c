@@ -33,8 +33,16 @@ void store_flash_close(struct store *store) {
     }
 }
 
-bool store_has_flash(const struct store *store) {
-    return store->flash != NULL;
+bool store_flash_room(struct store_flash_local *local, uint32_t bytes) {
+    if (bytes > local->value_room_bytes) {
+        char *larger = realloc(local->value, bytes);
+        if (!larger) {
+            return false;
+        }
+        local->value = larger;
+        local->value_room_bytes = bytes;
+    }
+    return true;
 }
 
 uint64_t store_flash_entry(struct store *store, uint64_t hash) {
@@ -99,14 +107,9 @@ static bool unpack(struct store *store, const struct store_image *image, const c
     if (!image->is_compressed) {
         return true;
     }
-    if (image->value_bytes > local->value_room_bytes) {
-        char *room = realloc(local->value, image->value_bytes);
-        if (!room) {
-            count(store->proc, COUNTER_malloc_fails, 1);
-            return false;
-        }
-        local->value = room;
-        local->value_room_bytes = image->value_bytes;
+    if (!store_flash_room(local, image->value_bytes)) {
+        count(store->proc, COUNTER_malloc_fails, 1);
+        return false;
     }
     bool is_whole = flash_decompress(image->value, image->stored_bytes, local->value, image->value_bytes);
     *value_out = is_whole ? local->value : NULL;
@@ -171,10 +174,7 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
 bool store_flash_note_read(struct store *store, const struct flash_read *read, const struct store_view *view,
                            uint64_t hash) {
     // Being fetched in memory, before it was written, is not being read on flash: only the entry tells.
-    bool is_read_again = flash_entry_at(store->flash, store->proc, hash, read->address) & FLASH_READ_BIT;
-    if (!is_read_again) {
-        is_read_again = flash_mark_read(store->flash, store->proc, hash, read->address);
-    }
+    bool is_read_again = flash_mark_read(store->flash, store->proc, hash, read->address);
     uint64_t rate = (uint64_t)live_get(store->arena, LIVE_ext_recache_rate);
     if (!is_read_again || rate == 0 || ++store->on_flash->reads_since_recache < rate) {
         return false;

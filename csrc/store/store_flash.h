@@ -14,9 +14,6 @@ struct flash_read;
 // The first entry that may be the key's and is not ruled out, 0 when there is none. Says nothing about memory.
 uint64_t store_flash_entry(struct store *store, uint64_t hash);
 
-// Whether any operation may meet flash.
-bool store_has_flash(const struct store *store);
-
 // Looks at a read that is done. Returns
 //   STORE_HIT            the view is filled, value included (uncompressed, valid until the next call for this store or
 //                        until the read is released); store_holds() is always true for it;

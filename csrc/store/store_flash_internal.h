@@ -12,7 +12,7 @@ struct store_flash_local {
     uint64_t ruled_out[FLASH_CANDIDATES_MAX];
     uint32_t ruled_out_count;
     uint32_t reads_since_recache;
-    char *value;                        // Where a compressed value is unpacked.
+    char *value;                        // Where values are packed and unpacked.
     uint32_t value_room_bytes;
     // The keeper's: how many records in batches come from chunks with this number modulo the table's size.
     uint16_t *in_flight;
@@ -20,6 +20,9 @@ struct store_flash_local {
     const struct flash_record *waiting;
     uint64_t waiting_address;
 };
+
+// Makes room for `bytes` at local->value, where values are packed and unpacked; false without memory.
+bool store_flash_room(struct store_flash_local *local, uint32_t bytes);
 
 #define IN_FLIGHT_SLOTS 65536
 static inline uint16_t *store_in_flight(const struct store *store, uint32_t ref) {

@@ -72,11 +72,11 @@ int store_delete(struct store *store, const struct store_delete *request) {
         struct store_view view;
         int found = store_find(store, request->key, request->key_bytes, hash, &view);
         if (found != STORE_HIT) {
-            if (found != STORE_MISS) {
-                store_reap(store, &view);
-            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
-                return STORE_ON_FLASH;
-            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+            int missed = store_missed(store, &view, found, hash);
+            if (missed == STORE_ON_FLASH) {
+                return missed;
+            }
+            if (missed == STORE_HIT) {
                 continue;
             }
             count(store->proc, COUNTER_delete_misses, 1);
@@ -275,11 +275,11 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
         struct store_view view;
         int found = store_find(store, request->key, request->key_bytes, hash, &view);
         if (found != STORE_HIT) {
-            if (found != STORE_MISS) {
-                store_reap(store, &view);
-            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
-                return STORE_ON_FLASH;
-            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+            int missed = store_missed(store, &view, found, hash);
+            if (missed == STORE_ON_FLASH) {
+                return missed;
+            }
+            if (missed == STORE_HIT) {
                 continue;
             }
             count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);

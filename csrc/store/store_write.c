@@ -448,11 +448,11 @@ static int commit_joined(struct store *store, const struct store_write *write, s
         struct store_view view;
         int found = store_find(store, write->key, write->key_bytes, hash, &view);
         if (found != STORE_HIT) {
-            if (found != STORE_MISS) {
-                store_reap(store, &view);
-            } else if (UNLIKELY(store->flash) && store_may_be_on_flash(store, hash)) {
-                return STORE_ON_FLASH;
-            } else if (UNLIKELY(store->flash) && !store_holds(&view)) {
+            int missed = store_missed(store, &view, found, hash);
+            if (missed == STORE_ON_FLASH) {
+                return missed;
+            }
+            if (missed == STORE_HIT) {
                 continue;
             }
             int outcome = commit_missing(store, write, piece, result);

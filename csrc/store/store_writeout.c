@@ -1,8 +1,6 @@
 // Write-out: the items that will be evicted next become records, and stay in memory as clean copies.
 #include "store/store_writeout.h"
 
-#include <stdlib.h>
-
 #include "base/hash_inline.h"
 #include "flash/flash_compress.h"
 #include "store/store_batch_internal.h"
@@ -62,13 +60,8 @@ static uint32_t compress(struct writeout *work, char *value, uint32_t bytes, uin
     }
     uint32_t room = bytes - bytes / 8;
     room = room < bytes - COMPRESS_SAVES_BYTES ? room : bytes - COMPRESS_SAVES_BYTES;
-    if (bytes > local->value_room_bytes) {
-        char *larger = realloc(local->value, bytes);
-        if (!larger) {
-            return bytes;
-        }
-        local->value = larger;
-        local->value_room_bytes = bytes;
+    if (!store_flash_room(local, bytes)) {
+        return bytes;
     }
     uint32_t stored = flash_compress(value, bytes, local->value, room);
     count(work->store->proc, COUNTER_ext_compress_in_bytes, bytes);
