@@ -77,6 +77,16 @@ static uint32_t free_page(const struct flash *flash, int label) {
     return best;
 }
 
+static void forget_contents(struct flash_page *row) {
+    SHARED_STORE(row->written_bytes, 0);
+    SHARED_STORE(row->newest_cas, 0);
+    SHARED_STORE(row->newest_seconds, 0);
+    SHARED_STORE(row->expires_seconds, 0);
+    SHARED_STORE(row->objects_written, 0);
+    SHARED_STORE(row->objects, 0);
+    SHARED_STORE(row->objects_read, 0);
+}
+
 uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket) {
     uint32_t page = free_page(flash, bucket);
     if (page == FLASH_PAGES_MAX && bucket != FLASH_DEFAULT) {
@@ -89,13 +99,7 @@ uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket) {
     uint64_t version = flash->root->version + 1;
     SHARED_STORE(flash->root->version, version);
     FAULT_POINT(proc, "flash.open.numbered");
-    SHARED_STORE(row->written_bytes, 0);
-    SHARED_STORE(row->newest_cas, 0);
-    SHARED_STORE(row->newest_seconds, 0);
-    SHARED_STORE(row->expires_seconds, 0);
-    SHARED_STORE(row->objects_written, 0);
-    SHARED_STORE(row->objects, 0);
-    SHARED_STORE(row->objects_read, 0);
+    forget_contents(row);
     SHARED_STORE(row->bucket, (uint8_t)bucket);
     SHARED_STORE(row->version, version);
     FAULT_POINT(proc, "flash.open.before");
@@ -136,13 +140,7 @@ void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page) {
     SHARED_RELEASE(row->state, is_out ? FLASH_PAGE_BAD : FLASH_PAGE_FREE);
     FAULT_POINT(proc, "flash.free.after");
     SHARED_STORE(row->version, 0);
-    SHARED_STORE(row->written_bytes, 0);
-    SHARED_STORE(row->newest_cas, 0);
-    SHARED_STORE(row->newest_seconds, 0);
-    SHARED_STORE(row->expires_seconds, 0);
-    SHARED_STORE(row->objects_written, 0);
-    SHARED_STORE(row->objects, 0);
-    SHARED_STORE(row->objects_read, 0);
+    forget_contents(row);
     SHARED_STORE(row->bucket, FLASH_DEFAULT);
 }
 
