@@ -98,10 +98,11 @@ class WriteOutJob:
         if not self._streams[Bucket.DEFAULT].is_used and not self._change_batch(Bucket.DEFAULT):
             return True, False
         left = _ITEMS_PER_TURN
+        admission = self._admission()
         for work in self._work:
             if self._class_due.get(work.class_id, 0.0) > now:
                 continue
-            self._set_rules(work)
+            self._set_rules(admission, work)
             while left > 0:
                 step = self._out.step(work.class_id, work.ahead_chunks, min(left, _ITEMS_PER_STEP))
                 left -= max(step.examined, 1)
@@ -138,8 +139,8 @@ class WriteOutJob:
                 stream.seal()
                 self._out.set_batch(bucket, None)
 
-    def _set_rules(self, work: ClassWork) -> None:
-        rules: Admission = admit(self._admission(), self._rate, is_short=work.is_short)
+    def _set_rules(self, admission: AdmissionSettings, work: ClassWork) -> None:
+        rules: Admission = admit(admission, self._rate, is_short=work.is_short)
         self._out.set_rules(
             item_bytes_min=rules.item_bytes_min,
             idle_seconds_min=rules.idle_seconds_min,
@@ -197,15 +198,15 @@ class WriteOutJob:
             # A class may be used up faster than it was when it was left alone.
             due = self._class_due.get(work.class_id, 0.0)
             self._class_due[work.class_id] = min(due, now + _class_seconds(work))
-        # The first look knows no rates; memory may be full before the usual next one.
         events = sum(one.evicted + one.stored for one in classes)
         is_calm = events == self._events
         self._look_seconds = (
             min(self._look_seconds * 2, _CALM_SECONDS) if is_calm else _LOOK_SECONDS
         )
         self._events = events
+        # The first look knows no rates; memory may be full before the usual next one.
         self._look_due = now + (self._look_seconds if self._trend.rates else _CLASS_SECONDS_MIN)
-        self._follow_rate(now)
+        self._follow_rate(now, missed)
 
     def _classes(self, classes: int) -> list[ClassUse]:
         found = []
@@ -219,16 +220,15 @@ class WriteOutJob:
                 )
         return found
 
-    def _follow_rate(self, now: float) -> None:
-        then, written, missed, added, busy = self._rate_base
+    def _follow_rate(self, now: float, missed: int) -> None:
+        then, written, missed_then, added, busy = self._rate_base
         passed = now - then
         if passed < _RATE_SECONDS:
             return
-        counters = self._store.counters()
         fresh = (
             now,
             self._writer.written_bytes,
-            counters["ext_unclean_evictions"],
+            missed,
             self._writer.linked,
             self._writer.busy_seconds,
         )
@@ -236,7 +236,7 @@ class WriteOutJob:
         if then:
             self._rate = WriteRate(
                 (fresh[1] - written) / passed,
-                max(fresh[2] - missed, 0) / passed,
+                max(fresh[2] - missed_then, 0) / passed,
                 (fresh[3] - added) / passed,
                 min((fresh[4] - busy) / passed, 1.0),
             )
