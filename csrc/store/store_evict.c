@@ -161,7 +161,11 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         count_eviction(store, &locked);
     }
     class_count(store, class_id, CLASS_direct_reclaims, 1);
-    store_evict_and_unlock(store, &locked);
+    if (locked.is_dead) {
+        store_unlink_and_unlock(store, &locked);
+    } else {
+        store_evict_and_unlock(store, &locked);
+    }
     return true;
 }
 

@@ -157,7 +157,7 @@ static inline void store_unlock(struct store *store, struct store_locked *locked
 // Unlinks the locked item, unlocks its bucket and frees its memory; what is on flash of it is forgotten.
 // Crash: done, or undone, or finished by repair.
 void store_unlink_and_unlock(struct store *store, struct store_locked *locked);
-// The same, but the copy on flash of an item that is not dead stays.
+// The same, but a copy on flash stays.
 void store_evict_and_unlock(struct store *store, struct store_locked *locked);
 
 // What is on flash of a key is or will be out of date: its entries go before anything else changes. Returns the item's

@@ -292,10 +292,6 @@ void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {
 }
 
 void store_evict_and_unlock(struct store *store, struct store_locked *locked) {
-    if (locked->is_dead) {
-        store_unlink_and_unlock(store, locked);
-        return;
-    }
     if (UNLIKELY(store->flash)) {
         bool is_clean = locked->state & ITEM_ON_FLASH;
         bool is_eligible = store_item_bytes(store, locked->item, locked->state)

@@ -162,7 +162,11 @@ static void move_chunk(struct store *store, struct store_move *move, uint32_t re
             count(store->proc, COUNTER_slab_reassign_busy_items, 1);
         } else if (store_lock_ref(store, owner, &locked)) {
             count(store->proc, COUNTER_slab_reassign_evictions_nomem, locked.is_dead ? 0 : 1);
-            store_evict_and_unlock(store, &locked);
+            if (locked.is_dead) {
+                store_unlink_and_unlock(store, &locked);
+            } else {
+                store_evict_and_unlock(store, &locked);
+            }
         }
     }
     if (local->new_ref) {
