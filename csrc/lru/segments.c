@@ -60,7 +60,7 @@ static uint32_t groups_begun(const struct lru *lru) {
 uint64_t lru_bytes(const struct lru *lru) {
     const struct lru_root *root = lru->root;
     uint64_t tables = (uint64_t)SHARED_LOAD(root->high) * (sizeof(struct lru_link) + 1) + groups_begun(lru);
-    return sizeof *root + tables + (uint64_t)SHARED_LOAD(root->groups_touched) * LRU_GROUP_BYTES + ghost_bytes(lru);
+    return tables + (uint64_t)SHARED_LOAD(root->groups_touched) * LRU_GROUP_BYTES + ghost_bytes(lru);
 }
 
 static bool is_idle(const struct lru *lru, uint32_t group) {

@@ -41,6 +41,7 @@ _WEIGHTS = {
     "move": 1,
     "crawl": 1,
     "chain": 1,
+    "fit": 1,
 }
 _SIZES = (10, 60, 150, 400, 900)
 _LARGE_SIZES = (2500, 9000, 30_000)
@@ -132,6 +133,8 @@ class Player:
                 handle.limbo_step(5)
             case "crawl":
                 handle.crawl(500)
+            case "fit":
+                handle.fit_probation()
             case "move":
                 self._move(operation.number)
             case _:

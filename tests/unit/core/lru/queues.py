@@ -1,4 +1,4 @@
-"""The probation queues of a store's handle, called as their owner would, and what memory they take."""
+"""The probation queues of a store handle, called as their owner would, and their memory."""
 
 import os
 from pathlib import Path
