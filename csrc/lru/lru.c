@@ -1,7 +1,8 @@
 // The queues: pushing, popping, forgetting, and looking ahead without a lock.
 #include "lru/lru_internal.h"
 
-// What one push forgets at most when the cap was lowered: the queue shrinks faster than it is filled.
+// What one push forgets at most when the cap was lowered: the queue shrinks faster than it is
+// filled.
 #define PUSH_DISCARDS (4 * LRU_SEGMENT_ENTRIES)
 // What lru_set_cap_locked() forgets at most at a time.
 #define CAP_DISCARDS (64 * LRU_SEGMENT_ENTRIES)
@@ -112,6 +113,17 @@ uint64_t lru_cap(const struct lru *lru, uint32_t class_id) {
     return SHARED_LOAD(queue_of(lru, class_id)->cap);
 }
 
+int64_t lru_share_offset(const struct lru *lru, uint32_t class_id) {
+    return SHARED_LOAD(queue_of(lru, class_id)->share_offset);
+}
+
+void lru_move_share(struct lru *lru, uint32_t class_id, int64_t by, int64_t least, int64_t most) {
+    int64_t *place = &queue_of(lru, class_id)->share_offset;
+    int64_t moved = SHARED_LOAD(*place) + by;
+    moved = moved < least ? least : moved;
+    SHARED_STORE(*place, moved > most ? most : moved);
+}
+
 uint64_t lru_length(const struct lru *lru, uint32_t class_id) {
     const struct lru_queue *queue = queue_of(lru, class_id);
     uint64_t popped = SHARED_LOAD(queue->popped);
@@ -124,7 +136,8 @@ static bool holds(const struct lru *lru, uint32_t number, uint32_t class_id, uin
            && SHARED_LOAD(lru->link[number - 1].sequence) == sequence;
 }
 
-// The segment with the entry at `position`, + 1: the hinted one, the one behind it, or found from the head on.
+// The segment with the entry at `position`, + 1: the hinted one, the one behind it, or found from
+// the head on.
 static uint32_t seek(const struct lru *lru, uint32_t class_id, uint32_t hint, uint64_t position) {
     uint32_t sequence = (uint32_t)(position >> LRU_SEGMENT_SHIFT);
     if (holds(lru, hint, class_id, sequence)) {
@@ -147,8 +160,8 @@ static uint32_t seek(const struct lru *lru, uint32_t class_id, uint32_t hint, ui
     return 0;
 }
 
-uint32_t lru_peek(const struct lru *lru, uint32_t class_id, struct lru_place *place, uint64_t ahead, uint32_t *refs,
-                  uint32_t count) {
+uint32_t lru_peek(const struct lru *lru, uint32_t class_id, struct lru_place *place,
+                  uint64_t ahead, uint32_t *refs, uint32_t count) {
     const struct lru_queue *queue = queue_of(lru, class_id);
     uint64_t popped = SHARED_LOAD(queue->popped);
     uint64_t end = SHARED_ACQUIRE(queue->pushed);

@@ -1,12 +1,13 @@
 // Segments and queues in the arena, and the operations for the store.
 //
-//   area:    | segment | segment | ...   one segment = 256 references = 1 KiB, four of them a page of the system
+//   area:    | segment | segment | ...   one segment = 256 references = 1 KiB
 //   owner:   one byte per segment: the class that has it, 0 = free
 //   link:    the next segment of the queue, and which 256 entries of the queue this one holds
 //
-// A segment is owned as long as its byte says so, and only who holds a class's lock sets it to that class: whoever
-// repairs a class frees everything the class owns, so nothing can leak. The tables are apart from the area because
-// looking at a segment whose memory was given back would bring it back.
+// A segment is owned as long as its byte says so, and only who holds a class's lock sets it to that
+// class: whoever repairs a class frees everything the class owns, so nothing can leak. The tables
+// are apart from the area because looking at a segment whose memory was given back would bring it
+// back.
 #pragma once
 
 #include "lru/lru.h"
@@ -16,14 +17,17 @@
 #define LRU_SEGMENT_SHIFT 8
 #define LRU_SEGMENT_ENTRIES (1u << LRU_SEGMENT_SHIFT)
 #define LRU_SEGMENT_BYTES (LRU_SEGMENT_ENTRIES * (uint32_t)sizeof(uint32_t))
+// Memory is given back in pages of the system.
 #define LRU_GROUP_BYTES 4096u
 #define LRU_GROUP_SEGMENTS (LRU_GROUP_BYTES / LRU_SEGMENT_BYTES)
 
-// Under LOCK_CLASS of the class. The entry at position p is entry p % 256 of the segment with sequence p / 256.
+// Under LOCK_CLASS of the class. The entry at position p is entry p % 256 of the segment with
+// sequence p / 256.
 struct lru_queue {
     uint64_t pushed;            // Entries ever pushed.
     uint64_t popped;
     uint64_t cap;               // 0: none.
+    int64_t share_offset;       // Atomic, without the lock.
     uint32_t head;              // Segment of the oldest entry, + 1; 0 when there is none, and then
     uint32_t tail;              // ... pushed == popped is a multiple of 256.
 };
@@ -39,7 +43,7 @@ struct lru_ghost {
     uint32_t lines_max;
     CACHE_ALIGNED uint32_t lines;   // Atomic. Lines in use, 0: nothing is noted.
     uint32_t lines_touched;         // Atomic. Lines from the first that may have memory.
-    uint32_t salt;                  // Atomic. Moves when all is forgotten: older fingerprints mean nothing any more.
+    uint32_t salt;                  // Atomic. Moves when all is forgotten, and older ones with it.
 };
 
 struct lru_root {
@@ -82,19 +86,25 @@ void lru_attach(struct arena *arena, struct lru *lru);
 // From now on the handle works for this process.
 void lru_enter(struct lru *lru, struct proc *proc);
 
-// Sets right what a dead process left under the room's own lock, and frees that. Before lru_repair_class().
+// Sets right what a dead process left under the room's own lock, and frees that. Before
+// lru_repair_class().
 void lru_repair(struct lru *lru, uint32_t dead_slot_index);
-// Empties the queue of a class whose lock a dead process holds; frees every segment that names the class. May be done
-// again. Locks: LOCK_LEAF, as the process `self`.
+// Empties the queue of a class whose lock a dead process holds; frees every segment that names the
+// class. May be done again. Locks: LOCK_LEAF, as the process `self`.
 void lru_repair_class(struct lru *lru, struct proc *self, uint32_t class_id);
 
-// A free segment for the class, + 1; 0 when there is none. The last ones are for classes that have none yet.
+// A free segment for the class, + 1; 0 when there is none. The last ones are for classes that have
+// none yet.
 uint32_t lru_segment_take(struct lru *lru, uint32_t class_id, bool is_first);
 void lru_segment_give(struct lru *lru, struct proc *proc, uint32_t number);
 
 // Walks all queues and tables; aborts on a contradiction. Requires: nobody else works in the arena.
 void lru_check(const struct lru *lru);
 
+static inline uint64_t lru_whole_groups(uint64_t bytes) {
+    return (bytes + LRU_GROUP_BYTES - 1) & ~(LRU_GROUP_BYTES - 1ull);
+}
 static inline uint32_t *lru_entry(const struct lru *lru, uint32_t number, uint64_t position) {
-    return lru->area + (((uint64_t)number - 1) << LRU_SEGMENT_SHIFT) + position % LRU_SEGMENT_ENTRIES;
+    uint64_t segment = (uint64_t)number - 1;
+    return lru->area + (segment << LRU_SEGMENT_SHIFT) + position % LRU_SEGMENT_ENTRIES;
 }

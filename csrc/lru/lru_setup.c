@@ -1,18 +1,21 @@
 // Making and opening the probation queues and the ghost.
 #include "lru/lru_internal.h"
 
-// Queues together never need more entries than this part of the items there can be: probation has a fifth of a class
-// by default, the caller lets a queue grow by a quarter of the class beyond that, since entries outlive their items,
-// and no class has more chunks than the items the whole memory can hold of the smallest ones. Where someone sets a
-// larger share, and has nothing but the smallest items, queues are shorter than the share asks for.
+// Queues together never need more entries than this part of the items there can be: probation has a
+// fifth of a class by default, the caller lets a queue grow by a quarter of the class beyond that,
+// since entries outlive their items, and no class has more chunks than the items the whole memory
+// can hold of the smallest ones. Where someone sets a larger share, and has nothing but the
+// smallest items, queues are shorter than the share asks for.
 #define SHARE_PERCENT 60
-// What a class may own besides full segments: the begun ones at both ends of its queue, and one more to start with.
+// What a class may own besides full segments: the begun ones at both ends of its queue, and one
+// more to start with.
 #define MORE_PER_CLASS 3
 #define LINE_BYTES 64
 
 static uint32_t segments_of(const struct lru_geometry *geometry) {
     uint64_t entries = geometry->items_max / 100 * SHARE_PERCENT;
-    uint64_t segments = entries / LRU_SEGMENT_ENTRIES + (uint64_t)geometry->classes * MORE_PER_CLASS;
+    uint64_t more = (uint64_t)geometry->classes * MORE_PER_CLASS;
+    uint64_t segments = entries / LRU_SEGMENT_ENTRIES + more;
     segments = (segments + LRU_GROUP_SEGMENTS - 1) & ~(uint64_t)(LRU_GROUP_SEGMENTS - 1);
     return segments < 0x7ffffffcu ? (uint32_t)segments : 0x7ffffffcu;
 }
@@ -44,9 +47,8 @@ int lru_create(struct arena *arena, const struct lru_geometry *geometry) {
     root->link_offset = arena_reserve(arena, segments * sizeof(struct lru_link), 64);
     // Both begin and end with pages of the system, since these are what is given back.
     root->area_offset = arena_reserve(arena, segments * LRU_SEGMENT_BYTES, LRU_GROUP_BYTES);
-    uint64_t ghost_bytes_max = (uint64_t)root->ghost.lines_max * LINE_BYTES;
-    root->ghost.table_offset = arena_reserve(arena, (ghost_bytes_max + LRU_GROUP_BYTES - 1) & ~(LRU_GROUP_BYTES - 1ull),
-                                             LRU_GROUP_BYTES);
+    uint64_t ghost_bytes_max = lru_whole_groups((uint64_t)root->ghost.lines_max * LINE_BYTES);
+    root->ghost.table_offset = arena_reserve(arena, ghost_bytes_max, LRU_GROUP_BYTES);
     if (!root->owner_offset || !root->touched_offset || !root->link_offset || !root->area_offset
         || !root->ghost.table_offset) {
         return PYMC_NO_MEMORY;

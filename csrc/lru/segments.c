@@ -8,8 +8,8 @@
 // Looked at and given back at most under one taking of the lock.
 #define GROUPS_LOOKED_AT 16384
 #define GROUPS_RELEASED 1024
-// A class may always have its first segment: so many are set aside, and a queue that is emptied and filled at once
-// holds two for a moment.
+// A class may always have its first segment: so many are set aside, and a queue that is emptied and
+// filled at once holds two for a moment.
 #define SPARE_PER_CLASS 2
 
 uint32_t lru_segment_take(struct lru *lru, uint32_t class_id, bool is_first) {
@@ -59,16 +59,19 @@ static uint32_t groups_begun(const struct lru *lru) {
 
 uint64_t lru_bytes(const struct lru *lru) {
     const struct lru_root *root = lru->root;
-    uint64_t tables = (uint64_t)SHARED_LOAD(root->high) * (sizeof(struct lru_link) + 1) + groups_begun(lru);
-    return tables + (uint64_t)SHARED_LOAD(root->groups_touched) * LRU_GROUP_BYTES + ghost_bytes(lru);
+    uint64_t tables = (uint64_t)SHARED_LOAD(root->high) * (sizeof(struct lru_link) + 1);
+    uint64_t area = (uint64_t)SHARED_LOAD(root->groups_touched) * LRU_GROUP_BYTES;
+    return tables + groups_begun(lru) + area + ghost_bytes(lru);
 }
 
 static bool is_idle(const struct lru *lru, uint32_t group) {
     static const uint8_t nobody[LRU_GROUP_SEGMENTS];
-    return lru->touched[group] && memcmp(lru->owner + group * LRU_GROUP_SEGMENTS, nobody, sizeof nobody) == 0;
+    const uint8_t *owner = lru->owner + (uint64_t)group * LRU_GROUP_SEGMENTS;
+    return lru->touched[group] && memcmp(owner, nobody, sizeof nobody) == 0;
 }
 
-// Gives a run of idle groups back. Huge pages of the system cannot be cut: then they stay, and stay counted.
+// Gives a run of idle groups back. Huge pages of the system cannot be cut: then they stay, and stay
+// counted.
 static uint32_t release(struct lru *lru, uint32_t first, uint32_t groups) {
     char *place = (char *)lru->area + (uint64_t)first * LRU_GROUP_BYTES;
     if (madvise(place, (uint64_t)groups * LRU_GROUP_BYTES, MADV_REMOVE) != 0) {
@@ -125,7 +128,7 @@ void lru_repair_class(struct lru *lru, struct proc *self, uint32_t class_id) {
     struct lru_queue *queue = &root->queue[class_id];
     SHARED_STORE(queue->head, 0);
     SHARED_STORE(queue->tail, 0);
-    uint64_t next = (queue->pushed + LRU_SEGMENT_ENTRIES - 1) & ~(uint64_t)(LRU_SEGMENT_ENTRIES - 1);
+    uint64_t next = (queue->pushed + LRU_SEGMENT_ENTRIES - 1) & ~(LRU_SEGMENT_ENTRIES - 1ull);
     // Places that lie ahead are worth nothing either: whoever has one begins anew.
     SHARED_STORE(queue->pushed, next);
     SHARED_STORE(queue->popped, next);
@@ -157,7 +160,8 @@ static uint32_t check_queue(const struct lru *lru, uint32_t class_id) {
 
 void lru_check(const struct lru *lru) {
     const struct lru_root *root = lru->root;
-    PYMC_CHECK(!lock_is_held(root->lock) && root->high <= root->segments && root->low <= root->high);
+    PYMC_CHECK(!lock_is_held(root->lock));
+    PYMC_CHECK(root->high <= root->segments && root->low <= root->high);
     uint32_t queued = 0;
     for (uint32_t class_id = 1; class_id <= root->classes; class_id++) {
         queued += check_queue(lru, class_id);

@@ -1,6 +1,6 @@
 // Making room: taking chunks, and choosing what to evict when there are none.
 //
-// New items are on probation in their class's ring (HOT), up to hot_lru_percent of the class. When the ring is longer
+// New items are on probation in their class's queue (HOT), up to hot_lru_percent of the class. When it is longer
 // than that its oldest item is looked at: read since it came, it stays (WARM); unread, it is the victim. Otherwise
 // the hand walks the class's chunks: an item read since the hand's last visit stays, another is the victim.
 #include "base/hash_inline.h"

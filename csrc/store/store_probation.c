@@ -1,7 +1,8 @@
 // What the store tells the probation queues and the ghost: how large they may be, and who died.
 #include "store/store_internal.h"
 
-// Entries outlive their items when those are deleted, replaced or moved; so much of the class is left for these.
+// Entries outlive their items when those are deleted, replaced or moved; so much of the class is
+// left for these.
 #define STALE_PERCENT 25
 #define ENTRIES_MIN 64
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.unit.core.driver import Handle, Mode
+from tests.unit.core.lru.queues import fit_probation
 from tests.unit.core.talk import Talk
 
 LIFETIME_SECONDS = 100_000
@@ -134,7 +135,7 @@ class Player:
             case "crawl":
                 handle.crawl(500)
             case "fit":
-                handle.fit_probation()
+                fit_probation(handle)
             case "move":
                 self._move(operation.number)
             case _:

@@ -8,7 +8,7 @@ from pymc.core.ffi import HAS_DEBUG, lib
 from tests.crash.children import run_child
 from tests.crash.points import PROBATION_POINTS, REPAIR_POINTS
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
-from tests.unit.core.lru.queues import Queues
+from tests.unit.core.lru.queues import Queues, fit_probation
 
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
@@ -35,7 +35,7 @@ def empties(*handles: Handle) -> None:
             while not handle.move_step(move):
                 for one in handles:
                     one.turn()
-    handle.fit_probation()
+    fit_probation(handle)
 
 
 def work(handle: Handle) -> None:

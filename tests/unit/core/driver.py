@@ -376,11 +376,6 @@ class Handle:
         slab = ffi.cast("struct slab *", lib.store_slab(self.store))
         return int(lib.slab_release_pool_step(slab, self.proc, pages))
 
-    def fit_probation(self) -> None:
-        """Fits queues and ghost to what is held, and gives their spare memory back."""
-        while lib.store_fit_probation_step(self.store):
-            pass
-
     def open_proto(self) -> Any:
         if self.proto == ffi.NULL:
             out = ffi.new("struct proto **")

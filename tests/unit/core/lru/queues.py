@@ -58,6 +58,12 @@ class Queues:
         return list(refs[0:found])
 
 
+def fit_probation(handle: Handle) -> None:
+    """Fits queues and ghost to what is held, and gives their spare memory back."""
+    while lib.store_fit_probation_step(handle.store):
+        pass
+
+
 def place(position: int = 0, segment: int = 0) -> object:
     """A place for peek()."""
     return ffi.new("struct lru_place *", {"position": position, "segment": segment})

@@ -6,7 +6,7 @@ import pytest
 
 from pymc.core.ffi import lib
 from tests.unit.core.driver import MIB, Cache, Handle
-from tests.unit.core.lru.queues import GROUP_BYTES, arena_bytes
+from tests.unit.core.lru.queues import GROUP_BYTES, arena_bytes, fit_probation
 
 ITEMS = 100_000
 # The chance that one place of a set looks like another key.
@@ -76,6 +76,23 @@ def test_a_key_noted_twice_has_one_place(ghost: Ghost) -> None:
     assert not ghost.has(77)
 
 
+def test_the_rank_tells_how_lately(store: Handle) -> None:
+    """With one set of the smallest size, keys are shifted one place by each that comes later."""
+    ghost = Ghost(store, 1)
+    sets = ghost.bytes() // 8
+    evicted = hashes(sets)
+    for one in evicted:
+        ghost.note(one)
+        assert lib.ghost_has(ghost.lru, one) == 1
+    ranks = [lib.ghost_has(ghost.lru, one) for one in evicted]
+    assert max(ranks) > 1
+    assert max(ranks) <= lib.GHOST_WAYS
+    assert sum(ranks[-20:]) < sum(ranks[:20])
+    last = evicted[-1]
+    assert lib.ghost_take(ghost.lru, last) == 1
+    assert lib.ghost_take(ghost.lru, last) == 0
+
+
 def test_taking_one_leaves_the_others(ghost: Ghost) -> None:
     evicted = hashes(2000)
     ghost.note(*evicted)
@@ -88,7 +105,7 @@ def test_taking_one_leaves_the_others(ghost: Ghost) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_recent_are_known_and_the_old_are_not(ghost: Ghost, seed: int) -> None:
     """Of a full ghost's worth the newest third is known nearly always, what is far older hardly."""
-    places = ghost.bytes() * 8 // lib.GHOST_BITS
+    places = ghost.bytes() // 8 * lib.GHOST_WAYS
     evicted = hashes(8 * places, seed)
     ghost.note(*evicted)
     shares = [
@@ -105,7 +122,7 @@ def test_the_recent_are_known_and_the_old_are_not(ghost: Ghost, seed: int) -> No
 
 @pytest.mark.parametrize("seed", [4, 5, 6])
 def test_false_yeses_are_as_rare_as_stated(ghost: Ghost, seed: int) -> None:
-    places = ghost.bytes() * 8 // lib.GHOST_BITS
+    places = ghost.bytes() // 8 * lib.GHOST_WAYS
     ghost.note(*hashes(4 * places, seed))
     assert ghost.share_known(hashes(100_000, seed + 100)) <= ODDS * 1.1
 
@@ -167,7 +184,7 @@ def test_a_flush_empties_it(store: Handle) -> None:
     ghost.note(7)
     store.flush_all()
     assert not ghost.has(7)
-    store.fit_probation()
+    fit_probation(store)
     assert ghost.bytes() == 0
 
 
@@ -187,7 +204,7 @@ def test_its_bytes_count_against_the_limit() -> None:
         store = cache.open()
         before = store.slab().pages_limit
         Ghost(store, items=4 * MIB)
-        store.fit_probation()
+        fit_probation(store)
         lib.ghost_begin(lib.store_lru(store.store), 4 * MIB)
         store.set_limit(16 * MIB)
         assert store.slab().pages_limit <= before

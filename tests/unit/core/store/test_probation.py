@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
-from tests.unit.core.lru.queues import Queues, arena_bytes
+from tests.unit.core.lru.queues import Queues, arena_bytes, fit_probation
 
 VALUE = b"x" * 20
 LIMIT = 4 * MIB
@@ -59,7 +59,7 @@ def test_a_class_that_lost_its_pages_has_no_queue(small: Handle) -> None:
         while not small.move_step(move):
             small.turn()
     assert small.slab_class(class_id).pages == 0
-    small.fit_probation()
+    fit_probation(small)
     assert queues.length(class_id) == 0
     assert queues.bytes() < 4096
 
@@ -73,5 +73,5 @@ def test_a_class_that_lost_pages_has_a_shorter_queue(small: Handle) -> None:
         move = small.move_begin(class_id, 0)
         while not small.move_step(move):
             small.turn()
-    small.fit_probation()
+    fit_probation(small)
     assert queues.length(class_id) <= queues.cap(class_id) < before
