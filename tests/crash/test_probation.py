@@ -6,7 +6,7 @@ import pytest
 
 from pymc.core.ffi import HAS_DEBUG, lib
 from tests.crash.children import run_child
-from tests.crash.points import PROBATION_POINTS, REPAIR_POINTS
+from tests.crash.points import PROBATION_POINTS
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
 from tests.unit.core.lru.queues import Queues, fit_probation
 
@@ -91,7 +91,7 @@ def test_no_segment_is_lost(point: str) -> None:
 
 
 @pytest.mark.parametrize("point", ["lru.segment.owned", "lru.tail.taken", "lru.segment.freed"])
-@pytest.mark.parametrize("repair_point", [*REPAIR_POINTS[-1:], "lru.segment.freed"])
+@pytest.mark.parametrize("repair_point", ["store.repair.segments", "lru.segment.freed"])
 def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
     cache = Cache(limit_bytes=4 * MIB, chunk_bytes=TINY_LADDER)
     assert killed_at(cache, point, 5, work)

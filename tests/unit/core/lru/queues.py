@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pymc.core.ffi import ffi, lib
 from tests.unit.core.driver import Handle
@@ -52,7 +53,7 @@ class Queues:
         while lib.lru_release_step(self.lru):
             pass
 
-    def peek(self, class_id: int, place: object, ahead: int, count: int) -> list[int]:
+    def peek(self, class_id: int, place: Any, ahead: int, count: int) -> list[int]:
         refs = ffi.new("uint32_t[]", count)
         found = lib.lru_peek(self.lru, class_id, place, ahead, refs, count)
         return list(refs[0:found])
@@ -64,7 +65,7 @@ def fit_probation(handle: Handle) -> None:
         pass
 
 
-def place(position: int = 0, segment: int = 0) -> object:
+def place(position: int = 0, segment: int = 0) -> Any:
     """A place for peek()."""
     return ffi.new("struct lru_place *", {"position": position, "segment": segment})
 

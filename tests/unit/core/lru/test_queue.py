@@ -184,7 +184,7 @@ def test_peek_goes_through_without_taking(queues: Queues) -> None:
     at, seen = place(), []
     while found := queues.peek(1, at, 1500, 64):
         seen += found
-        at.position += len(found)  # type: ignore[attr-defined]
+        at.position += len(found)
     assert seen == refs[:1500]
     assert queues.length(1) == 2000
 
@@ -196,14 +196,14 @@ def test_peek_follows_what_was_popped(queues: Queues) -> None:
     for _ in range(700):
         queues.pop(1)
     assert queues.peek(1, at, 5000, 10) == list(range(701, 711))
-    assert at.position == 700  # type: ignore[attr-defined]
+    assert at.position == 700
 
 
 def test_peek_looks_ahead_no_further_than_told(queues: Queues) -> None:
     queues.push(1, *range(1, 101))
     at = place()
     assert queues.peek(1, at, 30, 64) == list(range(1, 31))
-    at.position = 30  # type: ignore[attr-defined]
+    at.position = 30
     assert queues.peek(1, at, 30, 64) == []
     assert queues.peek(1, at, 32, 64) == [31, 32]
 

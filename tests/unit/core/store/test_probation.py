@@ -1,11 +1,12 @@
 """The probation queues under a working store: counted, bounded, and gone with their classes."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
-from tests.unit.core.lru.queues import Queues, arena_bytes, fit_probation
+from tests.unit.core.lru.queues import Queues, arena_bytes, fit_probation, place
 
 VALUE = b"x" * 20
 LIMIT = 4 * MIB
@@ -46,6 +47,29 @@ def test_queues_count_against_the_limit(small: Handle) -> None:
     queues.push(small.class_for(1024), *range(1, MIB // 4))
     small.set_limit(LIMIT)
     assert small.slab().pages_limit == before - 1
+
+
+def test_looking_ahead_disturbs_nobody(small: Handle) -> None:
+    """One thread looks while another fills and empties the queue; each lives in its own slot."""
+    queues, class_id = Queues(small), small.class_for(48)
+    worker = small.cache.open(1)
+    ended = threading.Event()
+
+    def work() -> None:
+        for i in range(60_000):
+            worker.put(b"%d" % i, VALUE)
+        ended.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    at, most = place(), 0
+    while not ended.is_set():
+        found = queues.peek(class_id, at, 5000, 64)
+        at.position += len(found)
+        most = max(most, len(found))
+        fit_probation(small)
+    thread.join()
+    assert most == 64
 
 
 def test_a_class_that_lost_its_pages_has_no_queue(small: Handle) -> None:
