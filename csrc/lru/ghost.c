@@ -10,8 +10,8 @@
 #define SET_MASK (~0ull >> (64 - GHOST_BITS * GHOST_WAYS))
 // Fewer lines than this are not worth a thought.
 #define LINES_MIN 64
-// Growth and loss of items up to a half are lived with.
-#define FIT_LARGER(items) ((items) + (items) / 2)
+// Growth and loss of items up to a quarter are lived with.
+#define FIT_LARGER(items) ((items) + (items) / 4)
 
 _Static_assert(GHOST_BITS * GHOST_WAYS <= 64, "a set is one word, so that one store changes it");
 

@@ -6,6 +6,8 @@
 #define PUSH_DISCARDS (4 * LRU_SEGMENT_ENTRIES)
 // What lru_set_cap_locked() forgets at most at a time.
 #define CAP_DISCARDS (64 * LRU_SEGMENT_ENTRIES)
+// Of a share in parts of 2^32, rounded up so that whole percents of whole hundreds come out whole.
+#define PERCENT (((1ll << 32) + 99) / 100)
 
 static struct lru_queue *queue_of(const struct lru *lru, uint32_t class_id) {
     PYMC_DEBUG_CHECK(class_id >= 1 && class_id <= lru->root->classes);
@@ -113,15 +115,32 @@ uint64_t lru_cap(const struct lru *lru, uint32_t class_id) {
     return SHARED_LOAD(queue_of(lru, class_id)->cap);
 }
 
-int64_t lru_share_offset(const struct lru *lru, uint32_t class_id) {
-    return SHARED_LOAD(queue_of(lru, class_id)->share_offset);
+// A share in parts of 2^32, within the bounds or as far beyond them as it begins.
+static int64_t bounded(int64_t share, uint32_t start_percent) {
+    int64_t least = LRU_SHARE_LEAST_PERCENT;
+    int64_t most = LRU_SHARE_MOST_PERCENT;
+    least = start_percent < least ? start_percent : least;
+    most = start_percent > most ? start_percent : most;
+    share = share < least * PERCENT ? least * PERCENT : share;
+    return share > most * PERCENT ? most * PERCENT : share;
 }
 
-void lru_move_share(struct lru *lru, uint32_t class_id, int64_t by, int64_t least, int64_t most) {
-    int64_t *place = &queue_of(lru, class_id)->share_offset;
-    int64_t moved = SHARED_LOAD(*place) + by;
-    moved = moved < least ? least : moved;
-    SHARED_STORE(*place, moved > most ? most : moved);
+static int64_t share_of(const struct lru_queue *queue, uint32_t start_percent) {
+    return bounded(start_percent * PERCENT + SHARED_LOAD(queue->share_offset), start_percent);
+}
+
+uint64_t lru_target(const struct lru *lru, uint32_t class_id, uint64_t slots,
+                    uint32_t start_percent) {
+    // The product does not overflow below 2^32 slots, as many as there are references.
+    return slots * (uint64_t)share_of(queue_of(lru, class_id), start_percent) >> 32;
+}
+
+void lru_adapt(struct lru *lru, uint32_t class_id, int32_t quarters, uint64_t slots,
+               uint32_t start_percent) {
+    struct lru_queue *queue = queue_of(lru, class_id);
+    int64_t by = quarters * ((1ll << 30) / (int64_t)slots);
+    int64_t share = bounded(share_of(queue, start_percent) + by, start_percent);
+    SHARED_STORE(queue->share_offset, share - start_percent * PERCENT);
 }
 
 uint64_t lru_length(const struct lru *lru, uint32_t class_id) {

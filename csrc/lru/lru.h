@@ -39,11 +39,21 @@ uint64_t lru_cap(const struct lru *lru, uint32_t class_id);
 uint64_t lru_length(const struct lru *lru, uint32_t class_id);
 uint32_t lru_oldest(const struct lru *lru, uint32_t class_id);
 
-// How far the share of a class that probation may have has moved from what is set, in parts of
-// 2^32; 0 at the start. lru_move_share() moves it and holds it within `least` and `most`. Any
-// process, no lock: of two moves at once one may be lost. Crash: moved or not.
-int64_t lru_share_offset(const struct lru *lru, uint32_t class_id);
-void lru_move_share(struct lru *lru, uint32_t class_id, int64_t by, int64_t least, int64_t most);
+// The share of a class that probation has begins at what is set and follows what is missed. It
+// stays within these bounds, or goes as far as the setting where that lies outside of them.
+#define LRU_SHARE_LEAST_PERCENT 3
+#define LRU_SHARE_MOST_PERCENT 30
+
+// How many entries may stay on probation when something has to go, of a class with `slots` chunks.
+// No lock.
+uint64_t lru_target(const struct lru *lru, uint32_t class_id, uint64_t slots,
+                    uint32_t start_percent);
+// Moves the target by so many quarters of an entry: up when a key that was evicted from probation a
+// moment ago comes back, down when an item past probation was saved by its last read. What is kept
+// is the share, so that it stays when the class gets or loses pages. Any process, no lock: of two
+// moves at once one may be lost. Crash: moved or not. Requires: slots > 0.
+void lru_adapt(struct lru *lru, uint32_t class_id, int32_t quarters, uint64_t slots,
+               uint32_t start_percent);
 
 // A place in a queue for lru_peek(). Zero it to begin at the oldest entry; add to `position` to go
 // on.
@@ -81,16 +91,16 @@ void ghost_prefetch(const struct lru *lru, uint64_t hash);
 // Notes an evicted key. Does nothing while the ghost has no size.
 void ghost_note(struct lru *lru, uint64_t hash);
 // Whether the key was evicted lately: 0 for no, else its rank among the noted keys of its set, 1
-// for the newest, so that the caller can tell how lately. ghost_take() also forgets it.
+// for the newest: that one went a seventh of the ghost ago or less. ghost_take() also forgets it.
 uint32_t ghost_has(const struct lru *lru, uint64_t hash);
 uint32_t ghost_take(struct lru *lru, uint64_t hash);
 
 // Chooses the size for so many items held when there is none yet: for whoever evicts. Any process,
 // no lock.
 void ghost_begin(struct lru *lru, uint64_t items);
-// Follows the number of items when that has changed by more than half (all that was noted is
-// forgotten), and gives back memory that is not used any more. For one process, the keeper. Crash:
-// the next call does the rest.
+// Follows the number of items when that has changed by more than a quarter (all that was noted is
+// forgotten then), and gives back memory that is not used any more. For one process, the keeper.
+// Crash: the next call does the rest.
 void ghost_fit(struct lru *lru, uint64_t items);
 // Forgets everything; the keeper's next ghost_fit() gives the memory back. Any process, no lock.
 void ghost_empty(struct lru *lru);

@@ -27,7 +27,7 @@ struct lru_queue {
     uint64_t pushed;            // Entries ever pushed.
     uint64_t popped;
     uint64_t cap;               // 0: none.
-    int64_t share_offset;       // Atomic, without the lock.
+    int64_t share_offset;       // Atomic. From the share that is set, in parts of 2^32.
     uint32_t head;              // Segment of the oldest entry, + 1; 0 when there is none, and then
     uint32_t tail;              // ... pushed == popped is a multiple of 256.
 };

@@ -1,16 +1,16 @@
 // What the store tells the probation queues and the ghost: how large they may be, and who died.
 #include "store/store_internal.h"
 
-// Entries outlive their items when those are deleted, replaced or moved; so much of the class is
-// left for these.
-#define STALE_PERCENT 25
+// Entries outlive their items when those are deleted, replaced or moved: for these a quarter of the
+// class is left.
+#define STALE_PART 4
 #define ENTRIES_MIN 64
 
 uint64_t store_probation_cap(const struct store *store, uint32_t class_id) {
     const struct slab_class *class = &store->slab.root->class[class_id];
     uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
-    uint64_t percent = (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) + STALE_PERCENT;
-    return chunks * percent / 100 + ENTRIES_MIN;
+    uint32_t percent = (uint32_t)live_get(store->arena, LIVE_hot_lru_percent);
+    return lru_target(&store->lru, class_id, chunks, percent) + chunks / STALE_PART + ENTRIES_MIN;
 }
 
 // Returns true when the class's queue is as short as it has to be.

@@ -45,6 +45,12 @@ class Queues:
     def cap(self, class_id: int) -> int:
         return int(lib.lru_cap(self.lru, class_id))
 
+    def target(self, class_id: int, slots: int, percent: int) -> int:
+        return int(lib.lru_target(self.lru, class_id, slots, percent))
+
+    def adapt(self, class_id: int, quarters: int, slots: int, percent: int) -> None:
+        lib.lru_adapt(self.lru, class_id, quarters, slots, percent)
+
     def bytes(self) -> int:
         return int(lib.lru_bytes(self.lru))
 

@@ -131,7 +131,7 @@ def test_it_takes_no_more_than_a_byte_an_item(ghost: Ghost) -> None:
     assert ITEMS * 0.99 <= ghost.bytes() <= ITEMS
 
 
-@pytest.mark.parametrize("items", [ITEMS, ITEMS * 5 // 4, ITEMS * 4 // 5])
+@pytest.mark.parametrize("items", [ITEMS, ITEMS * 6 // 5, ITEMS * 5 // 6])
 def test_small_changes_are_lived_with(ghost: Ghost, items: int) -> None:
     ghost.note(7)
     ghost.fit(items)

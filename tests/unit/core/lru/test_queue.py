@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from pymc.core.ffi import lib
 from tests.unit.core.driver import LADDER, MIB, Cache, Handle
 from tests.unit.core.lru.queues import (
     GROUP_BYTES,
@@ -167,15 +166,43 @@ def test_every_class_gets_a_segment_when_one_takes_all(narrow: Queues) -> None:
         assert mine == list(range(601 - len(mine), 601))
 
 
-def test_the_share_moves_within_bounds(queues: Queues) -> None:
-    lru = queues.lru
-    assert lib.lru_share_offset(lru, 2) == 0
-    lib.lru_move_share(lru, 2, 70, -100, 100)
-    assert (lib.lru_share_offset(lru, 2), lib.lru_share_offset(lru, 1)) == (70, 0)
-    lib.lru_move_share(lru, 2, 70, -100, 100)
-    assert lib.lru_share_offset(lru, 2) == 100
-    lib.lru_move_share(lru, 2, -5000, -100, 100)
-    assert lib.lru_share_offset(lru, 2) == -100
+@pytest.mark.parametrize(
+    ("percent", "least", "most"), [(10, 3, 30), (20, 3, 30), (1, 1, 30), (60, 3, 60)]
+)
+def test_the_target_begins_at_the_setting_and_keeps_within_bounds(
+    queues: Queues, percent: int, least: int, most: int
+) -> None:
+    slots = 100_000
+    assert queues.target(1, slots, percent) == slots * percent // 100
+    queues.adapt(1, 4 * slots, slots, percent)
+    assert queues.target(1, slots, percent) == slots * most // 100
+    for _ in range(4):
+        queues.adapt(1, -4 * slots, slots, percent)
+    assert queues.target(1, slots, percent) == slots * least // 100
+    assert queues.target(2, slots, percent) == slots * percent // 100
+
+
+def test_the_target_moves_by_quarters_of_an_entry(queues: Queues) -> None:
+    slots = 10_000
+    for _ in range(400):
+        queues.adapt(1, 3, slots, 10)
+    assert queues.target(1, slots, 10) in (1299, 1300)
+    for _ in range(400):
+        queues.adapt(1, -1, slots, 10)
+    assert queues.target(1, slots, 10) in (1199, 1200)
+
+
+def test_a_share_stays_when_the_class_grows(queues: Queues) -> None:
+    queues.adapt(1, 4 * 1000, 10_000, 10)
+    assert queues.target(1, 10_000, 10) in (1999, 2000)
+    assert queues.target(1, 1_000_000, 10) in (199_999, 200_000)
+
+
+def test_huge_classes_have_a_target_too(queues: Queues) -> None:
+    slots = 2**32 - 1
+    for _ in range(100_000):
+        queues.adapt(1, 3, slots, 10)
+    assert slots // 10 <= queues.target(1, slots, 10) <= slots // 10 + 75_001
 
 
 def test_peek_goes_through_without_taking(queues: Queues) -> None:
