@@ -222,10 +222,9 @@ bool store_evict(struct store *store, uint32_t class_id) {
 // to a quarter too large, together with the items of neighbouring classes.
 #define BORROW_BYTES_MAX (SLAB_PAGE_BYTES / 2)
 
-static uint32_t class_to_take_from(const struct store *store, uint32_t class_id) {
+static bool has_few_items(const struct store *store, uint32_t class_id) {
     const struct slab_class *class = &store->slab.root->class[class_id];
-    bool is_small = SHARED_LOAD(class->pages) == 0 && SHARED_LOAD(class->borrowed_bytes) < BORROW_BYTES_MAX;
-    return UNLIKELY(is_small) ? store->anchor[class_id] : class_id;
+    return SHARED_LOAD(class->pages) == 0 && SHARED_LOAD(class->borrowed_bytes) < BORROW_BYTES_MAX;
 }
 
 bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
@@ -234,14 +233,16 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         return false;
     }
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
+    bool has_few = false;
     if (UNLIKELY(magazine->count == 0)) {
         store_update_pages_limit(store);
-        class_id = class_to_take_from(store, class_id);
+        has_few = has_few_items(store, class_id);
+        class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
         struct slab_class *class = &store->slab.root->class[class_id];
         SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->cas) + 1);
         store_room_pace(store, class_id);
     }
-    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, hand))) {
+    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, has_few, hand))) {
         SHARED_RELEASE(store->local->step, STEP_FILL);
         return true;
     }

@@ -20,7 +20,7 @@ enum class_counter {
 #define STORE_CLAIMS 8192
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.
-#define STORE_PAGES_MIN 4
+#define STORE_PAGES_MIN 2
 // Values above this size are sent from the arena under a pin instead of being copied into the reply.
 #define STORE_COPY_BYTES_MAX 16384
 // An active item's time is renewed this often, or more often where items live a short time.
@@ -206,8 +206,9 @@ void store_count_class_items(struct store *store, uint32_t ref, uint32_t state, 
 
 // Room for a class that has no free chunk: takes a chunk into *hand from wherever that costs least: a free page of
 // anybody, a page of which little is in use, a page of another class whose items are dead or older, the class itself.
-// Returns false when nothing can be evicted anywhere. Requires: no lock held, new_ref and old_ref not in use.
-bool store_room_take(struct store *store, uint32_t class_id, uint32_t *hand);
+// `has_few`: the items that want it are few, and may share the chunks of a larger class. Returns false when nothing can
+// be evicted anywhere. Requires: no lock held, new_ref and old_ref not in use.
+bool store_room_take(struct store *store, uint32_t class_id, bool has_few, uint32_t *hand);
 // Goes on with the page that is on its way to the class, if there is one, as fast as the class uses up what it has.
 void store_room_pace(struct store *store, uint32_t class_id);
 // Gives back a page that nobody has asked for lately.

@@ -232,6 +232,7 @@ static bool give_up_item(struct store *store, const struct store_move *move, uin
     }
     if (!may_evict(store, move) || store->needed_ref == owner) {
         store_unlock(store, &locked, false);
+        count(store->proc, COUNTER_slab_reassign_busy_items, 1);
         return false;
     }
     count(store->proc, COUNTER_slab_reassign_evictions_nomem, 1);

@@ -24,6 +24,9 @@ enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 #define PATIENCE_REFILLS_MAX 16
 #define PATIENCE_REFUSED 64
 #define SOURCES_TRIED 12
+// With fewer pages than this, a class with few items shares the pages of larger ones instead of having one.
+#define BORROW_PAGES 12
+#define BORROW_TIMES_PAGES 128
 // A page on its way for which nobody asked for so long goes back.
 #define IDLE_SECONDS 2
 #define FRONTIER_DEAD 1
@@ -234,24 +237,32 @@ static bool evict_own(struct store *store, uint32_t class_id, uint32_t *hand) {
            && slab_take(&store->slab, store->proc, class_id, hand);
 }
 
-// The class has nothing to evict: a page of anybody, or a chunk of a larger class.
-static bool take_when_starved(struct store *store, uint32_t class_id, bool may_move, uint32_t *hand) {
+// Evicts in the next larger class that has pages. The fewer pages there are for all classes, the larger it may be.
+static bool evict_larger(struct store *store, uint32_t class_id, uint32_t *hand) {
+    const struct slab_root *root = store->slab.root;
+    uint32_t pages = SHARED_LOAD(root->pages_limit);
+    uint32_t times = pages < BORROW_PAGES ? BORROW_TIMES_PAGES / pages : 2;
+    uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * times;
+    for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
+        if (evict_own(store, other, hand)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The class has nothing to evict: a chunk of a larger class if it has few items, else a page of anybody.
+static bool take_when_starved(struct store *store, uint32_t class_id, bool has_few, bool may_move, uint32_t *hand) {
     struct store_room *room = store->room;
     if (room->refused[class_id] && room->refused_seconds == store->proc->now_seconds) {
         room->refused[class_id]--;
         return false;
     }
-    if (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX, hand)) {
+    bool is_tight = SHARED_LOAD(store->slab.root->pages_limit) < BORROW_PAGES;
+    if ((is_tight && has_few && evict_larger(store, class_id, hand))
+        || (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX, hand))
+        || evict_larger(store, class_id, hand)) {
         return true;
-    }
-    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
-    for (uint32_t other = class_id + 1; other <= store->slab.root->classes; other++) {
-        if (slab_chunk_bytes(&store->slab, other) > most) {
-            break;
-        }
-        if (evict_own(store, other, hand)) {
-            return true;
-        }
     }
     if (!live_get(store->arena, LIVE_evictions_enabled)) {
         // Memory that is full and may not be emptied is not searched again for every refused item.
@@ -274,7 +285,7 @@ static bool be_patient(struct store_room *room, uint32_t class_id) {
     return false;
 }
 
-bool store_room_take(struct store *store, uint32_t class_id, uint32_t *hand) {
+bool store_room_take(struct store *store, uint32_t class_id, bool has_few, uint32_t *hand) {
     struct store_room *room = store->room;
     bool may_move = live_get(store->arena, LIVE_slab_reassign);
     bool may_compare = may_move && live_get(store->arena, LIVE_slab_automove);
@@ -297,7 +308,7 @@ bool store_room_take(struct store *store, uint32_t class_id, uint32_t *hand) {
         room->patience[class_id] = room->patience_next[class_id] = 0;
         return true;
     }
-    return evict_own(store, class_id, hand) || take_when_starved(store, class_id, may_move, hand);
+    return evict_own(store, class_id, hand) || take_when_starved(store, class_id, has_few, may_move, hand);
 }
 
 void store_room_pace(struct store *store, uint32_t class_id) {
