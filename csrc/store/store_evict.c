@@ -44,6 +44,7 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, stru
         lru_push_locked(&store->lru, class_id, pending->refs[i]);
     }
     pending->count = 0;
+    SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->cas) + 1);
     out->from_ring = force_ring || lru_length(&store->lru, class_id) > share;
     if (out->from_ring) {
         uint32_t ref;
@@ -238,8 +239,6 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         store_update_pages_limit(store);
         has_few = has_few_items(store, class_id);
         class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
-        struct slab_class *class = &store->slab.root->class[class_id];
-        SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->cas) + 1);
         store_room_pace(store, class_id);
     }
     if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, has_few, hand))) {

@@ -200,14 +200,18 @@ static bool rescue_and_unlock(struct store *store, struct store_locked *locked, 
     return true;
 }
 
-// Takes a free chunk for what is in `ref` into new_ref: of its own class, or of one up to twice as large.
-static bool take_free(struct store *store, uint32_t class_id) {
+// The few items of a page that is nearly free may go to chunks so many times as large.
+#define FEW_TIMES 32
+
+// Takes a free chunk into new_ref: of the page's class, or of a larger one that has some.
+static bool take_free(struct store *store, const struct store_move *move) {
     uint32_t *hand = &store->local->new_ref;
     const struct slab_root *root = store->slab.root;
+    uint32_t class_id = move->from_class;
     if (slab_take(&store->slab, store->proc, class_id, hand)) {
         return true;
     }
-    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
+    uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * (move->may_evict ? 2 : FEW_TIMES);
     for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
         if (SHARED_LOAD(root->class[other].free_chunks) && slab_take(&store->slab, store->proc, other, hand)) {
             return true;
@@ -250,7 +254,7 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
     const struct item *item = store_item(store, owner);
     uint32_t state = item_state_of(item);
     bool is_dead = store_is_dead(store, item, state);
-    if (!is_dead && !take_free(store, move->from_class)
+    if (!is_dead && !take_free(store, move)
         && (is_wanted(store, move->from_class, item, state) || owner == store->needed_ref) && may_evict(store, move)) {
         // A colder one of the class goes in its place.
         if (store_evict(store, move->from_class)) {
