@@ -109,7 +109,7 @@ static bool is_worth_renewal(const struct store *store, const struct store_locke
            && store_item_bytes(store, item, locked->state)
                   >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
            && (percent >= 100
-               || store_is_in_luck(locked->state, item_cas(item, locked->state),
+               || store_is_in_luck(locked->state, item_order(item),
                                    hash_key(item_key(item, locked->state), item_key_bytes(item->sizes)), percent));
 }
 

@@ -54,8 +54,8 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
                bytes - ITEM_HEADER_BYTES);
     SHARED_STORE(to->time_seconds, locked->item->time_seconds);
     SHARED_STORE(to->sizes, locked->item->sizes);
-    SHARED_STORE(to->cas_low, locked->item->cas_low);
-    SHARED_STORE(to->cas_high, locked->item->cas_high);
+    SHARED_STORE(to->order_low, locked->item->order_low);
+    SHARED_STORE(to->order_high, locked->item->order_high);
     // A record on its way to flash names the old chunk.
     item_set_state(to, locked->state & ~(uint32_t)ITEM_COPIED);
     FAULT_POINT(store->proc, "store.rescue.before");
