@@ -5,6 +5,6 @@ _BELOW_ZERO = 1 << 63
 
 
 def not_flushed(counters: dict[str, int], linked: str, flushed: str) -> int:
-    """How much of a gauge is not flushed; never below 0, though its counters are read one by one."""
+    """How much of a gauge is not flushed; never below 0, though counters are read one by one."""
     live = (counters[linked] - counters[flushed]) % (1 << 64)
     return 0 if live >= _BELOW_ZERO else live

@@ -68,7 +68,8 @@ def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
     the copy is dropped, until the item is written again, changed or evicted: finding such items
     would take a walk over all of memory for each page. Marks that processes took with them as they
     died, in either direction, stay in the count; it never leaves 0 to all items in memory.
-    Of what was flushed nothing counts; but a page that was filled while somebody flushed counts whole.
+    Of what was flushed nothing counts; but a page that was filled while somebody flushed counts
+    whole.
     """
     marked = not_flushed(counters, "items_with_copy", "flushed_with_copy")
     copies = min(marked, not_flushed(counters, "items", "flushed_items"))
