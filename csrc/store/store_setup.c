@@ -176,8 +176,8 @@ static void raise_word(uint64_t *word, uint64_t least) {
 // How far the mark of a flush is ahead of the numbers given out, so that it is there before they reach it.
 #define FLUSH_AHEAD 1024
 #define FLUSH_AHEAD_DOUBLINGS 20
-// Order numbers are compared on a circle of 2^48: a cache that is not flushed for nearly 2^47 stores (4 years at a million
-// a second) flushes itself, so that no live item is so far behind the numbers given that it looks like a flushed one.
+// Order numbers are compared on a circle of 2^48: a cache that is not flushed for nearly 2^47 stores (4 years at a
+// million a second) flushes itself, so that no number of a new item is so far ahead of the mark that it looks flushed.
 #define FLUSH_REACH ((1ull << 47) - (1ull << 40))
 
 // The mark goes up first, beyond all numbers given out, and then the numbers: whoever gets one above the mark sees the

@@ -26,7 +26,5 @@ REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repai
 # Reached by whoever flushes.
 FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.")]
 WORK_POINTS = [
-    name
-    for name in fault_points()
-    if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS}
+    name for name in fault_points() if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS}
 ]
