@@ -1,7 +1,5 @@
 """Kills a process at every fault point of the core; whoever is left repairs and goes on."""
 
-from itertools import islice
-
 import pytest
 
 from pymc.core.ffi import HAS_DEBUG
@@ -135,6 +133,10 @@ def test_a_flusher_may_die(point: str, is_delayed: bool) -> None:
     def look() -> None:
         handle = cache.open(0)
         handle.set_now(110)
+        if point == "store.flush.marked":
+            # The mark is ahead of the numbers, so that whoever gets one above it sees it.
+            handle.put(b"early", b"value")
+            assert handle.get(b"early") is None
         handle.turn()
         assert [handle.get(key) for key in keys] == [None] * len(keys)
         for key in keys[:10]:
@@ -151,7 +153,6 @@ def test_a_flusher_may_die(point: str, is_delayed: bool) -> None:
     cache.close()
 
 
-@pytest.mark.parametrize("countdown", [1, 30])
 @pytest.mark.parametrize(
     "point",
     [
@@ -161,31 +162,37 @@ def test_a_flusher_may_die(point: str, is_delayed: bool) -> None:
         "store.link.free",
         "store.unlink.before",
         "store.unlink.after",
-        "store.in_place.half",
     ],
 )
-def test_counts_of_the_flushed_outlive_a_death(point: str, countdown: int) -> None:
-    """The victim works among items that another process left flushed."""
-    cache, journal = roomy(), Journal()
+def test_counts_of_the_flushed_outlive_a_death(point: str) -> None:
+    """The victim replaces or removes an item that another process stored and that is flushed."""
+    cache = roomy()
 
-    def fill() -> None:
-        handle = cache.open(2)
+    def work() -> None:
+        other = cache.open(2)
+        other.set_now(100)
+        for number in range(20):
+            other.put(b"%d" % number, b"before")
+        other.flush_all()
+        other.close()
+        handle = cache.open(VICTIM)
         handle.set_now(100)
-        player = Player(handle)
-        for operation in islice(operations(8), 1000):
-            player.play(operation)
-        player.talk.drain()
-        handle.flush_all()
-        handle.close()
-
-    assert run_child(fill).is_fine
-    assert die_at(cache, point, countdown, 7, journal).was_killed
+        handle.put(b"live", b"value")
+        handle.arm_fault(point)
+        if ".link." in point:
+            handle.put(b"5", b"after")
+        else:
+            handle.touch(b"5", 0)
 
     def count() -> None:
-        cache.open(VICTIM).check()
+        handle = cache.open(VICTIM)
+        handle.set_now(100)
+        handle.check()
+        handle.crawl()
+        handle.check()
+        assert handle.counters()["flushed_items"] == 0
 
+    assert run_child(work).was_killed
     counted = run_child(count)
     assert counted.is_fine, counted
-    after = run_child(lambda: survive(cache, VICTIM, 7, journal.begun, 1))
-    assert after.is_fine, (point, after)
     cache.close()
