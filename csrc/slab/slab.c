@@ -85,7 +85,7 @@ bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool b
     }
     if (page_index) {
         take_from_page(slab, proc, class, class_id, page_index);
-        SHARED_STORE(class->newest_number, SHARED_LOAD(proc->arena->header->cas) + 1);
+        SHARED_STORE(class->newest_number, SHARED_LOAD(proc->arena->header->order) + 1);
     }
     lock_give(proc, &class->lock, true);
     return page_index != 0;

@@ -67,7 +67,8 @@ static uint32_t dump_line(struct dump *dump, const struct store_locked *locked, 
     at += put_uri(line + at, key, key_bytes);
     at += (uint32_t)snprintf(line + at, 256, " exp=%lld la=%lld cas=%llu fetch=%s cls=%u size=%llu",
                              expiry ? (long long)(epoch + expiry) : -1LL,
-                             (long long)(epoch + item->time_seconds), (unsigned long long)item_cas(item, state),
+                             (long long)(epoch + item->time_seconds),
+                             (unsigned long long)store_cas_of(store, item, state),
                              state & ITEM_FETCHED ? "yes" : "no", locked->class_id,
                              (unsigned long long)store_item_bytes(store, item, state));
     at += (uint32_t)snprintf(line + at, 32, " flags=%u", item_client_flags(item, state));

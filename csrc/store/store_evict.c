@@ -44,7 +44,7 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, stru
         lru_push_locked(&store->lru, class_id, pending->refs[i]);
     }
     pending->count = 0;
-    SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->cas) + 1);
+    SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->order) + 1);
     out->from_ring = force_ring || lru_length(&store->lru, class_id) > share;
     if (out->from_ring) {
         uint32_t ref;
@@ -124,7 +124,7 @@ static bool is_worth_renewal(const struct store *store, const struct store_locke
            && store_item_bytes(store, item, locked->state)
                   >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
            && (percent >= 100
-               || store_is_in_luck(locked->state, item_cas(item, locked->state),
+               || store_is_in_luck(locked->state, item_order(item),
                                    hash_key(item_key(item, locked->state), item_key_bytes(item->sizes)), percent));
 }
 

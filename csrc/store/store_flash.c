@@ -90,7 +90,7 @@ uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state
     if (state & ITEM_ON_FLASH) {
         flash_remove_all(store->flash, store->proc, hash);
         FAULT_POINT(store->proc, "store.copy.spoilt");
-        count(store->proc, COUNTER_items_with_copy, (uint64_t)-1);
+        store_count_copy(store, item_order(item), -1);
     }
     if (state & (ITEM_COPIED | ITEM_ON_FLASH)) {
         state &= ~(uint32_t)(ITEM_COPIED | ITEM_ON_FLASH);
@@ -159,8 +159,9 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
                                 .expiry_seconds = item_expiry(image.item, state),
                                 .client_flags = item_client_flags(image.item, state),
                                 .value_bytes = image.value_bytes, .key_bytes = key_bytes,
-                                .cas = item_cas(image.item, state)};
-    bool is_flushed = store_is_flushed(store, view->time_seconds, state, view->cas);
+                                .order = item_order(image.item),
+                                .cas = store_cas_of(store, image.item, state)};
+    bool is_flushed = store_is_flushed(store, view->order);
     if (is_flushed || store_is_expired(store, view->expiry_seconds)) {
         flash_remove(store->flash, store->proc, hash, read->address);
         return is_flushed ? STORE_MISS_FLUSHED : STORE_MISS_EXPIRED;
@@ -243,14 +244,15 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
         abandon(store, &making);
         return STORE_NOT_STORED;
     }
-    // Its second stays that of the record: for a flush it is not younger than it was.
+    // Second and order number stay those of the record: it is not younger than it was.
     SHARED_STORE(store_item(store, making.ref)->time_seconds, view->time_seconds);
     uint32_t claim_plus_one = store->local->new_ref ? 0 : making.claim + 1;
-    if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, view->cas) != PYMC_OK) {
+    struct item_numbers numbers = {view->order, view->cas};
+    if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, numbers) != PYMC_OK) {
         abandon(store, &making);
         return STORE_NO_MEMORY;
     }
-    count(store->proc, COUNTER_items_with_copy, 1);
+    store_count_copy(store, view->order, 1);
     count(store->proc, COUNTER_ext_brought_back, 1);
     return STORE_STORED;
 }

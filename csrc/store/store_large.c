@@ -257,26 +257,20 @@ static void unlink_and_unlock(struct store *store, struct store_locked *locked) 
     struct store_local *local = store->local;
     struct proc *proc = store->proc;
     uint64_t bytes = store_item_bytes(store, locked->item, locked->state);
-    local->items_after = proc->counters[COUNTER_items] - 1;
-    local->item_bytes_after = proc->counters[COUNTER_item_bytes] - bytes;
+    uint64_t order = item_order(locked->item);
+    struct store_change change = {0};
+    store_change_add(store, &change, order, bytes, (uint64_t)-1);
+    store_change_plan(store, &change);
     SHARED_RELEASE(local->step, STEP_UNLINK);
     SHARED_RELEASE(local->old_ref, locked->ref);
     FAULT_POINT(proc, "store.unlink.before");
     item_set_state(locked->item, locked->state & ~(uint32_t)ITEM_LINKED);
     index_remove_locked(&store->index, proc, locked->home, locked->place);
     FAULT_POINT(proc, "store.unlink.after");
-    SHARED_RELEASE(proc->counters[COUNTER_items], local->items_after);
-    SHARED_RELEASE(proc->counters[COUNTER_item_bytes], local->item_bytes_after);
+    store_change_make(proc->slot, local);
     SHARED_RELEASE(local->step, STEP_FREE);
     store_unlock(store, locked, true);
-    class_count(store, locked->class_id, CLASS_items, (uint64_t)-1);
-    class_count(store, locked->class_id, CLASS_item_bytes, (uint64_t)-bytes);
-    store_count_borrowed(store, locked->ref, bytes, -1);
-    if (item_queue_of(locked->state) == QUEUE_TEMP) {
-        class_count(store, locked->class_id, CLASS_temp_items, (uint64_t)-1);
-    } else if (item_queue_of(locked->state) == QUEUE_WARM) {
-        class_count(store, locked->class_id, CLASS_warm_items, (uint64_t)-1);
-    }
+    store_count_in_class(store, locked->ref, order, locked->state, bytes, -1);
     index_count(&store->index, proc, -1);
     store_free(store, &local->old_ref);
     SHARED_RELEASE(local->step, STEP_NONE);
@@ -298,7 +292,9 @@ void store_evict_and_unlock(struct store *store, struct store_locked *locked) {
                            >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes);
         count(store->proc, COUNTER_ext_clean_evictions, is_clean);
         count(store->proc, COUNTER_ext_unclean_evictions, !is_clean && is_eligible);
-        count(store->proc, COUNTER_items_with_copy, is_clean ? (uint64_t)-1 : 0);
+        if (is_clean) {
+            store_count_copy(store, item_order(locked->item), -1);
+        }
     }
     unlink_and_unlock(store, locked);
 }

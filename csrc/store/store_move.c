@@ -122,6 +122,7 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     uint32_t new_ref = local->new_ref;
     struct item *to = store_item(store, new_ref);
     uint64_t item_bytes = store_item_bytes(store, locked->item, locked->state);
+    uint64_t order = item_order(locked->item);
     uint64_t bytes = chunk_content_bytes(store, locked->item, locked->state);
     PYMC_CHECK(bytes <= slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, new_ref)));
     SHARED_RELEASE(local->step, STEP_RESCUE);
@@ -131,8 +132,8 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
                bytes - ITEM_HEADER_BYTES);
     SHARED_STORE(to->time_seconds, locked->item->time_seconds);
     SHARED_STORE(to->sizes, locked->item->sizes);
-    SHARED_STORE(to->cas_low, locked->item->cas_low);
-    SHARED_STORE(to->cas_high, locked->item->cas_high);
+    SHARED_STORE(to->order_low, locked->item->order_low);
+    SHARED_STORE(to->order_high, locked->item->order_high);
     // A record on its way to flash names the old chunk.
     item_set_state(to, locked->state & ~(uint32_t)ITEM_COPIED);
     FAULT_POINT(store->proc, "store.rescue.before");
@@ -146,8 +147,8 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     SHARED_RELEASE(local->step, STEP_FREE);
     store_unlock(store, locked, true);
     if (UNLIKELY(slab_class_of(&store->slab, new_ref) != locked->class_id)) {
-        store_count_class_items(store, locked->ref, locked->state, item_bytes, (uint64_t)-1);
-        store_count_class_items(store, new_ref, locked->state, item_bytes, 1);
+        store_count_in_class(store, locked->ref, order, locked->state, item_bytes, -1);
+        store_count_in_class(store, new_ref, order, locked->state, item_bytes, 1);
     }
     SHARED_RELEASE(local->new_ref, 0);
     store_free(store, &local->old_ref);

@@ -76,7 +76,7 @@ static bool has_free_page(const struct slab_root *root, const struct slab_class 
 static uint32_t age_of(const struct store *store, const struct slab_class *class) {
     uint32_t now = store->proc->now_seconds;
     uint64_t newest = SHARED_LOAD(class->newest_number);
-    if (newest && newest <= SHARED_LOAD(store->header->flush_cas)) {
+    if (newest && newest <= SHARED_LOAD(store->header->flush_order)) {
         return now;
     }
     uint32_t frontier = SHARED_LOAD(class->frontier_seconds);

@@ -23,4 +23,8 @@ FLASH_POINTS = [
 ]
 # Reached by the process that repairs, not by one that works.
 REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
-WORK_POINTS = [name for name in fault_points() if name not in {*FLASH_POINTS, *REPAIR_POINTS}]
+# Reached by whoever flushes.
+FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.")]
+WORK_POINTS = [
+    name for name in fault_points() if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS}
+]
