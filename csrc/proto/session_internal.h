@@ -74,6 +74,7 @@ struct session {
     uint32_t get_expiry;
     uint8_t mode;
     uint8_t get_kind;               // Not GET_NONE: the input stands inside the key list of a get.
+    bool awaits_value;              // The input ends within a value that waits there for its rest.
     bool is_on_flash;               // The command under way waits for a read, and has left no trace.
     bool is_authenticated;
     bool get_is_broken;             // The rest of the get's line is thrown away.

@@ -75,7 +75,7 @@ static void note_state(struct engine *engine, struct connection *connection, enu
 
 // Shows what the session waits for.
 static void note_waiting(struct engine *engine, struct connection *connection) {
-    enum connection_state state = session_is_reading_value(&connection->session) ? CONNECTION_NREAD
+    enum connection_state state = session_is_awaiting_value(&connection->session) ? CONNECTION_NREAD
                                   : session_is_swallowing(&connection->session)  ? CONNECTION_SWALLOW
                                                                                  : CONNECTION_READ;
     if (UNLIKELY(connection->state != state)) {

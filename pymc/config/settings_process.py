@@ -255,7 +255,7 @@ class ProcessSettings:
     )
     value_timeout_seconds: int = setting(
         60,
-        "pymc only: seconds after which a client that stops in the middle of a large value is closed; "
+        "pymc only: seconds after which a client that stops within a large value is closed; "
         "0 is never, and a tenth of it is enough while memory is short",
         unit="seconds",
         reader=Number(whole_unsigned, 0, 2**31 - 1),
