@@ -76,8 +76,8 @@ static uint64_t hash_of_ref(void *context, uint32_t ref) {
     return hash_key(item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
 
-// Parts are far smaller than the largest chunk, so that a value that comes in slowly holds little more than has come; and
-// not so small that their number counts.
+// Parts are far smaller than the largest chunk, so that a value that comes in slowly holds little
+// more than has come; and not so small that their number counts.
 #define PART_BYTES_MIN (64u << 10)
 #define PART_BYTES_MAX (128u << 10)
 
