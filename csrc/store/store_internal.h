@@ -22,10 +22,12 @@ enum class_counter {
 #define STORE_CLAIMS_FOR_MAKING 1024
 #define STORE_CLAIMS_FOR_FREEING 16
 #define STORE_PENDING 8
+// So many pages there are under any limit: fewer would not let items of different sizes in.
+#define STORE_PAGES_MIN 4
 // Values above this size are sent from the arena under a pin instead of being copied into the reply.
 #define STORE_COPY_BYTES_MAX 16384
-// An unread item's time is renewed at most this often while it stays active.
-#define STORE_BUMP_SECONDS 60
+// An active item's time is renewed this often, or more often where items live a short time.
+#define STORE_BUMP_SECONDS_MAX 60
 
 // What a process is doing to one key. Names new_ref and old_ref; see store_repair() for what each step means.
 enum store_step { STEP_NONE, STEP_FILL, STEP_LINK, STEP_UNLINK, STEP_IN_PLACE, STEP_FREE, STEP_RESCUE,
@@ -61,6 +63,7 @@ struct store_root {
     uint32_t limbo_head;
     uint32_t limbo_count;
     uint32_t limbo_cursor;                  // Where store_limbo_step() goes on, 0 for the head.
+    uint32_t lifetime_seconds;              // How long items live now before they are evicted, 0: they are not.
     uint64_t counters_base[COUNTER_COUNT];  // What `stats reset` subtracts.
     uint64_t class_counters_base[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
 };
@@ -81,6 +84,9 @@ struct store {
     // of this process alone; an item that moved, or another in its chunk, is no worse off.
     uint32_t needed_ref;
     struct store_flash_local *on_flash;     // NULL without a flash tier.
+    bool is_resting;
+    uint32_t bump_seconds;
+    struct store_room *room;                // What this process does to get pages for its classes.
     uint32_t claims_free_count;
     uint16_t claims_free[STORE_CLAIMS];
     uint8_t class_by_units[1025];           // Class for sizes up to 8 KiB, by 8-byte units.
@@ -202,10 +208,32 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand);
 bool store_take_room(struct store *store, uint32_t bytes, uint32_t *hand);
 // The same, sparing the item `needed_ref`, which the command is about to replace.
 bool store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes, uint32_t *hand);
+// Ends a time in which `needed_ref` was spared instead of `before`: where both are the same item it may have moved.
+static inline void store_need_again(struct store *store, uint32_t before, uint32_t needed_ref) {
+    store->needed_ref = before == needed_ref ? store->needed_ref : before;
+}
 // Counts a refused store under its reason, and among all of them. Returns STORE_NO_MEMORY.
 int store_refused(struct store *store, enum counter reason);
 // Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
 bool store_evict(struct store *store, uint32_t class_id);
+// Counts and evicts a live item, or counts and frees a dead one; unlocks it.
+void store_evict_counted(struct store *store, struct store_locked *locked);
+void store_reap_locked(struct store *store, struct store_locked *locked);
+// Counts an item into (by 1) or out of (by -1) the class of its chunk.
+void store_count_class_items(struct store *store, uint32_t ref, uint32_t state, uint64_t bytes, uint64_t by);
+
+// Room for a class that has no free chunk: takes a chunk into *hand from wherever that costs least: a free page of
+// anybody, a page of which little is in use, a page of another class whose items are dead or older, the class itself.
+// Returns false when nothing can be evicted anywhere. Requires: no lock held, new_ref and old_ref not in use.
+bool store_room_take(struct store *store, uint32_t class_id, uint32_t *hand);
+// Goes on with the page that is on its way to the class, if there is one, as fast as the class uses up what it has.
+void store_room_pace(struct store *store, uint32_t class_id);
+// Gives back a page that nobody has asked for lately.
+void store_room_turn(struct store *store);
+int store_room_open(struct store *store);
+void store_room_close(struct store *store);
+// The page of the class of which least is wanted, of those looked at; 0 when it has none.
+uint32_t store_move_page_of(struct store *store, uint32_t class_id);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
 

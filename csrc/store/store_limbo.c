@@ -248,7 +248,7 @@ bool store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes,
     uint32_t before = store->needed_ref;
     store->needed_ref = needed_ref;
     bool is_taken = store_take_room(store, bytes, hand);
-    store->needed_ref = before;
+    store_need_again(store, before, needed_ref);
     return is_taken;
 }
 

@@ -10,7 +10,6 @@ from pymc.keeper.crawler import Crawler
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
 from pymc.keeper.observe import read_state
-from pymc.policy.automove import Move
 from pymc.policy.crawl import WAIT_SECONDS_MIN
 from tests.unit.inprocess import InProcess, in_process
 

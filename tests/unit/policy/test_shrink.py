@@ -1,7 +1,6 @@
 """Which page goes first when the cache has too many."""
 
-from pymc.policy.automove import Move
-from pymc.policy.shrink import choose_release, choose_trim
+from pymc.policy.shrink import Move, choose_release, choose_trim
 from pymc.policy.snapshot import CacheState, ClassState
 
 
