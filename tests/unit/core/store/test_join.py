@@ -1,8 +1,10 @@
 """Append and prepend: values of every size join, headers stay what they were."""
 
+import threading
+
 import pytest
 
-from tests.unit.core.driver import Found, Handle, Mode, Outcome
+from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Cache, Found, Handle, Mode, Outcome
 
 
 @pytest.mark.parametrize("mode", [Mode.APPEND, Mode.PREPEND])
@@ -66,3 +68,72 @@ def test_nothing_is_left_behind(parted: Handle) -> None:
     parted.delete(b"k")
     assert parted.check() == 0
     assert parted.counters()["item_bytes"] == 0
+
+
+@pytest.mark.parametrize("mode", [Mode.APPEND, Mode.PREPEND])
+@pytest.mark.parametrize(
+    ("ladder", "value_bytes"),
+    [(TINY_LADDER, 900), (TINY_LADDER, 150_000), (LADDER, 300_000), (LADDER, 1_200_000)],
+)
+def test_what_is_joined_is_not_evicted_for_it(
+    mode: Mode, ladder: tuple[int, ...], value_bytes: int
+) -> None:
+    """The oldest item, never read, in full memory: it would be the first to go."""
+    with Cache(limit_bytes=6 * MIB, chunk_bytes=ladder) as cache:
+        store = cache.open()
+        held = b"v" * value_bytes
+        store.put(b"k", held)
+        for number in range(6 * MIB // 900):
+            store.put(b"%d" % number, b"x" * 900)
+            if store.counters()["evictions"] > 50 and store.get(b"k") is None:
+                store.put(b"k", held)
+        for number in range(40):
+            assert store.put(b"k", b"%d" % (number % 10), mode=mode).outcome == Outcome.STORED
+            store.put(b"more%d" % number, b"x" * 900)
+        digits = b"".join(b"%d" % (number % 10) for number in range(40))
+        wanted = held + digits if mode == Mode.APPEND else digits[::-1] + held
+        is_equal = store.get(b"k") == wanted
+        assert is_equal
+        assert store.counters()["store_no_memory"] == 0
+        store.check()
+
+
+def test_a_piece_takes_no_memory_of_its_own() -> None:
+    """A large item and its joined successor fit into memory; a piece as large would not."""
+    with Cache(limit_bytes=6 * MIB, chunk_bytes=(48, 64, 1024, 65_536)) as cache:
+        store = cache.open()
+        cache.set_live("evictions_enabled", 0)
+        store.put(b"k", b"x")
+        piece = b"y" * (5 * MIB // 2)
+        assert store.put(b"k", piece, mode=Mode.APPEND).outcome == Outcome.STORED
+        is_equal = store.get(b"k") == b"x" + piece
+        assert is_equal
+
+
+def test_others_cannot_keep_a_join_from_ending() -> None:
+    """Somebody touches the item all the time, faster than it can be copied."""
+    with Cache(limit_bytes=64 * MIB, chunk_bytes=LADDER) as cache:
+        store = cache.open(0)
+        held = b"v" * (4 * MIB)
+        store.put(b"k", held)
+        stop = threading.Event()
+
+        def touch() -> None:
+            other = cache.open(1)
+            expiry = 1000
+            while not stop.is_set():
+                expiry += 1
+                other.touch(b"k", expiry)
+            other.close()
+
+        toucher = threading.Thread(target=touch)
+        toucher.start()
+        try:
+            for _ in range(20):
+                assert store.put(b"k", b"!", mode=Mode.APPEND).outcome == Outcome.STORED
+        finally:
+            stop.set()
+            toucher.join()
+        is_equal = store.get(b"k") == held + b"!" * 20
+        assert is_equal
+        assert store.counters()["oom_gave_up"] == 0
