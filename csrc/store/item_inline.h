@@ -37,6 +37,7 @@ enum item_state {
     ITEM_QUEUE_SHIFT = 10,
     ITEM_QUEUE_MASK = 3 << 10,
     ITEM_PART = 4096,
+    ITEM_LIMBO = ITEM_PART | ITEM_STALE,    // Together only for unlinked items in the limbo list.
     // 8192 is not used.
     ITEM_COPIED = 16384,        // Unchanged since it was copied for flash.
     ITEM_ON_FLASH = 32768       // Its copy is on flash; unless that page was dropped, the index there names it.

@@ -100,28 +100,15 @@ int store_missed(struct store *store, const struct store_view *view, int found, 
     return STORE_MISS;
 }
 
-uint32_t store_pin(struct store *store, const struct store_view *view) {
-    uint32_t claim = store_claim(store, view->ref, CLAIM_PIN);
-    if (claim == STORE_NO_CLAIM) {
-        return claim;
-    }
-    // Whoever unlinks looks at the claims after the version moved; this order makes one of the two see the other.
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!store_holds(view)) {
-        store_unclaim(store, claim);
-        return STORE_NO_CLAIM;
-    }
-    return claim;
-}
-
 // Copies an inline item into a larger chunk that has the optional fields of `extra_state`, and puts it in its place.
 static int reshape(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                    uint32_t extra_state, uint32_t expiry_seconds) {
     uint32_t state = (view->state | extra_state) & ~(uint32_t)(ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH);
     uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
     struct store_local *local = store->local;
-    if (head_bytes + view->value_bytes > slab_chunk_bytes(&store->slab, store->part_class)
-        || !store_take(store, head_bytes + view->value_bytes, &local->new_ref)) {
+    if (head_bytes + view->value_bytes > slab_chunk_bytes(&store->slab, store->largest_class)
+        || !store_take_beside(store, view->ref, head_bytes + view->value_bytes, &local->new_ref)) {
+        store_refused(store, COUNTER_oom_no_victim);
         return -1;
     }
     // Making room may have evicted the very item, and its chunk may be the one in hand.

@@ -90,6 +90,7 @@ static void own_claims(struct check *check) {
         }
     }
     uint32_t waiting = 0;
+    uint32_t previous = 0;
     for (uint32_t ref = store->root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         const struct item *item = store_item(store, ref);
         uint32_t state = item_state_of(item);
@@ -97,6 +98,8 @@ static void own_claims(struct check *check) {
         for (uint32_t part = 0; (state & ITEM_LARGE) && part < item_large_of(item, state)->part_count; part++) {
             own(check, item_large_of(item, state)->parts[part]);
         }
+        PYMC_CHECK(store_is_in_limbo(item) && item->order_low == previous);
+        previous = ref;
         waiting++;
     }
     PYMC_CHECK(waiting == store->root->limbo_count);

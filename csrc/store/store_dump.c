@@ -132,7 +132,7 @@ static void dump_record(struct dump *dump, const struct flash_record *record, ui
     struct store_locked locked = {.item = (struct item *)image.item,
                                   .state = image.state | (entry & FLASH_READ_BIT ? ITEM_FETCHED : 0)};
     locked.class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
-    locked.class_id = locked.class_id ? locked.class_id : store->part_class;
+    locked.class_id = locked.class_id ? locked.class_id : store->largest_class;
     dump->used += dump_line(dump, &locked, dump->place + dump->used);
 }
 

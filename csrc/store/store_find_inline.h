@@ -152,9 +152,10 @@ int store_missed(struct store *store, const struct store_view *view, int found, 
 // Pins the viewed item so that its memory stays what it is until store_unpin(). Returns the claim, STORE_NO_CLAIM
 // when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
 uint32_t store_pin(struct store *store, const struct store_view *view);
-static inline void store_unpin(struct store *store, uint32_t claim) {
-    store_unclaim(store, claim);
-}
+// The last reader of an item that was unlinked meanwhile frees it. Locks: LOCK_LIMBO then.
+// Requires: new_ref and old_ref are 0. Crash: the pin goes with the process; the item is in limbo
+// until the keeper comes by.
+void store_unpin(struct store *store, uint32_t claim);
 
 // Changes flags in the state and the expiry of a viewed item, atomically with the view: 0 bits change nothing.
 // Returns false when the item changed since (look again), true when done.

@@ -154,7 +154,7 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
     uint64_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + key_bytes + (uint64_t)image.value_bytes;
     uint32_t class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
     *view = (struct store_view){.home = &store->on_flash->stable, .item = image.item, .state = state,
-                                .class_id = class_id ? class_id : store->part_class,
+                                .class_id = class_id ? class_id : store->largest_class,
                                 .time_seconds = image.item->time_seconds,
                                 .expiry_seconds = item_expiry(image.item, state),
                                 .client_flags = item_client_flags(image.item, state),
@@ -184,7 +184,7 @@ bool store_flash_note_read(struct store *store, const struct flash_read *read, c
     return true;
 }
 
-// Fills a new item from the view. Returns false without memory; then nothing is held.
+// Fills a new item from the view. Returns false without memory, counted; then nothing is held.
 static bool make(struct store *store, const struct store_write *write, const struct store_view *view,
                  uint32_t extra_state, struct store_making *making) {
     struct store_shape shape;
@@ -193,6 +193,10 @@ static bool make(struct store *store, const struct store_write *write, const str
     }
     if (shape.is_large) {
         if (store_begin(store, write, making) != STORE_HIT) {
+            return false;
+        }
+        if (!store_take_parts(store, making)) {
+            store_give_up(store, write, making);
             return false;
         }
         char *place;
@@ -205,7 +209,8 @@ static bool make(struct store *store, const struct store_write *write, const str
         item_set_state(item, item_state_of(item) | extra_state);
         return true;
     }
-    if (!store_take(store, shape.total_bytes, &store->local->new_ref)) {
+    if (!store_take_room(store, shape.total_bytes, &store->local->new_ref)) {
+        store_refused(store, COUNTER_oom_no_victim);
         return false;
     }
     making->ref = store->local->new_ref;
@@ -250,8 +255,10 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
     struct item_numbers numbers = {view->order, view->cas};
     if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, numbers) != PYMC_OK) {
         abandon(store, &making);
-        return STORE_NO_MEMORY;
+        return store_refused(store, COUNTER_oom_index);
     }
+    // The command that wanted it here must still find it after it has made room for what it does.
+    store->needed_ref = making.ref;
     store_count_copy(store, view->order, 1);
     count(store->proc, COUNTER_ext_brought_back, 1);
     return STORE_STORED;

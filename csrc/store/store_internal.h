@@ -18,6 +18,9 @@ enum class_counter {
 };
 
 #define STORE_CLAIMS 8192
+// So many are kept for values on their way in, which readers cannot use up; the last few for freeing large items.
+#define STORE_CLAIMS_FOR_MAKING 1024
+#define STORE_CLAIMS_FOR_FREEING 16
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.
 #define STORE_PAGES_MIN 2
@@ -64,8 +67,10 @@ struct store_root {
     uint64_t local_offset;
     uint64_t limit_bytes_max;
     CACHE_ALIGNED uint64_t limbo_lock;      // LOCK_LIMBO
-    uint32_t limbo_head;                    // Unlinked items that were pinned; list through time_seconds.
+    // Unlinked items that were pinned: a list through their time_seconds (next) and cas_low (previous).
+    uint32_t limbo_head;
     uint32_t limbo_count;
+    uint32_t limbo_cursor;                  // Where store_limbo_step() goes on, 0 for the head.
     uint32_t lifetime_seconds;              // How long items live now before they are evicted, 0: they are not.
     uint64_t counters_base[COUNTER_COUNT];  // What `stats reset` subtracts.
     uint64_t class_counters_base[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
@@ -81,11 +86,14 @@ struct store {
     struct proc *proc;
     struct store_root *root;
     struct store_local *local;
-    uint32_t part_class;                    // Largest class, for the parts of large items.
+    uint32_t largest_class;                 // Values that do not fit into its chunks have parts ...
+    uint32_t part_class;                    // ... in chunks of this class; the last one as small as it may be.
+    // The item that the command under way works on, 0 for none: making room for the command does not evict it. A word
+    // of this process alone; an item that moved, or another in its chunk, is no worse off.
+    uint32_t needed_ref;
     struct store_flash_local *on_flash;     // NULL without a flash tier.
     bool is_resting;
     uint32_t bump_seconds;
-    uint32_t needed_ref;                    // What the command in progress needs: this process does not evict it.
     struct store_room *room;                // What this process does to get pages for its classes.
     uint32_t claims_free_count;
     uint16_t claims_free[STORE_CLAIMS];
@@ -239,6 +247,16 @@ static inline void store_count_borrowed(struct store *store, uint32_t ref, uint6
 
 // Takes a chunk for `bytes` into *hand, evicting if need be. Returns false when there is no memory.
 bool store_take(struct store *store, uint32_t bytes, uint32_t *hand);
+// The same, and looks into limbo before it says no. Requires: new_ref and old_ref are 0, no lock held.
+bool store_take_room(struct store *store, uint32_t bytes, uint32_t *hand);
+// The same, sparing the item `needed_ref`, which the command is about to replace.
+bool store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes, uint32_t *hand);
+// Ends a time in which `needed_ref` was spared instead of `before`: where both are the same item it may have moved.
+static inline void store_need_again(struct store *store, uint32_t before, uint32_t needed_ref) {
+    store->needed_ref = before == needed_ref ? store->needed_ref : before;
+}
+// Counts a refused store under its reason, and among all of them. Returns STORE_NO_MEMORY.
+int store_refused(struct store *store, enum counter reason);
 // Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
 bool store_evict(struct store *store, uint32_t class_id);
 // Counts and evicts a live item, or counts and frees a dead one; unlocks it.
@@ -279,21 +297,43 @@ void store_fill_head(struct store *store, uint32_t ref, const struct store_write
 MUST_CHECK int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
                                      uint32_t claim_plus_one, uint64_t hash, struct item_numbers numbers);
 
+// How a piece to append or prepend is shaped: it may have to become an item of its own, with an expiry field then.
+static inline struct store_write store_write_shaped(const struct store_write *write) {
+    struct store_write shaped = *write;
+    if (write->mode >= STORE_APPEND) {
+        shaped.expiry_seconds = write->vivify ? write->vivify_expiry_seconds : 0;
+        shaped.client_flags = write->vivify ? write->client_flags : 0;
+    }
+    return shaped;
+}
+
+static inline uint32_t store_part_payload_bytes(const struct store *store) {
+    return slab_chunk_bytes(&store->slab, store->part_class) - ITEM_HEADER_BYTES;
+}
+// Takes all parts that the value will need, for one whose bytes are there already. Returns false when there is no room;
+// what was taken stays with the making. Requires: new_ref and old_ref are 0, no lock held.
+bool store_take_parts(struct store *store, const struct store_making *making);
 // How many bytes of a large value are in its part number `part`.
 uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint32_t part);
 // Lets the parts of a large item know that it is in this chunk now; for others it does nothing.
 void store_adopt_parts(struct store *store, uint32_t ref);
 
-// Claims: a process's pins and half-made items, released by whoever cleans up after it.
+// Claims: a process's pins and half-made items, released by whoever cleans up after it. Pins find none while fewer than
+// STORE_CLAIMS_FOR_MAKING are free, half-made items none while fewer than STORE_CLAIMS_FOR_FREEING are.
 #define STORE_NO_CLAIM UINT32_MAX
 uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind);
 void store_unclaim(struct store *store, uint32_t claim);
 // Makes all claims free. Requires: none is in use.
 void store_claims_reset(struct store *store);
 bool store_is_pinned(const struct store *store, uint32_t ref);
+static inline bool store_is_in_limbo(const struct item *item) {
+    return (item_state_of(item) & (ITEM_LINKED | ITEM_LIMBO)) == ITEM_LIMBO;
+}
+static inline bool store_may_pin(const struct store *store) {
+    return store->claims_free_count > STORE_CLAIMS_FOR_MAKING;
+}
 // Frees a claimed item with all its parts, then the claim.
 void store_dismantle(struct store *store, uint32_t claim);
-void store_limbo_push(struct store *store, uint32_t *hand);
 
 // One piece of a value: inline values have one, large ones a piece per part. Bounds are checked, contents may be
 // changing: the caller checks the version. Returns the bytes at *place_out, 0 past the end.

@@ -19,8 +19,8 @@ static int clear_value(struct store *store, const struct store_delete *request, 
     struct store_local *local = store->local;
     uint32_t stale = request->mark_stale ? ITEM_STALE : 0;
     if (store_shape_of(store, &empty, 0, stale, &shape) != STORE_STORED
-        || !store_take(store, shape.total_bytes, &local->new_ref)) {
-        return STORE_NO_MEMORY;
+        || !store_take_beside(store, view->ref, shape.total_bytes, &local->new_ref)) {
+        return store_refused(store, COUNTER_oom_no_victim);
     }
     store_fill_head(store, local->new_ref, &empty, 0, &shape);
     struct item_numbers numbers = store_numbers_for(store, empty.has_cas_new, empty.cas_new);
@@ -213,8 +213,8 @@ static int write_replaced(struct store *store, const struct store_arith *request
     struct store_local *local = store->local;
     uint32_t kept = number->text_bytes > view->value_bytes ? 0 : view->state & (ITEM_STALE | ITEM_TOKEN_SENT);
     if (store_shape_of(store, &write, write.value_bytes, kept, &shape) != STORE_STORED
-        || !store_take(store, shape.total_bytes, &local->new_ref)) {
-        return STORE_NO_MEMORY;
+        || !store_take_beside(store, view->ref, shape.total_bytes, &local->new_ref)) {
+        return store_refused(store, COUNTER_oom_no_victim);
     }
     store_fill_head(store, local->new_ref, &write, write.value_bytes, &shape);
     char *value = (char *)store_item(store, local->new_ref) + shape.head_bytes;

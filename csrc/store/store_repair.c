@@ -99,17 +99,28 @@ static void repair_limbo(struct store *store, struct store_local *local, uint32_
     if (!lock_is_held_by(&root->limbo_lock, dead_slot_index)) {
         return;
     }
+    uint32_t *hands[] = {&local->old_ref, &local->new_ref, &local->hand};
     uint32_t listed = 0;
+    uint32_t previous = 0;
+    // What can be reached from the head is in the list, whatever was under way.
     for (uint32_t ref = root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         listed++;
-        uint32_t *hands[] = {&local->old_ref, &local->new_ref, &local->hand};
+        SHARED_STORE(store_item(store, ref)->order_low, previous);
+        previous = ref;
         for (int i = 0; i < 3; i++) {
             if (*hands[i] == ref) {
                 SHARED_RELEASE(*hands[i], 0);
             }
         }
     }
+    for (int i = 0; i < 3; i++) {
+        struct item *item = store_item(store, *hands[i]);
+        if (*hands[i] && store_is_in_limbo(item)) {
+            item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LIMBO);
+        }
+    }
     root->limbo_count = listed;
+    root->limbo_cursor = 0;
     lock_free_dead(&root->limbo_lock);
 }
 

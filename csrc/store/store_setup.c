@@ -76,6 +76,30 @@ static uint64_t hash_of_ref(void *context, uint32_t ref) {
     return hash_key(item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
 
+// Parts are far smaller than the largest chunk, so that a value that comes in slowly holds little
+// more than has come; and not so small that their number counts.
+#define PART_BYTES_MIN (64u << 10)
+#define PART_BYTES_MAX (128u << 10)
+
+// The class whose chunks leave least of a page unused; of equals the largest.
+static uint32_t part_class_of(const struct slab *slab) {
+    uint32_t best = slab->root->classes;
+    uint32_t best_waste = SLAB_PAGE_BYTES;
+    for (uint32_t class_id = slab->root->classes; class_id >= 1; class_id--) {
+        uint32_t bytes = slab_chunk_bytes(slab, class_id);
+        if (bytes < PART_BYTES_MIN) {
+            break;
+        }
+        uint32_t waste = bytes > PART_BYTES_MAX ? SLAB_PAGE_BYTES : SLAB_PAGE_BYTES % bytes;
+        // Without one of the wanted size the next larger one serves.
+        if (waste < best_waste || best_waste == SLAB_PAGE_BYTES) {
+            best = class_id;
+            best_waste = waste;
+        }
+    }
+    return best;
+}
+
 int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role, struct store **store_out) {
     struct store *store = calloc(1, sizeof *store);
     if (!store) {
@@ -88,7 +112,8 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     slab_attach(arena, &store->slab);
     index_attach(arena, &store->index, hash_of_ref, store);
     lru_attach(arena, &store->lru);
-    store->part_class = store->slab.root->classes;
+    store->largest_class = store->slab.root->classes;
+    store->part_class = part_class_of(&store->slab);
     for (uint32_t units = 0; units <= 1024; units++) {
         store->class_by_units[units] = (uint8_t)slab_class_for(&store->slab, units * 8);
     }
