@@ -76,7 +76,7 @@ int arena_create(const struct arena_options *options, struct arena **arena_out) 
     header->reserved_bytes = sizeof *header;
     header->boot_ns = options->boot_ns;
     header->boot_unix_seconds = options->boot_unix_seconds;
-    header->cas = 1;
+    header->order = 1;
     for (int i = 0; i < LIVE_COUNT; i++) {
         header->live[i] = live_start[i];
     }
@@ -165,12 +165,6 @@ void arena_clock_freeze(struct arena *arena, uint32_t frozen_seconds) {
     SHARED_STORE(arena->header->clock_frozen_seconds, frozen_seconds);
 }
 
-uint64_t arena_cas_read(const struct arena *arena) {
-    return SHARED_LOAD(arena->header->cas);
-}
-
 uint32_t arena_flush_seconds(const struct arena *arena) {
-    uint32_t at_once = SHARED_LOAD(arena->header->flush_seconds);
-    uint32_t scheduled = SHARED_LOAD(arena->header->flush_before_seconds);
-    return at_once > scheduled ? at_once : scheduled;
+    return SHARED_LOAD(arena->header->flush_seconds);
 }

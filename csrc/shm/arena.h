@@ -53,6 +53,3 @@ void arena_clock_freeze(struct arena *arena, uint32_t frozen_seconds);
 
 // The second of the latest flush_all, 0 for none.
 uint32_t arena_flush_seconds(const struct arena *arena);
-
-// The last CAS number handed out.
-uint64_t arena_cas_read(const struct arena *arena);

@@ -32,11 +32,10 @@ struct arena_header {
     int64_t live[ARENA_LIVE_MAX];       // Any process, atomically.
     int64_t clock_shift_seconds;        // debugtime; atomic.
     uint32_t clock_frozen_seconds;      // debugtime; atomic.
-    CACHE_ALIGNED uint64_t cas;         // Atomic add by every store.
-    // Marks of flush_all, see store_is_flushed(); each only grows. Atomic.
-    CACHE_ALIGNED uint64_t flush_cas;
-    uint32_t flush_seconds;
-    uint32_t flush_before_seconds;
+    CACHE_ALIGNED uint64_t order;       // The last order number handed out. Atomic add by every store.
+    // The mark of flush_all, see store_is_flushed(): items with order numbers up to it are flushed. Only grows. Atomic.
+    CACHE_ALIGNED uint64_t flush_order;
+    uint32_t flush_seconds;             // The second of the latest flush, for statistics. Atomic.
     uint32_t flush_scheduled_seconds;   // A flush_all in the future, 0 for none. Atomic.
 };
 

@@ -38,6 +38,24 @@ void store_push_pending(struct store *store, uint32_t class_id) {
     lock_give(store->proc, &store->slab.root->class[class_id].lock, true);
 }
 
+// Whether the hand's next item is dead: then it is the hand's turn, whatever is on probation, since a
+// queue does not know all items of its class. Locks: the caller holds LOCK_CLASS; a hint for all that.
+static bool hand_is_at_dead(const struct store *store, const struct slab_class *class) {
+    uint32_t page = class->hand_page ? class->hand_page : class->ring;
+    uint32_t chunk = class->hand_page ? class->hand_chunk : 0;
+    if (page && chunk >= store->slab.pages[page].carved) {
+        page = store->slab.pages[page].next;
+        chunk = 0;
+    }
+    if (!page || store->slab.pages[page].carved == 0) {
+        return false;
+    }
+    uint32_t ref = slab_ref(&store->slab, page, chunk, class->chunk_bytes);
+    const struct item *item = store_item(store, ref);
+    uint32_t state = item_state_of(item);
+    return (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && store_is_dead(store, item, state);
+}
+
 static void choose(struct store *store, uint32_t class_id, bool force_ring, struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
     uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
@@ -45,7 +63,9 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, stru
     out->count = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
     push_pending_locked(store, class_id);
-    out->from_ring = force_ring || lru_length(&store->lru, class_id) > share;
+    SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->order) + 1);
+    out->from_ring = force_ring || (lru_length(&store->lru, class_id) > share
+                                    && !hand_is_at_dead(store, class));
     if (out->from_ring) {
         uint32_t ref;
         while (out->count < CANDIDATES && (force_ring || lru_length(&store->lru, class_id) > share)
@@ -124,7 +144,7 @@ static bool is_worth_renewal(const struct store *store, const struct store_locke
            && store_item_bytes(store, item, locked->state)
                   >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
            && (percent >= 100
-               || store_is_in_luck(locked->state, item_cas(item, locked->state),
+               || store_is_in_luck(locked->state, item_order(item),
                                    hash_key(item_key(item, locked->state), item_key_bytes(item->sizes)), percent));
 }
 
@@ -239,8 +259,6 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         store_update_pages_limit(store);
         has_few = has_few_items(store, class_id);
         class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
-        struct slab_class *class = &store->slab.root->class[class_id];
-        SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->cas) + 1);
         store_room_pace(store, class_id);
     }
     if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, has_few, hand))) {

@@ -73,6 +73,30 @@ static uint64_t hash_of_ref(void *context, uint32_t ref) {
     return hash_key(item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
 
+// Parts are far smaller than the largest chunk, so that a value that comes in slowly holds little
+// more than has come; and not so small that their number counts.
+#define PART_BYTES_MIN (64u << 10)
+#define PART_BYTES_MAX (128u << 10)
+
+// The class whose chunks leave least of a page unused; of equals the largest.
+static uint32_t part_class_of(const struct slab *slab) {
+    uint32_t best = slab->root->classes;
+    uint32_t best_waste = SLAB_PAGE_BYTES;
+    for (uint32_t class_id = slab->root->classes; class_id >= 1; class_id--) {
+        uint32_t bytes = slab_chunk_bytes(slab, class_id);
+        if (bytes < PART_BYTES_MIN) {
+            break;
+        }
+        uint32_t waste = bytes > PART_BYTES_MAX ? SLAB_PAGE_BYTES : SLAB_PAGE_BYTES % bytes;
+        // Without one of the wanted size the next larger one serves.
+        if (waste < best_waste || best_waste == SLAB_PAGE_BYTES) {
+            best = class_id;
+            best_waste = waste;
+        }
+    }
+    return best;
+}
+
 int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role, struct store **store_out) {
     struct store *store = calloc(1, sizeof *store);
     if (!store) {
@@ -85,7 +109,8 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     slab_attach(arena, &store->slab);
     index_attach(arena, &store->index, hash_of_ref, store);
     lru_attach(arena, &store->lru);
-    store->part_class = store->slab.root->classes;
+    store->largest_class = store->slab.root->classes;
+    store->part_class = part_class_of(&store->slab);
     for (uint32_t units = 0; units <= 1024; units++) {
         store->class_by_units[units] = (uint8_t)slab_class_for(&store->slab, units * 8);
     }
@@ -177,42 +202,51 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
     return PYMC_OK;
 }
 
-// How far flushes within one second may move the stamps of items with a foreign CAS ahead of the clock.
-#define FLUSHES_AHEAD 60
-
-// The marks never go back, or flushed items would show again.
-static void raise_seconds(uint32_t *mark, uint32_t seconds) {
-    uint32_t seen = SHARED_LOAD(*mark);
-    while (seen < seconds
-           && !__atomic_compare_exchange_n(mark, &seen, seconds, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+// The mark never goes back, or flushed items would show again. Returns with *word >= least.
+static void raise_word(uint64_t *word, uint64_t least) {
+    uint64_t seen = SHARED_LOAD(*word);
+    while (seen < least
+           && !__atomic_compare_exchange_n(word, &seen, least, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
     }
 }
 
-static void raise_cas(uint64_t *mark, uint64_t cas) {
-    uint64_t seen = SHARED_LOAD(*mark);
-    while (seen < cas && !__atomic_compare_exchange_n(mark, &seen, cas, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+// How far the mark of a flush is ahead of the numbers given out, so that it is there before they reach it.
+#define FLUSH_AHEAD 1024
+#define FLUSH_AHEAD_DOUBLINGS 20
+// Order numbers are compared on a circle of 2^48: a cache that is not flushed for nearly 2^47 stores (4 years at a
+// million a second) flushes itself, so that no number of a new item is so far ahead of the mark that it looks flushed.
+#define FLUSH_REACH ((1ull << 47) - (1ull << 40))
+
+// The mark goes up first, beyond all numbers given out, and then the numbers: whoever gets one above the mark sees the
+// mark too. Crash: between the two, new items are born flushed until the next turn of any process.
+static void flush_now(struct store *store, uint32_t seconds) {
+    struct arena_header *header = store->header;
+    uint64_t mark = 0;
+    for (uint32_t i = 0; i < FLUSH_AHEAD_DOUBLINGS; i++) {
+        mark = SHARED_LOAD(header->order) + ((uint64_t)FLUSH_AHEAD << i);
+        raise_word(&header->flush_order, mark);
+        FAULT_POINT(store->proc, "store.flush.marked");
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (SHARED_LOAD(header->order) <= mark) {
+            break;
+        }
     }
+    raise_word(&header->order, mark);
+    FAULT_POINT(store->proc, "store.flush.numbered");
+    SHARED_STORE(header->flush_seconds, seconds);
+    // Keys that went before say nothing about what will be asked for after.
+    ghost_empty(&store->lru);
 }
 
 void store_flush_all(struct store *store, uint32_t at_seconds) {
     struct arena_header *header = store->header;
-    uint32_t now = store->proc->now_seconds;
-    if (at_seconds > now + 1) {
+    // One second early, as memcached has it: what was stored in the second of its time stays.
+    if (at_seconds > store->proc->now_seconds + 1) {
         SHARED_STORE(header->flush_scheduled_seconds, at_seconds);
         return;
     }
+    flush_now(store, store->proc->now_seconds);
     SHARED_STORE(header->flush_scheduled_seconds, 0);
-    ghost_empty(&store->lru);
-    if (at_seconds) {
-        raise_seconds(&header->flush_before_seconds, at_seconds);
-        return;
-    }
-    raise_cas(&header->flush_cas, SHARED_LOAD(header->cas));
-    // Items with a foreign CAS may be stamped ahead, after an earlier flush in this second; but not without end.
-    uint32_t flushed = SHARED_LOAD(header->flush_seconds);
-    if (flushed < now + FLUSHES_AHEAD) {
-        raise_seconds(&header->flush_seconds, flushed >= now ? flushed + 1 : now);
-    }
 }
 
 // Items' times are precise enough to tell what was used lately when they are renewed some times within a lifetime.
@@ -237,14 +271,23 @@ void store_rest(struct store *store) {
 }
 
 void store_turn(struct store *store) {
+    struct arena_header *header = store->header;
     slab_flush_if_asked(&store->slab, store->proc);
     store_room_turn(store);
     follow_lifetime(store);
-    uint32_t due = SHARED_LOAD(store->header->flush_scheduled_seconds);
-    // One second early, as memcached has it: the flush covers the second before its time.
+    uint32_t due = SHARED_LOAD(header->flush_scheduled_seconds);
     if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {
-        SHARED_STORE(store->header->flush_scheduled_seconds, 0);
-        ghost_empty(&store->lru);
-        raise_seconds(&store->header->flush_before_seconds, due);
+        // Flushed before it is forgotten: who dies between leaves another flush to the next one, and nobody who sees no
+        // flush waiting can look at an item before the mark is up.
+        flush_now(store, store->proc->now_seconds);
+        __atomic_compare_exchange_n(&header->flush_scheduled_seconds, &due, 0, false, __ATOMIC_RELEASE,
+                                    __ATOMIC_RELAXED);
+    }
+    uint64_t flushed = SHARED_LOAD(header->flush_order);
+    uint64_t given = SHARED_LOAD(header->order);
+    if (UNLIKELY(given < flushed)) {
+        raise_word(&header->order, flushed);
+    } else if (UNLIKELY(given - flushed >= FLUSH_REACH)) {
+        flush_now(store, store->proc->now_seconds);
     }
 }

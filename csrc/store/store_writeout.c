@@ -45,7 +45,7 @@ static uint32_t put_head(const struct store_view *view, const char *key, char *p
     if (state & ITEM_CLIENT_FLAGS) {
         item_set_client_flags(item, state, view->client_flags);
     }
-    item_set_cas(item, state, view->cas);
+    item_set_numbers(item, state, (struct item_numbers){view->order, view->cas});
     memcpy(item_key(item, state), key, view->key_bytes);
     return ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
 }
@@ -81,6 +81,7 @@ static bool mark_copied(struct store *store, const struct store_view *view, uint
     }
     // A copy in a page that was dropped is none any more.
     struct item *item = (struct item *)view->item;
+    store_notice_flush(store);
     uint32_t state = view->state & ITEM_ON_FLASH ? store_spoil_copy(store, item, view->state, hash) : view->state;
     item_set_state(item, state | ITEM_COPIED);
     index_unlock(store->proc, view->home, true);
@@ -113,9 +114,9 @@ static bool add(struct writeout *work, const struct store_view *view, const char
     bytes = sizeof *record + head_bytes + compress(work, value, view->value_bytes, &flag);
     record->sizes = (uint32_t)bytes | flag;
     uint64_t address = flash_buffer_add(batch->buffer, (uint32_t)bytes);
-    flash_buffer_note(batch->buffer, view->state & ITEM_FOREIGN_CAS ? UINT64_MAX : view->cas, view->time_seconds,
-                      view->expiry_seconds);
-    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address, .cas = view->cas,
+    flash_buffer_note(batch->buffer, store_full_order(store, view->order), view->expiry_seconds);
+    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address,
+                                                       .order = view->order,
                                                        .ref = view->ref,
                                                        .expiry_seconds = view->expiry_seconds,
                                                        .state = view->state & IMAGE_STATE_MASK,
@@ -141,7 +142,7 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, ui
         out->too_young++;
     } else if (left < rules->ttl_seconds_min) {
         out->too_short_lived++;
-    } else if (!store_is_in_luck(view->state, view->cas, hash, rules->unread_percent)) {
+    } else if (!store_is_in_luck(view->state, view->order, hash, rules->unread_percent)) {
         out->never_read++;
     } else {
         *bucket_out = left < rules->low_ttl_seconds ? FLASH_LOW_TTL
@@ -150,12 +151,6 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, ui
         return true;
     }
     return false;
-}
-
-// Whether number and fields do not tell this item from an earlier one in its chunk: clients choose numbers twice, and a
-// tombstone keeps the number of what it stands for.
-static bool needs_own_chunk(const struct store_view *view) {
-    return (view->state & (ITEM_COPIED | ITEM_FOREIGN_CAS)) || view->cas == 0 || view->value_bytes == 0;
 }
 
 // Looks at one candidate. Returns false when its batch is full; then it is looked at again.
@@ -188,7 +183,8 @@ static bool consider(struct writeout *work, uint32_t ref) {
         work->out->clean++;
         return true;
     }
-    if (needs_own_chunk(&view) && *store_in_flight(store, ref)) {
+    // Its copy is under way, unless a writer died with it.
+    if ((view.state & ITEM_COPIED) && *store_in_flight(store, ref)) {
         return true;
     }
     int bucket;

@@ -33,7 +33,6 @@ from pymc.server_context import ServerContext
 _LOOK_SECONDS = 1.0
 _TICK_MARGIN_SECONDS = 0.01
 # Large items whose readers are not done are looked at again so soon.
-_LIMBO_SECONDS = 0.05
 _LIMBO_ITEMS = 256
 _TRIM_PAGES = 64
 _FIT_SECONDS = 0.02
@@ -193,6 +192,6 @@ class Keeper:
         # Pages above the limit go one after the other, without a second between them.
         return _FIT_SECONDS if move or released or is_fitting else None
 
-    def _clear_limbo(self) -> float | None:
-        waiting = limbo_step(self._store, _LIMBO_ITEMS)
-        return _LIMBO_SECONDS if waiting else None
+    def _clear_limbo(self) -> None:
+        """Frees what the last reader did not free, since it died."""
+        limbo_step(self._store, _LIMBO_ITEMS)

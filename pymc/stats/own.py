@@ -8,6 +8,13 @@ from pymc.core.store import Store
 from pymc.server_context import ServerContext
 
 Pair = tuple[str, object]
+_REFUSALS = (
+    "oom_no_victim",
+    "oom_claims",
+    "oom_index",
+    "oom_process_memory",
+    "oom_gave_up",
+)
 
 
 def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
@@ -25,6 +32,11 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     yield "keeper_restarts", max(keeper.generation - 1, 0)
     total = store.counters()
     for name in ("connections_handed", "lock_recoveries", "items_lost_to_recovery"):
+        yield name, total[name]
+    # Why stores were refused; the sum is store_no_memory.
+    for name in _REFUSALS:
+        yield name, total[name]
+    for name in ("get_copied_for_claims", "value_timeouts"):
         yield name, total[name]
     yield "lock_waits", total["lock_waits"]
     yield "read_retries", total["read_retries"]
