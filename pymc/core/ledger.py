@@ -7,8 +7,8 @@ from typing import Any
 from pymc.core.ffi import ffi, lib, text
 
 HUGE_PAGE_BYTES = int(lib.ARENA_HUGE_PAGE_BYTES)
-# What is looked at page by page in one room; 32,768 pages take a millisecond or two.
-LOOK_BYTES = 128 << 20
+# What is looked at page by page in one room; 8,192 pages take a millisecond or two.
+LOOK_BYTES = 32 << 20
 # How long a measurement is good for, so that asking often costs little.
 FRESH_SECONDS = 1.0
 

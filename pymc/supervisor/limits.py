@@ -32,7 +32,9 @@ def cgroup_bytes(read: Read) -> int | None:
     """
     found = [
         int(word)
-        for path in _limit_files(read("/proc/self/cgroup") or "", read("/proc/self/mountinfo") or "")
+        for path in _limit_files(
+            read("/proc/self/cgroup") or "", read("/proc/self/mountinfo") or ""
+        )
         if (word := (read(path) or "").strip()).isdecimal() and int(word) < _UNLIMITED_BYTES
     ]
     return min(found, default=None)
