@@ -107,3 +107,14 @@ def test_large_pages_are_told_at_start_and_in_stats(pymc: Program) -> None:
         # Taken at the start, before anything is stored.
         assert int(stats["arena_touched_bytes"]) >= 32 * MIB
         assert int(stats["private_bytes"]) > 4 * MIB
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_little_is_touched_before_anything_is_stored(pymc: Program, workers: int) -> None:
+    with Server(pymc, ["-t", str(workers), "-m", "64"]) as server:
+        stats = server.stats("pymc")
+        covered = ("index_buckets", "index_overflow", "rings", "slab_pages")
+        touched = int(stats["arena_touched_bytes"])
+        touched -= sum(int(stats[f"{name}_touched_bytes"]) for name in covered)
+        # Some pages for each process, and the tables that all share.
+        assert touched <= 64 * 1024 + 24 * 1024 * (workers + 1)

@@ -9,12 +9,16 @@ from pymc import cli
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.policy.reservation import MEGABYTE, MemoryLimits
-from pymc.supervisor.memory import create_arena, plan_memory
+from pymc.supervisor.memory import create_arena, open_flash, plan_memory
 
 GIGABYTE = 1024 * MEGABYTE
 MACHINE = MemoryLimits(24 * GIGABYTE)
 # An index at start that is a sixteenth of the memory: what one bucket takes is 64 bytes.
 BUCKET_BYTES = 64
+
+
+def clock() -> float:
+    return 0.0
 
 
 def settings_of(*args: str) -> Settings:
@@ -100,3 +104,31 @@ def test_notes_are_said_at_start(capfd: pytest.CaptureFixture[str]) -> None:
     arena.close()
     assert capfd.readouterr().err == "".join(f"{note}\n" for note in plan.notes)
     assert plan.notes
+
+
+# What -m covers; all other rooms are the constant that ARCHITECTURE states.
+COVERED = {"index_buckets", "index_overflow", "rings", "slab_pages", "flash_index"}
+
+
+@pytest.mark.parametrize("flash", [False, True])
+@pytest.mark.parametrize("workers", [1, 4, 16])
+@pytest.mark.parametrize("connections", [100, 20_000])
+def test_what_stands_beside_the_limit(
+    tmp_path: Path, workers: int, connections: int, flash: bool
+) -> None:
+    args = ["-m", "64", "-t", str(workers), "-c", str(connections)]
+    args += ["-o", f"ext_path={tmp_path}/f:1g"] if flash else []
+    settings = settings_of(*args)
+    arena, plan = create_arena(settings)
+    with arena:
+        tier = open_flash(settings, arena, plan)
+        beside = [room for room in arena.ledger.measure(clock).rooms if room.label not in COVERED]
+        if tier:
+            tier.close()
+    reserved = sum(room.reserved_bytes for room in beside)
+    stated = 132 * 1024 * plan.slots + 34 * (plan.geometry.limit_bytes_max >> 20)
+    stated += 52 * connections + (48 * 16 if flash else 0) + 1_258_291 + 128 * 1024
+    assert reserved <= stated
+    # A figure that is far too high would hide what comes to it.
+    assert reserved > stated * 0.9
+    assert sum(room.touched_bytes for room in beside) < 80 * 1024
