@@ -12,9 +12,6 @@ _OFF = ("[never]", "[deny]")
 
 def take_large_pages(arena: Arena, limit_bytes: int) -> LargePages:
     """Takes memory for items and index, before the first fork; what was got. Raises CoreError."""
-    if arena.is_hugetlb:
-        reserved = sum(size for _, _, size in arena.ledger.rows())
-        return LargePages("hugetlb", limit_bytes, min(limit_bytes, reserved))
     index_bytes = _whole(limit_bytes // INDEX_SHARE)
     wanted = {"index_buckets": index_bytes, "slab_pages": _whole(limit_bytes) - index_bytes}
     asked = 0
@@ -22,6 +19,8 @@ def take_large_pages(arena: Arena, limit_bytes: int) -> LargePages:
         part = min(wanted.get(label, 0), _whole(size))
         arena.take(offset, part)
         asked += part
+    if arena.is_hugetlb:
+        return LargePages("hugetlb", asked, asked)
     got = min(huge_bytes(arena), asked)
     return LargePages(_kind(got), asked, got)
 

@@ -63,6 +63,27 @@ def test_memory_is_taken_for_items_and_index() -> None:
         assert measured.touched_bytes >= 64 * MIB
 
 
+def test_the_pools_pages_are_huge_without_being_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Arena, "is_hugetlb", True)
+    monkeypatch.setattr(large_pages, "huge_bytes", lambda arena: 0)
+    with in_process(["-m", "64"]) as server:
+        got = take_large_pages(server.context.arena, 64 * MIB)
+        assert got == LargePages("hugetlb", 64 * MIB, 64 * MIB)
+        # What is taken now need not be taken when it is first used.
+        assert server.context.arena.ledger.measure(lambda: 0.0).touched_bytes >= 64 * MIB
+
+
+def test_huge_pages_of_another_mapping_are_not_counted() -> None:
+    if not kernel_collapses():
+        pytest.skip("this kernel makes no huge pages of shared memory")
+    with Arena.create(256 * MIB, 2) as arena, Arena.create(256 * MIB, 2) as other:
+        other.take(128 * MIB, 8 * MIB)
+        assert arena.is_hugetlb or huge_bytes(other) > 0
+        assert huge_bytes(arena) == 0
+
+
 def test_small_pages_are_not_taken_for_huge_ones() -> None:
     with Arena.create(256 * MIB, 2) as arena:
         start = arena.address_range[0]
