@@ -126,7 +126,7 @@ def test_what_stands_beside_the_limit(
         if tier:
             tier.close()
     reserved = sum(room.reserved_bytes for room in beside)
-    stated = 132 * 1024 * plan.slots + 34 * (plan.geometry.limit_bytes_max >> 20)
+    stated = 132 * 1024 * plan.slots + 40 * (plan.geometry.limit_bytes_max >> 20)
     stated += 52 * connections + (48 * 16 if flash else 0) + 1_258_291 + 128 * 1024
     assert reserved <= stated
     # A figure that is far too high would hide what comes to it.
