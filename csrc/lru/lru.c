@@ -10,7 +10,7 @@ uint64_t lru_reserve_bytes(const uint64_t *capacity, uint32_t classes) {
 }
 
 int lru_create(struct arena *arena, const uint64_t *capacity, uint32_t classes) {
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct lru_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct lru_root), 64, "rings");
     if (!root_offset || classes >= LRU_CLASSES_MAX) {
         return PYMC_NO_MEMORY;
     }
@@ -18,7 +18,7 @@ int lru_create(struct arena *arena, const uint64_t *capacity, uint32_t classes) 
     for (uint32_t class_id = 1; class_id <= classes; class_id++) {
         struct lru_ring *ring = &root->ring[class_id];
         ring->capacity = capacity[class_id];
-        ring->entries_offset = arena_reserve(arena, ring->capacity * sizeof(uint32_t), 64);
+        ring->entries_offset = arena_reserve(arena, ring->capacity * sizeof(uint32_t), 64, "rings");
         if (!ring->entries_offset) {
             return PYMC_NO_MEMORY;
         }

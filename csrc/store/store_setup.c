@@ -41,13 +41,14 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
         || geometry->limit_bytes > geometry->limit_bytes_max) {
         return PYMC_INVALID;
     }
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct store_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct store_root), 64, "store_local");
     if (!root_offset) {
         return PYMC_NO_MEMORY;
     }
     struct store_root *root = (struct store_root *)(arena->base + root_offset);
     root->limit_bytes_max = geometry->limit_bytes_max;
-    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64);
+    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64,
+                                       "store_local");
     arena->header->roots[ARENA_ROOT_STORE] = root_offset;
     uint64_t capacity[SLAB_CLASSES_MAX];
     ring_capacities(geometry, capacity);
