@@ -1,6 +1,5 @@
 """Replaying traces: what is read from a file, how values are sized, and the order of requests."""
 
-import json
 import lzma
 import struct
 import subprocess
