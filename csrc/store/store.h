@@ -181,6 +181,7 @@ void store_turn(struct store *store);
 
 const struct slab *store_slab(const struct store *store);
 const struct index *store_index(const struct store *store);
+struct lru *store_lru(struct store *store);
 
 // Walks everything and aborts on a contradiction; returns the number of items.
 // Requires: nobody else works in the arena.

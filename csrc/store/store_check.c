@@ -122,6 +122,7 @@ static void own_page_lists(struct check *check, uint64_t *carved_out) {
 
 uint64_t store_check(struct store *store) {
     slab_check(&store->slab);
+    lru_check(&store->lru);
     struct check check = {.store = store};
     check.units = ((uint64_t)(store->slab.root->pages_begun + 1) << SLAB_PAGE_SHIFT) >> store->slab.unit_shift;
     check.seen = calloc(check.units / 8 + 1, 1);

@@ -58,7 +58,7 @@ struct CACHE_ALIGNED store_local {
     struct store_change after;  // What the item counters will be when the step is done.
     uint64_t flush_noticed;     // The mark of the flush that flushed_* counters stand for.
     uint64_t class_counters[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
-    struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation ring.
+    struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation queue.
     uint8_t claim_kind[STORE_CLAIMS];
     uint32_t claim_ref[STORE_CLAIMS];
 };
@@ -278,6 +278,10 @@ void store_room_close(struct store *store);
 uint32_t store_move_page_of(struct store *store, uint32_t class_id);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
+// How many entries the class's probation queue may have, for the pages it has now.
+uint64_t store_probation_cap(const struct store *store, uint32_t class_id);
+// Sets right the queues a dead process was changing. Requires: the class locks it holds are not freed yet.
+void store_repair_probation(struct store *store, struct proc *self, uint32_t dead_slot_index);
 
 // What a new item looks like before its value is there.
 struct store_shape {

@@ -128,6 +128,8 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     struct store *store = context;
     struct store_local *local = store_local_at(store, dead_slot_index);
     struct slot *slot = slot_at(store->arena, dead_slot_index);
+    // Before the class locks of the dead are freed.
+    store_repair_probation(store, self, dead_slot_index);
     slab_repair(&store->slab, dead_slot_index);
     if (store->flash) {
         flash_index_repair(store->flash, self, dead_slot_index);

@@ -16,23 +16,21 @@ static uint32_t pages_max_of(const struct store_geometry *geometry) {
     return (uint32_t)(geometry->limit_bytes_max >> SLAB_PAGE_SHIFT) + geometry->class_count + 2;
 }
 
-static void ring_capacities(const struct store_geometry *geometry, uint64_t *capacity) {
-    for (uint32_t i = 0; i < geometry->class_count; i++) {
-        uint64_t chunks = (uint64_t)pages_max_of(geometry) * (SLAB_PAGE_BYTES / geometry->chunk_bytes[i]);
-        capacity[i + 1] = chunks / 2 + 16;
-    }
+static struct lru_geometry lru_geometry_of(const struct store_geometry *geometry) {
+    // Besides its chunk an item costs its share of the index.
+    return (struct lru_geometry){.classes = geometry->class_count,
+                                 .items_max = geometry->limit_bytes_max / (geometry->chunk_bytes[0] + 8)};
 }
 
 uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slots) {
     if (geometry->class_count == 0 || geometry->class_count >= SLAB_CLASSES_MAX) {
         return 0;
     }
-    uint64_t capacity[SLAB_CLASSES_MAX];
-    ring_capacities(geometry, capacity);
+    struct lru_geometry lru = lru_geometry_of(geometry);
     struct slab_geometry slab = {.pages_max = pages_max_of(geometry), .class_count = geometry->class_count,
                                  .chunk_bytes = geometry->chunk_bytes};
     return slab_reserve_bytes(&slab, slots) + index_reserve_bytes(bucket_max_of(geometry), slots)
-           + lru_reserve_bytes(capacity, geometry->class_count) + sizeof(struct store_root)
+           + lru_reserve_bytes(&lru) + sizeof(struct store_root)
            + (uint64_t)slots * (sizeof(struct store_local) + sizeof(struct slot)) + (2u << 20);
 }
 
@@ -50,14 +48,13 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
     root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64,
                                        "store_local");
     arena->header->roots[ARENA_ROOT_STORE] = root_offset;
-    uint64_t capacity[SLAB_CLASSES_MAX];
-    ring_capacities(geometry, capacity);
+    struct lru_geometry lru = lru_geometry_of(geometry);
     int status = root->local_offset ? PYMC_OK : PYMC_NO_MEMORY;
     if (status == PYMC_OK) {
         status = index_create(arena, geometry->bucket_start, bucket_max_of(geometry));
     }
     if (status == PYMC_OK) {
-        status = lru_create(arena, capacity, geometry->class_count);
+        status = lru_create(arena, &lru);
     }
     if (status == PYMC_OK) {
         // Last, since its page area is the largest part and reads may run a little past an item.
@@ -130,6 +127,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         free(store);
         return status;
     }
+    lru_enter(&store->lru, store->proc);
     status = store_flash_open(store);
     if (status != PYMC_OK) {
         proc_close(store->proc);
@@ -184,11 +182,15 @@ const struct slab *store_slab(const struct store *store) {
 const struct index *store_index(const struct store *store) {
     return &store->index;
 }
+struct lru *store_lru(struct store *store) {
+    return &store->lru;
+}
 
 void store_update_pages_limit(struct store *store) {
     uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
-    uint64_t index = index_bytes(&store->index) + (store->flash ? flash_index_bytes(store->flash) : 0);
-    uint32_t pages = limit > index ? (uint32_t)((limit - index) >> SLAB_PAGE_SHIFT) : 0;
+    uint64_t besides = index_bytes(&store->index) + lru_bytes(&store->lru)
+                       + (store->flash ? flash_index_bytes(store->flash) : 0);
+    uint32_t pages = limit > besides ? (uint32_t)((limit - besides) >> SLAB_PAGE_SHIFT) : 0;
     slab_set_pages_limit(&store->slab, pages > STORE_PAGES_MIN ? pages : STORE_PAGES_MIN);
 }
 
@@ -233,6 +235,7 @@ static void flush_now(struct store *store, uint32_t seconds) {
     raise_word(&header->order, mark);
     FAULT_POINT(store->proc, "store.flush.numbered");
     SHARED_STORE(header->flush_seconds, seconds);
+    ghost_empty(&store->lru);
 }
 
 void store_flush_all(struct store *store, uint32_t at_seconds) {

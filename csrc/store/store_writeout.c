@@ -191,23 +191,6 @@ static bool consider(struct writeout *work, uint32_t ref) {
     return !is_admitted(work, &view, hash, &bucket) || add(work, &view, key, hash, bucket);
 }
 
-// The next candidates on probation, or none when all that go next were looked at.
-static uint32_t next_of_ring(struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t most,
-                             uint32_t *refs) {
-    const struct lru_ring *ring = &store->lru.root->ring[class_id];
-    uint64_t popped = SHARED_LOAD(ring->popped);
-    uint64_t end = SHARED_LOAD(ring->pushed);
-    end = end - popped > most ? popped + most : end;
-    if (ahead->ring_position < popped || ahead->ring_position > end) {
-        ahead->ring_position = popped;
-    }
-    uint32_t count_refs = 0;
-    for (uint64_t at = ahead->ring_position; at < end && count_refs < WINDOW; at++) {
-        refs[count_refs++] = SHARED_LOAD(*lru_entry(&store->lru, ring, at));
-    }
-    return count_refs;
-}
-
 // Follows the hand from where it was at the last look, as far as it has not overtaken the place before it.
 static void follow_hand(const struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t page,
                         uint32_t chunk) {
@@ -276,7 +259,7 @@ static void prefetch(const struct store *store, const uint32_t *refs, uint32_t c
     }
 }
 
-static bool ring_goes_next(const struct store *store, uint32_t class_id) {
+static bool probation_goes_next(const struct store *store, uint32_t class_id) {
     const struct slab_class *class = &store->slab.root->class[class_id];
     uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
     // Somewhat before it is over its share, since it will be when the next items come.
@@ -300,14 +283,14 @@ static void look(struct writeout *work, uint32_t class_id, struct store_ahead *a
     struct store_writeout_result *out = work->out;
     uint32_t refs[WINDOW];
     uint32_t found = 1;
-    while (found && out->examined < chunks && ring_goes_next(store, class_id)) {
-        found = next_of_ring(store, class_id, ahead, ahead_chunks, refs);
+    while (found && out->examined < chunks && probation_goes_next(store, class_id)) {
+        found = lru_peek(&store->lru, class_id, &ahead->probation, ahead_chunks, refs, WINDOW);
         prefetch(store, refs, found);
         for (uint32_t i = 0; i < found; i++) {
             if (refs[i] && !consider(work, refs[i])) {
                 return;
             }
-            ahead->ring_position++;
+            ahead->probation.position++;
             out->examined++;
         }
     }

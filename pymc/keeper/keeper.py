@@ -15,7 +15,12 @@ from pymc.control.messages import (
     decode,
 )
 from pymc.core.arena import Role
-from pymc.core.maintain import frontiers_step, limbo_step, release_pool_step
+from pymc.core.maintain import (
+    fit_probation_step,
+    frontiers_step,
+    limbo_step,
+    release_pool_step,
+)
 from pymc.core.store import Store
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
@@ -173,7 +178,8 @@ class Keeper:
             self._schedule(name, 0.0)
 
     def _fit_into_limit(self) -> float | None:
-        """Takes pages away from classes, and memory from free pages, down to the limit."""
+        """Takes memory from queues and free pages, and pages from classes, down to the limit."""
+        is_fitting = fit_probation_step(self._store)
         state = read_state(self._store, self._arena.seconds())
         released = 0
         if pages := choose_trim(state):
@@ -184,7 +190,7 @@ class Keeper:
             self._mover.add(move)
             self._schedule_if_idle("move")
         # Pages above the limit go one after the other, without a second between them.
-        return _FIT_SECONDS if move or released else None
+        return _FIT_SECONDS if move or released or is_fitting else None
 
     def _clear_limbo(self) -> None:
         """Frees what the last reader did not free, since it died."""

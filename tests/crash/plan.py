@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.unit.core.driver import Handle, Mode
+from tests.unit.core.lru.queues import fit_probation
 from tests.unit.core.talk import Talk
 
 LIFETIME_SECONDS = 100_000
@@ -41,6 +42,7 @@ _WEIGHTS = {
     "move": 1,
     "crawl": 1,
     "chain": 1,
+    "fit": 1,
 }
 _SIZES = (10, 60, 150, 400, 900)
 _LARGE_SIZES = (2500, 9000, 30_000)
@@ -132,6 +134,8 @@ class Player:
                 handle.limbo_step(5)
             case "crawl":
                 handle.crawl(500)
+            case "fit":
+                fit_probation(handle)
             case "move":
                 self._move(operation.number)
             case _:

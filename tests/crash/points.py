@@ -25,6 +25,12 @@ FLASH_POINTS = [
 REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
 # Reached by whoever flushes.
 FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.")]
+# Queues must be long before these are reached: test_probation.py.
+PROBATION_POINTS = [name for name in fault_points() if name.startswith("lru.")]
+_DEEP_PREFIXES = ("lru.head.", "lru.segment.freed", "lru.release.")
 WORK_POINTS = [
-    name for name in fault_points() if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS}
+    name
+    for name in fault_points()
+    if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS}
+    and not name.startswith(_DEEP_PREFIXES)
 ]
