@@ -46,13 +46,15 @@ uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry) {
 
 int flash_index_create(struct flash *flash, const struct flash_geometry *geometry) {
     struct shape shape = shape_of(geometry);
-    uint64_t offset = arena_reserve(flash->arena, sizeof(struct flash_index_root), 64);
+    uint64_t offset = arena_reserve(flash->arena, sizeof(struct flash_index_root), 64, "flash_index");
     if (!offset) {
         return PYMC_NO_MEMORY;
     }
     struct flash_index_root *root = (struct flash_index_root *)(flash->arena_base + offset);
-    root->homes_offset = arena_reserve(flash->arena, shape.bucket_max * sizeof(struct flash_home), 128);
-    root->overflow_offset = arena_reserve(flash->arena, shape.overflow_max * sizeof(struct flash_overflow), 64);
+    root->homes_offset = arena_reserve(flash->arena, shape.bucket_max * sizeof(struct flash_home), 128,
+                                       "flash_index");
+    root->overflow_offset = arena_reserve(flash->arena, shape.overflow_max * sizeof(struct flash_overflow), 64,
+                                          "flash_index");
     if (!root->homes_offset || !root->overflow_offset) {
         return PYMC_NO_MEMORY;
     }

@@ -5,14 +5,15 @@
 
 uint64_t index_reserve_bytes(uint32_t bucket_max, uint32_t slots) {
     return (uint64_t)bucket_max * sizeof(struct bucket) + (uint64_t)(bucket_max / 2 + 64) * sizeof(struct bucket)
-           + sizeof(struct index_root) + (uint64_t)slots * sizeof(struct index_local) + 4096;
+           + sizeof(struct index_root) + (uint64_t)slots * sizeof(struct index_local)
+           + ARENA_HUGE_PAGE_BYTES + 4096;
 }
 
 int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max) {
     if (bucket_start == 0 || bucket_start > bucket_max) {
         return PYMC_INVALID;
     }
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct index_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct index_root), 64, "index_local");
     if (!root_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -20,9 +21,12 @@ int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max
     root->bucket_count = bucket_start;
     root->bucket_max = bucket_max;
     root->overflow_max = bucket_max / 2 + 64;
-    root->buckets_offset = arena_reserve(arena, (uint64_t)bucket_max * sizeof(struct bucket), 64);
-    root->overflow_offset = arena_reserve(arena, (uint64_t)root->overflow_max * sizeof(struct bucket), 64);
-    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct index_local), 64);
+    root->buckets_offset = arena_reserve(arena, (uint64_t)bucket_max * sizeof(struct bucket), ARENA_HUGE_PAGE_BYTES,
+                                         "index_buckets");
+    root->overflow_offset = arena_reserve(arena, (uint64_t)root->overflow_max * sizeof(struct bucket), 64,
+                                          "index_overflow");
+    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct index_local), 64,
+                                       "index_local");
     if (!root->buckets_offset || !root->overflow_offset || !root->local_offset) {
         return PYMC_NO_MEMORY;
     }

@@ -33,7 +33,7 @@ uint64_t lru_reserve_bytes(const struct lru_geometry *geometry) {
 }
 
 int lru_create(struct arena *arena, const struct lru_geometry *geometry) {
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct lru_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct lru_root), 64, "rings");
     if (!root_offset || geometry->classes >= LRU_CLASSES_MAX) {
         return PYMC_NO_MEMORY;
     }
@@ -42,13 +42,13 @@ int lru_create(struct arena *arena, const struct lru_geometry *geometry) {
     root->segments = segments_of(geometry);
     root->ghost.lines_max = ghost_lines_of(geometry);
     uint64_t segments = root->segments;
-    root->owner_offset = arena_reserve(arena, segments, 64);
-    root->touched_offset = arena_reserve(arena, segments / LRU_GROUP_SEGMENTS, 64);
-    root->link_offset = arena_reserve(arena, segments * sizeof(struct lru_link), 64);
+    root->owner_offset = arena_reserve(arena, segments, 64, "rings");
+    root->touched_offset = arena_reserve(arena, segments / LRU_GROUP_SEGMENTS, 64, "rings");
+    root->link_offset = arena_reserve(arena, segments * sizeof(struct lru_link), 64, "rings");
     // Both begin and end with pages of the system, since these are what is given back.
-    root->area_offset = arena_reserve(arena, segments * LRU_SEGMENT_BYTES, LRU_GROUP_BYTES);
+    root->area_offset = arena_reserve(arena, segments * LRU_SEGMENT_BYTES, LRU_GROUP_BYTES, "rings");
     uint64_t ghost_bytes_max = lru_whole_groups((uint64_t)root->ghost.lines_max * LINE_BYTES);
-    root->ghost.table_offset = arena_reserve(arena, ghost_bytes_max, LRU_GROUP_BYTES);
+    root->ghost.table_offset = arena_reserve(arena, ghost_bytes_max, LRU_GROUP_BYTES, "ghost");
     if (!root->owner_offset || !root->touched_offset || !root->link_offset || !root->area_offset
         || !root->ghost.table_offset) {
         return PYMC_NO_MEMORY;

@@ -6,6 +6,7 @@ from pymc.core import BUILD_VARIANT
 from pymc.core.snapshots import read_index, read_loads
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
+from pymc.stats.memory import memory_pairs
 
 Pair = tuple[str, object]
 _REFUSALS = (
@@ -18,7 +19,7 @@ _REFUSALS = (
 
 
 def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
-    """Each worker, the keeper, recoveries and the index."""
+    """Each worker, the keeper, recoveries, the index, and where the memory is."""
     arena = server.arena
     for worker, load in enumerate(read_loads(arena, server.settings.workers)):
         owner, counters = arena.slot_owner(worker), arena.counters(worker)
@@ -45,4 +46,5 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     yield "index_buckets", index.buckets
     yield "index_overflow_buckets", index.overflow_buckets
     yield "arena_limit_bytes", arena.live("limit_bytes")
+    yield from memory_pairs(server, store)
     yield "build_variant", BUILD_VARIANT
