@@ -45,7 +45,8 @@ def run_loadgen(
     """Exit code, report and messages of a replay against a small server."""
     loadgen.build()
     server = TinyServer({}, recorder)
-    arguments = {"connections": 1, "read-through": True, "replay": str(file), **more}
+    arguments: dict[str, int | float | str | bool] = {"connections": 1, "read-through": True}
+    arguments |= {"replay": str(file), **more}
     try:
         done = subprocess.run(
             loadgen.command(server.port, arguments),
@@ -153,6 +154,6 @@ def test_one_row_per_file_and_share(tmp_path: Path) -> None:
     found = replay.rows(row, files, [10, 30], tmp_path)
     names = [made.name for made in found]
     assert names == ["replay a 10%", "replay a 30%", "replay b 10%", "replay b 30%"]
-    assert found[0].data["value-bytes"] > found[1].data["value-bytes"]
+    assert int(found[0].data["value-bytes"]) > int(found[1].data["value-bytes"])
     assert [made.run["replay"] for made in found[::2]] == [str(file) for file in files]
     assert all(made.run["connections"] == 1 for made in found)
