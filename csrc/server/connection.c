@@ -11,7 +11,7 @@
 #include "server/server_internal.h"
 
 #define IOV_MAX_HERE 32
-#define DIRECT_READS 8
+#define DIRECT_READS 32
 // How much one connection may send, and how often fill the reply buffer, before others get their turn.
 #define SEND_BYTES_MAX (4u << 20)
 #define REPLIES_MAX 8

@@ -187,9 +187,6 @@ class Making:
     def abandon(self) -> None:
         lib.store_abandon(self.handle.store, self.making)
 
-    def give_up(self) -> Outcome:
-        return Outcome(lib.store_give_up(self.handle.store, self.write, self.making))
-
 
 class Handle:
     """A process slot's view of the store."""
