@@ -40,6 +40,11 @@ void store_move_cancel(struct store *store, struct store_move *move);
 // Frees unlinked large items whose last reader is done. Returns how many still wait.
 uint32_t store_limbo_step(struct store *store, uint32_t items_max);
 
+// Lets the indexes of memory and flash shrink by up to `buckets_max` buckets each, where they have room for many more
+// entries than there are, and lets items have the memory. Returns false when there is nothing left to do now.
+// Requires: no lock held.
+bool store_shrink_step(struct store *store, uint32_t buckets_max);
+
 // Gives back what dead owners of slots left, for slots that nobody takes again. Returns true when one was dead.
 bool store_reclaim_slot(struct store *store, uint32_t slot_index);
 
