@@ -170,7 +170,9 @@ def commands(plan: Plan) -> Iterator[Operation]:
     yield from (Operation("set", key, value_of(key, 0, 100)) for key in keys)
     random.Random(plan.seed).shuffle(keys)
     yield from (Operation("delete", key) for key in keys[: plan.rush * 2 // 3])
-    yield from (one for one in operations(plan.seed, keys=plan.keys) if one.name in _PLAYED)
+    yield from (
+        one for one in operations(plan.seed, keys=plan.keys, tides=False) if one.name in _PLAYED
+    )
 
 
 def allowed_values(plan: Plan, begun: int) -> tuple[Model, Model]:

@@ -22,5 +22,6 @@ FLASH_POINTS = [
     if name.startswith(_FLASH_PREFIXES) or name == "store.link.spoilt"
 ]
 # Reached by the process that repairs, not by one that works.
-REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
+_REPAIR_PREFIXES = ("store.repair.", "index.repair.")
+REPAIR_POINTS = [name for name in fault_points() if name.startswith(_REPAIR_PREFIXES)]
 WORK_POINTS = [name for name in fault_points() if name not in {*FLASH_POINTS, *REPAIR_POINTS}]

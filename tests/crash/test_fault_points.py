@@ -12,7 +12,9 @@ from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
 VICTIM = 1
-OPERATIONS_MAX = 12_000
+# A repairer comes here whatever the dead process did.
+OFTEN_REACHED = ("store.repair.slab", "store.repair.index", "index.repair.done")
+OPERATIONS_MAX = 30_000
 
 
 def roomy() -> Cache:
@@ -42,7 +44,7 @@ def die_at(cache: Cache, point: str, countdown: int, seed: int, journal: Journal
 
 def test_there_are_points() -> None:
     assert len(WORK_POINTS) > 30
-    assert len(REPAIR_POINTS) == 3
+    assert len(REPAIR_POINTS) == 7
 
 
 @pytest.mark.parametrize("point", WORK_POINTS)
@@ -80,6 +82,16 @@ def test_no_wrong_value_when_memory_is_short(point: str) -> None:
         "index.split.published",
         "index.chain.before",
         "index.trim.named",
+        "index.merge.copied",
+        "index.merge.published",
+        "index.merge.cleared",
+        "index.clear.named",
+        "index.clear.unhung",
+        "index.overflow.named",
+        "index.overflow.given",
+        "index.release.locked",
+        "index.release.given",
+        "index.release.overflow",
         "slab.commit.after",
         "slab.page.owned",
         "store.link.old",
@@ -100,7 +112,9 @@ def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
         handle.reclaim_slot(VICTIM)
 
     end = run_child(repair)
-    assert end.was_killed or repair_point == "store.repair.key", end
+    if repair_point in OFTEN_REACHED or repair_point.startswith("index") and ".merge." in point:
+        assert end.was_killed, end
+    assert end.was_killed or end.is_fine, end
     after = run_child(lambda: survive(cache, VICTIM, 7, journal.begun, 1))
     assert after.is_fine, (point, after)
     successor = run_child(lambda: cache.open(2).check())
