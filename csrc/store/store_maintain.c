@@ -157,9 +157,9 @@ bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t
     return walk_chunks(store, cursor, chunks, class_mask, crawl_chunk, &crawl);
 }
 
-bool store_shrink_step(struct store *store, uint32_t buckets_max) {
+bool store_shrink_step(struct store *store, uint32_t buckets_max, bool flash_too) {
     bool goes_on = index_shrink_step(&store->index, store->proc, buckets_max);
-    if (store->flash) {
+    if (store->flash && flash_too) {
         goes_on |= flash_index_shrink_step(store->flash, store->proc, buckets_max);
     }
     store_update_pages_limit(store);

@@ -15,7 +15,7 @@ from pymc.control.messages import (
     decode,
 )
 from pymc.core.arena import Role
-from pymc.core.maintain import limbo_step, release_pool_step
+from pymc.core.maintain import limbo_step, release_pool_step, shrink_step
 from pymc.core.store import Store
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
@@ -24,6 +24,7 @@ from pymc.keeper.observe import read_state
 from pymc.live_settings import MILLION
 from pymc.logs import say_exception
 from pymc.policy.automove import AutomoveSettings, History, Move, choose_moves, observe
+from pymc.policy.pace import rest_seconds
 from pymc.policy.shrink import choose_release, choose_trim
 from pymc.policy.snapshot import CacheState
 from pymc.server_context import ServerContext
@@ -34,6 +35,9 @@ _LIMBO_SECONDS = 0.05
 _LIMBO_ITEMS = 256
 _TRIM_PAGES = 64
 _FIT_SECONDS = 0.02
+# A step keeps the index from growing for a millisecond or two.
+_SHRINK_BUCKETS = 2048
+_SHRINK_SHARE = 0.2
 # A window has a sample per second and class.
 _WINDOW_SECONDS_MAX = 3600
 _GONE = 1
@@ -66,6 +70,7 @@ class Keeper:
             "move": self._mover.step,
             "crawl": self._crawler.step,
             "limbo": self._clear_limbo,
+            "shrink": self._shrink_indexes,
         }
         if self._tier:
             self._jobs |= self._tier.jobs
@@ -167,7 +172,7 @@ class Keeper:
             self._balance(state)
             self._crawler.consider(state)
             self._schedule_if_idle("crawl")
-        for name in ("fit", "move", "limbo"):
+        for name in ("fit", "move", "limbo", "shrink"):
             self._schedule_if_idle(name)
         return _LOOK_SECONDS
 
@@ -205,3 +210,11 @@ class Keeper:
     def _clear_limbo(self) -> float | None:
         waiting = limbo_step(self._store, _LIMBO_ITEMS)
         return _LIMBO_SECONDS if waiting else None
+
+    def _shrink_indexes(self) -> float | None:
+        """Takes memory back from indexes that have room for far more than they hold."""
+        started = time.monotonic()
+        is_sweeping = self._tier is not None and self._tier.is_sweeping
+        if not shrink_step(self._store, _SHRINK_BUCKETS, flash_too=not is_sweeping):
+            return None
+        return rest_seconds(time.monotonic() - started, _SHRINK_SHARE)

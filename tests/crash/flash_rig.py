@@ -50,7 +50,7 @@ class Plan:
 
 
 _PLAYED = ("set", "large", "delete", "incr", "append", "touch", "get")
-_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy")
+_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy", "shrink")
 
 
 class Rig(FlashKeeper):
@@ -130,6 +130,8 @@ class Rig(FlashKeeper):
                 self.commit(dice.choice((1, 100)))
             case "exile":
                 self.exile()
+            case "shrink":
+                self.keeper.shrink_step(1000)
             case "recopy":
                 self.fill()
                 self.fill()

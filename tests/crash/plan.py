@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -58,9 +59,11 @@ _TIDES_APART = 600
 def _clustered(prefix: bytes, count: int) -> tuple[bytes, ...]:
     """Keys of one bucket, until there are more than 256."""
     found: list[bytes] = []
+    # With several prefixes they are not all to be in one chain, which has an end.
+    bucket = 200 + zlib.crc32(prefix) & 255
     for number in itertools.count():
         key = b"%sh%d" % (prefix, number)
-        if lib.hash_of(key, len(key)) & 255 == 200:
+        if lib.hash_of(key, len(key)) & 255 == bucket:
             found.append(key)
             if len(found) == count:
                 break

@@ -381,7 +381,7 @@ class Handle:
 
     def shrink_step(self, buckets: int = 1 << 20) -> bool:
         """Lets the indexes shrink; True while there is more to do."""
-        return bool(lib.store_shrink_step(self.store, buckets))
+        return bool(lib.store_shrink_step(self.store, buckets, True))
 
     def shrink(self, buckets: int = 1000) -> None:
         """Lets the indexes shrink as far as they want to."""
