@@ -17,7 +17,9 @@ uint32_t flash_overflow_take(struct flash *flash, struct proc *proc) {
     FAULT_POINT(proc, "flash.index.overflow.named");
     if (number >= root->overflow_begun) {
         SHARED_RELEASE(root->overflow_begun, number + 1);
-        root->overflow_touched = number >= root->overflow_touched ? number + 1 : root->overflow_touched;
+        if (number >= root->overflow_touched) {
+            SHARED_STORE(root->overflow_touched, number + 1);
+        }
         FAULT_POINT(proc, "flash.index.overflow.begun");
     }
     bits_add(flash_overflow_bits(flash), number);

@@ -90,7 +90,7 @@ static bool split_one(struct flash *flash, struct proc *proc) {
     struct flash_home *from = pair_lock(flash, proc, to);
     struct flash_home *made = flash_home_at(flash, to);
     root->buckets_touched = to >= root->buckets_touched ? flash_homes_end(to + 1) : root->buckets_touched;
-    if ((made->words[0] & ~LOCK_OWNER_MASK) < root->version_floor) {
+    if ((SHARED_LOAD(made->words[0]) & ~LOCK_OWNER_MASK) < root->version_floor) {
         SHARED_RELEASE(made->words[0], root->version_floor | lock_owner_bits(proc));
     }
     flash_clear_unreachable(flash, proc, made);
@@ -125,7 +125,7 @@ static bool merge_one(struct flash *flash, struct proc *proc) {
     uint64_t last = root->bucket_count - 1;
     struct flash_home *into = pair_lock(flash, proc, last);
     struct flash_home *gone = flash_home_at(flash, last);
-    uint64_t version = (gone->words[0] & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
+    uint64_t version = (SHARED_LOAD(gone->words[0]) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
     root->version_floor = version > root->version_floor ? version : root->version_floor;
     bool copied = copy_entries(flash, proc, gone, (uint64_t)(into - flash_home_at(flash, 0)), true);
     FAULT_POINT(proc, "flash.index.merge.copied");

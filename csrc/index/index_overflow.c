@@ -25,11 +25,13 @@ uint32_t index_overflow_take(struct index *index, struct proc *proc) {
     FAULT_POINT(proc, "index.overflow.named");
     if (number >= root->overflow_begun) {
         SHARED_RELEASE(root->overflow_begun, number + 1);
-        root->overflow_touched = number >= root->overflow_touched ? number + 1 : root->overflow_touched;
+        if (number >= root->overflow_touched) {
+            SHARED_STORE(root->overflow_touched, number + 1);
+        }
     }
     bits_add(index->overflow_bits, number);
     FAULT_POINT(proc, "index.overflow.taken");
-    root->overflow_used++;
+    SHARED_STORE(root->overflow_used, root->overflow_used + 1);
     index_bucket_clear(&index->overflow[number]);
     lock_give(proc, &root->overflow_lock, true);
     return number + 1;
@@ -43,7 +45,7 @@ void index_overflow_give(struct index *index, struct proc *proc, struct index_lo
     if (taken && bits_has(index->overflow_bits, taken - 1)) {
         bits_remove(index->overflow_bits, taken - 1);
         FAULT_POINT(proc, "index.overflow.given");
-        root->overflow_used--;
+        SHARED_STORE(root->overflow_used, root->overflow_used - 1);
         root->overflow_low = (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low;
         if (taken == root->overflow_begun) {
             SHARED_RELEASE(root->overflow_begun, bits_end(index->overflow_bits, taken));
@@ -69,7 +71,7 @@ void index_overflow_repair(struct index *index, uint32_t dead_slot_index) {
     }
     root->overflow_low = 0;
     SHARED_RELEASE(root->overflow_begun, bits_end(index->overflow_bits, root->overflow_begun));
-    root->overflow_used = bits_count(index->overflow_bits, root->overflow_begun);
+    SHARED_STORE(root->overflow_used, bits_count(index->overflow_bits, root->overflow_begun));
     lock_free_dead(&root->overflow_lock);
 }
 

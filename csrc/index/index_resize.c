@@ -110,7 +110,7 @@ static bool split_one(struct index *index, struct proc *proc) {
     struct bucket *from = pair_lock(index, proc, to);
     struct bucket *made = &index->buckets[to];
     root->buckets_touched = to >= root->buckets_touched ? index_page_end(to + 1) : root->buckets_touched;
-    if ((made->word & ~LOCK_OWNER_MASK) < root->version_floor) {
+    if ((SHARED_LOAD(made->word) & ~LOCK_OWNER_MASK) < root->version_floor) {
         SHARED_RELEASE(made->word, root->version_floor | lock_owner_bits(proc));
     }
     bool copied = copy_entries(index, proc, from, to, false);
@@ -133,7 +133,7 @@ static bool merge_one(struct index *index, struct proc *proc) {
     uint32_t last = root->bucket_count - 1;
     struct bucket *into = pair_lock(index, proc, last);
     struct bucket *gone = &index->buckets[last];
-    uint64_t version = (gone->word & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
+    uint64_t version = (SHARED_LOAD(gone->word) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
     root->version_floor = version > root->version_floor ? version : root->version_floor;
     bool copied = copy_entries(index, proc, gone, (uint32_t)(into - index->buckets), true);
     FAULT_POINT(proc, "index.merge.copied");

@@ -44,15 +44,18 @@ class Writer(Worker):
         entries: dict[int, int] = {}
         used = 0
         for _ in range(ROUNDS):
+            passing: dict[int, int] = {}
             for i in range(KEYS):
                 if i in entries:
                     assert self.index.remove_all(self.key(i)) == 1
                 assert self.index.insert(self.key(i), base + used) == 0
                 entries[i] = base + used
                 used += 1
-                # Others grow the index under our feet.
-                assert self.index.insert(dice.getrandbits(64) | 1 << 26, base + used) == 0
-                used += 1
+                # Others grow the index under our feet, and let it shrink.
+                for _ in range(3):
+                    passing[base + used] = dice.getrandbits(64) | 1 << 26
+                    assert self.index.insert(passing[base + used], base + used) == 0
+                    used += 1
             for i in dice.sample(range(KEYS), KEYS // 2):
                 (entry,) = self.index.find(self.key(i))
                 assert address_of(entry) == entries[i]
@@ -63,19 +66,26 @@ class Writer(Worker):
             for i in dice.sample(sorted(entries), KEYS // 3):
                 assert self.index.remove(self.key(i), entries.pop(i))
                 assert self.index.find(self.key(i)) == []
+            for address, key in passing.items():
+                assert self.index.remove(key, address)
 
 
 class Sweeper(Worker):
-    """Empties a page that nobody else writes to, again and again."""
+    """As the keeper: empties a page that nobody else writes to, and lets the index shrink."""
 
     def __init__(self, tier: Tier, slot: int) -> None:
         super().__init__(tier, slot)
         self.has_ended = threading.Event()
         self.sweeps = 0
+        self.shrunk = 0
 
     def work(self) -> None:
         dice = random.Random(99)
         while not self.has_ended.is_set():
+            before = self.tier.bytes
+            while self.index.shrink_step(20):
+                pass
+            self.shrunk += before > self.tier.bytes
             for i in range(200):
                 key = dice.getrandbits(64) | 1 << 26
                 assert self.index.insert(key, 3 * UNITS_PER_PAGE + i) == 0
@@ -107,5 +117,5 @@ def test_nothing_is_missed() -> None:
         for worker in (*writers, sweeper):
             worker.join()
             assert worker.error is None, worker.error
-        assert sweeper.sweeps > 0
+        assert sweeper.sweeps > 0 and sweeper.shrunk > 0
         assert tier.check() == tier.entries == sum(tier.page(i).objects for i in range(4))

@@ -1,0 +1,98 @@
+"""Threads in place of processes: readers and writers while the index grows and shrinks."""
+
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.unit.core.driver import Cache
+from tests.unit.core.talk import Talk
+
+STILL = [b"s%d" % i for i in range(200)]
+TIDES = 12
+KEYS = 3000
+
+
+@pytest.fixture(autouse=True)
+def quick_switches() -> Iterator[None]:
+    """The core runs without the interpreter's lock; who comes back must not wait long for it."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(2e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def write(cache: Cache, slot: int) -> None:
+    """Tides of this writer's own keys; between them it finds what it wrote."""
+    talk = Talk(cache.open(slot))
+    dice = random.Random(slot)
+    keys = [b"w%d.%d" % (slot, i) for i in range(KEYS)]
+    for tide in range(TIDES):
+        talk.feed(b"".join(b"set %s 0 0 2\r\n%02d\r\n" % (key, tide) for key in keys))
+        some = dice.sample(keys, 300)
+        talk.received = b""
+        talk.feed(b"".join(b"get %s\r\n" % key for key in some))
+        assert talk.received == b"".join(
+            b"VALUE %s 0 2\r\n%02d\r\nEND\r\n" % (key, tide) for key in some
+        )
+        talk.received = b""
+        talk.feed(b"".join(b"delete %s\r\n" % key for key in keys))
+        assert talk.received == b"DELETED\r\n" * KEYS
+        talk.feed(b"".join(b"get %s\r\n" % key for key in some))
+        assert talk.received == b"DELETED\r\n" * KEYS + b"END\r\n" * len(some)
+        talk.received = b""
+    talk.handle.close()
+
+
+def read(cache: Cache, slot: int, is_over: threading.Event) -> None:
+    """Keys that nobody touches are there at any time."""
+    talk = Talk(cache.open(slot))
+    question = b"".join(b"get %s\r\n" % key for key in STILL) * 5
+    answer = b"".join(b"VALUE %s 0 1\r\nx\r\nEND\r\n" % key for key in STILL) * 5
+    while not is_over.is_set():
+        talk.received = b""
+        talk.feed(question)
+        assert talk.received == answer
+    talk.handle.close()
+
+
+def shrink(cache: Cache, slot: int, is_over: threading.Event) -> int:
+    """As the keeper; how often the index has become smaller."""
+    store = cache.open(slot)
+    times = 0
+    while not is_over.is_set():
+        before = store.index().buckets
+        store.shrink_step(20)
+        times += store.index().buckets < before
+    store.close()
+    return times
+
+
+@pytest.mark.slow
+def test_nothing_is_missed() -> None:
+    with Cache(bucket_start=2, slots=6) as cache:
+        first = cache.open()
+        for key in STILL:
+            first.put(key, b"x")
+        is_over = threading.Event()
+
+        def until_over(action: Callable[[], None]) -> None:
+            try:
+                action()
+            finally:
+                is_over.set()
+
+        with ThreadPoolExecutor(4) as pool:
+            others = [pool.submit(read, cache, 3, is_over)]
+            shrinking = pool.submit(shrink, cache, 4, is_over)
+            writers = [
+                pool.submit(until_over, lambda slot=slot: write(cache, slot)) for slot in (1, 2)
+            ]
+            for future in (*writers, *others):
+                future.result()
+            assert shrinking.result() > 50
+        first.shrink()
+        assert first.check() == len(STILL)
