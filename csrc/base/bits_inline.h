@@ -1,4 +1,4 @@
-// A set of small numbers as bits in words: the lowest number that is missing, and where the set ends.
+// A set of small numbers as bits in words: the lowest that is missing, and where the set ends.
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,8 @@ static inline void bits_add(uint64_t *words, uint32_t bit) {
 static inline void bits_remove(uint64_t *words, uint32_t bit) {
     words[bit / 64] &= ~(1ull << bit % 64);
 }
-// The lowest number that is missing, `count` when none below it is. Words below *low are known to be full; it moves on.
+// The lowest number that is missing, `count` when none below it is. Words below *low are known to
+// be full; it moves on.
 static inline uint32_t bits_lowest_missing(const uint64_t *words, uint32_t count, uint32_t *low) {
     uint32_t word = *low;
     while (word < bits_words(count) && words[word] == UINT64_MAX) {

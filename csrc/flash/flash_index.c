@@ -15,7 +15,8 @@ static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uin
         if (UNLIKELY(lock_is_held(version))) {
             lock_wait(proc, &home->words[0]);
         } else if (UNLIKELY(!version)) {
-            // Memory that was given back and comes anew has this version too: no answer may rest on it.
+            // Memory that was given back and comes anew has this version too: no answer may rest on
+            // it.
             flash_index_unlock(proc, flash_index_lock(flash, proc, hash), true);
         } else if (LIKELY(flash_home_number(flash->index, hash) == number)) {
             *version_out = version;

@@ -4,9 +4,10 @@
 //   overflow: | 8 entries of 8 |            = 64 bytes, chained behind a full one
 //
 // A full bucket's last slot holds a link to an overflow bucket, which begins with the entry that stood there. Linear
-// hashing: bucket s splits into s and s + 2^level when there are too many entries, and the two are merged when there are
-// few; the hash bits in an entry say which of the two it belongs to. Changes are made under the home bucket's word as LOCK_FLASH and move its version; readers
-// take no lock, they read the word, look, and read the word again.
+// hashing: bucket s splits into s and s + 2^level when there are too many entries, and the two are
+// merged when there are few; the hash bits in an entry say which of the two it belongs to. Changes
+// are made under the home bucket's word as LOCK_FLASH and move its version; readers take no lock,
+// they read the word, look, and read the word again.
 #pragma once
 
 #include "flash/flash_index.h"
@@ -141,7 +142,8 @@ void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *ho
 void flash_count_entries(struct flash *flash, struct proc *proc, int64_t by);
 // Adds an entry to a locked chain, `counts` it in its page. Crash: the entry is in or it is not.
 MUST_CHECK int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts);
-// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is none.
+// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is
+// none.
 uint32_t flash_overflow_take(struct flash *flash, struct proc *proc);
 // Frees the overflow bucket in local->overflow_taken, the process's own hand or a dead one's.
 void flash_overflow_give(struct flash *flash, struct proc *proc, struct flash_local *local);

@@ -1,4 +1,4 @@
-// Overflow buckets of the fingerprint index: taken lowest first, so that those at the end come free.
+// Overflow buckets of the fingerprint index: taken lowest first, so that the last come free.
 #include "base/bits_inline.h"
 #include "flash/flash_index_inline.h"
 
@@ -56,8 +56,9 @@ void flash_overflow_repair(struct flash *flash, uint32_t dead_slot_index) {
     if (!lock_is_held_by(&root->overflow_lock, dead_slot_index)) {
         return;
     }
-    // Under the lock a bucket in hand that is marked free was given back or not taken yet: the dead owner of the lock
-    // may have been a repairer, so whose hand it is does not matter. No living process stands between the two stores.
+    // Under the lock a bucket in hand that is marked free was given back or not taken yet: the dead
+    // owner of the lock may have been a repairer, so whose hand it is does not matter. No living
+    // process stands between the two stores.
     for (uint32_t i = 0; i < flash->arena->header->slots; i++) {
         struct flash_local *local = flash_local(flash, i);
         uint64_t taken = SHARED_LOAD(local->overflow_taken);
@@ -75,7 +76,8 @@ bool flash_overflow_release(struct flash *flash, struct proc *proc) {
     if (flash_overflows_end(SHARED_LOAD(root->overflow_begun)) >= SHARED_LOAD(root->overflow_touched)) {
         return false;
     }
-    // Nobody takes one meanwhile; who still reads one that was in a chain finds it empty, and the chain changed.
+    // Nobody takes one meanwhile; who still reads one that was in a chain finds it empty, and the
+    // chain changed.
     lock_take(proc, &root->overflow_lock, LOCK_LEAF);
     uint32_t first = flash_overflows_end(root->overflow_begun);
     uint32_t last = flash_overflows_end(root->overflow_touched);

@@ -1,14 +1,14 @@
-// Splitting and merging buckets of the fingerprint index, and giving back the memory of those beyond the end.
+// Splitting and merging buckets of the fingerprint index, and giving memory beyond the end back.
 //
-// A merge is a split backwards, and versions go on where a bucket comes back, as in the index of memory: see
-// index_resize.c there. The bucket right behind the last one may have remains of a process that died; they are
-// cleared before anybody uses it or goes one bucket further down.
+// A merge is a split backwards, and versions go on where a bucket comes back, as in the index of
+// memory: see index_resize.c there. The bucket right behind the last one may have remains of a
+// process that died; they are cleared before anybody uses it or goes one bucket further down.
 #include "flash/flash_index_inline.h"
 
 #define SPLITS_PER_CALL 8
 #define RELEASE_HOMES (64 * FLASH_HOMES_PER_PAGE)
-// Buckets are merged when each has fewer entries than this, on average: half of where they are split, so that growing
-// and shrinking do not chase each other.
+// Buckets are merged when each has fewer entries than this, on average: half of where they are
+// split, so that growing and shrinking do not chase each other.
 #define MERGE_ENTRIES (FLASH_ENTRIES_PER_BUCKET / 2)
 
 void flash_clear_unreachable(struct flash *flash, struct proc *proc, struct flash_home *home) {
@@ -32,8 +32,8 @@ static bool is_entry(uint64_t word) {
     return word && !(word & FLASH_LINK);
 }
 
-// Copies entries of the locked chain `from` into that of bucket `to`: all, or those that belong there when it is the last.
-// Returns false when overflow buckets run out.
+// Copies entries of the locked chain `from` into that of bucket `to`: all, or those that belong
+// there when it is the last. Returns false when overflow buckets run out.
 static bool copy_entries(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to, bool all) {
     struct flash_span span = flash_span_of(from);
     struct flash_home *home = flash_home_at(flash, to);
@@ -118,8 +118,8 @@ static void clear_behind(struct flash *flash, struct proc *proc) {
     }
 }
 
-// Merges the last bucket into the one it was split from; false when that one's chain has no room. Nothing remains behind
-// the last bucket. Holds LOCK_FLASH_GROW.
+// Merges the last bucket into the one it was split from; false when that one's chain has no room.
+// Nothing remains behind the last bucket. Holds LOCK_FLASH_GROW.
 static bool merge_one(struct flash *flash, struct proc *proc) {
     struct flash_index_root *root = flash->index;
     uint64_t last = root->bucket_count - 1;
@@ -158,8 +158,9 @@ void flash_release_repair(struct flash *flash, uint32_t dead_slot_index) {
     }
 }
 
-// Gives some memory beyond the last bucket back; false when there is none, or when somebody holds a word in it: the
-// next step will find it free. Nothing remains behind the last bucket. Holds LOCK_FLASH_GROW.
+// Gives some memory beyond the last bucket back; false when there is none, or when somebody holds a
+// word in it: the next step will find it free. Nothing remains behind the last bucket. Holds
+// LOCK_FLASH_GROW.
 static bool release_homes(struct flash *flash, struct proc *proc) {
     struct flash_index_root *root = flash->index;
     struct flash_local *local = flash_local(flash, proc->slot_index);

@@ -3,10 +3,10 @@
 //   bucket: | word 8 | 11 tags of 1 byte | chained 1 | 11 references of 4 bytes |  = 64 bytes
 //
 // A tag of 0 marks an empty slot. When `chained` is set, references[10] is the number of an overflow bucket plus one.
-// Linear hashing: bucket s splits into s and s + 2^level when there are too many entries, and the two are merged when
-// there are few; no table is ever copied.
-// Readers take no lock: they read the home bucket's word, look, copy, and read the word again. Every change in a
-// chain is made under the home bucket's word as LOCK_BUCKET and moves its version.
+// Linear hashing: bucket s splits into s and s + 2^level when there are too many entries, and the
+// two are merged when there are few; no table is ever copied. Readers take no lock: they read the
+// home bucket's word, look, copy, and read the word again. Every change in a chain is made under
+// the home bucket's word as LOCK_BUCKET and moves its version.
 #pragma once
 
 #include "index/index.h"
@@ -121,7 +121,8 @@ static inline uint32_t index_page_end(uint32_t count) {
     return (count + INDEX_BUCKETS_PER_PAGE - 1) / INDEX_BUCKETS_PER_PAGE * INDEX_BUCKETS_PER_PAGE;
 }
 
-// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is none.
+// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is
+// none.
 uint32_t index_overflow_take(struct index *index, struct proc *proc);
 // Frees the overflow bucket in local->overflow_taken, the process's own hand or a dead one's.
 void index_overflow_give(struct index *index, struct proc *proc, struct index_local *local);
@@ -170,13 +171,15 @@ bool index_find_ref_locked(const struct index *index, struct bucket *home, uint3
 // Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_LEAF.
 void index_grow_if_needed(struct index *index, struct proc *proc);
 
-// Merges up to `buckets_max` buckets away when the average load is low, and gives a bounded part of the memory behind the
-// last bucket back. Returns false when there is nothing left to do now. Called with no lock held.
-// Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_SPLIT, LOCK_LEAF. Crash: a merge is done or undone.
+// Merges up to `buckets_max` buckets away when the average load is low, and gives a bounded part of
+// the memory behind the last bucket back. Returns false when there is nothing left to do now.
+// Called with no lock held. Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_SPLIT,
+// LOCK_LEAF. Crash: a merge is done or undone.
 bool index_shrink_step(struct index *index, struct proc *proc, uint32_t buckets_max);
 
-// Moves the version of the bucket of `hash`. A look-up without the lock that read version 0 and found nothing must call
-// this and look again: memory that is given back and comes anew has that version too. Requires: no bucket locked.
+// Moves the version of the bucket of `hash`. A look-up without the lock that read version 0 and
+// found nothing must call this and look again: memory that is given back and comes anew has that
+// version too. Requires: no bucket locked.
 void index_stir(struct index *index, struct proc *proc, uint64_t hash);
 
 // Counts an insert (+1) or removal (-1) and grows the index now and then. Requires: no lock held.

@@ -1,4 +1,4 @@
-// Overflow buckets: taken lowest first, so that those at the end come free and their memory goes back.
+// Overflow buckets: taken lowest first, so that the last come free and their memory goes back.
 #include "base/bits_inline.h"
 #include "index/index_internal.h"
 
@@ -60,8 +60,9 @@ void index_overflow_repair(struct index *index, uint32_t dead_slot_index) {
     if (!lock_is_held_by(&root->overflow_lock, dead_slot_index)) {
         return;
     }
-    // Under the lock a bucket in hand that is marked free was given back or not taken yet: the dead owner of the lock
-    // may have been a repairer, so whose hand it is does not matter. No living process stands between the two stores.
+    // Under the lock a bucket in hand that is marked free was given back or not taken yet: the dead
+    // owner of the lock may have been a repairer, so whose hand it is does not matter. No living
+    // process stands between the two stores.
     for (uint32_t slot = 0; slot < root->slots; slot++) {
         struct index_local *local = index_local(index, slot);
         uint32_t taken = SHARED_LOAD(local->overflow_taken);
@@ -81,7 +82,8 @@ bool index_overflow_release(struct index *index, struct proc *proc) {
     if (index_page_end(SHARED_LOAD(root->overflow_begun)) >= last) {
         return false;
     }
-    // Nobody takes one meanwhile; who still reads one that was in a chain finds it empty, and the chain changed.
+    // Nobody takes one meanwhile; who still reads one that was in a chain finds it empty, and the
+    // chain changed.
     lock_take(proc, &root->overflow_lock, LOCK_LEAF);
     uint32_t first = index_page_end(root->overflow_begun);
     last = index_page_end(root->overflow_touched);

@@ -1,21 +1,23 @@
 // Splitting and merging buckets, and giving back the memory of those beyond the end.
 //
-// A merge is a split backwards. Either way entries stand in both buckets for a while, both locked, and bucket_count
-// alone says which of the two has them; so one repair serves both.
+// A merge is a split backwards. Either way entries stand in both buckets for a while, both locked,
+// and bucket_count alone says which of the two has them; so one repair serves both.
 //
-// A bucket that was merged away may still be looked at by who reckoned with more buckets: it is empty, or reads as
-// zeroes, and who misses there looks at bucket_count again. A view made of it must never fit again when it comes back:
-// the word of a bucket that is made starts above any version a bucket had that went, and version 0, which memory that
-// was given back has, is never taken for an answer (see index_stir()).
+// A bucket that was merged away may still be looked at by who reckoned with more buckets: it is
+// empty, or reads as zeroes, and who misses there looks at bucket_count again. A view made of it
+// must never fit again when it comes back: the word of a bucket that is made starts above any
+// version a bucket had that went, and version 0, which memory that was given back has, is never
+// taken for an answer (see index_stir()).
 #include "index/index_internal.h"
 
 #define SPLITS_PER_CALL 16
 #define RELEASE_BUCKETS (64 * INDEX_BUCKETS_PER_PAGE)
-// Buckets are merged when there are fewer entries than this in each, on average: half of where they are split, so
-// that growing and shrinking do not chase each other.
+// Buckets are merged when there are fewer entries than this in each, on average: half of where they
+// are split, so that growing and shrinking do not chase each other.
 #define MERGE_ENTRIES_TWICE INDEX_ENTRIES_PER_BUCKET
 
-// Copies the entries of a chain that belong into bucket `to` of `count` into it; false when overflow buckets run out.
+// Copies the entries of a chain that belong into bucket `to` of `count` into it; false when
+// overflow buckets run out.
 static bool copy_entries(struct index *index, struct proc *proc, struct bucket *from, uint32_t to, bool all) {
     struct bucket *bucket = from;
     for (uint32_t depth = 0; bucket && depth < INDEX_CHAIN_MAX; depth++) {
@@ -34,7 +36,8 @@ static bool copy_entries(struct index *index, struct proc *proc, struct bucket *
     return true;
 }
 
-// Moves entries from the end of a chain into the holes of its home bucket, and frees what is empty then.
+// Moves entries from the end of a chain into the holes of its home bucket, and frees what is empty
+// then.
 static void pull_forward(struct index *index, struct proc *proc, struct bucket *home) {
     for (struct bucket *bucket = (struct bucket *)index_next(index, home); bucket;
          bucket = (struct bucket *)index_next(index, bucket)) {
@@ -87,8 +90,8 @@ static struct bucket *pair_lock(struct index *index, struct proc *proc, uint32_t
     SHARED_RELEASE(local->split_to, to);
     SHARED_RELEASE(local->split_from, from + 1);
     lock_take(proc, &bucket->word, LOCK_BUCKET);
-    // Until the moved entries have left their old chain nobody may remove one of them from the new one: its chunk
-    // could be another item's by the time we ask for its hash.
+    // Until the moved entries have left their old chain nobody may remove one of them from the new
+    // one: its chunk could be another item's by the time we ask for its hash.
     lock_take(proc, &index->buckets[to].word, LOCK_SPLIT);
     return bucket;
 }
@@ -127,7 +130,8 @@ static bool split_one(struct index *index, struct proc *proc) {
     return copied;
 }
 
-// Merges the last bucket into the one it was split from; false when that one's chain has no room. Holds LOCK_GROW.
+// Merges the last bucket into the one it was split from; false when that one's chain has no room.
+// Holds LOCK_GROW.
 static bool merge_one(struct index *index, struct proc *proc) {
     struct index_root *root = index->root;
     uint32_t last = root->bucket_count - 1;
@@ -164,8 +168,8 @@ void index_release_repair(struct index *index, uint32_t dead_slot_index) {
     }
 }
 
-// Gives some memory beyond the last bucket back; false when there is none, or when somebody holds a word in it: the
-// next step will find it free. Holds LOCK_GROW.
+// Gives some memory beyond the last bucket back; false when there is none, or when somebody holds a
+// word in it: the next step will find it free. Holds LOCK_GROW.
 static bool release_buckets(struct index *index, struct proc *proc) {
     struct index_root *root = index->root;
     struct index_local *local = index_local(index, proc->slot_index);

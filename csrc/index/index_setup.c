@@ -80,7 +80,8 @@ static void redo_chaining(struct index *index, struct index_local *local) {
     }
 }
 
-// The hand names a bucket that still hangs in the chain of one that nobody can reach: it goes with that chain.
+// The hand names a bucket that still hangs in the chain of one that nobody can reach: it goes with
+// that chain.
 static bool chain_has(const struct index *index, const struct bucket *home, uint32_t overflow) {
     const struct bucket *bucket = home;
     for (uint32_t depth = 0; bucket && depth < INDEX_CHAIN_MAX; depth++) {
@@ -108,8 +109,8 @@ static void remove_twins(struct index *index, struct bucket *home) {
     }
 }
 
-// Finishes a split or merge that was decided and undoes one that was not: the bucket that is not counted is emptied, and
-// what belongs into one that is leaves the other.
+// Finishes a split or merge that was decided and undoes one that was not: the bucket that is not
+// counted is emptied, and what belongs into one that is leaves the other.
 static void repair_pair(struct index *index, struct proc *self, struct index_local *local, uint32_t dead_slot_index) {
     struct bucket *from = &index->buckets[local->split_from - 1];
     struct bucket *to = &index->buckets[local->split_to];

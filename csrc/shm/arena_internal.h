@@ -54,8 +54,9 @@ struct arena {
 // Requires: no other process maps the arena yet.
 void arena_add_plain_lock(struct arena *arena, const uint64_t *word);
 
-// Gives the memory of a range of whole system pages back; it reads as zeroes from then on, and whoever writes there gets
-// fresh memory. Returns false when the system refuses, as for memory that is locked: then nothing has changed.
+// Gives the memory of a range of whole system pages back; it reads as zeroes from then on, and
+// whoever writes there gets fresh memory. Returns false when the system refuses, as for memory that
+// is locked: then nothing has changed.
 bool arena_give_back(void *place, uint64_t bytes);
 
 // Sets aside `bytes` (zeroed, aligned to `align`) and returns their offset, 0 when the arena is too small.

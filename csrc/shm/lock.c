@@ -1,4 +1,4 @@
-// Waiting for a lock word: spin, yield, sleep, and look whether the owner still lives. Many words at once.
+// Waiting for a lock word: spin, yield, sleep, look whether the owner still lives. Ranges of words.
 #include <sched.h>
 #include <time.h>
 

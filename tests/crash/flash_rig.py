@@ -12,6 +12,7 @@ from tests.model.flash_keeper import FlashKeeper
 from tests.unit.core.driver import MIB, TINY_LADDER
 from tests.unit.core.flash_cache import Log
 from tests.unit.core.flash_reads import Reads
+from tests.unit.core.shrinking import shrink_step
 from tests.unit.core.talk import Talk
 
 KIB = 1 << 10
@@ -131,7 +132,7 @@ class Rig(FlashKeeper):
             case "exile":
                 self.exile()
             case "shrink":
-                self.keeper.shrink_step(1000)
+                shrink_step(self.keeper, 1000)
             case "recopy":
                 self.fill()
                 self.fill()

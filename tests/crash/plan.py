@@ -9,6 +9,7 @@ from functools import cache
 
 from pymc.core.ffi import lib
 from tests.unit.core.driver import Handle, Mode
+from tests.unit.core.shrinking import shrink_step
 from tests.unit.core.talk import Talk
 
 LIFETIME_SECONDS = 100_000
@@ -92,13 +93,11 @@ def operations(
     dice = random.Random(seed)
     names = list(_WEIGHTS)
     weights = list(_WEIGHTS.values())
-    generation = 0
-    for number in itertools.count():
+    for generation in itertools.count(1):
         name = dice.choices(names, weights)[0]
         key = b"%sk%d" % (prefix, dice.randrange(keys))
         counter = b"%sn%d" % (prefix, dice.randrange(10))
-        generation += 1
-        if tides and number % _TIDES_APART == _TIDE:
+        if tides and generation % _TIDES_APART == _TIDE:
             yield from _tide(prefix, generation)
         elif name == "set":
             yield Operation(name, key, value_of(key, generation, dice.choice(_SIZES)))
@@ -174,7 +173,7 @@ class Player:
             case "limbo":
                 handle.limbo_step(5)
             case "shrink":
-                handle.shrink_step(operation.number)
+                shrink_step(handle, operation.number)
             case "crawl":
                 handle.crawl(500)
             case "move":

@@ -112,7 +112,7 @@ def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
         handle.reclaim_slot(VICTIM)
 
     end = run_child(repair)
-    if repair_point in OFTEN_REACHED or repair_point.startswith("index") and ".merge." in point:
+    if repair_point in OFTEN_REACHED or (repair_point.startswith("index") and ".merge." in point):
         assert end.was_killed, end
     assert end.was_killed or end.is_fine, end
     after = run_child(lambda: survive(cache, VICTIM, 7, journal.begun, 1))

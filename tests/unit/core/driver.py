@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib, text
-from tests.support.memory_file import memory_files, occupied_bytes
 from tests.unit.core.flash_reads import Reads
 
 # Few classes, so that tests meet borrowing, page moves and eviction in small arenas.
@@ -120,9 +119,7 @@ class Cache:
         options.slots = shape.slots
         options.boot_unix_seconds = EPOCH_UNIX_SECONDS + 2
         out = ffi.new("struct arena **")
-        before = memory_files()
         assert lib.arena_create(options, out) == 0
-        (self._memory_file,) = memory_files() - before
         self.arena = out[0]
         assert lib.store_create(self.arena, geometry) == 0
         self.set_live("item_bytes_max", 64 * MIB)
@@ -133,10 +130,6 @@ class Cache:
 
     def set_live(self, name: str, value: int) -> None:
         lib.live_write(self.arena, LIVE[name], value)
-
-    def memory_bytes(self) -> int:
-        """What the arena occupies, as the system counts it."""
-        return occupied_bytes(self._memory_file)
 
     def open(self, slot: int = 0, role: int = lib.PROC_WORKER) -> "Handle":
         handle = Handle(self, slot, role)
@@ -378,17 +371,6 @@ class Handle:
 
     def move_cancel(self, move: Any) -> None:
         lib.store_move_cancel(self.store, move)
-
-    def shrink_step(self, buckets: int = 1 << 20) -> bool:
-        """Lets the indexes shrink; True while there is more to do."""
-        return bool(lib.store_shrink_step(self.store, buckets, True))
-
-    def shrink(self, buckets: int = 1000) -> None:
-        """Lets the indexes shrink as far as they want to."""
-        for _ in range(100_000):
-            if not self.shrink_step(buckets):
-                return
-        raise AssertionError("shrinking never ends")
 
     def release_pool(self, pages: int = 1 << 20) -> int:
         slab = ffi.cast("struct slab *", lib.store_slab(self.store))

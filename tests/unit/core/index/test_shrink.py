@@ -4,8 +4,10 @@ import random
 
 import pytest
 
+from tests.support.memory_file import memory_files, occupied_bytes
 from tests.unit.core.driver import MIB, Cache, Handle
 from tests.unit.core.index.test_index import BUCKET_BYTES, colliding_keys
+from tests.unit.core.shrinking import shrink, shrink_step
 
 KIB = 1024
 
@@ -27,7 +29,7 @@ def test_what_remains_is_found_at_every_step(bucket_start: int) -> None:
         for key in keys[300:]:
             store.delete(key)
         buckets = store.index().buckets
-        while store.shrink_step(1):
+        while shrink_step(store, 1):
             assert store.check() == len(kept)
             assert store.index().buckets in (buckets - 1, buckets)
             buckets = store.index().buckets
@@ -43,7 +45,7 @@ def test_it_ends_where_it_began() -> None:
         for _ in range(3):
             for key in fill(store, 20_000):
                 store.delete(key)
-            store.shrink()
+            shrink(store)
             assert store.index().bytes == 64 * BUCKET_BYTES
             assert store.check() == 0
 
@@ -53,11 +55,11 @@ def test_growing_and_shrinking_do_not_chase_each_other() -> None:
         store = cache.open()
         keys = fill(store, 20_000)
         buckets = store.index().buckets
-        store.shrink()
+        shrink(store)
         assert store.index().buckets == buckets
         for key in keys[9_000:]:
             store.delete(key)
-        store.shrink()
+        shrink(store)
         fewer = store.index().buckets
         assert fewer < buckets
         # From where it has shrunk to there is as much room again before it grows.
@@ -75,7 +77,7 @@ def test_a_chain_is_merged_and_split_again() -> None:
             others = fill(store, 6000)
             for key in others:
                 store.delete(key)
-            store.shrink(7)
+            shrink(store, 7)
             assert store.index().buckets == 64
             assert all(store.get(key) == b"=" + key for key in chained)
             assert store.check() == len(chained)
@@ -93,7 +95,7 @@ def test_a_merge_without_room_is_undone() -> None:
         fewer = 1100
         for key in low[fewer:]:
             store.delete(key)
-        store.shrink(5)
+        shrink(store, 5)
         assert store.index().buckets > 64
         assert all(store.get(key) == b"v" for key in low[:fewer])
         assert store.check() == min(fewer, len(low))
@@ -104,7 +106,7 @@ def test_large_start_shrinks_to_what_is_needed() -> None:
         store = cache.open()
         limit = store.slab().pages_limit
         keys = fill(store, 1000)
-        store.shrink()
+        shrink(store)
         assert store.index().bytes == 8192 * BUCKET_BYTES
         assert store.slab().pages_limit == limit + (((1 << 18) - 8192) * BUCKET_BYTES) // MIB
         assert all(store.get(key) == b"=" + key for key in keys)
@@ -112,17 +114,19 @@ def test_large_start_shrinks_to_what_is_needed() -> None:
 
 
 def test_memory_goes_back() -> None:
+    before = memory_files()
     with Cache(bucket_start=64) as cache:
+        (file,) = memory_files() - before
         store = cache.open()
         # Pages of items stay; they are there for both measurements.
         for key in fill(store, 200_000):
             store.delete(key)
-        full = cache.memory_bytes()
+        full = occupied_bytes(file)
         taken = store.index().bytes
         assert taken > 1500 * KIB
-        store.shrink()
+        shrink(store)
         assert store.index().bytes == 64 * BUCKET_BYTES
-        assert full - cache.memory_bytes() >= taken - 16 * KIB
+        assert full - occupied_bytes(file) >= taken - 16 * KIB
         # And it is used again.
         keys = fill(store, 200_000)
         assert store.index().bytes > 1500 * KIB
@@ -138,7 +142,7 @@ def test_what_was_expired_or_flushed_makes_room() -> None:
         full = store.index().bytes
         store.flush_all()
         store.crawl()
-        store.shrink()
+        shrink(store)
         assert store.index().bytes == 64 * BUCKET_BYTES
         store.set_limit(64 * MIB)
         assert store.slab().pages_limit >= limit
@@ -164,7 +168,7 @@ def test_against_a_dictionary(seed: int) -> None:
                     other.delete(key)
                     model.pop(key, None)
                 if dice.random() < 0.05:
-                    dice.choice([store, other]).shrink_step(dice.choice([1, 5, 100]))
+                    shrink_step(dice.choice([store, other]), dice.choice([1, 5, 100]))
             for key in dice.sample(sorted(model), len(model) // 4):
                 assert other.get(key) == model[key]
             assert store.check() == len(model)
@@ -172,6 +176,6 @@ def test_against_a_dictionary(seed: int) -> None:
         for key in model:
             store.delete(key)
         # Each process counts what it has not told the others yet.
-        other.shrink()
-        store.shrink()
+        shrink(other)
+        shrink(store)
         assert store.index().buckets == cache.shape.bucket_start

@@ -3,12 +3,13 @@
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.unit.core.driver import Cache
+from tests.unit.core.shrinking import shrink, shrink_step
 from tests.unit.core.talk import Talk
 
 STILL = [b"s%d" % i for i in range(200)]
@@ -59,13 +60,13 @@ def read(cache: Cache, slot: int, is_over: threading.Event) -> None:
     talk.handle.close()
 
 
-def shrink(cache: Cache, slot: int, is_over: threading.Event) -> int:
+def keep(cache: Cache, slot: int, is_over: threading.Event) -> int:
     """As the keeper; how often the index has become smaller."""
     store = cache.open(slot)
     times = 0
     while not is_over.is_set():
         before = store.index().buckets
-        store.shrink_step(20)
+        shrink_step(store, 20)
         times += store.index().buckets < before
     store.close()
     return times
@@ -79,20 +80,18 @@ def test_nothing_is_missed() -> None:
             first.put(key, b"x")
         is_over = threading.Event()
 
-        def until_over(action: Callable[[], None]) -> None:
+        def write_and_end(slot: int) -> None:
             try:
-                action()
+                write(cache, slot)
             finally:
                 is_over.set()
 
         with ThreadPoolExecutor(4) as pool:
             others = [pool.submit(read, cache, 3, is_over)]
-            shrinking = pool.submit(shrink, cache, 4, is_over)
-            writers = [
-                pool.submit(until_over, lambda slot=slot: write(cache, slot)) for slot in (1, 2)
-            ]
+            shrinking = pool.submit(keep, cache, 4, is_over)
+            writers = [pool.submit(write_and_end, slot) for slot in (1, 2)]
             for future in (*writers, *others):
                 future.result()
             assert shrinking.result() > 50
-        first.shrink()
+        shrink(first)
         assert first.check() == len(STILL)
