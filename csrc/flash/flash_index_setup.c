@@ -84,6 +84,11 @@ uint64_t flash_index_bytes(const struct flash *flash) {
            + SHARED_LOAD(root->overflow_begun) * sizeof(struct flash_overflow);
 }
 
+uint64_t flash_index_version(const struct flash *flash, uint64_t number) {
+    PYMC_CHECK(number < SHARED_LOAD(flash->index->bucket_count));
+    return SHARED_LOAD(flash_home_at(flash, number)->words[0]) / LOCK_VERSION_STEP;
+}
+
 uint64_t flash_index_entries(const struct flash *flash) {
     int64_t entries = SHARED_LOAD(flash->index->entries);
     for (uint32_t i = 0; i < flash->arena->header->slots; i++) {

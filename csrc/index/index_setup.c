@@ -55,6 +55,11 @@ void index_attach(struct arena *arena, struct index *index, index_hash_of hash_o
     index->hash_context = hash_context;
 }
 
+uint64_t index_version(const struct index *index, uint32_t number) {
+    PYMC_CHECK(number < SHARED_LOAD(index->root->bucket_count));
+    return SHARED_LOAD(index->buckets[number].word) / LOCK_VERSION_STEP;
+}
+
 void index_read(const struct index *index, struct index_snapshot *out) {
     out->buckets = SHARED_LOAD(index->root->bucket_count);
     out->overflow_buckets = SHARED_LOAD(index->root->overflow_used);

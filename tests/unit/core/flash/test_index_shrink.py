@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pymc.core.ffi import ffi
+from pymc.core.ffi import ffi, lib
 from tests.unit.core.flash.index_driver import (
     BUCKET_BYTES,
     START_BITS,
@@ -98,6 +98,33 @@ def test_memory_goes_back() -> None:
         assert tier.memory_bytes < empty + 48 * KIB
         assert_found(index, fill(index, scattered(50_000, 2)))
         assert tier.check() == 50_000
+
+
+def test_no_version_comes_again() -> None:
+    """Who looks at a bucket that went, and whose memory went, must not fit when it is back."""
+    with Tier() as tier, tier.open() as index:
+        last = 600
+        before = 0
+        for turns in (9, 1, 1):
+            for seed in range(turns):
+                entries = fill(index, scattered(8000, seed))
+                now = int(lib.flash_index_version(tier.flash.pointer, last))
+                assert now > before
+                for address, key in entries.items():
+                    assert index.remove(key, address)
+            before = int(lib.flash_index_version(tier.flash.pointer, last))
+            assert before > now
+            index.shrink()
+            assert tier.bytes == START_BYTES
+
+
+def test_a_miss_does_not_rest_on_fresh_memory() -> None:
+    """Version 0 is what memory has that came anew: who finds nothing under it moves it."""
+    with Tier() as tier, tier.open() as index:
+        for bucket in range(1 << START_BITS):
+            assert int(lib.flash_index_version(tier.flash.pointer, bucket)) == 0
+            assert index.find(hash_of(bucket, 1)) == []
+            assert int(lib.flash_index_version(tier.flash.pointer, bucket)) == 1
 
 
 @pytest.mark.parametrize("buckets", [1, 16, 1000])

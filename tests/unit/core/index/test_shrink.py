@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from pymc.core.ffi import lib
 from tests.support.memory_file import memory_files, occupied_bytes
 from tests.unit.core.driver import MIB, Cache, Handle
 from tests.unit.core.index.test_index import BUCKET_BYTES, colliding_keys
@@ -147,6 +148,42 @@ def test_what_was_expired_or_flushed_makes_room() -> None:
         store.set_limit(64 * MIB)
         assert store.slab().pages_limit >= limit
         assert full > 800 * KIB
+
+
+def versions(store: Handle) -> list[int]:
+    index = lib.store_index(store.store)
+    return [int(lib.index_version(index, i)) for i in range(store.index().buckets)]
+
+
+def test_no_version_comes_again() -> None:
+    """Views of a bucket that went, and whose memory went, must not fit when it is back."""
+    with Cache(bucket_start=64) as cache:
+        store = cache.open()
+        before: list[int] = []
+        for turns in (9, 1, 1):
+            for _ in range(turns):
+                keys = fill(store, 5000)
+                for key in keys[64 * 7 :]:
+                    store.delete(key)
+            fill(store, 5000)
+            now = versions(store)
+            assert len(now) > 600
+            assert all(new > old for new, old in zip(now, before, strict=False))
+            for key in keys:
+                store.delete(key)
+            before = versions(store)
+            shrink(store)
+            assert store.index().buckets == 64
+
+
+def test_a_miss_does_not_rest_on_fresh_memory() -> None:
+    """Version 0 is what memory has that came anew: who finds nothing under it moves it."""
+    with Cache(bucket_start=64) as cache:
+        store = cache.open()
+        assert set(versions(store)) == {0}
+        for i in range(1000):
+            assert store.get(b"%d" % i) is None
+        assert set(versions(store)) == {1}
 
 
 @pytest.mark.parametrize("seed", range(4))
