@@ -30,8 +30,16 @@ static bool watch(struct engine *engine, int fd, struct source *source, uint32_t
 }
 
 static void update_clock(struct engine *engine) {
+    store_wake(engine->store);
     engine->proc->now_seconds = arena_seconds(engine->arena, monotonic_ns(CLOCK_MONOTONIC_COARSE));
     store_turn(engine->store);
+}
+
+// Python has its turn, or the worker sleeps: what it set aside is there for others.
+static void rest(struct engine *engine) {
+    if (!engine->store->is_resting) {
+        store_rest(engine->store);
+    }
 }
 
 static int open_reader(struct engine *engine, const struct engine_options *options) {
@@ -105,6 +113,7 @@ int engine_open(struct store *store, const struct engine_options *options, struc
     }
     server_worker_begin(engine);
     update_clock(engine);
+    rest(engine);
     *engine_out = engine;
     return PYMC_OK;
 }
@@ -113,6 +122,7 @@ void engine_close(struct engine *engine) {
     if (!engine) {
         return;
     }
+    store_wake(engine->store);
     while (engine->connections) {
         connection_close(engine, engine->connections);
     }
@@ -486,6 +496,7 @@ uint32_t engine_turn(struct engine *engine) {
     if (UNLIKELY(!engine->is_accepting)) {
         resume_listening(engine);
     }
+    rest(engine);
     return wants(engine) | again;
 }
 
@@ -511,6 +522,7 @@ void engine_tick(struct engine *engine) {
     if (!engine->is_accepting) {
         resume_listening(engine);
     }
+    rest(engine);
 }
 
 bool engine_next_request(struct engine *engine, struct engine_request *request_out) {
@@ -532,7 +544,7 @@ static struct connection *find_ticket(struct engine *engine, uint64_t ticket) {
     return NULL;
 }
 
-bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
+static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
     update_clock(engine);       // The command may have moved it.
     struct connection *connection = find_ticket(engine, ticket);
     if (!connection || !connection_send(engine, connection, bytes, byte_count)) {
@@ -565,6 +577,12 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
     }
     connections_free_dead(engine);
     return true;
+}
+
+bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
+    bool is_known = reply_to(engine, ticket, bytes, byte_count, kind);
+    rest(engine);
+    return is_known;
 }
 
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out) {

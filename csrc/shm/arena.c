@@ -149,6 +149,10 @@ uint32_t arena_seconds(const struct arena *arena, uint64_t monotonic_ns) {
     return seconds < 2 ? 2 : (uint32_t)seconds;
 }
 
+uint64_t arena_ns_until_tick(const struct arena *arena, uint64_t monotonic_ns) {
+    return 1000000000u - (monotonic_ns - arena->header->boot_ns) % 1000000000u;
+}
+
 int64_t arena_epoch_unix_seconds(const struct arena *arena) {
     return arena->header->boot_unix_seconds - 2;
 }

@@ -41,6 +41,9 @@ void arena_prefault(struct arena *arena, uint64_t bytes);
 // Seconds of the cache's own clock for a CLOCK_MONOTONIC reading: starts at 2, moves by `debugtime` in debug builds.
 uint32_t arena_seconds(const struct arena *arena, uint64_t monotonic_ns);
 
+// How long after a CLOCK_MONOTONIC reading the cache's clock shows the next second, at most a second.
+uint64_t arena_ns_until_tick(const struct arena *arena, uint64_t monotonic_ns);
+
 // Wall-clock second at which the cache's clock showed 0.
 int64_t arena_epoch_unix_seconds(const struct arena *arena);
 

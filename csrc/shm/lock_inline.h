@@ -4,8 +4,9 @@
 #include "shm/proc_internal.h"
 
 // The one lock order: a process takes locks only in rising rank. Debug builds check every acquire.
-enum lock_rank { LOCK_GROW = 5, LOCK_BUCKET = 10, LOCK_SPLIT = 11, LOCK_FLASH_GROW = 12, LOCK_FLASH = 13,
-                 LOCK_FLASH_SPLIT = 14, LOCK_LIMBO = 15, LOCK_CLASS = 20, LOCK_PAGES = 30, LOCK_LEAF = 40 };
+enum lock_rank { LOCK_TURN = 1, LOCK_TURN_OTHER = 2, LOCK_GROW = 5, LOCK_BUCKET = 10, LOCK_SPLIT = 11,
+                 LOCK_FLASH_GROW = 12, LOCK_FLASH = 13, LOCK_FLASH_SPLIT = 14, LOCK_LIMBO = 15, LOCK_CLASS = 20,
+                 LOCK_PAGES = 30, LOCK_LEAF = 40 };
 
 #define LOCK_OWNER_MASK 0xffffull
 #define LOCK_VERSION_STEP 0x10000ull

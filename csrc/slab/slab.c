@@ -1,121 +1,28 @@
-// Taking and giving chunks: refilling and spilling magazines, opening pages.
+// Taking and giving chunks: refilling and spilling magazines, also those of owners that rest.
 #include "slab/slab.h"
 
 #include "slab/slab_internal.h"
 
 // Tells a repairer what commits, does the commit store, then brings the derived counts up to date.
 static void commit_page(struct slab *slab, struct proc *proc, uint32_t page_index, enum slab_step step,
-                        uint32_t commit_value, uint32_t free_count_after, uint32_t magazine_count_after) {
-    struct slab_local *local = slab_local(slab, proc->slot_index);
+                        uint32_t commit_value, uint32_t free_count_after, uint32_t magazine_slot,
+                        uint32_t magazine_count_after) {
     struct slab_page *page = &slab->pages[page_index];
-    struct slab_intent *intent = &local->intent;
+    struct slab_intent *intent = &slab_local(slab, proc->slot_index)->intent;
     intent->class_id = page->class_id;
     intent->page = page_index;
     intent->commit_value = commit_value;
     intent->free_count_after = free_count_after;
+    intent->magazine_slot = magazine_slot;
     intent->magazine_count_after = magazine_count_after;
     SHARED_RELEASE(intent->step, step);
     FAULT_POINT(proc, "slab.commit.before");
     SHARED_RELEASE(*(step == SLAB_STEP_LIST ? &page->free_head : &page->carved), commit_value);
     FAULT_POINT(proc, "slab.commit.after");
     SHARED_RELEASE(page->free_count, free_count_after);
-    SHARED_RELEASE(local->magazine[page->class_id].count, magazine_count_after);
+    SHARED_RELEASE(slab_local(slab, magazine_slot)->magazine[page->class_id].count, magazine_count_after);
     SHARED_RELEASE(intent->step, SLAB_STEP_NONE);
     FAULT_POINT(proc, "slab.commit.done");
-}
-
-static void partial_push(struct slab *slab, struct slab_class *class, uint32_t page_index) {
-    struct slab_page *page = &slab->pages[page_index];
-    if (!page->is_partial && page->state == SLAB_PAGE_ACTIVE) {
-        page->partial_next = class->partial;
-        page->is_partial = 1;
-        class->partial = page_index;
-    }
-}
-
-static void partial_pop(struct slab *slab, struct slab_class *class) {
-    struct slab_page *page = &slab->pages[class->partial];
-    class->partial = page->partial_next;
-    page->is_partial = 0;
-}
-
-static void ring_insert(struct slab *slab, struct slab_class *class, uint32_t page_index) {
-    struct slab_page *page = &slab->pages[page_index];
-    if (class->ring == 0) {
-        page->next = page->previous = page_index;
-        class->ring = page_index;
-    } else {
-        // Behind the newest page, so that the hand meets pages in the order they came.
-        struct slab_page *first = &slab->pages[class->ring];
-        page->next = class->ring;
-        page->previous = first->previous;
-        slab->pages[first->previous].next = page_index;
-        first->previous = page_index;
-    }
-    SHARED_STORE(class->pages, class->pages + 1);
-}
-
-static void ring_remove(struct slab *slab, struct slab_class *class, uint32_t page_index) {
-    struct slab_page *page = &slab->pages[page_index];
-    if (class->hand_page == page_index) {
-        SHARED_STORE(class->hand_page, page->next == page_index ? 0 : page->next);
-        SHARED_STORE(class->hand_chunk, 0);
-    }
-    if (page->next == page_index) {
-        class->ring = 0;
-    } else {
-        slab->pages[page->previous].next = page->next;
-        slab->pages[page->next].previous = page->previous;
-        if (class->ring == page_index) {
-            class->ring = page->next;
-        }
-    }
-    SHARED_STORE(class->pages, class->pages - 1);
-}
-
-// Gives a page of the pool, or a new one, to the class; 0 when there is none. Holds LOCK_CLASS.
-static uint32_t page_open(struct slab *slab, struct proc *proc, uint32_t class_id, bool beyond_limit) {
-    struct slab_root *root = slab->root;
-    lock_take(proc, &root->lock, LOCK_PAGES);
-    uint32_t page_index = 0;
-    if (root->pages_used < SHARED_LOAD(root->pages_limit) || beyond_limit) {
-        if (root->pool) {
-            page_index = root->pool;
-            root->pool = slab->pages[page_index].next;
-            SHARED_STORE(root->pool_count, root->pool_count - 1);
-        } else if (root->pages_begun + 1 < root->pages_max) {
-            page_index = root->pages_begun + 1;
-            SHARED_RELEASE(root->pages_begun, page_index);
-        }
-    }
-    FAULT_POINT(proc, "slab.page.popped");
-    if (page_index) {
-        struct slab_page *page = &slab->pages[page_index];
-        page->class_id = (uint16_t)class_id;
-        page->free_head = page->free_count = 0;
-        SHARED_STORE(page->carved, 0);
-        page->is_partial = page->is_released = 0;
-        SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
-        SHARED_STORE(root->pages_used, root->pages_used + 1);
-        SHARED_RELEASE(page->state, SLAB_PAGE_ACTIVE);
-        FAULT_POINT(proc, "slab.page.owned");
-    }
-    lock_give(proc, &root->lock, true);
-    return page_index;
-}
-
-static void page_close(struct slab *slab, struct proc *proc, uint32_t page_index) {
-    struct slab_root *root = slab->root;
-    struct slab_page *page = &slab->pages[page_index];
-    lock_take(proc, &root->lock, LOCK_PAGES);
-    SHARED_RELEASE(page->state, SLAB_PAGE_FREE);
-    FAULT_POINT(proc, "slab.page.freed");
-    SHARED_STORE(slab->page_class[page_index], 0);
-    page->next = root->pool;
-    root->pool = page_index;
-    SHARED_STORE(root->pool_count, root->pool_count + 1);
-    SHARED_STORE(root->pages_used, root->pages_used - 1);
-    lock_give(proc, &root->lock, true);
 }
 
 // Moves free chunks of one page into the magazine; the page has at least one.
@@ -134,7 +41,7 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
             ref = SHARED_LOAD(*(const uint32_t *)slab_chunk(slab, ref));
             taken++;
         }
-        commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count - taken, filled);
+        commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count - taken, proc->slot_index, filled);
     } else {
         uint32_t chunk = page->carved;
         while (chunk < class->chunks_per_page && taken < space) {
@@ -149,7 +56,8 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
             magazine->refs[i] = magazine->refs[j];
             magazine->refs[j] = ref;
         }
-        commit_page(slab, proc, page_index, SLAB_STEP_CARVE, chunk, page->free_count, filled + taken);
+        commit_page(slab, proc, page_index, SLAB_STEP_CARVE, chunk, page->free_count, proc->slot_index,
+                    filled + taken);
     }
     SHARED_STORE(class->free_chunks, class->free_chunks - taken);
 }
@@ -163,15 +71,15 @@ bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool b
         if (page->state == SLAB_PAGE_ACTIVE && (page->free_head || page->carved < class->chunks_per_page)) {
             break;
         }
-        partial_pop(slab, class);
+        slab_partial_remove(slab, class, page_index);
         page_index = class->partial;
     }
     if (!page_index) {
-        page_index = page_open(slab, proc, class_id, beyond_limit);
+        page_index = slab_page_open(slab, proc, class_id, beyond_limit);
         if (page_index) {
-            ring_insert(slab, class, page_index);
+            slab_ring_insert(slab, class, page_index);
             FAULT_POINT(proc, "slab.refill.ring");
-            partial_push(slab, class, page_index);
+            slab_partial_push(slab, class, page_index);
             SHARED_STORE(class->free_chunks, class->free_chunks + class->chunks_per_page);
         }
     }
@@ -182,28 +90,74 @@ bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool b
     return page_index != 0;
 }
 
-// Puts the magazine's last chunk on its page's list.
-static void give_to_page_locked(struct slab *slab, struct proc *proc, struct slab_class *class,
+// Puts the last chunk of a magazine on its page's list.
+static void give_to_page_locked(struct slab *slab, struct proc *proc, struct slab_class *class, uint32_t slot_index,
                                 const struct slab_magazine *magazine) {
     uint32_t ref = magazine->refs[magazine->count - 1];
     uint32_t page_index = slab_page_of(slab, ref);
     struct slab_page *page = &slab->pages[page_index];
     SHARED_STORE(*(uint32_t *)slab_chunk(slab, ref), page->free_head);
-    commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count + 1, magazine->count - 1);
+    commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count + 1, slot_index, magazine->count - 1);
     if (page->state == SLAB_PAGE_ACTIVE) {
         SHARED_STORE(class->free_chunks, class->free_chunks + 1);
     }
-    partial_push(slab, class, page_index);
+    slab_partial_push(slab, class, page_index);
+}
+
+static void spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t slot_index, uint32_t keep) {
+    struct slab_class *class = &slab->root->class[class_id];
+    struct slab_magazine *magazine = &slab_local(slab, slot_index)->magazine[class_id];
+    lock_take(proc, &class->lock, LOCK_CLASS);
+    while (magazine->count > keep) {
+        give_to_page_locked(slab, proc, class, slot_index, magazine);
+    }
+    lock_give(proc, &class->lock, true);
 }
 
 void slab_spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep) {
-    struct slab_class *class = &slab->root->class[class_id];
-    struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
-    lock_take(proc, &class->lock, LOCK_CLASS);
-    while (magazine->count > keep) {
-        give_to_page_locked(slab, proc, class, magazine);
+    spill(slab, proc, class_id, proc->slot_index, keep);
+}
+
+void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
+    if (slab_local(slab, proc->slot_index)->magazine[class_id].count) {
+        slab_spill(slab, proc, class_id, 0);
     }
-    lock_give(proc, &class->lock, true);
+    for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
+        struct slab_local *other = slab_local(slab, slot);
+        if (slot == proc->slot_index || !SHARED_LOAD(other->rests) || !SHARED_LOAD(other->magazine[class_id].count)
+            || !lock_try(proc, &other->turn, LOCK_TURN_OTHER)) {
+            continue;
+        }
+        FAULT_POINT(proc, "slab.collect.locked");
+        if (SHARED_LOAD(other->rests)) {
+            spill(slab, proc, class_id, slot, 0);
+        }
+        lock_give(proc, &other->turn, true);
+    }
+}
+
+void slab_wake(struct slab *slab, struct proc *proc) {
+    lock_take(proc, &slab_local(slab, proc->slot_index)->turn, LOCK_TURN);
+}
+
+void slab_rest(struct slab *slab, struct proc *proc) {
+    struct slab_local *local = slab_local(slab, proc->slot_index);
+    if (!local->rests) {
+        slab_wake(slab, proc);
+        SHARED_STORE(local->rests, 1);
+    }
+    lock_give(proc, &local->turn, true);
+}
+
+void slab_rest_no_more(struct slab *slab, struct proc *proc, bool is_awake) {
+    struct slab_local *local = slab_local(slab, proc->slot_index);
+    if (!is_awake) {
+        slab_wake(slab, proc);
+    }
+    if (local->rests || !is_awake) {
+        SHARED_STORE(local->rests, 0);
+        lock_give(proc, &local->turn, true);
+    }
 }
 
 void slab_flush(struct slab *slab, struct proc *proc) {
@@ -252,85 +206,3 @@ void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, str
     }
 }
 
-uint32_t slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id) {
-    struct slab_class *class = &slab->root->class[class_id];
-    lock_take(proc, &class->lock, LOCK_CLASS);
-    uint32_t best = 0;
-    uint32_t best_free = 0;
-    uint32_t page_index = class->ring;
-    // Large caches have too many pages to look at each; the first thousand are as good as any.
-    for (uint32_t seen = 0; page_index && seen < class->pages && seen < 1024; seen++) {
-        const struct slab_page *page = &slab->pages[page_index];
-        uint32_t free_here = page->free_count + (class->chunks_per_page - page->carved);
-        if (page->state == SLAB_PAGE_ACTIVE && (!best || free_here > best_free)) {
-            best = page_index;
-            best_free = free_here;
-        }
-        page_index = page->next;
-    }
-    if (best) {
-        SHARED_RELEASE(slab_local(slab, proc->slot_index)->draining_page, best);
-        SHARED_STORE(slab->page_class[best], (uint16_t)(class_id | SLAB_DRAINING));
-        SHARED_RELEASE(slab->pages[best].state, SLAB_PAGE_DRAINING);
-        SHARED_STORE(class->draining, class->draining + 1);
-        SHARED_STORE(class->free_chunks, class->free_chunks - best_free);
-    }
-    lock_give(proc, &class->lock, true);
-    return best;
-}
-
-void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page_index) {
-    struct slab_page *page = &slab->pages[page_index];
-    uint32_t class_id = page->class_id;
-    struct slab_class *class = &slab->root->class[class_id];
-    lock_take(proc, &class->lock, LOCK_CLASS);
-    if (page->state == SLAB_PAGE_DRAINING && page->class_id == class_id) {
-        SHARED_RELEASE(page->state, SLAB_PAGE_ACTIVE);
-        SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
-        SHARED_STORE(class->draining, class->draining - 1);
-        SHARED_STORE(class->free_chunks,
-                     class->free_chunks + page->free_count + (class->chunks_per_page - page->carved));
-        partial_push(slab, class, page_index);
-    }
-    lock_give(proc, &class->lock, true);
-    SHARED_RELEASE(slab_local(slab, proc->slot_index)->draining_page, 0);
-}
-
-bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page_index, uint32_t to_class) {
-    struct slab_page *page = &slab->pages[page_index];
-    struct slab_class *class = &slab->root->class[page->class_id];
-    lock_take(proc, &class->lock, LOCK_CLASS);
-    uint32_t uncarved = class->chunks_per_page - page->carved;
-    bool empty = page->state == SLAB_PAGE_DRAINING && page->free_count + uncarved == class->chunks_per_page;
-    if (empty) {
-        if (page->is_partial) {
-            uint32_t *link = &class->partial;
-            while (*link != page_index) {
-                link = &slab->pages[*link].partial_next;
-            }
-            *link = page->partial_next;
-            page->is_partial = 0;
-        }
-        ring_remove(slab, class, page_index);
-        SHARED_STORE(class->draining, class->draining - 1);
-        FAULT_POINT(proc, "slab.drain.removed");
-        page_close(slab, proc, page_index);
-    }
-    lock_give(proc, &class->lock, true);
-    if (empty) {
-        SHARED_RELEASE(slab_local(slab, proc->slot_index)->draining_page, 0);
-    }
-    if (!empty || to_class == 0) {
-        return empty;
-    }
-    struct slab_class *target = &slab->root->class[to_class];
-    lock_take(proc, &target->lock, LOCK_CLASS);
-    uint32_t opened = page_open(slab, proc, to_class, true);
-    if (opened) {
-        ring_insert(slab, target, opened);
-        partial_push(slab, target, opened);
-        SHARED_STORE(target->free_chunks, target->free_chunks + target->chunks_per_page);
-    }
-    lock_give(proc, &target->lock, true);
-    return true;
-}

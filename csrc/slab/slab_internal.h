@@ -16,6 +16,7 @@
 #define SLAB_PAGE_SHIFT 20
 #define SLAB_MAGAZINE_CHUNKS 15
 #define SLAB_BATCH_CHUNKS 8
+#define SLAB_DRAINS_MAX 4
 #define SLAB_CHUNK_HEADER_BYTES 16
 #define SLAB_CLASS_MASK 0x7fffu
 #define SLAB_DRAINING 0x8000u       // In page_class: chunks given back go to the page at once.
@@ -30,7 +31,8 @@ struct slab_page {
     uint32_t free_count;
     uint32_t carved;            // Chunks below this index have been handed out at least once.
     uint32_t next, previous;    // All pages of the class, a ring; for free pages `next` is the pool list.
-    uint32_t partial_next;      // Pages with something to take; a page is on it when `is_partial`.
+    uint32_t partial_next;      // Pages with something to take, 0 ends the list; a page is on it when `is_partial`.
+    uint32_t partial_previous;
     uint16_t is_partial;
     uint16_t is_released;       // The system has its memory back.
 };
@@ -47,6 +49,11 @@ struct CACHE_ALIGNED slab_class {
     uint32_t hand_chunk;
     uint64_t free_chunks;
     int64_t borrowed_bytes;     // Atomic: what items of this class hold in chunks of larger classes.
+    // Hints for whoever looks for a page to take; written without the lock.
+    uint32_t frontier_seconds;  // Last use of what would be evicted next; 0: it is dead, or nobody has looked yet.
+    uint32_t evicted_seconds;   // When the class last evicted.
+    uint32_t opened_at;         // What pages_opened was when the class last got a page.
+    uint64_t newest_number;     // About the order number of the newest item.
 };
 
 struct slab_root {
@@ -57,6 +64,7 @@ struct slab_root {
     uint32_t pages_max;
     uint32_t unit_shift;
     uint32_t classes;
+    uint32_t slots;             // Written once.
     uint32_t flush_epoch;       // Atomic; processes flush their magazines when it moved.
     CACHE_ALIGNED uint64_t lock;    // LOCK_PAGES
     uint32_t pool;              // List of free pages.
@@ -64,6 +72,7 @@ struct slab_root {
     uint32_t pages_begun;       // Pages 1 to this one were used at least once.
     uint32_t pages_used;
     uint32_t pages_limit;       // Atomic.
+    uint32_t pages_opened;      // Counts pages that were given to a class.
     struct slab_class class[SLAB_CLASSES_MAX];
 };
 
@@ -81,14 +90,17 @@ struct slab_intent {
     uint32_t page;
     uint32_t commit_value;
     uint32_t free_count_after;
+    uint32_t magazine_slot;     // Whose magazine the chunks come from or go to, and how many it has then.
     uint32_t magazine_count_after;
 };
 
-// A process's own part. Only the owner writes.
+// A process's own part. Only the owner writes, but for magazines of an owner that rests: see slab_rest().
 struct CACHE_ALIGNED slab_local {
+    uint64_t turn;              // Lock word: who holds it may use the magazines of an owner that rests now and then.
+    uint32_t rests;             // Set once the owner has begun to give the turn away.
     struct slab_intent intent;
     uint32_t flush_epoch_seen;
-    uint32_t draining_page;     // The page this process empties, 0 for none.
+    uint32_t draining_pages[SLAB_DRAINS_MAX];   // The pages this process empties, 0 for none.
     struct slab_magazine magazine[SLAB_CLASSES_MAX];
 };
 
@@ -174,6 +186,13 @@ static inline void slab_give(struct slab *slab, struct proc *proc, uint32_t *han
     }
 }
 
+// Lists of a class's pages. Locks: the caller holds LOCK_CLASS; what a crash leaves half done is made anew by repair.
+void slab_partial_push(struct slab *slab, struct slab_class *class, uint32_t page);
+void slab_partial_remove(struct slab *slab, struct slab_class *class, uint32_t page);
+void slab_ring_insert(struct slab *slab, struct slab_class *class, uint32_t page);
+// Gives a page of the pool, or a new one, to the class; 0 when there is none. Locks: holds LOCK_CLASS, takes LOCK_PAGES.
+uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id, bool beyond_limit);
+
 // A run of neighbouring chunks of one page.
 struct slab_window {
     uint32_t page;
@@ -189,12 +208,39 @@ void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, str
 // The carved part of one page: what a scan has to look at. count 0 for pages of no class. No lock.
 void slab_page_window(const struct slab *slab, uint32_t page, struct slab_window *out, uint32_t *class_out);
 
-// Picks the page of the class with the fewest chunks in use and starts to drain it; returns it, 0 when there is none.
-uint32_t slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id);
+// The page of the class with the most free chunks among those that have some, and how many; 0 when none has.
+// Locks: LOCK_CLASS.
+uint32_t slab_emptiest(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t *free_out);
+// The page that the eviction hand visits next, and those behind it; returns how many. Locks: LOCK_CLASS.
+uint32_t slab_pages_ahead(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t *pages, uint32_t most);
+
+// Starts to drain a page of the class: what is given back to it stays there. Returns false when the page is not the
+// class's or not at rest, or when this process drains SLAB_DRAINS_MAX pages already.
+// Crash: whoever takes the slot next gives the page back to its class. Locks: LOCK_CLASS.
+bool slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t page);
 // When all of a draining page's chunks are back: hands it to class `to_class` (0: the pool). Returns false until then.
 bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page, uint32_t to_class);
 // Gives up draining: the page serves its class again.
 void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page);
+void slab_drain_cancel_all(struct slab *slab, struct proc *proc);
+static inline uint32_t slab_drains(const struct slab *slab, const struct proc *proc) {
+    uint32_t drains = 0;
+    for (uint32_t i = 0; i < SLAB_DRAINS_MAX; i++) {
+        drains += slab_local(slab, proc->slot_index)->draining_pages[i] != 0;
+    }
+    return drains;
+}
+
+// An owner that rests lets others take chunks out of its magazines; it wakes before it uses them again. Owners that
+// never rest keep their magazines to themselves. Locks: LOCK_TURN, held from waking to resting.
+void slab_rest(struct slab *slab, struct proc *proc);
+void slab_wake(struct slab *slab, struct proc *proc);
+// From now on the magazines are the owner's alone. `is_awake`: it has rested, and is awake now; else it takes the turn
+// first, as who follows a dead owner does.
+void slab_rest_no_more(struct slab *slab, struct proc *proc, bool is_awake);
+// Puts the chunks of one class back into their pages: those of this process, and of all that rest.
+// Locks: LOCK_TURN_OTHER, LOCK_CLASS.
+void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id);
 
 // Restores what a dead process may have left half done under slab locks and frees these locks. Takes none.
 void slab_repair(struct slab *slab, uint32_t dead_slot_index);

@@ -49,6 +49,7 @@ int slab_create(struct arena *arena, const struct slab_geometry *geometry) {
     }
     struct slab_root *root = (struct slab_root *)(arena->base + root_offset);
     root->pages_max = geometry->pages_max;
+    root->slots = arena->header->slots;
     root->unit_shift = unit_shift_for(geometry->pages_max);
     int status = fill_classes(root, geometry);
     if (status != PYMC_OK) {
@@ -85,10 +86,13 @@ void slab_read(const struct slab *slab, struct slab_snapshot *out) {
     out->unit_bytes = 1u << root->unit_shift;
 }
 
+static uint32_t slots_of(const struct slab *slab) {
+    return slab->root->slots;
+}
+
 static uint64_t magazine_chunks(const struct slab *slab, uint32_t class_id) {
     uint64_t total = 0;
-    uint32_t slots = (uint32_t)((slab->root->area_offset - slab->root->local_offset) / sizeof(struct slab_local));
-    for (uint32_t slot = 0; slot < slots && slot < ARENA_SLOTS_MAX; slot++) {
+    for (uint32_t slot = 0; slot < slots_of(slab); slot++) {
         total += SHARED_LOAD(slab_local(slab, slot)->magazine[class_id].count);
     }
     return total;
@@ -171,6 +175,8 @@ static void rebuild_class(struct slab *slab, uint32_t class_id) {
             continue;
         }
         page->is_partial = 0;
+        uint32_t mark = page->state == SLAB_PAGE_DRAINING ? SLAB_DRAINING : 0;
+        SHARED_STORE(slab->page_class[i], (uint16_t)(class_id | mark));
         page->previous = last;
         if (last) {
             slab->pages[last].next = i;
@@ -185,9 +191,7 @@ static void rebuild_class(struct slab *slab, uint32_t class_id) {
         }
         free_chunks += page->free_count + (class->chunks_per_page - page->carved);
         if (page->free_head || page->carved < class->chunks_per_page) {
-            page->partial_next = class->partial;
-            page->is_partial = 1;
-            class->partial = i;
+            slab_partial_push(slab, class, i);
         }
     }
     if (last) {
@@ -224,7 +228,8 @@ void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
         uint32_t word = intent->step == SLAB_STEP_LIST ? page->free_head : page->carved;
         if (word == intent->commit_value) {
             page->free_count = intent->free_count_after;
-            local->magazine[intent->class_id].count = intent->magazine_count_after;
+            struct slab_local *owner = slab_local(slab, intent->magazine_slot);
+            SHARED_RELEASE(owner->magazine[intent->class_id].count, intent->magazine_count_after);
         }
         SHARED_RELEASE(intent->step, SLAB_STEP_NONE);
     }
@@ -236,6 +241,12 @@ void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
         if (lock_is_held_by(&slab->root->class[class_id].lock, dead_slot_index)) {
             rebuild_class(slab, class_id);
             lock_free_dead(&slab->root->class[class_id].lock);
+        }
+    }
+    // Last: until here nobody but the repairer may use the magazines that the dead process was at.
+    for (uint32_t slot = 0; slot < slots_of(slab); slot++) {
+        if (lock_is_held_by(&slab_local(slab, slot)->turn, dead_slot_index)) {
+            lock_free_dead(&slab_local(slab, slot)->turn);
         }
     }
 }

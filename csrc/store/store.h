@@ -165,6 +165,11 @@ void store_flush_all(struct store *store, uint32_t at_seconds);
 // Sets how many bytes items and index may use. Returns PYMC_INVALID above limit_bytes_max.
 int store_set_limit(struct store *store, uint64_t limit_bytes);
 
+// Between store_rest() and store_wake() others may take free chunks that this process has set aside; until its next
+// store_wake() the caller uses the store only to read. A worker rests while it waits for its clients.
+void store_rest(struct store *store);
+void store_wake(struct store *store);
+
 // Runs what is due at a wake-up: scheduled flush, magazines that others asked for, the page limit.
 void store_turn(struct store *store);
 

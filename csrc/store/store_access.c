@@ -87,11 +87,7 @@ void store_reap(struct store *store, const struct store_view *view) {
         store_unlock(store, &locked, false);
         return;
     }
-    class_count(store, locked.class_id, CLASS_reclaimed, 1);
-    if (!(locked.state & ITEM_FETCHED)) {
-        class_count(store, locked.class_id, CLASS_expired_unfetched, 1);
-    }
-    store_unlink_and_unlock(store, &locked);
+    store_reap_locked(store, &locked);
 }
 
 int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash) {

@@ -66,8 +66,19 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, stru
     }
 }
 
+// An eviction is a loss: an item whose copy is on flash is not lost.
 static void count_eviction(struct store *store, const struct store_locked *locked) {
     uint32_t class_id = locked->class_id;
+    struct slab_class *class = &store->slab.root->class[class_id];
+    uint32_t now = store->proc->now_seconds;
+    if (SHARED_LOAD(class->evicted_seconds) != now) {
+        SHARED_STORE(class->evicted_seconds, now);
+    }
+    if (UNLIKELY(locked->state & ITEM_ON_FLASH)
+        && store_may_be_on_flash(store, hash_key(item_key(locked->item, locked->state),
+                                                 item_key_bytes(locked->item->sizes)))) {
+        return;
+    }
     count(store->proc, COUNTER_evictions, 1);
     class_count(store, class_id, CLASS_evicted, 1);
     if (item_expiry(locked->item, locked->state)) {
@@ -79,7 +90,10 @@ static void count_eviction(struct store *store, const struct store_locked *locke
     if (locked->state & ITEM_ACTIVE) {
         class_count(store, class_id, CLASS_evicted_active, 1);
     }
-    uint32_t age = store->proc->now_seconds - locked->item->time_seconds;
+    uint32_t age = now - locked->item->time_seconds;
+    if (SHARED_LOAD(class->frontier_seconds) != locked->item->time_seconds) {
+        SHARED_STORE(class->frontier_seconds, locked->item->time_seconds);
+    }
     SHARED_STORE(store->local->class_counters[class_id][CLASS_evicted_age_seconds], (int32_t)age > 0 ? age : 0);
 }
 
@@ -133,7 +147,7 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         }
         state = item_state_of(store_item(store, ref));
     }
-    if (!(state & ITEM_LINKED) || (from_ring && item_queue_of(state) != QUEUE_HOT)) {
+    if (!(state & ITEM_LINKED) || (from_ring && item_queue_of(state) != QUEUE_HOT) || ref == store->needed_ref) {
         return false;
     }
     struct store_locked locked;
@@ -141,32 +155,41 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         return false;
     }
     if (locked.is_dead) {
-        class_count(store, locked.class_id, CLASS_reclaimed, 1);
-        if (!(locked.state & ITEM_FETCHED)) {
-            class_count(store, locked.class_id, CLASS_expired_unfetched, 1);
-        }
-    } else if (!live_get(store->arena, LIVE_evictions_enabled)) {
+        class_count(store, class_id, CLASS_direct_reclaims, 1);
+        store_reap_locked(store, &locked);
+        return true;
+    }
+    if (!live_get(store->arena, LIVE_evictions_enabled)) {
         store_unlock(store, &locked, false);
         return false;
-    } else if ((locked.state & ITEM_ACTIVE) && !force) {
+    }
+    if ((locked.state & ITEM_ACTIVE) && !force) {
         keep_and_unlock(store, &locked, from_ring);
         return false;
-    } else if (UNLIKELY(store->flash) && from_ring && !force && *renewals < RENEWALS_MAX
-               && is_worth_renewal(store, &locked)) {
+    }
+    if (UNLIKELY(store->flash) && from_ring && !force && *renewals < RENEWALS_MAX
+        && is_worth_renewal(store, &locked)) {
         store_unlock(store, &locked, false);
         renew(store, class_id, ref);
         ++*renewals;
         return false;
-    } else {
-        count_eviction(store, &locked);
     }
     class_count(store, class_id, CLASS_direct_reclaims, 1);
-    if (locked.is_dead) {
-        store_unlink_and_unlock(store, &locked);
-    } else {
-        store_evict_and_unlock(store, &locked);
-    }
+    store_evict_counted(store, &locked);
     return true;
+}
+
+void store_evict_counted(struct store *store, struct store_locked *locked) {
+    count_eviction(store, locked);
+    store_evict_and_unlock(store, locked);
+}
+
+void store_reap_locked(struct store *store, struct store_locked *locked) {
+    class_count(store, locked->class_id, CLASS_reclaimed, 1);
+    if (!(locked->state & ITEM_FETCHED)) {
+        class_count(store, locked->class_id, CLASS_expired_unfetched, 1);
+    }
+    store_unlink_and_unlock(store, locked);
 }
 
 bool store_evict(struct store *store, uint32_t class_id) {
@@ -195,43 +218,13 @@ bool store_evict(struct store *store, uint32_t class_id) {
     return false;
 }
 
-static bool take_or_evict(struct store *store, uint32_t class_id, uint32_t *hand) {
-    if (slab_take(&store->slab, store->proc, class_id, hand)) {
-        return true;
-    }
-    if (SHARED_LOAD(store->slab.root->class[class_id].pages) == 0) {
-        return false;
-    }
-    // Without evictions, expired items are still worth looking for.
-    return store_evict(store, class_id) && slab_take(&store->slab, store->proc, class_id, hand);
-}
-
 // A class with few items would leave most of a page empty: until they fill half a page they live in chunks that are up
 // to a quarter too large, together with the items of neighbouring classes.
 #define BORROW_BYTES_MAX (SLAB_PAGE_BYTES / 2)
 
-static bool take_from_anchor(struct store *store, uint32_t class_id, uint32_t *hand) {
+static bool has_few_items(const struct store *store, uint32_t class_id) {
     const struct slab_class *class = &store->slab.root->class[class_id];
-    uint32_t anchor = store->anchor[class_id];
-    return anchor != class_id && SHARED_LOAD(class->pages) == 0
-           && SHARED_LOAD(class->borrowed_bytes) < BORROW_BYTES_MAX
-           && slab_take(&store->slab, store->proc, anchor, hand);
-}
-
-// Before anything is evicted: a chunk of a class up to twice as large that has plenty to spare.
-static bool take_spare(struct store *store, uint32_t class_id, uint32_t *hand) {
-    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
-    for (uint32_t other = class_id + 1; other <= store->slab.root->classes; other++) {
-        const struct slab_class *class = &store->slab.root->class[other];
-        if (class->chunk_bytes > most) {
-            return false;
-        }
-        if (SHARED_LOAD(class->free_chunks) * 4 > class->chunks_per_page
-            && slab_take(&store->slab, store->proc, other, hand)) {
-            return true;
-        }
-    }
-    return false;
+    return SHARED_LOAD(class->pages) == 0 && SHARED_LOAD(class->borrowed_bytes) < BORROW_BYTES_MAX;
 }
 
 bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
@@ -240,37 +233,19 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         return false;
     }
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
+    bool has_few = false;
     if (UNLIKELY(magazine->count == 0)) {
         store_update_pages_limit(store);
-        if (UNLIKELY(take_from_anchor(store, class_id, hand))) {
-            SHARED_RELEASE(store->local->step, STEP_FILL);
-            return true;
-        }
+        has_few = has_few_items(store, class_id);
+        class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
+        struct slab_class *class = &store->slab.root->class[class_id];
+        SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->cas) + 1);
+        store_room_pace(store, class_id);
     }
-    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || take_spare(store, class_id, hand)
-               || take_or_evict(store, class_id, hand))) {
+    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, has_few, hand))) {
         SHARED_RELEASE(store->local->step, STEP_FILL);
         return true;
     }
-    // A class that owns no page yet borrows from the next larger ones until the keeper has moved a page to it.
     class_count(store, class_id, CLASS_outofmemory, 1);
-    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
-    bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
-    for (uint32_t other = class_id + 1; may_evict && other <= store->slab.root->classes; other++) {
-        if (slab_chunk_bytes(&store->slab, other) > most) {
-            break;
-        }
-        if (take_or_evict(store, other, hand)) {
-            SHARED_RELEASE(store->local->step, STEP_FILL);
-            return true;
-        }
-    }
-    // As memcached does, every class may have one page beyond the limit.
-    if (SHARED_LOAD(store->slab.root->class[class_id].pages) == 0
-        && slab_refill(&store->slab, store->proc, class_id, true)
-        && slab_take(&store->slab, store->proc, class_id, hand)) {
-        SHARED_RELEASE(store->local->step, STEP_FILL);
-        return true;
-    }
     return false;
 }

@@ -137,7 +137,7 @@ static inline bool store_upgrade(struct store *store, const struct store_view *v
 void store_bump(struct store *store, const struct store_view *view);
 static inline bool store_wants_bump(const struct store *store, const struct store_view *view) {
     return (view->state & (ITEM_FETCHED | ITEM_ACTIVE)) != (ITEM_FETCHED | ITEM_ACTIVE)
-           || view->time_seconds + STORE_BUMP_SECONDS <= store->proc->now_seconds;
+           || view->time_seconds + store->bump_seconds <= store->proc->now_seconds;
 }
 static inline void store_count_hit(struct store *store, const struct store_view *view) {
     static const uint8_t counters[4] = {CLASS_hits_to_hot, CLASS_hits_to_warm, CLASS_hits_to_cold,

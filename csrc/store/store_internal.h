@@ -19,10 +19,12 @@ enum class_counter {
 
 #define STORE_CLAIMS 8192
 #define STORE_PENDING 8
+// So many pages there are under any limit: fewer would not let items of different sizes in.
+#define STORE_PAGES_MIN 2
 // Values above this size are sent from the arena under a pin instead of being copied into the reply.
 #define STORE_COPY_BYTES_MAX 16384
-// An unread item's time is renewed at most this often while it stays active.
-#define STORE_BUMP_SECONDS 60
+// An active item's time is renewed this often, or more often where items live a short time.
+#define STORE_BUMP_SECONDS_MAX 60
 
 // What a process is doing to one key. Names new_ref and old_ref; see store_repair() for what each step means.
 enum store_step { STEP_NONE, STEP_FILL, STEP_LINK, STEP_UNLINK, STEP_IN_PLACE, STEP_FREE, STEP_RESCUE,
@@ -56,6 +58,7 @@ struct store_root {
     CACHE_ALIGNED uint64_t limbo_lock;      // LOCK_LIMBO
     uint32_t limbo_head;                    // Unlinked items that were pinned; list through time_seconds.
     uint32_t limbo_count;
+    uint32_t lifetime_seconds;              // How long items live now before they are evicted, 0: they are not.
     uint64_t counters_base[COUNTER_COUNT];  // What `stats reset` subtracts.
     uint64_t class_counters_base[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
 };
@@ -72,6 +75,10 @@ struct store {
     struct store_local *local;
     uint32_t part_class;                    // Largest class, for the parts of large items.
     struct store_flash_local *on_flash;     // NULL without a flash tier.
+    bool is_resting;
+    uint32_t bump_seconds;
+    uint32_t needed_ref;                    // What the command in progress needs: this process does not evict it.
+    struct store_room *room;                // What this process does to get pages for its classes.
     uint32_t claims_free_count;
     uint16_t claims_free[STORE_CLAIMS];
     uint8_t class_by_units[1025];           // Class for sizes up to 8 KiB, by 8-byte units.
@@ -191,6 +198,25 @@ static inline void store_count_borrowed(struct store *store, uint32_t ref, uint6
 bool store_take(struct store *store, uint32_t bytes, uint32_t *hand);
 // Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
 bool store_evict(struct store *store, uint32_t class_id);
+// Counts and evicts a live item, or counts and frees a dead one; unlocks it.
+void store_evict_counted(struct store *store, struct store_locked *locked);
+void store_reap_locked(struct store *store, struct store_locked *locked);
+// Counts an item into (by 1) or out of (by -1) the class of its chunk.
+void store_count_class_items(struct store *store, uint32_t ref, uint32_t state, uint64_t bytes, uint64_t by);
+
+// Room for a class that has no free chunk: takes a chunk into *hand from wherever that costs least: a free page of
+// anybody, a page of which little is in use, a page of another class whose items are dead or older, the class itself.
+// `has_few`: the items that want it are few, and may share the chunks of a larger class. Returns false when nothing can
+// be evicted anywhere. Requires: no lock held, new_ref and old_ref not in use.
+bool store_room_take(struct store *store, uint32_t class_id, bool has_few, uint32_t *hand);
+// Goes on with the page that is on its way to the class, if there is one, as fast as the class uses up what it has.
+void store_room_pace(struct store *store, uint32_t class_id);
+// Gives back a page that nobody has asked for lately.
+void store_room_turn(struct store *store);
+int store_room_open(struct store *store);
+void store_room_close(struct store *store);
+// The page of the class of which least is wanted, of those looked at; 0 when it has none.
+uint32_t store_move_page_of(struct store *store, uint32_t class_id);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
 

@@ -95,6 +95,8 @@ static bool mask_has(const uint64_t *class_mask, uint32_t class_id) {
 
 typedef void (*chunk_visit)(void *context, uint32_t ref, uint32_t class_id);
 
+#define PREFETCH_CHUNKS 8
+
 // Calls `visit` for the carved chunks from the cursor on, `chunks` at most; false at the end of the last page.
 static bool walk_chunks(struct store *store, struct store_cursor *cursor, uint32_t chunks,
                         const uint64_t *class_mask, chunk_visit visit, void *context) {
@@ -106,16 +108,42 @@ static bool walk_chunks(struct store *store, struct store_cursor *cursor, uint32
         struct slab_window window;
         uint32_t class_id;
         slab_page_window(&store->slab, cursor->page, &window, &class_id);
-        if (!mask_has(class_mask, class_id) || cursor->chunk >= window.count) {
+        if (!mask_has(class_mask, class_id)) {
+            window.count = 0;
+        }
+        for (; cursor->chunk < window.count && chunks > 0; chunks--) {
+            uint32_t ahead = slab_ref(&store->slab, cursor->page, cursor->chunk + PREFETCH_CHUNKS, window.chunk_bytes);
+            __builtin_prefetch(store_item(store, ahead));
+            visit(context, slab_ref(&store->slab, cursor->page, cursor->chunk++, window.chunk_bytes), class_id);
+        }
+        if (cursor->chunk >= window.count) {
             cursor->page++;
             cursor->chunk = 0;
-            chunks--;
-            continue;
+            chunks -= chunks > 0;
         }
-        visit(context, slab_ref(&store->slab, cursor->page, cursor->chunk++, window.chunk_bytes), class_id);
-        chunks--;
     }
     return cursor->page <= pages;
+}
+
+void store_sample_dead(struct store *store, uint32_t pages, uint32_t chunks_per_page, uint32_t seed,
+                       struct store_dead_sample *out) {
+    uint32_t begun = SHARED_LOAD(store->slab.root->pages_begun);
+    uint32_t stride = pages && begun > pages ? begun / pages : 1;
+    memset(out, 0, sizeof *out);
+    for (uint32_t page = 1 + seed % stride; page <= begun; page += stride) {
+        struct slab_window window;
+        uint32_t class_id;
+        slab_page_window(&store->slab, page, &window, &class_id);
+        for (uint32_t i = 0; i < chunks_per_page && i < window.count; i++) {
+            uint32_t chunk = (uint32_t)(((uint64_t)i * window.count + seed) / chunks_per_page % window.count);
+            const struct item *item = store_item(store, slab_ref(&store->slab, page, chunk, window.chunk_bytes));
+            uint32_t state = item_state_of(item);
+            if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED) {
+                out->items[class_id]++;
+                out->dead[class_id] += store_is_dead(store, item, state);
+            }
+        }
+    }
 }
 
 struct crawl {

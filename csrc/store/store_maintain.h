@@ -15,6 +15,15 @@ struct store_cursor {
 // `class_mask` has a bit per class (bit i%64 of word i/64); NULL means all.
 bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask);
 
+// How many items, and dead ones, a look at some chunks met in each class (by class number).
+struct store_dead_sample {
+    uint32_t items[256];
+    uint32_t dead[256];
+};
+// Looks at `chunks_per_page` chunks of at most `pages` pages, spread over all of them; other ones for another seed.
+void store_sample_dead(struct store *store, uint32_t pages, uint32_t chunks_per_page, uint32_t seed,
+                       struct store_dead_sample *out);
+
 enum store_dump_kind { STORE_DUMP_META, STORE_DUMP_MG, STORE_DUMP_CACHE };
 
 // Writes dump lines of live items into `place` until it is full or `chunks` chunks were looked at.
@@ -25,17 +34,27 @@ uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int k
 // Moving one page from a class to another (0: to the pool of free pages).
 struct store_move {
     uint32_t page;
+    uint32_t from_class;
     uint32_t to_class;
     uint32_t chunk;
-    uint32_t passes;
+    uint32_t passes;            // How often all of the page was looked at.
+    uint32_t stays;             // What had to stay: it is being sent, or may not be evicted.
     bool may_evict;
 };
-// Starts to empty a page of `from_class`. Returns PYMC_NOT_FOUND when the class has no page to give.
+#define STORE_MOVE_PASSES_MAX 60
+// Starts to empty a page of `from_class`: the one in which least is wanted, of those looked at. Returns PYMC_NOT_FOUND
+// when the class has no page to give. Owns: the caller owes steps until the page has moved, or a cancel.
+// Crash: whoever takes the slot next gives the page back to its class.
 int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class, struct store_move *move);
-// Looks at up to `chunks` chunks: items are copied to other chunks of the class, or evicted where there is none.
-// Returns true when the page has moved.
+// Looks at up to `chunks` chunks. Items that are dead go; others are copied to free chunks of the class, or of one up to
+// twice as large; where there are none, a wanted item takes the place of a colder one of its class, and the rest is
+// evicted. Returns true when the page has moved. After STORE_MOVE_PASSES_MAX passes the caller should cancel.
 bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks);
 void store_move_cancel(struct store *store, struct store_move *move);
+
+// Looks anew at what each class would evict next. Returns how long items live now before they are evicted, in seconds,
+// 0 when nothing is evicted.
+uint32_t store_frontiers_step(struct store *store);
 
 // Frees unlinked large items whose last reader is done. Returns how many still wait.
 uint32_t store_limbo_step(struct store *store, uint32_t items_max);

@@ -1,22 +1,96 @@
-// Moving a page to another class: its items, and the parts of large ones, are copied to other chunks first.
+// Emptying a page: its items, and the parts of large ones, are copied to other chunks, or evicted.
 #include "store/store_internal.h"
+
+#include "base/hash_inline.h"
+
+// An item that is being sent cannot be copied: it is left alone until the page was looked at so many times.
+#define PASSES_PATIENT 20
+// Chunks of a page that are looked at to learn what is wanted in it.
+#define SAMPLE_CHUNKS 16
+#define PAGES_COMPARED 4
+
+// The item to which the chunk belongs, 0 when it belongs to none.
+static uint32_t owner_of(const struct store *store, uint32_t ref) {
+    const struct item *item = store_item(store, ref);
+    uint32_t state = item_state_of(item);
+    if (state == ITEM_PART) {
+        ref = SHARED_LOAD(item->time_seconds);
+        if (ref == 0 || slab_page_of(&store->slab, ref) >= store->slab.root->pages_max) {
+            return 0;
+        }
+        state = item_state_of(store_item(store, ref));
+    }
+    return state & ITEM_LINKED ? ref : 0;
+}
+
+// Whether the item is worth another one of its class: it was read lately, or it is much younger than what the class
+// would evict next.
+static bool is_wanted(const struct store *store, uint32_t class_id, const struct item *item, uint32_t state) {
+    if (state & ITEM_ACTIVE) {
+        return true;
+    }
+    uint32_t frontier = SHARED_LOAD(store->slab.root->class[class_id].frontier_seconds);
+    uint32_t now = store->proc->now_seconds;
+    uint32_t age = now - SHARED_LOAD(item->time_seconds);
+    return frontier && frontier < now && (int32_t)age >= 0 && age < (now - frontier) / 2;
+}
+
+// How many of a page's sampled chunks hold something wanted.
+static uint32_t wanted_in(const struct store *store, uint32_t page) {
+    struct slab_window window;
+    uint32_t class_id;
+    slab_page_window(&store->slab, page, &window, &class_id);
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; class_id && i < SAMPLE_CHUNKS && i < window.count; i++) {
+        uint32_t chunk = (uint32_t)((uint64_t)i * window.count / SAMPLE_CHUNKS);
+        uint32_t owner = owner_of(store, slab_ref(&store->slab, page, chunk, window.chunk_bytes));
+        if (owner) {
+            const struct item *item = store_item(store, owner);
+            uint32_t state = item_state_of(item);
+            bool is_dead = (state & ITEM_LINKED) && store_is_dead(store, item, state);
+            wanted += is_dead ? 0 : is_wanted(store, class_id, item, state) ? 2 : 1;
+        }
+    }
+    return wanted;
+}
+
+uint32_t store_move_page_of(struct store *store, uint32_t class_id) {
+    uint32_t free_chunks;
+    uint32_t emptiest = slab_emptiest(&store->slab, store->proc, class_id, &free_chunks);
+    if (free_chunks * 2 > store->slab.root->class[class_id].chunks_per_page) {
+        return emptiest;
+    }
+    uint32_t pages[PAGES_COMPARED];
+    uint32_t found = slab_pages_ahead(&store->slab, store->proc, class_id, pages, PAGES_COMPARED);
+    uint32_t best = emptiest;
+    uint32_t best_wanted = emptiest ? wanted_in(store, emptiest) : UINT32_MAX;
+    for (uint32_t i = 0; i < found; i++) {
+        uint32_t wanted = wanted_in(store, pages[i]);
+        if (wanted < best_wanted) {
+            best = pages[i];
+            best_wanted = wanted;
+        }
+    }
+    return best;
+}
 
 int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class, struct store_move *move) {
     if (from_class < 1 || from_class > store->slab.root->classes || to_class > store->slab.root->classes) {
         return PYMC_INVALID;
     }
-    uint32_t page = slab_drain_begin(&store->slab, store->proc, from_class);
-    if (!page) {
+    uint32_t page = store_move_page_of(store, from_class);
+    if (!page || !slab_drain_begin(&store->slab, store->proc, from_class, page)) {
         return PYMC_NOT_FOUND;
     }
+    slab_collect(&store->slab, store->proc, from_class);
     slab_ask_flush(&store->slab);
-    slab_flush_if_asked(&store->slab, store->proc);
-    *move = (struct store_move){.page = page, .to_class = to_class, .may_evict = true};
+    *move = (struct store_move){.page = page, .from_class = from_class, .to_class = to_class, .may_evict = true};
     return PYMC_OK;
 }
 
 void store_move_cancel(struct store *store, struct store_move *move) {
     slab_drain_cancel(&store->slab, store->proc, move->page);
+    move->page = 0;
 }
 
 // The bytes that make an item's own chunk.
@@ -41,15 +115,18 @@ void store_adopt_parts(struct store *store, uint32_t ref) {
 }
 
 // Copies the locked item to the chunk in new_ref. For a moment both name the same parts; STEP_RESCUE tells a repairer
-// to blank the one that is not in the index.
-static void rescue_item_and_unlock(struct store *store, struct store_locked *locked, uint32_t chunk_bytes) {
+// to blank the one that is not in the index. The step is named before old_ref: alone, that word would have a repairer
+// free a chunk that is linked.
+static void rescue_item_and_unlock(struct store *store, struct store_locked *locked) {
     struct store_local *local = store->local;
     uint32_t new_ref = local->new_ref;
     struct item *to = store_item(store, new_ref);
+    uint64_t item_bytes = store_item_bytes(store, locked->item, locked->state);
     uint64_t bytes = chunk_content_bytes(store, locked->item, locked->state);
-    PYMC_CHECK(bytes <= chunk_bytes);
-    SHARED_STORE(local->old_ref, locked->ref);
+    PYMC_CHECK(bytes <= slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, new_ref)));
     SHARED_RELEASE(local->step, STEP_RESCUE);
+    FAULT_POINT(store->proc, "store.rescue.named");
+    SHARED_RELEASE(local->old_ref, locked->ref);
     racy_write((char *)to + ITEM_HEADER_BYTES, (const char *)locked->item + ITEM_HEADER_BYTES,
                bytes - ITEM_HEADER_BYTES);
     SHARED_STORE(to->time_seconds, locked->item->time_seconds);
@@ -63,8 +140,15 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     FAULT_POINT(store->proc, "store.rescue.after");
     item_set_state(locked->item, 0);
     store_adopt_parts(store, new_ref);
+    if (store->needed_ref == locked->ref) {
+        store->needed_ref = new_ref;
+    }
     SHARED_RELEASE(local->step, STEP_FREE);
     store_unlock(store, locked, true);
+    if (UNLIKELY(slab_class_of(&store->slab, new_ref) != locked->class_id)) {
+        store_count_class_items(store, locked->ref, locked->state, item_bytes, (uint64_t)-1);
+        store_count_class_items(store, new_ref, locked->state, item_bytes, 1);
+    }
     SHARED_RELEASE(local->new_ref, 0);
     store_free(store, &local->old_ref);
 }
@@ -86,8 +170,9 @@ static bool rescue_part_and_unlock(struct store *store, struct store_locked *loc
     SHARED_STORE(to->time_seconds, locked->ref);
     SHARED_STORE(to->sizes, 0);
     item_set_state(to, ITEM_PART);
-    SHARED_STORE(local->old_ref, part_ref);
     SHARED_RELEASE(local->step, STEP_RESCUE_PART);
+    FAULT_POINT(store->proc, "store.rescue_part.named");
+    SHARED_RELEASE(local->old_ref, part_ref);
     FAULT_POINT(store->proc, "store.rescue_part.before");
     SHARED_RELEASE(large->parts[i], local->new_ref);
     FAULT_POINT(store->proc, "store.rescue_part.after");
@@ -99,12 +184,12 @@ static bool rescue_part_and_unlock(struct store *store, struct store_locked *loc
 }
 
 // Copies what is in the chunk `ref` of the locked item's memory elsewhere. Returns false, still locked, if it cannot.
-static bool rescue_and_unlock(struct store *store, struct store_locked *locked, uint32_t ref, uint32_t class_id) {
+static bool rescue_and_unlock(struct store *store, struct store_locked *locked, uint32_t ref) {
     if (!store->local->new_ref || locked->is_dead || store_is_pinned(store, locked->ref)) {
         return false;
     }
     if (ref == locked->ref) {
-        rescue_item_and_unlock(store, locked, slab_chunk_bytes(&store->slab, class_id));
+        rescue_item_and_unlock(store, locked);
         count(store->proc, COUNTER_slab_reassign_rescues, 1);
         return true;
     }
@@ -115,83 +200,139 @@ static bool rescue_and_unlock(struct store *store, struct store_locked *locked, 
     return true;
 }
 
-// An item that is being sent cannot be copied: it is left alone until the page was looked at so many times.
-#define PASSES_PATIENT 20
-
-static bool is_busy(const struct store *store, const struct store_move *move, const struct store_locked *locked) {
-    return !locked->is_dead && move->passes < PASSES_PATIENT && store_is_pinned(store, locked->ref);
-}
-
-// The item to which the chunk belongs, 0 when it belongs to none.
-static uint32_t owner_of(const struct store *store, uint32_t ref) {
-    const struct item *item = store_item(store, ref);
-    uint32_t state = item_state_of(item);
-    if (state == ITEM_PART) {
-        ref = SHARED_LOAD(item->time_seconds);
-        if (ref == 0 || slab_page_of(&store->slab, ref) >= store->slab.root->pages_max) {
-            return 0;
-        }
-        state = item_state_of(store_item(store, ref));
+// Takes a free chunk for what is in `ref` into new_ref: of its own class, or of one up to twice as large.
+static bool take_free(struct store *store, uint32_t class_id) {
+    uint32_t *hand = &store->local->new_ref;
+    const struct slab_root *root = store->slab.root;
+    if (slab_take(&store->slab, store->proc, class_id, hand)) {
+        return true;
     }
-    return state & ITEM_LINKED ? ref : 0;
+    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
+    for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
+        if (SHARED_LOAD(root->class[other].free_chunks) && slab_take(&store->slab, store->proc, other, hand)) {
+            return true;
+        }
+    }
+    return false;
 }
 
-static void move_chunk(struct store *store, struct store_move *move, uint32_t ref, uint32_t class_id) {
+static bool may_evict(const struct store *store, const struct store_move *move) {
+    return move->may_evict && live_get(store->arena, LIVE_evictions_enabled);
+}
+
+// The item must go: there is no chunk for it. Returns false when it stays all the same.
+static bool give_up_item(struct store *store, const struct store_move *move, uint32_t owner) {
+    struct store_locked locked;
+    if (!store_lock_ref(store, owner, &locked)) {
+        return true;
+    }
+    if (locked.is_dead) {
+        store_reap_locked(store, &locked);
+        return true;
+    }
+    if (!may_evict(store, move) || store->needed_ref == owner) {
+        store_unlock(store, &locked, false);
+        count(store->proc, COUNTER_slab_reassign_busy_items, 1);
+        return false;
+    }
+    count(store->proc, COUNTER_slab_reassign_evictions_nomem, 1);
+    store_evict_counted(store, &locked);
+    return true;
+}
+
+// Frees one chunk of the page. Returns false when what is in it must stay for now.
+static bool move_chunk(struct store *store, struct store_move *move, uint32_t ref) {
     struct store_local *local = store->local;
     uint32_t owner = owner_of(store, ref);
     if (!owner) {
-        return;
+        return true;
     }
-    // Only a free chunk will do: evicting a neighbour to save this one helps nobody.
-    slab_take(&store->slab, store->proc, class_id, &local->new_ref);
-    SHARED_RELEASE(local->step, STEP_FILL);
+    const struct item *item = store_item(store, owner);
+    uint32_t state = item_state_of(item);
+    bool is_dead = store_is_dead(store, item, state);
+    if (!is_dead && !take_free(store, move->from_class)
+        && (is_wanted(store, move->from_class, item, state) || owner == store->needed_ref) && may_evict(store, move)) {
+        // A colder one of the class goes in its place.
+        if (store_evict(store, move->from_class)) {
+            slab_take(&store->slab, store->proc, move->from_class, &local->new_ref);
+        }
+    }
+    if (local->new_ref) {
+        SHARED_RELEASE(local->step, STEP_FILL);
+    }
     struct store_locked locked;
-    bool is_locked = store_lock_ref(store, owner, &locked);
-    if (is_locked && is_busy(store, move, &locked)) {
+    bool is_busy = false;
+    bool is_done = !store_lock_ref(store, owner, &locked);
+    if (!is_done && !locked.is_dead && move->passes < PASSES_PATIENT && store_is_pinned(store, owner)) {
         store_unlock(store, &locked, false);
         count(store->proc, COUNTER_slab_reassign_busy_items, 1);
-    } else if (is_locked && !rescue_and_unlock(store, &locked, ref, class_id)) {
-        bool is_dead = locked.is_dead;
+        is_busy = true;
+    } else if (!is_done && !(is_done = rescue_and_unlock(store, &locked, ref))) {
         store_unlock(store, &locked, false);
-        // The chunk in hand must be back before another item takes the words that name it.
-        if (local->new_ref) {
-            store_free(store, &local->new_ref);
-        }
-        bool may_evict = move->may_evict && live_get(store->arena, LIVE_evictions_enabled);
-        if (!is_dead && !may_evict) {
-            count(store->proc, COUNTER_slab_reassign_busy_items, 1);
-        } else if (store_lock_ref(store, owner, &locked)) {
-            count(store->proc, COUNTER_slab_reassign_evictions_nomem, locked.is_dead ? 0 : 1);
-            if (locked.is_dead) {
-                store_unlink_and_unlock(store, &locked);
-            } else {
-                store_evict_and_unlock(store, &locked);
-            }
-        }
     }
+    // The chunk in hand must be back before another item takes the words that name it.
     if (local->new_ref) {
         store_free(store, &local->new_ref);
     }
     SHARED_RELEASE(local->step, STEP_NONE);
+    return !is_busy && (is_done || give_up_item(store, move, owner));
+}
+
+#define PREFETCH_CHUNKS 8
+
+// Brings the next chunks' items nearer, and for those that came the last time their buckets.
+static void prefetch_ahead(const struct store *store, const struct slab_window *window, uint32_t chunk) {
+    for (uint32_t i = chunk; i < chunk + PREFETCH_CHUNKS; i++) {
+        if (i + PREFETCH_CHUNKS < window->count) {
+            uint32_t ref = slab_ref(&store->slab, window->page, i + PREFETCH_CHUNKS, window->chunk_bytes);
+            __builtin_prefetch(store_item(store, ref));
+        }
+        if (i < window->count) {
+            const struct item *item = store_item(store, slab_ref(&store->slab, window->page, i, window->chunk_bytes));
+            uint32_t state = item_state_of(item);
+            uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));
+            if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && key_bytes) {
+                char key[256];
+                racy_copy(key, item_key(item, state), key_bytes);
+                __builtin_prefetch(&store->index.buckets[index_home(&store->index, hash_key(key, key_bytes))]);
+            }
+        }
+    }
+}
+
+static bool is_draining(const struct store *store, const struct store_move *move) {
+    const struct slab_page *page = &store->slab.pages[move->page];
+    return SHARED_LOAD(page->state) == SLAB_PAGE_DRAINING && SHARED_LOAD(page->class_id) == move->from_class;
 }
 
 bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks) {
     struct slab_window window;
     uint32_t class_id;
+    if (!is_draining(store, move)) {
+        // Somebody who repaired after a death gave it back to its class.
+        move->passes = STORE_MOVE_PASSES_MAX;
+        return false;
+    }
     slab_page_window(&store->slab, move->page, &window, &class_id);
-    while (move->chunk < window.count && chunks-- > 0) {
-        move_chunk(store, move, slab_ref(&store->slab, move->page, move->chunk++, window.chunk_bytes), class_id);
+    uint32_t examined = 0;
+    while (move->chunk < window.count && examined++ < chunks) {
+        if (move->chunk % PREFETCH_CHUNKS == 0) {
+            prefetch_ahead(store, &window, move->chunk);
+        }
+        move->stays += !move_chunk(store, move, slab_ref(&store->slab, move->page, move->chunk++, window.chunk_bytes));
     }
     if (move->chunk < window.count) {
         return false;
     }
     if (slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
         count(store->proc, COUNTER_slabs_moved, 1);
+        move->page = 0;
         return true;
     }
-    // What is left is in other processes' hands: ask for it and look at the page again.
+    // What is left stays, or is in other processes' hands: ask for that and look at the page again.
     move->chunk = 0;
     move->passes++;
+    slab_collect(&store->slab, store->proc, move->from_class);
     slab_ask_flush(&store->slab);
     return false;
 }

@@ -42,6 +42,9 @@ static void repair_unlink(struct store *store, struct bucket *home, struct store
 // An item was being copied to another chunk, its parts named by both copies: the one that nobody finds is blanked.
 static void repair_rescue(struct store *store, struct bucket *home, struct store_local *local) {
     struct index_place place;
+    if (!local->old_ref) {
+        return;     // It had not begun to copy.
+    }
     bool is_moved = index_find_ref_locked(&store->index, home, local->new_ref, &place);
     uint32_t *lost = is_moved ? &local->old_ref : &local->new_ref;
     uint32_t *kept = is_moved ? &local->new_ref : &local->old_ref;
@@ -52,6 +55,9 @@ static void repair_rescue(struct store *store, struct bucket *home, struct store
 
 // A part was being copied: its item names the old one or the new one.
 static void repair_rescue_part(struct store *store, struct store_local *local) {
+    if (!local->old_ref) {
+        return;
+    }
     const struct item *owner = store_item(store, store_item(store, local->new_ref)->time_seconds);
     const struct item_large *large = item_large_of(owner, item_state_of(owner));
     uint32_t *kept = &local->old_ref;

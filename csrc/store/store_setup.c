@@ -111,12 +111,18 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         return status;
     }
     store->local = store_local_at(store, slot_index);
+    status = store_room_open(store);
+    if (status != PYMC_OK) {
+        store_flash_close(store);
+        proc_close(store->proc);
+        free(store);
+        return status;
+    }
+    store->bump_seconds = STORE_BUMP_SECONDS_MAX;
+    slab_rest_no_more(&store->slab, store->proc, false);
     store_reclaim(store, store->local, slot_index);
     store_claims_reset(store);
-    uint32_t draining_page = slab_local(&store->slab, slot_index)->draining_page;
-    if (draining_page) {
-        slab_drain_cancel(&store->slab, store->proc, draining_page);
-    }
+    slab_drain_cancel_all(&store->slab, store->proc);
     // A predecessor may have died with a full list, and the next item would be written past its end.
     for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
         store_push_pending(store, class_id);
@@ -131,10 +137,13 @@ void store_close(struct store *store) {
     if (!store) {
         return;
     }
+    store_wake(store);
     for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
         store_push_pending(store, class_id);
     }
+    store_room_close(store);
     slab_flush(&store->slab, store->proc);
+    slab_rest_no_more(&store->slab, store->proc, true);
     proc_close(store->proc);
     store_flash_close(store);
     free(store);
@@ -153,7 +162,8 @@ const struct index *store_index(const struct store *store) {
 void store_update_pages_limit(struct store *store) {
     uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
     uint64_t index = index_bytes(&store->index) + (store->flash ? flash_index_bytes(store->flash) : 0);
-    slab_set_pages_limit(&store->slab, limit > index ? (uint32_t)((limit - index) >> SLAB_PAGE_SHIFT) : 0);
+    uint32_t pages = limit > index ? (uint32_t)((limit - index) >> SLAB_PAGE_SHIFT) : 0;
+    slab_set_pages_limit(&store->slab, pages > STORE_PAGES_MIN ? pages : STORE_PAGES_MIN);
 }
 
 int store_set_limit(struct store *store, uint64_t limit_bytes) {
@@ -202,8 +212,31 @@ void store_flush_all(struct store *store, uint32_t at_seconds) {
     }
 }
 
+// Items' times are precise enough to tell what was used lately when they are renewed some times within a lifetime.
+#define BUMPS_PER_LIFETIME 8
+
+static void follow_lifetime(struct store *store) {
+    uint32_t seconds = SHARED_LOAD(store->root->lifetime_seconds) / BUMPS_PER_LIFETIME;
+    bool is_short = SHARED_LOAD(store->root->lifetime_seconds) && seconds < STORE_BUMP_SECONDS_MAX;
+    store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
+}
+
+void store_wake(struct store *store) {
+    if (store->is_resting) {
+        slab_wake(&store->slab, store->proc);
+        store->is_resting = false;
+    }
+}
+
+void store_rest(struct store *store) {
+    slab_rest(&store->slab, store->proc);
+    store->is_resting = true;
+}
+
 void store_turn(struct store *store) {
     slab_flush_if_asked(&store->slab, store->proc);
+    store_room_turn(store);
+    follow_lifetime(store);
     uint32_t due = SHARED_LOAD(store->header->flush_scheduled_seconds);
     // One second early, as memcached has it: the flush covers the second before its time.
     if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {

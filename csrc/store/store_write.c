@@ -78,7 +78,7 @@ static uint32_t queue_for(const struct store *store, const struct item *item, ui
     return live_get(store->arena, LIVE_lru_segmented) ? QUEUE_HOT : QUEUE_COLD;
 }
 
-static void count_class_items(struct store *store, uint32_t ref, uint32_t state, uint64_t bytes, uint64_t by) {
+void store_count_class_items(struct store *store, uint32_t ref, uint32_t state, uint64_t bytes, uint64_t by) {
     uint32_t class_id = slab_class_of(&store->slab, ref);
     class_count(store, class_id, CLASS_items, by);
     class_count(store, class_id, CLASS_item_bytes, by * bytes);
@@ -162,9 +162,9 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     if (is_new) {
         index_count(&store->index, store->proc, 1);
     } else {
-        count_class_items(store, locked->ref, old_state, old_bytes, (uint64_t)-1);
+        store_count_class_items(store, locked->ref, old_state, old_bytes, (uint64_t)-1);
     }
-    count_class_items(store, new_ref, state, bytes, 1);
+    store_count_class_items(store, new_ref, state, bytes, 1);
     finish_link(store, new_ref, state);
     return PYMC_OK;
 }

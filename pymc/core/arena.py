@@ -95,6 +95,10 @@ class Arena:
         """The second the cache's own clock shows now; it starts at 2."""
         return int(lib.arena_seconds(self.pointer, time.monotonic_ns()))
 
+    def seconds_until_tick(self) -> float:
+        """How long until the cache's clock shows the next second; while it stands, a second."""
+        return float(lib.arena_ns_until_tick(self.pointer, time.monotonic_ns())) / 1e9
+
     @property
     def epoch_unix_seconds(self) -> int:
         """Wall-clock second at which the cache's clock showed 0."""

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from pymc.core.errors import NotFoundError, check
 from pymc.core.ffi import ffi, lib
-from pymc.core.store import Store, class_mask
+from pymc.core.store import CLASSES_MAX, Store, class_mask
 
 
 class DumpKind(IntEnum):
@@ -38,6 +38,24 @@ class Crawl:
     def items_reclaimed(self) -> int:
         """Items freed so far."""
         return int(self._cursor.items_reclaimed)
+
+
+def sample_dead(
+    store: Store, pages: int, chunks_per_page: int, seed: int
+) -> list[tuple[int, int, int]]:
+    """Looks at some chunks of some pages: class, items and dead items for each class met."""
+    out = ffi.new("struct store_dead_sample *")
+    lib.store_sample_dead(store.pointer, pages, chunks_per_page, seed, out)
+    return [
+        (class_id, out.items[class_id], out.dead[class_id])
+        for class_id in range(1, CLASSES_MAX)
+        if out.items[class_id]
+    ]
+
+
+def frontiers_step(store: Store) -> int:
+    """Looks anew at what each class would evict next; how many seconds items live now."""
+    return int(lib.store_frontiers_step(store.pointer))
 
 
 class Dump:
@@ -114,6 +132,11 @@ class PageMove:
     def passes(self) -> int:
         """How often the whole page was looked at and still had chunks in use."""
         return int(self._move.passes)
+
+    @property
+    def is_stuck(self) -> bool:
+        """True when it was looked at so often that it had better be given up."""
+        return self.passes >= int(lib.STORE_MOVE_PASSES_MAX)
 
     def step(self, chunks: int) -> bool:
         """Empties up to `chunks` chunks; True when the page has moved."""

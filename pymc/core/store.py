@@ -107,6 +107,14 @@ class Store:
         """Does what is due at a wake-up: a scheduled flush, chunks that others asked for."""
         lib.store_turn(self.pointer)
 
+    def rest(self) -> None:
+        """Until wake() others may take free chunks that this process has set aside."""
+        lib.store_rest(self.pointer)
+
+    def wake(self) -> None:
+        """Before anything but reading is done again."""
+        lib.store_wake(self.pointer)
+
     def count(self, name: str, by: int = 1) -> None:
         """Adds to one of this process's counters."""
         lib.proc_count(self._proc, COUNTER_INDEX[name], by)

@@ -15,21 +15,19 @@ from pymc.control.messages import (
     decode,
 )
 from pymc.core.arena import Role
-from pymc.core.maintain import limbo_step, release_pool_step, shrink_step
+from pymc.core.maintain import frontiers_step, limbo_step, release_pool_step, shrink_step
 from pymc.core.store import Store
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
 from pymc.keeper.mover import Mover
 from pymc.keeper.observe import read_state
-from pymc.live_settings import MILLION
 from pymc.logs import say_exception
-from pymc.policy.automove import AutomoveSettings, History, Move, choose_moves, observe
 from pymc.policy.pace import rest_seconds
-from pymc.policy.shrink import choose_release, choose_trim
-from pymc.policy.snapshot import CacheState
+from pymc.policy.shrink import Move, choose_release, choose_trim
 from pymc.server_context import ServerContext
 
 _LOOK_SECONDS = 1.0
+_TICK_MARGIN_SECONDS = 0.01
 # Large items whose readers are not done are looked at again so soon.
 _LIMBO_SECONDS = 0.05
 _LIMBO_ITEMS = 256
@@ -38,8 +36,6 @@ _FIT_SECONDS = 0.02
 # A step keeps the index from growing for a millisecond or two.
 _SHRINK_BUCKETS = 2048
 _SHRINK_SHARE = 0.2
-# A window has a sample per second and class.
-_WINDOW_SECONDS_MAX = 3600
 _GONE = 1
 
 
@@ -59,7 +55,6 @@ class Keeper:
         self._store = store
         self._mover = Mover(context, store)
         self._crawler = Crawler(context, store)
-        self._history = History()
         self._is_stopping = False
         # When each job is due next; a job that is missing has nothing to do.
         self._due: dict[str, float] = {"look": 0.0}
@@ -78,6 +73,7 @@ class Keeper:
 
     def run(self) -> int:
         """Works until SIGTERM, or until the supervisor is gone."""
+        store = self._store
         waker, wakened = socket.socketpair()
         waker.setblocking(False)
         wakened.setblocking(False)
@@ -92,7 +88,9 @@ class Keeper:
             if self._tier:
                 selector.register(self._tier.wake_fd, selectors.EVENT_READ)
             while not self._is_stopping:
+                store.rest()
                 ready = selector.select(self._wait_seconds())
+                store.wake()
                 for key, _ in ready:
                     if key.fd == self._context.lifeline_fd:
                         os._exit(_GONE)
@@ -166,15 +164,15 @@ class Keeper:
         for slot in self._context.slots:
             if slot != self._context.keeper_slot:
                 self._store.repair_if_dead(slot)
-        state = read_state(self._store, self._arena.seconds())
+        frontiers_step(self._store)
         if self._context.settings.lru_maintainer:
             self._store.count("lru_maintainer_juggles")
-            self._balance(state)
-            self._crawler.consider(state)
+            self._crawler.consider()
             self._schedule_if_idle("crawl")
         for name in ("fit", "move", "limbo", "shrink"):
             self._schedule_if_idle(name)
-        return _LOOK_SECONDS
+        # Right after the cache's clock moves, when items expire.
+        return self._arena.seconds_until_tick() + _TICK_MARGIN_SECONDS
 
     def _schedule_if_idle(self, name: str) -> None:
         if name not in self._due:
@@ -193,19 +191,6 @@ class Keeper:
             self._schedule_if_idle("move")
         # Pages above the limit go one after the other, without a second between them.
         return _FIT_SECONDS if move or released else None
-
-    def _balance(self, state: CacheState) -> None:
-        settings = AutomoveSettings(
-            level=self._arena.live("slab_automove"),
-            ratio=self._arena.live("slab_automove_ratio_millionths") / MILLION,
-            window_seconds=min(self._arena.live("slab_automove_window"), _WINDOW_SECONDS_MAX),
-        )
-        if not self._arena.live("slab_reassign"):
-            return
-        self._history = observe(self._history, state, settings.window_seconds)
-        if not self._mover.is_busy:
-            for move in choose_moves(self._history, settings):
-                self._mover.add(move)
 
     def _clear_limbo(self) -> float | None:
         waiting = limbo_step(self._store, _LIMBO_ITEMS)

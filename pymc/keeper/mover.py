@@ -5,17 +5,16 @@ from collections import deque
 
 from pymc.core.maintain import PageMove, begin_move
 from pymc.core.store import Store
-from pymc.policy.automove import Move
 from pymc.policy.pace import rest_seconds
+from pymc.policy.shrink import Move
 from pymc.server_context import ServerContext
 
 _CHUNKS_PER_STEP = 512
 _SHARE = 0.2
 _QUEUED_MAX = 64
-# A page whose last chunks stay in use is looked at again after these pauses, then given up.
+# A page whose last chunks stay in use is looked at again after these pauses.
 _PAUSE_SECONDS = 0.005
 _PAUSE_SECONDS_MAX = 0.25
-_PASSES_MAX = 60
 
 
 class Mover:
@@ -52,7 +51,7 @@ class Mover:
         passes = move.passes
         if move.step(_CHUNKS_PER_STEP):
             self._move = None
-        elif move.passes > _PASSES_MAX:
+        elif move.is_stuck:
             move.cancel()
             self._move = None
         elif move.passes > passes:

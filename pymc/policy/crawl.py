@@ -1,70 +1,41 @@
-"""When each slab class is searched for expired items: often where it pays, else hourly."""
+"""Which slab classes are searched for dead items, and how much of a core that may take.
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+Each second a sample of the cache tells which share of each class is dead. A class is searched as
+soon as that pays: dead items then never take more than a few hundredths of the memory, and a class
+in which nothing dies costs nothing but the sample.
+"""
 
-from pymc.policy.snapshot import CacheState, ClassState
+from dataclasses import dataclass
 
-WAIT_SECONDS_MIN = 60
-WAIT_SECONDS_MAX = 3600
-# A search pays when it frees this part of what it looks at.
-WORTHWHILE_SHARE = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class ClassPlan:
-    """When a class is due on the cache's clock, and the wait that led there."""
-
-    due_seconds: int
-    wait_seconds: int
+# A class is searched when at least this share of its sampled items is dead ...
+DEAD_SHARE_MIN = 0.01
+# ... and enough of them are, so that one stray item in a small sample decides nothing.
+DEAD_SEEN_MIN = 2
+# What the search may take of one core: as large a part as the items it frees are of those it
+# looks at, within these bounds.
+CORE_SHARE_MIN = 0.02
+CORE_SHARE_MAX = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class CrawlPlan:
-    """The plan of each class that ever had items."""
+class ClassSample:
+    """What a look at some chunks of a class found."""
 
-    classes: dict[int, ClassPlan] = field(default_factory=dict)
-
-
-def due_classes(plan: CrawlPlan, state: CacheState) -> tuple[CrawlPlan, tuple[int, ...]]:
-    """Which classes to search now, and the plan with classes that are new to it."""
-    classes = dict(plan.classes)
-    due = []
-    for one in state.classes:
-        if not one.items:
-            continue
-        known = classes.get(one.class_id)
-        # The clock may jump back in tests; a plan far ahead of it is no plan.
-        if known is None or known.due_seconds > state.now_seconds + WAIT_SECONDS_MAX:
-            classes[one.class_id] = _plan(state.now_seconds, WAIT_SECONDS_MIN)
-        elif known.due_seconds <= state.now_seconds:
-            due.append(one.class_id)
-    return CrawlPlan(classes), tuple(due)
+    class_id: int
+    items: int
+    dead: int
 
 
-def after_crawl(
-    plan: CrawlPlan, before: CacheState, after: CacheState, searched: Iterable[int]
-) -> CrawlPlan:
-    """The plan after a search: sooner again where it paid, later where it did not."""
-    classes = dict(plan.classes)
-    now = after.now_seconds
-    old = {one.class_id: one for one in before.classes}
-    new = {one.class_id: one for one in after.classes}
-    for class_id in searched:
-        if class_id not in old or class_id not in new:
-            continue
-        wait = classes.get(class_id, _plan(now, WAIT_SECONDS_MIN)).wait_seconds
-        wait = wait // 2 if _was_worthwhile(old[class_id], new[class_id]) else wait * 2
-        wait = min(max(wait, WAIT_SECONDS_MIN), WAIT_SECONDS_MAX)
-        classes[class_id] = _plan(now, wait)
-    return CrawlPlan(classes)
+def due_classes(samples: list[ClassSample]) -> tuple[int, ...]:
+    """The classes in which a search pays now."""
+    return tuple(
+        one.class_id
+        for one in samples
+        if one.dead >= min(DEAD_SEEN_MIN, one.items) and one.dead >= one.items * DEAD_SHARE_MIN
+    )
 
 
-def _plan(now_seconds: int, wait_seconds: int) -> ClassPlan:
-    return ClassPlan(now_seconds + wait_seconds, wait_seconds)
-
-
-def _was_worthwhile(before: ClassState, after: ClassState) -> bool:
-    checked = after.crawler_checked - before.crawler_checked
-    reclaimed = after.crawler_reclaimed - before.crawler_reclaimed
-    return checked > 0 and reclaimed >= checked * WORTHWHILE_SHARE
+def core_share(items_seen: int, items_reclaimed: int) -> float:
+    """The part of one core that a search may take, from what it has found so far."""
+    found = items_reclaimed / items_seen if items_seen else CORE_SHARE_MAX
+    return min(max(found, CORE_SHARE_MIN), CORE_SHARE_MAX)

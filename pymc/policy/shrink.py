@@ -1,7 +1,17 @@
 """Which class gives pages back when the cache may have fewer than it has."""
 
-from pymc.policy.automove import Move
+from dataclasses import dataclass
+
 from pymc.policy.snapshot import CacheState
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """`pages` pages from one class to another, or to the pool (class 0)."""
+
+    from_class: int
+    to_class: int
+    pages: int = 1
 
 
 def choose_release(state: CacheState) -> Move | None:

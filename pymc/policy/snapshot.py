@@ -1,23 +1,18 @@
-"""What policies know of the cache: one frozen snapshot, taken once a second."""
+"""What policies know of the cache's pages: one frozen snapshot."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ClassState:
-    """One slab class. Counts of events only grow, except when `stats reset` clears them."""
+    """One slab class."""
 
     class_id: int
     chunks_per_page: int
     pages: int
     free_chunks: int
-    items: int
     # Seconds since the last use of items near the eviction hand.
     age_seconds: int = 0
-    evicted: int = 0
-    out_of_memory: int = 0
-    crawler_checked: int = 0
-    crawler_reclaimed: int = 0
 
     @property
     def free_pages(self) -> float:

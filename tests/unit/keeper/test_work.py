@@ -5,13 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from pymc.control.messages import CrawlerState
+from pymc.core.ffi import lib
 from pymc.core.snapshots import read_class, read_index, read_slab
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
-from pymc.keeper.observe import read_state
-from pymc.policy.automove import Move
-from pymc.policy.crawl import WAIT_SECONDS_MIN
+from pymc.policy.shrink import Move
 from tests.unit.inprocess import InProcess, in_process
 
 STEPS_MAX = 10_000
@@ -101,30 +100,59 @@ def test_tocrawl_ends_it_early() -> None:
         assert 1000 <= checked <= 2000
 
 
-def test_searches_of_its_own_follow_the_clock() -> None:
+def test_a_search_of_its_own_begins_when_items_have_died() -> None:
     with in_process() as server:
         arena = server.context.arena
         server.fill("k", 1000, 100, expiry_seconds=arena.seconds() + 5)
         crawler = Crawler(server.context, server.store)
-        crawler.consider(read_state(server.store, arena.seconds()))
+        crawler.consider()
         assert crawler.step() is None
-        arena.shift_clock(WAIT_SECONDS_MIN + 1)
+        arena.shift_clock(6)
         server.store.set_now(arena.seconds())
-        crawler.consider(read_state(server.store, arena.seconds()))
+        crawler.consider()
         assert arena.live("crawler_running") == CrawlerState.OWN
         run_dry(crawler.step)
         assert server.store.counters()["items"] == 0
 
 
+def test_a_flush_is_noticed_too() -> None:
+    with in_process() as server:
+        server.fill("k", 3000, 100)
+        lib.store_flush_all(server.store.pointer, 0)
+        crawler = Crawler(server.context, server.store)
+        crawler.consider()
+        run_dry(crawler.step)
+        assert all(
+            read_class(server.store, class_id).pages == 0
+            or server.store.class_counters(class_id)["items"] == 0
+            for class_id in range(1, read_slab(server.store).classes + 1)
+        )
+
+
+def test_classes_without_dead_items_are_left_alone() -> None:
+    with in_process() as server:
+        arena = server.context.arena
+        server.fill("short", 1000, 100, expiry_seconds=arena.seconds() + 5)
+        server.fill("lasting", 3000, 3000)
+        arena.shift_clock(6)
+        server.store.set_now(arena.seconds())
+        crawler = Crawler(server.context, server.store)
+        crawler.consider()
+        run_dry(crawler.step)
+        lasting = filled_class(server)
+        assert server.store.class_counters(lasting)["crawler_items_checked"] == 0
+        assert server.store.counters()["items"] == 3000
+
+
 def test_disabled_means_no_search() -> None:
     with in_process(["-o", "no_lru_crawler"]) as server:
         arena = server.context.arena
-        server.fill("k", 10, 100)
+        server.fill("k", 10, 100, expiry_seconds=1)
+        server.store.set_now(arena.seconds())
         crawler = Crawler(server.context, server.store)
-        for _ in range(2):
-            crawler.consider(read_state(server.store, arena.seconds()))
-            arena.shift_clock(10 * WAIT_SECONDS_MIN)
+        crawler.consider()
         assert arena.live("crawler_running") == CrawlerState.IDLE
+        assert crawler.step() is None
 
 
 def looked(server: InProcess, keeper: Keeper, looks: int) -> None:

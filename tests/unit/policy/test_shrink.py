@@ -1,7 +1,6 @@
 """Which page goes first when the cache has too many."""
 
-from pymc.policy.automove import Move
-from pymc.policy.shrink import choose_release, choose_trim
+from pymc.policy.shrink import Move, choose_release, choose_trim
 from pymc.policy.snapshot import CacheState, ClassState
 
 
@@ -10,7 +9,7 @@ def state(*classes: ClassState, limit: int, pool: int = 0) -> CacheState:
 
 
 def one(class_id: int, pages: int, free: int = 0, age: int = 0) -> ClassState:
-    return ClassState(class_id, 100, pages, free, 0, age_seconds=age)
+    return ClassState(class_id, 100, pages, free, age)
 
 
 def test_nothing_while_there_is_room() -> None:

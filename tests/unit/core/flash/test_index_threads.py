@@ -8,7 +8,10 @@ import pytest
 from tests.unit.core.flash.index_driver import UNITS_PER_PAGE, Tier, address_of, hash_of
 
 WRITERS = 2
+# At least so many rounds, and more until the index has shrunk.
 ROUNDS = 30
+# Their addresses still fit in a page.
+ROUNDS_MAX = 55
 KEYS = 500
 
 
@@ -35,6 +38,10 @@ class Worker(threading.Thread):
 class Writer(Worker):
     """Owns the hashes with its slot's number in them; whatever it did it finds."""
 
+    def __init__(self, tier: Tier, slot: int, has_shrunk: threading.Event) -> None:
+        super().__init__(tier, slot)
+        self.has_shrunk = has_shrunk
+
     def key(self, i: int) -> int:
         return hash_of(i % 7, i // 7 << 3 | self.slot)
 
@@ -43,7 +50,9 @@ class Writer(Worker):
         base = self.slot * UNITS_PER_PAGE
         entries: dict[int, int] = {}
         used = 0
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS_MAX):
+            if number >= ROUNDS and self.has_shrunk.is_set():
+                break
             passing: dict[int, int] = {}
             for i in range(KEYS):
                 if i in entries:
@@ -77,7 +86,7 @@ class Sweeper(Worker):
         super().__init__(tier, slot)
         self.has_ended = threading.Event()
         self.sweeps = 0
-        self.shrunk = 0
+        self.has_shrunk = threading.Event()
 
     def work(self) -> None:
         dice = random.Random(99)
@@ -85,7 +94,8 @@ class Sweeper(Worker):
             before = self.tier.bytes
             while self.index.shrink_step(20):
                 pass
-            self.shrunk += before > self.tier.bytes
+            if self.tier.bytes < before:
+                self.has_shrunk.set()
             for i in range(200):
                 key = dice.getrandbits(64) | 1 << 26
                 assert self.index.insert(key, 3 * UNITS_PER_PAGE + i) == 0
@@ -105,8 +115,8 @@ def test_nothing_is_missed() -> None:
     with Tier(slots=WRITERS + 3, index_bytes_max=64 << 20) as tier, tier.open() as index:
         for i, key in enumerate(still):
             assert index.insert(key, i) == 0
-        writers = [Writer(tier, slot) for slot in range(1, WRITERS + 1)]
         sweeper = Sweeper(tier, WRITERS + 1)
+        writers = [Writer(tier, slot, sweeper.has_shrunk) for slot in range(1, WRITERS + 1)]
         for worker in (*writers, sweeper):
             worker.start()
         while any(writer.is_alive() for writer in writers):
@@ -117,5 +127,5 @@ def test_nothing_is_missed() -> None:
         for worker in (*writers, sweeper):
             worker.join()
             assert worker.error is None, worker.error
-        assert sweeper.sweeps > 0 and sweeper.shrunk > 0
+        assert sweeper.sweeps > 0 and sweeper.has_shrunk.is_set()
         assert tier.check() == tier.entries == sum(tier.page(i).objects for i in range(4))

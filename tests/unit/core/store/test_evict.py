@@ -128,7 +128,7 @@ def test_a_lower_limit_stops_growth(small: Cache) -> None:
         pages = store.slab().pages_used
         store.set_limit(1 * MIB)
         fill(store, 4000)
-        assert store.slab().pages_used == pages
+        assert store.slab().pages_used == max(pages, 2)
         store.check()
 
 

@@ -1,0 +1,405 @@
+// Room for a class without a free chunk: which page of which other class it gets, and how that page is emptied.
+//
+// Pages move in the worker that needs them, at once: it waits for nobody. What costs nothing comes first (pages that
+// are free, or so little used that their items fit elsewhere), then pages of classes whose items are dead or have not
+// been used for longer than what the class itself would evict, then the class evicts. A class that has nothing to evict
+// takes the page of the oldest items, whatever their age.
+#include <stdlib.h>
+
+#include "store/store_internal.h"
+
+// What a class may take a page from.
+enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
+
+// A class that just got a page has much that is free and will soon be used: so many openings ago is not just now.
+#define RECENT_OPENINGS 8
+// A page with at least this share of its chunks free, in eighths, is worth emptying into other classes' chunks.
+#define SPARSE_EIGHTHS 7
+// Ages are in whole seconds: closer ones say nothing.
+#define AGE_SECONDS_MIN 2
+// Chunks looked at without a pause for a class that could also evict its own.
+#define LOOKS_AT_ONCE 2048
+#define LOOKS_PER_STEP 128
+// A class that found no page elsewhere evicts, and looks again after 1, 2, 4 ... refills, up to so many.
+#define PATIENCE_REFILLS_MAX 16
+#define PATIENCE_REFUSED 64
+#define SOURCES_TRIED 12
+// With fewer pages than this, a class with few items shares the pages of larger ones instead of having one.
+#define BORROW_PAGES 12
+#define BORROW_TIMES_PAGES 128
+// A page on its way for which nobody asked for so long goes back.
+#define IDLE_SECONDS 2
+#define FRONTIER_DEAD 1
+#define FRONTIER_SAMPLE 16
+#define MILLION 1000000u
+
+struct store_room {
+    struct store_move move;             // Page 0: none is on its way.
+    struct store_move waiting[SLAB_DRAINS_MAX - 1];     // Emptied but for chunks in the hands of processes at work.
+    uint32_t asked_seconds;
+    uint32_t refused_seconds;
+    uint8_t patience[SLAB_CLASSES_MAX];
+    uint8_t patience_next[SLAB_CLASSES_MAX];
+    uint16_t refused[SLAB_CLASSES_MAX];
+    uint64_t tried[SLAB_CLASSES_MAX / 64];
+};
+
+int store_room_open(struct store *store) {
+    store->room = calloc(1, sizeof *store->room);
+    return store->room ? PYMC_OK : PYMC_NO_MEMORY;
+}
+
+void store_room_close(struct store *store) {
+    slab_drain_cancel_all(&store->slab, store->proc);
+    free(store->room);
+    store->room = NULL;
+}
+
+static bool is_recent(const struct slab_root *root, const struct slab_class *class) {
+    return SHARED_LOAD(root->pages_opened) - SHARED_LOAD(class->opened_at) < RECENT_OPENINGS;
+}
+
+// Whether the class has a page that can be had without losing an item.
+static bool has_free_page(const struct slab_root *root, const struct slab_class *class) {
+    uint64_t free_chunks = SHARED_LOAD(class->free_chunks);
+    uint64_t page = class->chunks_per_page;
+    bool is_sparse = SHARED_LOAD(class->pages) == 1 && free_chunks * 8 >= page * SPARSE_EIGHTHS;
+    return free_chunks >= page * 2 || ((free_chunks >= page || is_sparse) && !is_recent(root, class));
+}
+
+// Seconds since what the class would evict next was used; all the time there is for what is dead, 0 when nobody knows.
+static uint32_t age_of(const struct store *store, const struct slab_class *class) {
+    uint32_t now = store->proc->now_seconds;
+    uint64_t newest = SHARED_LOAD(class->newest_number);
+    if (newest && newest <= SHARED_LOAD(store->header->flush_cas)) {
+        return now;
+    }
+    uint32_t frontier = SHARED_LOAD(class->frontier_seconds);
+    return frontier && frontier < now ? now - frontier : 0;
+}
+
+static bool is_tried(const struct store_room *room, uint32_t class_id) {
+    return room->tried[class_id / 64] >> class_id % 64 & 1;
+}
+
+// The class to take a page from, 0 for none.
+static uint32_t choose_source(struct store *store, uint32_t to_class, enum source_kind kind) {
+    const struct slab_root *root = store->slab.root;
+    bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
+    uint32_t now = store->proc->now_seconds;
+    uint32_t own_age = age_of(store, &root->class[to_class]);
+    uint64_t ratio = (uint64_t)live_get(store->arena, LIVE_slab_automove_ratio_millionths);
+    uint32_t best = 0;
+    uint64_t best_score = 0;
+    for (uint32_t id = 1; id <= root->classes; id++) {
+        const struct slab_class *class = &root->class[id];
+        uint32_t pages = SHARED_LOAD(class->pages);
+        if (id == to_class || pages <= SHARED_LOAD(class->draining) || is_tried(store->room, id)) {
+            continue;
+        }
+        uint64_t score;
+        uint32_t age = age_of(store, class);
+        if (kind == SOURCE_FREE) {
+            score = has_free_page(root, class) ? 1 + SHARED_LOAD(class->free_chunks) / class->chunks_per_page : 0;
+        } else if (!may_evict && age < now - FRONTIER_DEAD) {
+            score = 0;
+        } else if (kind == SOURCE_OLDER) {
+            bool is_older = age >= AGE_SECONDS_MIN && (uint64_t)own_age * MILLION < (uint64_t)age * ratio;
+            score = is_older ? age : 0;
+        } else {
+            // Where ages are alike, whoever has most loses least.
+            score = 1 + ((uint64_t)age << 32) + pages;
+        }
+        if (score > best_score) {
+            best = id;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+// Sets the page on its way aside until others have given its chunks back. Returns false when too many wait already.
+static bool set_aside(struct store_room *room) {
+    for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1; i++) {
+        if (!room->waiting[i].page) {
+            room->waiting[i] = room->move;
+            room->move.page = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+// Looks at the pages that were set aside, now for this class. Returns true when one has moved.
+static bool settle(struct store *store, uint32_t class_id) {
+    for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1; i++) {
+        struct store_move *move = &store->room->waiting[i];
+        if (!move->page) {
+            continue;
+        }
+        move->to_class = class_id;
+        uint32_t passes = move->passes;
+        if (store_move_step(store, move, LOOKS_AT_ONCE)) {
+            return true;
+        }
+        if (move->passes != passes && (move->stays || move->passes >= STORE_MOVE_PASSES_MAX)) {
+            store_move_cancel(store, move);
+        }
+    }
+    return false;
+}
+
+// Looks at the page on its way, now for this class, until it has moved; false when it has not yet.
+static bool advance(struct store *store, uint32_t class_id, uint32_t looks) {
+    struct store_move *move = &store->room->move;
+    move->to_class = class_id;
+    while (looks > 0) {
+        uint32_t step = looks < LOOKS_PER_STEP ? looks : LOOKS_PER_STEP;
+        uint32_t passes = move->passes;
+        if (store_move_step(store, move, step)) {
+            return true;
+        }
+        if (move->passes != passes) {
+            // The rest has to stay, or it is in the hands of processes at work, who were asked for it.
+            if (move->stays || move->passes >= STORE_MOVE_PASSES_MAX) {
+                store_move_cancel(store, move);
+            } else {
+                set_aside(store->room);
+            }
+            return false;
+        }
+        looks -= step;
+    }
+    return false;
+}
+
+static bool begin(struct store *store, uint32_t from_class, uint32_t to_class, bool may_evict) {
+    struct store_move *move = &store->room->move;
+    store->room->tried[from_class / 64] |= 1ull << from_class % 64;
+    store->room->asked_seconds = store->proc->now_seconds;
+    if (store_move_begin(store, from_class, to_class, move) != PYMC_OK) {
+        move->page = 0;
+        return false;
+    }
+    move->may_evict = may_evict;
+    return true;
+}
+
+// Moves pages of that kind to the class until it has a chunk for *hand.
+static bool take_from_others(struct store *store, uint32_t class_id, enum source_kind kind, uint32_t tries,
+                             uint32_t looks, uint32_t *hand) {
+    struct store_room *room = store->room;
+    memset(room->tried, 0, sizeof room->tried);
+    for (uint32_t i = 0; i < tries; i++) {
+        uint32_t source = room->move.page ? room->move.from_class : choose_source(store, class_id, kind);
+        if (!source) {
+            return false;
+        }
+        if (!room->move.page && !begin(store, source, class_id, kind != SOURCE_FREE)) {
+            continue;
+        }
+        bool has_moved = advance(store, class_id, looks);
+        if (slab_take(&store->slab, store->proc, class_id, hand)) {
+            // The next one is emptied while this one is used up.
+            if (has_moved && kind == SOURCE_OLDER && (source = choose_source(store, class_id, kind))) {
+                begin(store, source, class_id, true);
+            }
+            return true;
+        }
+        if (!has_moved && room->move.page) {
+            if (looks != UINT32_MAX) {
+                return false;       // There is more to look at the next time.
+            }
+            store_move_cancel(store, &room->move);
+        }
+    }
+    return false;
+}
+
+// Before anything is evicted: a chunk of a class up to twice as large that has plenty to spare.
+static bool take_spare(struct store *store, uint32_t class_id, uint32_t *hand) {
+    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
+    for (uint32_t other = class_id + 1; other <= store->slab.root->classes; other++) {
+        const struct slab_class *class = &store->slab.root->class[other];
+        if (class->chunk_bytes > most) {
+            return false;
+        }
+        if (SHARED_LOAD(class->free_chunks) * 4 > class->chunks_per_page
+            && slab_take(&store->slab, store->proc, other, hand)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool evict_own(struct store *store, uint32_t class_id, uint32_t *hand) {
+    return SHARED_LOAD(store->slab.root->class[class_id].pages) && store_evict(store, class_id)
+           && slab_take(&store->slab, store->proc, class_id, hand);
+}
+
+// Evicts in the next larger class that has pages. The fewer pages there are for all classes, the larger it may be.
+static bool evict_larger(struct store *store, uint32_t class_id, uint32_t *hand) {
+    const struct slab_root *root = store->slab.root;
+    uint32_t pages = SHARED_LOAD(root->pages_limit);
+    uint32_t times = pages < BORROW_PAGES ? BORROW_TIMES_PAGES / pages : 2;
+    uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * times;
+    for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
+        if (evict_own(store, other, hand)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The class has nothing to evict: a chunk of a larger class if it has few items, else a page of anybody.
+static bool take_when_starved(struct store *store, uint32_t class_id, bool has_few, bool may_move, uint32_t *hand) {
+    struct store_room *room = store->room;
+    if (room->refused[class_id] && room->refused_seconds == store->proc->now_seconds) {
+        room->refused[class_id]--;
+        return false;
+    }
+    bool is_tight = SHARED_LOAD(store->slab.root->pages_limit) < BORROW_PAGES;
+    if ((is_tight && has_few && evict_larger(store, class_id, hand))
+        || (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX, hand))
+        || evict_larger(store, class_id, hand)) {
+        return true;
+    }
+    if (!live_get(store->arena, LIVE_evictions_enabled)) {
+        // Memory that is full and may not be emptied is not searched again for every refused item.
+        room->refused_seconds = store->proc->now_seconds;
+        room->refused[class_id] = PATIENCE_REFUSED;
+    }
+    return false;
+}
+
+// Whether the class evicts this time without looking around first.
+static bool be_patient(struct store_room *room, uint32_t class_id) {
+    if (room->patience[class_id]) {
+        room->patience[class_id]--;
+        return true;
+    }
+    uint8_t next = room->patience_next[class_id];
+    room->patience[class_id] = next;
+    next = next ? (uint8_t)(next * 2) : 1;
+    room->patience_next[class_id] = next < PATIENCE_REFILLS_MAX ? next : PATIENCE_REFILLS_MAX;
+    return false;
+}
+
+bool store_room_take(struct store *store, uint32_t class_id, bool has_few, uint32_t *hand) {
+    struct store_room *room = store->room;
+    bool may_move = live_get(store->arena, LIVE_slab_reassign);
+    bool may_compare = may_move && live_get(store->arena, LIVE_slab_automove);
+    if (room->move.page && advance(store, class_id, LOOKS_AT_ONCE)
+        && slab_take(&store->slab, store->proc, class_id, hand)) {
+        return true;
+    }
+    if (settle(store, class_id) && slab_take(&store->slab, store->proc, class_id, hand)) {
+        return true;
+    }
+    bool is_patient = be_patient(room, class_id);
+    if (!is_patient && may_move && take_from_others(store, class_id, SOURCE_FREE, 3, LOOKS_AT_ONCE * 8, hand)) {
+        room->patience[class_id] = room->patience_next[class_id] = 0;
+        return true;
+    }
+    if (take_spare(store, class_id, hand)) {
+        return true;
+    }
+    if (!is_patient && may_compare && take_from_others(store, class_id, SOURCE_OLDER, 2, LOOKS_AT_ONCE, hand)) {
+        room->patience[class_id] = room->patience_next[class_id] = 0;
+        return true;
+    }
+    return evict_own(store, class_id, hand) || take_when_starved(store, class_id, has_few, may_move, hand);
+}
+
+void store_room_pace(struct store *store, uint32_t class_id) {
+    struct store_move *move = &store->room->move;
+    if (LIKELY(!move->page || move->to_class != class_id)) {
+        return;
+    }
+    store->room->asked_seconds = store->proc->now_seconds;
+    // Twice as fast as the class uses up a page, so that the next one is there before it is needed.
+    const struct slab_class *classes = store->slab.root->class;
+    uint64_t looks = 2ull * SLAB_BATCH_CHUNKS * classes[move->from_class].chunks_per_page
+                     / classes[class_id].chunks_per_page + SLAB_BATCH_CHUNKS;
+    advance(store, class_id, looks < LOOKS_AT_ONCE ? (uint32_t)looks : LOOKS_AT_ONCE);
+}
+
+void store_room_turn(struct store *store) {
+    struct store_room *room = store->room;
+    bool is_idle = room->asked_seconds + IDLE_SECONDS < store->proc->now_seconds;
+    if (UNLIKELY(room->move.page) && is_idle) {
+        store_move_cancel(store, &room->move);
+    }
+    for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1; i++) {
+        struct store_move *move = &room->waiting[i];
+        if (UNLIKELY(move->page)) {
+            if (slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
+                count(store->proc, COUNTER_slabs_moved, 1);
+                move->page = 0;
+            } else if (is_idle) {
+                store_move_cancel(store, move);
+            }
+        }
+    }
+}
+
+// The last use of what the class would evict next: of the items before the hand the one in the middle, FRONTIER_DEAD
+// when most are dead, 0 when there is none.
+static uint32_t frontier_of(struct store *store, uint32_t class_id) {
+    const struct slab_class *class = &store->slab.root->class[class_id];
+    uint32_t times[FRONTIER_SAMPLE];
+    uint32_t found = 0;
+    uint32_t dead = 0;
+    uint32_t page = SHARED_LOAD(class->hand_page);
+    uint32_t start = page ? SHARED_LOAD(class->hand_chunk) : 0;
+    struct slab_window window;
+    uint32_t owner;
+    slab_page_window(&store->slab, page ? page : SHARED_LOAD(class->ring), &window, &owner);
+    for (uint32_t i = 0; owner == class_id && i < FRONTIER_SAMPLE && i < window.count; i++) {
+        uint32_t ref = slab_ref(&store->slab, window.page, (start + i) % window.count, window.chunk_bytes);
+        const struct item *item = store_item(store, ref);
+        uint32_t state = item_state_of(item);
+        if (state == ITEM_PART) {
+            uint32_t whole = SHARED_LOAD(item->time_seconds);
+            if (whole == 0 || slab_page_of(&store->slab, whole) >= store->slab.root->pages_max) {
+                continue;
+            }
+            item = store_item(store, whole);
+            state = item_state_of(item);
+        }
+        if (!(state & ITEM_LINKED)) {
+            continue;
+        }
+        uint32_t time = SHARED_LOAD(item->time_seconds);
+        dead += store_is_dead(store, item, state);
+        uint32_t at = found++;
+        for (; at > 0 && times[at - 1] > time; at--) {
+            times[at] = times[at - 1];
+        }
+        times[at] = time;
+    }
+    return !found ? 0 : dead * 2 > found ? FRONTIER_DEAD : times[found / 2];
+}
+
+uint32_t store_frontiers_step(struct store *store) {
+    struct slab_root *root = store->slab.root;
+    uint32_t now = store->proc->now_seconds;
+    uint32_t youngest = 0;
+    for (uint32_t id = 1; id <= root->classes; id++) {
+        struct slab_class *class = &root->class[id];
+        if (!SHARED_LOAD(class->pages)) {
+            continue;
+        }
+        uint32_t frontier = frontier_of(store, id);
+        if (frontier) {
+            SHARED_STORE(class->frontier_seconds, frontier);
+        }
+        bool is_evicting = SHARED_LOAD(class->evicted_seconds) + AGE_SECONDS_MIN >= now;
+        uint32_t age = frontier < now ? now - frontier : 0;
+        if (is_evicting && frontier && (!youngest || age < youngest)) {
+            youngest = age ? age : 1;
+        }
+    }
+    SHARED_STORE(store->root->lifetime_seconds, youngest);
+    return youngest;
+}
