@@ -12,6 +12,8 @@ from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
 VICTIM = 1
+# With little memory there are too few items for the index to grow much, and to shrink.
+ROOMY_ONLY = (".rescue", "index.merge.", "index.clear.", "index.release.")
 # A repairer comes here whatever the dead process did.
 OFTEN_REACHED = ("store.repair.slab", "store.repair.index", "index.repair.done")
 OPERATIONS_MAX = 30_000
@@ -61,7 +63,9 @@ def test_nothing_else_is_lost(point: str) -> None:
         cache.close()
 
 
-@pytest.mark.parametrize("point", [name for name in WORK_POINTS if ".rescue" not in name])
+@pytest.mark.parametrize(
+    "point", [name for name in WORK_POINTS if not any(part in name for part in ROOMY_ONLY)]
+)
 def test_no_wrong_value_when_memory_is_short(point: str) -> None:
     for countdown in (1, 40):
         cache, journal = tight(), Journal()

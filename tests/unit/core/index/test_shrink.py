@@ -86,20 +86,25 @@ def test_a_chain_is_merged_and_split_again() -> None:
 
 
 def test_a_merge_without_room_is_undone() -> None:
-    """Keys of two buckets that together are more than a chain may hold."""
+    """The entries of buckets 5 and 261 together are more than a chain may hold."""
     with Cache(bucket_start=64) as cache:
         store = cache.open()
-        others = fill(store, 1000)
-        low = [key for key in colliding_keys(1600) if store.put(key, b"v").outcome.name == "STORED"]
+        others = fill(store, 5000)
+        keys = colliding_keys(700, bits=8)
+        for key in keys:
+            store.put(key, b"=" + key)
         for key in others:
             store.delete(key)
-        fewer = 1100
-        for key in low[fewer:]:
+        for _ in range(2):
+            shrink(store)
+            assert store.index().buckets == 262
+            assert store.check() == len(keys)
+            assert all(store.get(key) == b"=" + key for key in keys)
+        for key in keys[600:]:
             store.delete(key)
-        shrink(store, 5)
-        assert store.index().buckets > 64
-        assert all(store.get(key) == b"v" for key in low[:fewer])
-        assert store.check() == min(fewer, len(low))
+        shrink(store)
+        assert store.index().buckets < 200
+        assert all(store.get(key) == b"=" + key for key in keys[:600])
 
 
 def test_large_start_shrinks_to_what_is_needed() -> None:
