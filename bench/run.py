@@ -8,12 +8,13 @@ Exit codes: 0 fine (bars may be missed, see --enforce), 1 a server answered wron
 import argparse
 import resource
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.harness import flash_files, loadgen, report, selfcheck, suite, workloads  # noqa: E402
+from bench.harness import flash_files, loadgen, replay, report, selfcheck, suite, workloads  # noqa: E402
 from bench.harness.figures import Settings  # noqa: E402
 from bench.harness.measure import lacking_tool  # noqa: E402
 from bench.harness.servers import Kind, ServerError, find_kinds  # noqa: E402
@@ -57,6 +58,14 @@ def _options() -> argparse.Namespace:
         metavar="DIR",
         help="where servers get their flash files (default var/flash-bench)",
     )
+    add("--replay", action="append", type=Path, default=[], metavar="FILE", help="a trace (repeat)")
+    add(
+        "--share",
+        action="append",
+        default=[],
+        metavar="P[,P]",
+        help="per cent of a trace's distinct keys that memory holds (default 10)",
+    )
     add("--enforce", action="store_true", help="exit with 4 when a bar is missed")
     options = parser.parse_args()
     if options.smoke:
@@ -64,6 +73,13 @@ def _options() -> argparse.Namespace:
         options.idle_connections = min(options.idle_connections, 100)
     if options.rounds < 1 or options.seconds <= 0 or options.idle_connections < 1:
         parser.error("rounds, seconds and connections must be positive")
+    try:
+        words = [word for text in options.share or ["10"] for word in text.split(",")]
+        options.shares = [float(word) for word in words]
+    except ValueError:
+        parser.error(f"--share {options.share}: want per cents")
+    if not all(0 < share <= 100 for share in options.shares):
+        parser.error("--share: want more than 0 and at most 100 per cent")
     return options
 
 
@@ -76,6 +92,21 @@ def _chosen_workloads(only: list[str], smoke: bool) -> list[Workload]:
     if wanted:
         found = [workload for workload in found if workload.name in wanted]
     return [workloads.smoke_sized(workload) for workload in found] if smoke else found
+
+
+def _with_traces(
+    chosen: list[Workload], options: argparse.Namespace, folder: Path
+) -> list[Workload]:
+    """The rows, those that replay once per trace and share; without a trace there is none."""
+    found: list[Workload] = []
+    for workload in chosen:
+        if workload.kind != "replay":
+            found.append(workload)
+        elif options.replay:
+            found += replay.rows(workload, options.replay, options.shares, folder)
+        else:
+            print(f"not measured: {workload.name}: no --replay FILE", file=sys.stderr)
+    return found
 
 
 def _server_names(text: str) -> list[str]:
@@ -192,7 +223,12 @@ def main() -> int:
         selfcheck.check()
     except loadgen.LoadError as error:
         return _fail(3, str(error))
-    return _measure_and_report(chosen, _chosen_servers(options), options)
+    with tempfile.TemporaryDirectory(prefix="pymc-replay-") as folder:
+        try:
+            chosen = _with_traces(chosen, options, Path(folder))
+        except (replay.TraceError, OSError) as error:
+            return _fail(2, str(error))
+        return _measure_and_report(chosen, _chosen_servers(options), options)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from pymc.core.checksum import crc32c
 
 BLOCK_BYTES = 4096
 MAGIC = b"PYMCLOG\n"
-FORMAT = 1
+FORMAT = 2
 _HEADER = struct.Struct("<8sII16sQQQqIIIII4x")
 _RECORD = struct.Struct("<III")
 _ITEM = struct.Struct("<IIIHH")
 _COMPRESSED = 0x80000000
-_EXPIRES, _CLIENT_FLAGS, _WIDE_CAS = 4, 8, 16
+_EXPIRES, _CLIENT_FLAGS, _OWN_CAS = 4, 8, 16
 _RECORD_BYTES_MAX = 4 << 20
 # Page sizes that the options allow are multiples of this; a smaller one is looked for nearby.
 _PAGE_STEP_BYTES = 2 << 20
@@ -180,11 +180,11 @@ def read_records(header: PageHeader, data: bytes) -> Iterator[Record | Damage | 
 def _read_item(image: bytes, offset: int, record_bytes: int, is_compressed: bool) -> Record | str:
     if len(image) < _ITEM.size:
         return "the item has no header"
-    time_seconds, sizes, cas_low, cas_high, state = _ITEM.unpack_from(image)
-    cas, expiry_seconds, client_flags, at = cas_high << 32 | cas_low, 0, 0, _ITEM.size
+    time_seconds, sizes, order_low, order_high, state = _ITEM.unpack_from(image)
+    cas, expiry_seconds, client_flags, at = order_high << 32 | order_low, 0, 0, _ITEM.size
     key_bytes, value_bytes = sizes & 0xFF, sizes >> 8
     optional = 4 * bool(state & _EXPIRES) + 4 * bool(state & _CLIENT_FLAGS)
-    optional += 8 * bool(state & _WIDE_CAS)
+    optional += 8 * bool(state & _OWN_CAS)
     if len(image) < at + optional + key_bytes:
         return "the item is longer than its record"
     if state & _EXPIRES:
@@ -193,7 +193,7 @@ def _read_item(image: bytes, offset: int, record_bytes: int, is_compressed: bool
     if state & _CLIENT_FLAGS:
         (client_flags,) = struct.unpack_from("<I", image, at)
         at += 4
-    if state & _WIDE_CAS:
+    if state & _OWN_CAS:
         (cas,) = struct.unpack_from("<Q", image, at)
         at += 8
     key, stored = image[at : at + key_bytes], image[at + key_bytes :]

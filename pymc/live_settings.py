@@ -37,6 +37,7 @@ SAME_UNIT = {
     "ext_item_bytes": "ext_item_size_bytes",
     "ext_item_age_seconds": "ext_item_age_seconds",
     "ext_low_ttl_seconds": "ext_low_ttl_seconds",
+    "value_timeout_seconds": "value_timeout_seconds",
     "ext_recache_rate": "ext_recache_rate",
     "ext_compact_under_pages": "ext_compact_under",
     "ext_drop_under_pages": "ext_drop_under",

@@ -120,6 +120,14 @@ def hit_ratio(server: Server, workload: Workload, settings: Settings) -> Figures
     return {**figures, "items": items, "pss_mib": processes.memory(server.pid).pss_bytes / 2**20}
 
 
+def replay(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """A recorded trace, once and in order, on a server that starts empty."""
+    arguments = {**workload.data, **workload.run, "seed": settings.seed}
+    figures = figures_of(loadgen.run(server, arguments, settings.client_cores))
+    items = float(text_client.stats(server.port)["curr_items"])
+    return {**figures, "items": items, "pss_mib": processes.memory(server.pid).pss_bytes / 2**20}
+
+
 def idle(server: Server, workload: Workload, settings: Settings) -> Figures:
     """Memory that connections take which have sent one request and then nothing more."""
     count = settings.idle_connections
@@ -226,6 +234,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "latency": Measurement(latency, warm_up, LATENCY_SLICE_SECONDS),
     "capacity": Measurement(capacity),
     "hit-ratio": Measurement(hit_ratio),
+    "replay": Measurement(replay),
     "idle": Measurement(idle),
     "memtier": Measurement(memtier),
     "interpreter": Measurement(interpreter_share, warm_up),

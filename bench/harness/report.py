@@ -25,6 +25,7 @@ SHOWN = {
     "latency": ("p50_us", "p99_us", "p999_us", "cpu_us"),
     "capacity": ("items", "pss_mib"),
     "hit-ratio": ("hit_ratio", "items", "pss_mib"),
+    "replay": ("hit_ratio", "items"),
     "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
     "memtier": ("cpu_us", "requests_per_second"),
     "interpreter": ("interpreter_share", "kernel_share"),

@@ -71,7 +71,7 @@ PACKED_SHARE = {0: (1.0, 1.1), 60: (0.4, 0.6)}
 PACKED_VALUE_BYTES = 900
 
 
-class _TinyServer:
+class TinyServer:
     """Answers set and get on one connection at a time, gets the way `answer` does."""
 
     def __init__(self, store: Store, answer: Answer) -> None:
@@ -115,7 +115,7 @@ def _exit_code(port: int, arguments: loadgen.Arguments) -> int:
 
 
 def _check_case(answer: Answer, expected: int, data: loadgen.Arguments) -> None:
-    server = _TinyServer({}, answer)
+    server = TinyServer({}, answer)
     try:
         if _exit_code(server.port, {**data, "load": True}) != 0:
             raise loadgen.LoadError("self-check: the keys could not be set")
@@ -128,7 +128,7 @@ def _check_case(answer: Answer, expected: int, data: loadgen.Arguments) -> None:
 
 
 def _check_packing(percent: int, least: float, most: float) -> None:
-    server = _TinyServer({}, _honest)
+    server = TinyServer({}, _honest)
     data = {"compressible": percent, "value-bytes": PACKED_VALUE_BYTES, "load": True}
     try:
         _exit_code(server.port, data)

@@ -8,7 +8,7 @@ from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
 FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
-KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter")
+KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter", "replay")
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
 Arguments = Mapping[str, int | float | str | bool]
@@ -110,6 +110,9 @@ def smoke_sized(workload: Workload) -> Workload:
         limits["keys"] = 4000
     if workload.kind in FLASH_KINDS:
         return _smoke_sized_flash(workload)
+    if workload.kind == "replay":
+        # Its keys and connections are the trace's; only its beginning is replayed.
+        return replace(workload, run={**workload.run, "requests": limits["requests"]})
     data = {**workload.data, "keys": limits["keys"]}
     run = {**workload.run, "connections": limits["connections"]}
     if workload.kind == "capacity":

@@ -17,11 +17,12 @@ static const char HELP[] =
     "  --keys N (100000)  --key-first N (0)  --key-bytes N|A-B (16)  --value-bytes N|A-B (100)\n"
     "  --compressible PERCENT (0)  of a value's bytes are text that repeats, the others are random\n"
     "  --popularity uniform|zipf|sequential  --theta X (0.99)  --seed N (1)\n"
+    "  --replay FILE         key ids in order, each once: little-endian unsigned 32-bit numbers\n"
     "  --set-share X (0)     share of SETs, 0..1     --multiget N (1)  keys per GET\n"
     "  --ttl S (0)           expiry of the items set\n"
     "  --load                SET every key once, then end\n"
     "  --read-through        after a miss, SET the key\n"
-    "  --seconds S  --requests N   what ends the run (at least one of them, unless --load)\n"
+    "  --seconds S  --requests N   what ends the run (at least one, unless --load or --replay)\n"
     "  --rate R              open loop: R requests/s; latency counts from the intended time\n"
     "  --arrival fixed|poisson     spacing of the open loop (fixed)\n"
     "  --burst N (1)         open loop: N requests are due at once, in one write (of --pipeline)\n"
@@ -69,7 +70,7 @@ enum option_id {
     OPTION_VALUE_BYTES, OPTION_POPULARITY, OPTION_THETA, OPTION_SEED, OPTION_SET_SHARE,
     OPTION_MULTIGET, OPTION_TTL, OPTION_LOAD, OPTION_READ_THROUGH, OPTION_SECONDS,
     OPTION_REQUESTS, OPTION_RATE, OPTION_ARRIVAL, OPTION_SPIN, OPTION_RECONNECT, OPTION_GATE,
-    OPTION_STALL, OPTION_BURST, OPTION_COMPRESSIBLE, OPTION_HELP,
+    OPTION_STALL, OPTION_BURST, OPTION_COMPRESSIBLE, OPTION_REPLAY, OPTION_HELP,
 };
 
 static const struct option LONG_OPTIONS[] = {
@@ -87,6 +88,7 @@ static const struct option LONG_OPTIONS[] = {
     {"compressible", 1, 0, OPTION_COMPRESSIBLE},
     {"popularity", 1, 0, OPTION_POPULARITY},
     {"theta", 1, 0, OPTION_THETA},
+    {"replay", 1, 0, OPTION_REPLAY},
     {"seed", 1, 0, OPTION_SEED},
     {"set-share", 1, 0, OPTION_SET_SHARE},
     {"multiget", 1, 0, OPTION_MULTIGET},
@@ -155,6 +157,7 @@ static void apply_data_option(struct options *o, int id, const char *name, const
         o->popularity = (enum popularity)parse_word(name, text, POPULARITIES);
         break;
     case OPTION_THETA: o->zipf_theta = parse_number(name, text, 0, 10); break;
+    case OPTION_REPLAY: o->replay_path = text; break;
     case OPTION_SEED: o->seed = parse_count(name, text, 0, 1ull << 50); break;
     case OPTION_SET_SHARE: o->set_share = parse_number(name, text, 0, 1); break;
     case OPTION_MULTIGET: o->keys_per_get = (uint32_t)parse_count(name, text, 1, 10000); break;
@@ -168,8 +171,20 @@ static void apply_data_option(struct options *o, int id, const char *name, const
     }
 }
 
+/* The file says which keys there are and how many requests there can be. */
+static void apply_replay(struct options *o) {
+    if (o->load || o->thread_count > 1 || o->keys_per_get > 1)
+        die(EXIT_CODE_USAGE, "--replay goes with one thread and single gets, not with --load");
+    trace_open(&o->trace, o->replay_path);
+    o->popularity = POPULARITY_REPLAY;
+    o->key_count = (uint64_t)o->trace.id_max + 1;
+    if (!o->request_count_max || o->request_count_max > o->trace.count)
+        o->request_count_max = o->trace.count;
+}
+
 static void check_and_complete(struct options *o) {
     if (!o->port && !o->unix_path) die(EXIT_CODE_USAGE, "--port or --unix is needed");
+    if (o->replay_path) apply_replay(o);
     if (o->load) {
         o->popularity = POPULARITY_SEQUENTIAL;
         o->set_share = 1;

@@ -3,8 +3,9 @@
 
 #include "base.h"
 #include "dataset.h"
+#include "trace.h"
 
-enum popularity { POPULARITY_UNIFORM, POPULARITY_ZIPF, POPULARITY_SEQUENTIAL };
+enum popularity { POPULARITY_UNIFORM, POPULARITY_ZIPF, POPULARITY_SEQUENTIAL, POPULARITY_REPLAY };
 
 struct options {
     const char *host;
@@ -21,6 +22,8 @@ struct options {
     uint64_t key_count;
     enum popularity popularity;
     double zipf_theta;
+    const char *replay_path; /* keys come from this file, once, in order */
+    struct trace trace;
     double set_share; /* of the requests drawn, 0..1 */
     uint32_t ttl_seconds;
     uint64_t seed;

@@ -46,6 +46,7 @@ uint64_t source_key(struct source *s) {
         index = s->next_index % o->key_count;
         s->next_index += s->index_step;
         break;
+    case POPULARITY_REPLAY: index = trace_id(&o->trace, s->next_index++); break;
     }
     return o->key_first + index;
 }

@@ -58,8 +58,7 @@ struct flash_page_info {
     uint64_t version;           // Rises with every use of any page; 0 while free. The lowest is the oldest.
     uint64_t written_bytes;     // Of the page, padding included.
     uint64_t used_bytes;        // Estimated: written_bytes by the part of records that are still wanted.
-    uint64_t newest_cas;        // Highest CAS number of a record in it ...
-    uint32_t newest_seconds;    // ... and latest second at which one was stored or read.
+    uint64_t newest_order;      // Highest order number of a record in it: what a flush_all compares.
     uint32_t expires_seconds;   // When all its records are expired; 0: never.
     uint32_t objects_written;
     uint32_t objects;           // Index entries that name it.
@@ -113,6 +112,8 @@ void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path);
 // The index in memory.
 uint64_t flash_index_bytes(const struct flash *flash);
 uint64_t flash_index_entries(const struct flash *flash);
+// Those of them that name a page whose records are flushed, all of them.
+uint64_t flash_flushed_entries(const struct flash *flash);
 
 // Device times of all processes since the start: counts per power of two of microseconds, up to 2^31.
 #define FLASH_TIME_BUCKETS 32

@@ -55,15 +55,16 @@ uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry) {
 
 int flash_index_create(struct flash *flash, const struct flash_geometry *geometry) {
     struct shape shape = shape_of(geometry);
-    uint64_t offset = arena_reserve(flash->arena, sizeof(struct flash_index_root), 64);
+    uint64_t offset = arena_reserve(flash->arena, sizeof(struct flash_index_root), 64, "flash_index");
     if (!offset) {
         return PYMC_NO_MEMORY;
     }
     struct flash_index_root *root = (struct flash_index_root *)(flash->arena_base + offset);
-    root->homes_offset = arena_reserve(flash->arena, homes_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES);
-    root->overflow_offset = arena_reserve(flash->arena, overflow_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES);
+    root->homes_offset = arena_reserve(flash->arena, homes_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES, "flash_index");
+    root->overflow_offset = arena_reserve(flash->arena, overflow_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES,
+                                          "flash_index");
     uint64_t bits_bytes = bits_words(shape.overflow_max) * sizeof(uint64_t);
-    root->overflow_bits_offset = arena_reserve(flash->arena, bits_bytes, 64);
+    root->overflow_bits_offset = arena_reserve(flash->arena, bits_bytes, 64, "flash_index");
     if (!root->homes_offset || !root->overflow_offset || !root->overflow_bits_offset) {
         return PYMC_NO_MEMORY;
     }

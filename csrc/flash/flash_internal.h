@@ -16,9 +16,8 @@
 struct CACHE_ALIGNED flash_page {
     uint64_t version;
     uint64_t written_bytes;     // Where the next buffer goes; moved on before it is written.
-    uint64_t newest_cas;
+    uint64_t newest_order;
     uint64_t file_offset;       // In its path; never changes.
-    uint32_t newest_seconds;
     uint32_t expires_seconds;   // UINT32_MAX: never.
     uint32_t objects_written;
     uint32_t objects;           // Atomic. Raised before an entry is put in, lowered after it is out: never too low.

@@ -31,8 +31,7 @@ void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page
     out->state = SHARED_LOAD(row->state);
     out->version = SHARED_LOAD(row->version);
     out->written_bytes = SHARED_LOAD(row->written_bytes);
-    out->newest_cas = SHARED_LOAD(row->newest_cas);
-    out->newest_seconds = SHARED_LOAD(row->newest_seconds);
+    out->newest_order = SHARED_LOAD(row->newest_order);
     uint32_t expires_seconds = SHARED_LOAD(row->expires_seconds);
     out->expires_seconds = expires_seconds == UINT32_MAX ? 0 : expires_seconds;
     out->objects_written = SHARED_LOAD(row->objects_written);
@@ -42,6 +41,17 @@ void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page
     out->label = row->label;
     out->path = row->path;
     out->used_bytes = used_bytes(out);
+}
+
+uint64_t flash_flushed_entries(const struct flash *flash) {
+    uint64_t entries = 0;
+    for (uint32_t page = 0; page < flash->root->page_count; page++) {
+        const struct flash_page *row = &flash->pages[page];
+        if (SHARED_LOAD(row->newest_order) <= SHARED_LOAD(flash->arena->header->flush_order)) {
+            entries += SHARED_LOAD(row->objects);
+        }
+    }
+    return entries;
 }
 
 void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path_info *out) {
@@ -79,8 +89,7 @@ static uint32_t free_page(const struct flash *flash, int label) {
 
 static void forget_contents(struct flash_page *row) {
     SHARED_STORE(row->written_bytes, 0);
-    SHARED_STORE(row->newest_cas, 0);
-    SHARED_STORE(row->newest_seconds, 0);
+    SHARED_STORE(row->newest_order, 0);
     SHARED_STORE(row->expires_seconds, 0);
     SHARED_STORE(row->objects_written, 0);
     SHARED_STORE(row->objects, 0);

@@ -19,7 +19,7 @@ _Static_assert(sizeof(struct flash_record) == 12, "see FORMAT.md");
 
 // The first block of a page; the rest of it is 0. See FORMAT.md.
 #define FLASH_PAGE_MAGIC "PYMCLOG\n"
-#define FLASH_FORMAT 1
+#define FLASH_FORMAT 2
 struct flash_page_header {
     char magic[8];
     uint32_t crc32c;            // Of all that follows, up to the end of the block.

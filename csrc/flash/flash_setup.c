@@ -183,7 +183,7 @@ static void number_pages(struct flash *flash, const struct flash_geometry *geome
 
 static int make_tables(struct flash *flash, const struct flash_geometry *geometry) {
     struct arena *arena = flash->arena;
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct flash_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct flash_root), 64, "flash_tables");
     if (!root_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -197,9 +197,9 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
         root->unit_shift++;
     }
     root->units_per_page = (uint32_t)(root->page_bytes >> root->unit_shift);
-    root->pages_offset = arena_reserve(arena, root->page_count * sizeof(struct flash_page), 64);
-    root->paths_offset = arena_reserve(arena, root->path_count * sizeof(struct flash_path_state), 64);
-    root->local_offset = arena_reserve(arena, arena->header->slots * sizeof(struct flash_local), 64);
+    root->pages_offset = arena_reserve(arena, root->page_count * sizeof(struct flash_page), 64, "flash_tables");
+    root->paths_offset = arena_reserve(arena, root->path_count * sizeof(struct flash_path_state), 64, "flash_tables");
+    root->local_offset = arena_reserve(arena, arena->header->slots * sizeof(struct flash_local), 64, "flash_local");
     if (!root->pages_offset || !root->paths_offset || !root->local_offset) {
         return PYMC_NO_MEMORY;
     }

@@ -19,11 +19,10 @@ struct flash_buffer {
     uint64_t filled;
     uint64_t sealed_bytes;      // What is to be written; 0 before the seal.
     uint64_t page_version;
-    uint64_t newest_cas;
+    uint64_t newest_order;
     uint64_t took_us;
     uint32_t page;
     uint32_t records;
-    uint32_t newest_seconds;
     uint32_t expires_seconds;
     bool is_begun;
     bool page_is_short;         // A record found no place before the page's end.
@@ -57,9 +56,15 @@ void flash_buffer_destroy(struct flash_buffer *buffer) {
     free(buffer);
 }
 
+// A page of flushed records takes no others: it is free as a whole.
+static bool is_flushed(const struct flash *flash, uint32_t page) {
+    uint64_t newest = flash->pages[page].newest_order;
+    return newest && newest <= SHARED_LOAD(flash->arena->header->flush_order);
+}
+
 static bool page_has_room(const struct flash *flash, uint32_t page) {
     return flash->pages[page].written_bytes + FLASH_BLOCK_BYTES <= flash->root->page_bytes
-           && !flash->uses[page].is_ending;
+           && !flash->uses[page].is_ending && !is_flushed(flash, page);
 }
 
 // Closes a page that takes no more, once nothing is on its way to it.
@@ -131,8 +136,7 @@ int flash_buffer_begin(struct flash_buffer *buffer, struct proc *proc, int bucke
     buffer->filled = 0;
     buffer->sealed_bytes = 0;
     buffer->records = 0;
-    buffer->newest_cas = 0;
-    buffer->newest_seconds = 0;
+    buffer->newest_order = 0;
     buffer->expires_seconds = 0;
     if (buffer->page_offset == 0) {
         put_page_header(buffer);
@@ -166,10 +170,9 @@ uint64_t flash_buffer_add(struct flash_buffer *buffer, uint32_t bytes) {
     return address;
 }
 
-void flash_buffer_note(struct flash_buffer *buffer, uint64_t cas, uint32_t stored_seconds, uint32_t expiry_seconds) {
+void flash_buffer_note(struct flash_buffer *buffer, uint64_t order, uint32_t expiry_seconds) {
     uint32_t expires = expiry_seconds ? expiry_seconds : UINT32_MAX;
-    buffer->newest_cas = cas > buffer->newest_cas ? cas : buffer->newest_cas;
-    buffer->newest_seconds = stored_seconds > buffer->newest_seconds ? stored_seconds : buffer->newest_seconds;
+    buffer->newest_order = order > buffer->newest_order ? order : buffer->newest_order;
     buffer->expires_seconds = expires > buffer->expires_seconds ? expires : buffer->expires_seconds;
 }
 
@@ -206,11 +209,8 @@ uint64_t flash_buffer_seal(struct flash_buffer *buffer, struct proc *proc) {
     }
     uint64_t padded = (buffer->filled + FLASH_BLOCK_BYTES - 1) & ~(uint64_t)(FLASH_BLOCK_BYTES - 1);
     memset(buffer->memory + buffer->filled, 0, padded - buffer->filled);
-    if (buffer->newest_cas > row->newest_cas) {
-        SHARED_STORE(row->newest_cas, buffer->newest_cas);
-    }
-    if (buffer->newest_seconds > row->newest_seconds) {
-        SHARED_STORE(row->newest_seconds, buffer->newest_seconds);
+    if (buffer->newest_order > row->newest_order) {
+        SHARED_STORE(row->newest_order, buffer->newest_order);
     }
     if (buffer->expires_seconds > row->expires_seconds) {
         SHARED_STORE(row->expires_seconds, buffer->expires_seconds);

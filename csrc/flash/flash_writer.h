@@ -21,8 +21,8 @@ int flash_buffer_begin(struct flash_buffer *buffer, struct proc *proc, int bucke
 char *flash_buffer_room(struct flash_buffer *buffer, uint32_t bytes);
 // The room was filled with a record of `bytes` whose `sizes` is set: completes its header. Returns its address.
 uint64_t flash_buffer_add(struct flash_buffer *buffer, uint32_t bytes);
-// What policies need to know of a record that was added; each must be noted. cas UINT64_MAX: its number says nothing.
-void flash_buffer_note(struct flash_buffer *buffer, uint64_t cas, uint32_t stored_seconds, uint32_t expiry_seconds);
+// What policies need to know of a record that was added; each must be noted. `order` in its 64 bits.
+void flash_buffer_note(struct flash_buffer *buffer, uint64_t order, uint32_t expiry_seconds);
 uint32_t flash_buffer_records(const struct flash_buffer *buffer);
 uint32_t flash_buffer_page(const struct flash_buffer *buffer);
 uint64_t flash_buffer_bytes(const struct flash_buffer *buffer);

@@ -14,14 +14,15 @@ static uint64_t table_bytes(uint32_t buckets) {
 uint64_t index_reserve_bytes(uint32_t bucket_max, uint32_t slots) {
     uint32_t overflow_max = overflow_max_of(bucket_max);
     return table_bytes(bucket_max) + table_bytes(overflow_max) + bits_words(overflow_max) * sizeof(uint64_t)
-           + sizeof(struct index_root) + (uint64_t)slots * sizeof(struct index_local) + 3 * ARENA_SYSTEM_PAGE_BYTES;
+           + sizeof(struct index_root) + (uint64_t)slots * sizeof(struct index_local)
+           + ARENA_HUGE_PAGE_BYTES + 3 * ARENA_SYSTEM_PAGE_BYTES;
 }
 
 int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max) {
     if (bucket_start == 0 || bucket_start > bucket_max) {
         return PYMC_INVALID;
     }
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct index_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct index_root), 64, "index_local");
     if (!root_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -32,11 +33,12 @@ int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max
     root->buckets_touched = index_page_end(bucket_start);
     root->overflow_max = overflow_max_of(bucket_max);
     root->slots = arena->header->slots;
-    root->buckets_offset = arena_reserve(arena, table_bytes(bucket_max), ARENA_SYSTEM_PAGE_BYTES);
-    root->overflow_offset = arena_reserve(arena, table_bytes(root->overflow_max), ARENA_SYSTEM_PAGE_BYTES);
+    root->buckets_offset = arena_reserve(arena, table_bytes(bucket_max), ARENA_HUGE_PAGE_BYTES, "index_buckets");
+    root->overflow_offset = arena_reserve(arena, table_bytes(root->overflow_max), ARENA_SYSTEM_PAGE_BYTES,
+                                          "index_overflow");
     uint64_t bits_bytes = bits_words(root->overflow_max) * sizeof(uint64_t);
-    root->overflow_bits_offset = arena_reserve(arena, bits_bytes, 64);
-    root->local_offset = arena_reserve(arena, (uint64_t)root->slots * sizeof(struct index_local), 64);
+    root->overflow_bits_offset = arena_reserve(arena, bits_bytes, 64, "index_overflow");
+    root->local_offset = arena_reserve(arena, (uint64_t)root->slots * sizeof(struct index_local), 64, "index_local");
     if (!root->buckets_offset || !root->overflow_offset || !root->overflow_bits_offset || !root->local_offset) {
         return PYMC_NO_MEMORY;
     }

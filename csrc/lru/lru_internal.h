@@ -1,69 +1,110 @@
-// The probation queue (HOT): per slab class a ring of references to the newest items, in order of insertion.
+// Segments and queues in the arena, and the operations for the store.
 //
-// An item on probation that was hit by the time it reaches the ring's end stays; one that was not is the next victim.
-// Items past probation have no queue at all: the eviction hand walks their chunks, and a hit is one bit in the item.
-// Entries are hints: an entry may name a chunk that was freed or reused since; whoever pops it looks at the item.
+//   area:    | segment | segment | ...   one segment = 256 references = 1 KiB
+//   owner:   one byte per segment: the class that has it, 0 = free
+//   link:    the next segment of the queue, and which 256 entries of the queue this one holds
+//
+// A segment is owned as long as its byte says so, and only who holds a class's lock sets it to that
+// class: whoever repairs a class frees everything the class owns, so nothing can leak. The tables
+// are apart from the area because looking at a segment whose memory was given back would bring it
+// back.
 #pragma once
 
+#include "lru/lru.h"
 #include "shm/lock_inline.h"
 
 #define LRU_CLASSES_MAX 256
+#define LRU_SEGMENT_SHIFT 8
+#define LRU_SEGMENT_ENTRIES (1u << LRU_SEGMENT_SHIFT)
+#define LRU_SEGMENT_BYTES (LRU_SEGMENT_ENTRIES * (uint32_t)sizeof(uint32_t))
+// Memory is given back in pages of the system.
+#define LRU_GROUP_BYTES 4096u
+#define LRU_GROUP_SEGMENTS (LRU_GROUP_BYTES / LRU_SEGMENT_BYTES)
 
-// Under LOCK_CLASS of the class. A crash inside leaves at worst a few stale or missing hints.
-struct lru_ring {
-    uint64_t entries_offset;
-    uint64_t capacity;          // Written once.
-    uint64_t pushed;            // Entries ever pushed; the next one goes to pushed % capacity.
+// Under LOCK_CLASS of the class. The entry at position p is entry p % 256 of the segment with
+// sequence p / 256.
+struct lru_queue {
+    uint64_t pushed;            // Entries ever pushed.
     uint64_t popped;
+    uint64_t cap;               // 0: none.
+    int64_t share_offset;       // Atomic. From the share that is set, in parts of 2^32.
+    uint32_t head;              // Segment of the oldest entry, + 1; 0 when there is none, and then
+    uint32_t tail;              // ... pushed == popped is a multiple of 256.
+};
+
+// Under LOCK_CLASS of the owner.
+struct lru_link {
+    uint32_t next;              // Segment + 1.
+    uint32_t sequence;
+};
+
+struct lru_ghost {
+    uint64_t table_offset;
+    uint32_t lines_max;
+    CACHE_ALIGNED uint32_t lines;   // Atomic. Lines in use, 0: nothing is noted.
+    uint32_t lines_touched;         // Atomic. Lines from the first that may have memory.
+    uint32_t salt;                  // Atomic. Moves when all is forgotten, and older ones with it.
 };
 
 struct lru_root {
-    struct lru_ring ring[LRU_CLASSES_MAX];
+    uint64_t area_offset;
+    uint64_t owner_offset;
+    uint64_t link_offset;
+    uint64_t touched_offset;
+    uint32_t segments;
+    uint32_t classes;
+    CACHE_ALIGNED uint64_t lock;    // LOCK_LEAF: the words up to release_group, owner and touched.
+    uint32_t low;                   // Segments below this one are owned.
+    uint32_t high;                  // Segments from this one on were never owned.
+    uint32_t used;
+    uint32_t groups_touched;
+    uint32_t release_group;         // Where the next lru_release_step() begins.
+    struct lru_ghost ghost;
+    struct lru_queue queue[LRU_CLASSES_MAX];
 };
 
+// Process-local handle: addresses only.
 struct lru {
-    char *arena_base;
     struct lru_root *root;
+    struct proc *proc;          // Whose handle it is; NULL until lru_enter().
+    uint32_t *area;
+    uint8_t *owner;
+    struct lru_link *link;
+    uint8_t *touched;           // One byte per group of segments: it may have memory.
+    uint64_t *ghost;
 };
 
-// Address space for rings of `capacity[i]` entries, i from 1 to classes.
-uint64_t lru_reserve_bytes(const uint64_t *capacity, uint32_t classes);
-MUST_CHECK int lru_create(struct arena *arena, const uint64_t *capacity, uint32_t classes);
+struct lru_geometry {
+    uint32_t classes;
+    uint64_t items_max;         // As many items as the largest limit can hold.
+};
+
+// Address space for what the largest limit could need. It is touched only as it is used.
+uint64_t lru_reserve_bytes(const struct lru_geometry *geometry);
+MUST_CHECK int lru_create(struct arena *arena, const struct lru_geometry *geometry);
 void lru_attach(struct arena *arena, struct lru *lru);
+// From now on the handle works for this process.
+void lru_enter(struct lru *lru, struct proc *proc);
 
-static inline uint64_t lru_length(const struct lru *lru, uint32_t class_id) {
-    const struct lru_ring *ring = &lru->root->ring[class_id];
-    return SHARED_LOAD(ring->pushed) - SHARED_LOAD(ring->popped);
-}
-static inline uint32_t *lru_entry(const struct lru *lru, const struct lru_ring *ring, uint64_t position) {
-    return (uint32_t *)(lru->arena_base + ring->entries_offset) + position % ring->capacity;
-}
+// Sets right what a dead process left under the room's own lock, and frees that. Before
+// lru_repair_class().
+void lru_repair(struct lru *lru, uint32_t dead_slot_index);
+// Empties the queue of a class whose lock a dead process holds; frees every segment that names the
+// class. May be done again. Locks: LOCK_LEAF, as the process `self`.
+void lru_repair_class(struct lru *lru, struct proc *self, uint32_t class_id);
 
-// Adds the newest item; a full ring forgets its oldest. Locks: the caller holds LOCK_CLASS.
-static inline void lru_push_locked(struct lru *lru, uint32_t class_id, uint32_t ref) {
-    struct lru_ring *ring = &lru->root->ring[class_id];
-    if (ring->pushed - ring->popped >= ring->capacity) {
-        SHARED_STORE(ring->popped, ring->pushed - ring->capacity + 1);
-    }
-    SHARED_STORE(*lru_entry(lru, ring, ring->pushed), ref);
-    SHARED_STORE(ring->pushed, ring->pushed + 1);
-}
+// A free segment for the class, + 1; 0 when there is none. The last ones are for classes that have
+// none yet.
+uint32_t lru_segment_take(struct lru *lru, uint32_t class_id, bool is_first);
+void lru_segment_give(struct lru *lru, struct proc *proc, uint32_t number);
 
-// Removes and returns the oldest entry, 0 when the ring is empty. Locks: the caller holds LOCK_CLASS.
-static inline uint32_t lru_pop_locked(struct lru *lru, uint32_t class_id) {
-    struct lru_ring *ring = &lru->root->ring[class_id];
-    if (ring->popped >= ring->pushed) {
-        SHARED_STORE(ring->popped, ring->pushed);
-        return 0;
-    }
-    uint32_t ref = *lru_entry(lru, ring, ring->popped);
-    SHARED_STORE(ring->popped, ring->popped + 1);
-    return ref;
-}
+// Walks all queues and tables; aborts on a contradiction. Requires: nobody else works in the arena.
+void lru_check(const struct lru *lru);
 
-// The oldest entry without removing it, 0 for none. No lock: a hint.
-static inline uint32_t lru_oldest(const struct lru *lru, uint32_t class_id) {
-    const struct lru_ring *ring = &lru->root->ring[class_id];
-    uint64_t popped = SHARED_LOAD(ring->popped);
-    return popped < SHARED_LOAD(ring->pushed) ? SHARED_LOAD(*lru_entry(lru, ring, popped)) : 0;
+static inline uint64_t lru_whole_groups(uint64_t bytes) {
+    return (bytes + LRU_GROUP_BYTES - 1) & ~(LRU_GROUP_BYTES - 1ull);
+}
+static inline uint32_t *lru_entry(const struct lru *lru, uint32_t number, uint64_t position) {
+    uint64_t segment = (uint64_t)number - 1;
+    return lru->area + (segment << LRU_SEGMENT_SHIFT) + position % LRU_SEGMENT_ENTRIES;
 }

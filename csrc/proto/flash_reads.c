@@ -42,6 +42,7 @@ void flash_settle(struct session *session) {
         release(session, flash->looked_at);
         flash->rounds = 0;
         store_rule_out_none(session_store(session));
+        session_store(session)->needed_ref = 0;
     }
 }
 
@@ -101,6 +102,7 @@ static int park(struct session *session, struct flash_read *read) {
     session->is_on_flash = true;
     // Other sessions' commands come in between.
     store_rule_out_none(session_store(session));
+    session_store(session)->needed_ref = 0;
     return STORE_ON_FLASH;
 }
 
@@ -180,15 +182,21 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
             return STORE_HIT;
         }
         int found = flash_look(session, key, key_bytes, hash, is_get, &view, &read);
+        if (found == STORE_NO_MEMORY) {
+            return store_refused(store, COUNTER_oom_process_memory);
+        }
         if (found != STORE_HIT || !read) {
             return found;
         }
         int brought = store_bring_back(store, read, &view, key, hash);
-        if (brought != STORE_NOT_STORED) {
-            return brought == STORE_STORED && may_look_again(session) ? STORE_HIT : STORE_NO_MEMORY;
+        if (brought == STORE_NO_MEMORY) {
+            return brought;
         }
         if (!may_look_again(session)) {
-            return STORE_NO_MEMORY;
+            return store_refused(store, COUNTER_oom_gave_up);
+        }
+        if (brought == STORE_STORED) {
+            return STORE_HIT;
         }
     }
 }
@@ -201,7 +209,7 @@ bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, i
     }
     // With nothing there after all the operation will see that too.
     if (!may_look_again(session)) {
-        *outcome = STORE_NO_MEMORY;
+        *outcome = store_refused(session_store(session), COUNTER_oom_gave_up);
         return false;
     }
     return true;
@@ -228,7 +236,10 @@ int flash_delete(struct session *session, const struct store_delete *request) {
             continue;
         }
         int found = flash_look(session, request->key, request->key_bytes, hash, false, &view, &read);
-        if (found == STORE_ON_FLASH || found == STORE_NO_MEMORY) {
+        if (found == STORE_NO_MEMORY) {
+            return store_refused(store, COUNTER_oom_process_memory);
+        }
+        if (found == STORE_ON_FLASH) {
             return found;
         }
         if (found == STORE_HIT && read) {
@@ -238,7 +249,7 @@ int flash_delete(struct session *session, const struct store_delete *request) {
             }
         }
         if (!may_look_again(session)) {
-            return STORE_NO_MEMORY;
+            return store_refused(store, COUNTER_oom_gave_up);
         }
     }
 }
@@ -294,19 +305,11 @@ enum put_result reply_put_record(struct store *store, const struct store_view *v
         reply->at = PUT_LITERAL(at, "\r\n");
         return PUT_DONE;
     }
-    bool is_bounded = store->proc->counters[COUNTER_response_buf_bytes] < REPLY_WAITING_BYTES_MAX;
-    char *copy = is_bounded ? malloc(view->value_bytes) : NULL;
+    char *copy = reply_own(store, view->value_bytes);
     if (!copy) {
         return PUT_NO_MEMORY;
     }
-    count(store->proc, COUNTER_response_buf_bytes, view->value_bytes);
     memcpy(copy, view->value, view->value_bytes);
-    reply->values[reply->value_count++] = (struct reply_value){
-        .owned = copy, .buffer_offset = (uint32_t)(at - reply->start), .value_bytes = view->value_bytes};
-    reply->owned_bytes += view->value_bytes;
-    if (reply->owned_bytes >= REPLY_OWNED_BYTES_MAX) {
-        reply->value_max = reply->value_count;      // This reply is full.
-    }
-    reply->at = PUT_LITERAL(at, "\r\n");
+    reply_put_owned(view, copy, at, reply);
     return PUT_DONE;
 }

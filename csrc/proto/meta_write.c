@@ -131,7 +131,7 @@ enum update_wants meta_set(struct session *session, const char *line, const char
         return UPDATE_DONE;
     }
     bool is_whole = bytes >= (size_t)value_bytes + 2;
-    if (!is_whole && value_bytes <= VALUE_BUFFERED_MAX && body - line <= LINE_BYTES_MAX) {
+    if (!is_whole && value_may_wait(session, &write, (size_t)(body - line), bytes)) {
         return UPDATE_MORE;
     }
     // A value without its line end goes the same way however it came: first is asked whether it is too large.

@@ -17,7 +17,7 @@ uint64_t prefix_reserve_bytes(void) {
 }
 
 int prefix_create(struct arena *arena) {
-    uint64_t offset = arena_reserve(arena, sizeof(struct prefix_root), 64);
+    uint64_t offset = arena_reserve(arena, sizeof(struct prefix_root), 64, "prefixes");
     if (!offset) {
         return PYMC_NO_MEMORY;
     }

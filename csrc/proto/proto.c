@@ -74,6 +74,48 @@ bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes
     return is_known;
 }
 
+char *reply_own(struct store *store, uint32_t value_bytes) {
+    bool is_bounded = store->proc->counters[COUNTER_response_buf_bytes] < REPLY_WAITING_BYTES_MAX;
+    char *copy = is_bounded ? malloc(value_bytes) : NULL;
+    count(store->proc, COUNTER_response_buf_bytes, copy ? value_bytes : 0);
+    return copy;
+}
+
+void reply_put_owned(const struct store_view *view, char *copy, char *at, struct reply *reply) {
+    reply->values[reply->value_count++] = (struct reply_value){
+        .owned = copy, .buffer_offset = (uint32_t)(at - reply->start), .value_bytes = view->value_bytes};
+    reply->owned_bytes += view->value_bytes;
+    if (reply->owned_bytes >= REPLY_OWNED_BYTES_MAX) {
+        reply->value_max = reply->value_count;      // This reply is full.
+    }
+    reply->at = PUT_LITERAL(at, "\r\n");
+}
+
+enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
+    char *copy = reply_own(store, view->value_bytes);
+    if (!copy) {
+        return PUT_NO_MEMORY;
+    }
+    uint32_t copied = 0;
+    const char *piece;
+    uint32_t bytes;
+    // What changes meanwhile may look longer than the room that was taken for it.
+    while (copied < view->value_bytes
+           && (bytes = store_value_span(store, view->item, view->state, view->class_id, copied, &piece))) {
+        bytes = bytes < view->value_bytes - copied ? bytes : view->value_bytes - copied;
+        racy_copy(copy + copied, piece, bytes);
+        copied += bytes;
+    }
+    if (!store_holds(view)) {
+        count(store->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)view->value_bytes);
+        free(copy);
+        return PUT_CHANGED;
+    }
+    reply_put_owned(view, copy, at, reply);
+    count(store->proc, COUNTER_get_copied_for_claims, 1);
+    return PUT_DONE;
+}
+
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out) {
     if (buffer_bytes < REPLY_ROOM_BYTES || values_max == 0) {
         return PYMC_INVALID;

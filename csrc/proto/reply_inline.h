@@ -109,8 +109,17 @@ static inline char *put_i64(char *at, int64_t value) {
 
 enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
 
+// Memory for a copy of a large value that waits behind a reply, counted in response_buf_bytes. NULL: there is none, or
+// too much is waiting for slow clients.
+char *reply_own(struct store *store, uint32_t value_bytes);
+// Puts such a copy, filled, behind what ends at `at`. Owns: the reply.
+void reply_put_owned(const struct store_view *view, char *copy, char *at, struct reply *reply);
+// A large value for which no pin is free goes out as a copy.
+enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at, struct reply *reply);
+
 // Puts the value into the reply, copied or pinned. PUT_CHANGED: the item changed meanwhile.
-// PUT_NO_MEMORY: no pin is free. The value and its line end go to `at`; only PUT_DONE moves the reply on.
+// PUT_NO_MEMORY: no pin is free, nor memory for a copy. The value and its line end go to `at`; only PUT_DONE moves the
+// reply on.
 static inline enum put_result reply_put_value(struct store *store, const struct store_view *view, char *at,
                                               struct reply *reply) {
     if (LIKELY(view->value && view->value_bytes <= STORE_COPY_BYTES_MAX)) {
@@ -121,8 +130,8 @@ static inline enum put_result reply_put_value(struct store *store, const struct 
         reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
         return PUT_DONE;
     }
-    if (store->claims_free_count == 0) {
-        return PUT_NO_MEMORY;
+    if (UNLIKELY(!store_may_pin(store))) {
+        return reply_put_copy(store, view, at, reply);
     }
     uint32_t claim = store_pin(store, view);
     if (claim == STORE_NO_CLAIM) {

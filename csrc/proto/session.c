@@ -37,6 +37,9 @@ void session_resume(struct session *session) {
 bool session_is_reading_value(const struct session *session) {
     return session->mode == MODE_VALUE;
 }
+bool session_is_awaiting_value(const struct session *session) {
+    return session->awaits_value || session->mode == MODE_VALUE;
+}
 bool session_is_unfinished(const struct session *session) {
     return session->is_on_flash;
 }
@@ -227,6 +230,7 @@ static size_t command(struct session *session, const char *line, const char *new
         line_command(session, line, end, reply);
     }
     if (wants == UPDATE_MORE) {
+        session->awaits_value = !session->is_on_flash;
         return (size_t)(line - start);      // Blanks need not be kept.
     }
     return (size_t)(newline + 1 - start) + body_consumed;
@@ -328,7 +332,7 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
     size_t at = 0;
     int stop = -1;
     bool is_resumed = session->is_on_flash;
-    session->is_on_flash = false;
+    session->is_on_flash = session->awaits_value = false;
     session->fetched_until = NULL;
     session->is_verbose = live_get(session_store(session)->arena, LIVE_verbosity) > 1;
     while (stop < 0) {

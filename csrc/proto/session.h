@@ -59,6 +59,8 @@ void session_direct_filled(struct session *session, size_t bytes);
 
 // What a session is doing, as enum connection_state in server/engine.h knows it.
 bool session_is_reading_value(const struct session *session);
+// The same, or some bytes of the value are still waiting in the input.
+bool session_is_awaiting_value(const struct session *session);
 bool session_is_swallowing(const struct session *session);
 
 // A reply buffer of its own, for tests and tools; engines have theirs.

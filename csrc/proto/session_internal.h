@@ -7,7 +7,8 @@
 
 #define KEY_BYTES_MAX 250
 #define LINE_BYTES_MAX 2048
-// Values up to this size wait in the input until they are whole; larger ones go straight into their item.
+// Values up to this size wait in the input until they are whole. Larger ones wait until so much of them is there, since
+// a value that is only announced shall take no item memory; then they go straight into their item.
 #define VALUE_BUFFERED_MAX 8192
 #define META_RETURNS_MAX 20
 #define OPAQUE_BYTES_MAX 32
@@ -73,6 +74,7 @@ struct session {
     uint32_t get_expiry;
     uint8_t mode;
     uint8_t get_kind;               // Not GET_NONE: the input stands inside the key list of a get.
+    bool awaits_value;              // The input ends within a value that waits there for its rest.
     bool is_on_flash;               // The command under way waits for a read, and has left no trace.
     bool is_authenticated;
     bool get_is_broken;             // The rest of the get's line is thrown away.
@@ -162,11 +164,14 @@ void text_update_prefetch(struct session *session, const char *in, const char *e
 // What a storage command line asks of the input behind it.
 enum update_wants { UPDATE_DONE, UPDATE_MORE, UPDATE_STREAM };
 // Handles a storage command whose line ends at `body`; `bytes` are there behind it. Consumes from the body.
-// UPDATE_MORE: the value is small enough to wait for, and so is the line; or the session is parked.
+// UPDATE_MORE: value_may_wait(), or the session is parked.
 enum update_wants text_update(struct session *session, struct token *tokens, uint32_t count, const char *body,
                               size_t bytes, struct reply *reply, size_t *body_consumed);
 enum update_wants meta_set(struct session *session, const char *line, const char *line_end, const char *body,
                            size_t bytes, struct reply *reply, size_t *body_consumed);
+// Whether a value of which `bytes` are there can stay in the input until more comes. One that is too large cannot: that
+// is answered at once.
+bool value_may_wait(const struct session *session, const struct store_write *write, size_t line_bytes, size_t bytes);
 // Goes on with a value that is coming in pieces. Returns the bytes consumed.
 size_t value_feed(struct session *session, const char *in, size_t bytes, struct reply *reply);
 void value_finish(struct session *session, struct reply *reply);

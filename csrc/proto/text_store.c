@@ -111,7 +111,7 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
         return UPDATE_DONE;
     }
     bool is_whole = bytes >= (size_t)write.value_bytes + 2;
-    if (!is_whole && write.value_bytes <= VALUE_BUFFERED_MAX && body - tokens[0].text <= LINE_BYTES_MAX) {
+    if (!is_whole && value_may_wait(session, &write, (size_t)(body - tokens[0].text), bytes)) {
         return UPDATE_MORE;
     }
     // A value without its line end goes the same way however it came: first is asked whether it is too large.
@@ -139,6 +139,11 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     return UPDATE_DONE;
 }
 
+bool value_may_wait(const struct session *session, const struct store_write *write, size_t line_bytes, size_t bytes) {
+    return line_bytes <= LINE_BYTES_MAX && (write->value_bytes <= VALUE_BUFFERED_MAX || bytes < VALUE_BUFFERED_MAX)
+           && store_fits(session_store(session), write);
+}
+
 void value_begin(struct session *session, struct session_value *value, struct reply *reply) {
     struct store *store = session_store(session);
     int outcome = STORE_NO_MEMORY;
@@ -155,6 +160,7 @@ void value_begin(struct session *session, struct session_value *value, struct re
     }
     if (!value) {
         // Without a buffer there is no way to know how much to skip.
+        store_refused(store, COUNTER_oom_process_memory);
         REPLY_LITERAL(reply, "SERVER_ERROR out of memory reading request\r\n");
         session->mode = MODE_CLOSE;
         return;
@@ -167,6 +173,24 @@ void value_begin(struct session *session, struct session_value *value, struct re
     }
     free(value);
     session->swallow_bytes = value_bytes + 2;
+    session->mode = MODE_SWALLOW;
+}
+
+// There was no room for the next part: the answer comes at once, and the rest of the value is thrown away.
+static void value_give_up(struct session *session, struct reply *reply) {
+    struct session_value *value = session->value;
+    struct store *store = session_store(session);
+    uint64_t missing_bytes = value->making.value_bytes - value->making.filled_bytes;
+    int outcome = store_give_up(store, &value->write, &value->making);
+    if (value->is_meta) {
+        store_forget(store, value->key, value->write.key_bytes);
+    }
+    if (!value->is_quiet) {
+        text_outcome(reply, outcome);
+    }
+    free(value);
+    session->value = NULL;
+    session->swallow_bytes = missing_bytes + 2;
     session->mode = MODE_SWALLOW;
 }
 
@@ -220,6 +244,10 @@ size_t value_feed(struct session *session, const char *in, size_t bytes, struct 
         racy_write(place, in + at, piece);
         value->making.filled_bytes += (uint32_t)piece;
         at += piece;
+    }
+    if (UNLIKELY(at < bytes && value->making.filled_bytes < value->making.value_bytes)) {
+        value_give_up(session, reply);
+        return at;
     }
     while (at < bytes && value->making.filled_bytes == value->making.value_bytes && value->trailer_seen < 2) {
         value->trailer_bad |= in[at++] != "\r\n"[value->trailer_seen++];

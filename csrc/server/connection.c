@@ -75,7 +75,7 @@ static void note_state(struct engine *engine, struct connection *connection, enu
 
 // Shows what the session waits for.
 static void note_waiting(struct engine *engine, struct connection *connection) {
-    enum connection_state state = session_is_reading_value(&connection->session) ? CONNECTION_NREAD
+    enum connection_state state = session_is_awaiting_value(&connection->session) ? CONNECTION_NREAD
                                   : session_is_swallowing(&connection->session)  ? CONNECTION_SWALLOW
                                                                                  : CONNECTION_READ;
     if (UNLIKELY(connection->state != state)) {
@@ -213,6 +213,7 @@ void connection_close(struct engine *engine, struct connection *connection) {
         session_abort_reads(&connection->session);
     }
     value_drop(&connection->session);
+    values_note(engine, connection);
     free(connection->admin_line);
     connection->admin_line = NULL;
     // The worker that handed it over may not have closed its own copy yet: then close() alone would leave it watched.
@@ -481,7 +482,7 @@ static void after_flush(struct engine *engine, struct connection *connection, in
     }
 }
 
-void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
+static void converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
     size_t at = 0;
     if (UNLIKELY(engine->reply.at - engine->reply_base > REPLY_BYTES / 4)) {
         connections_send_deferred(engine);
@@ -513,6 +514,11 @@ void connection_converse(struct engine *engine, struct connection *connection, c
     }
 }
 
+void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
+    converse(engine, connection, in, bytes);
+    values_note(engine, connection);
+}
+
 // A large value's bytes go from the socket straight into the item. Returns true when the session wants feeding.
 static bool receive_direct(struct engine *engine, struct connection *connection) {
     char *place;
@@ -527,6 +533,7 @@ static bool receive_direct(struct engine *engine, struct connection *connection)
         }
         count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
         session_direct_filled(&connection->session, (size_t)received);
+        values_note(engine, connection);
         fits = session_direct_place(&connection->session, &place);
     }
     if (fits > 0) {

@@ -514,6 +514,7 @@ void engine_tick(struct engine *engine) {
         }
         connection = next;
     }
+    values_drop_silent(engine);
     if (engine->reader) {
         serve_flash(engine);
     }

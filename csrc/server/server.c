@@ -11,7 +11,7 @@ int server_create(struct arena *arena, uint32_t workers, uint32_t connections_ma
     if (workers == 0 || workers > ENGINE_WORKERS_MAX) {
         return PYMC_INVALID;
     }
-    uint64_t offset = arena_reserve(arena, sizeof(struct server_root), 64);
+    uint64_t offset = arena_reserve(arena, sizeof(struct server_root), 64, "connections");
     if (!offset) {
         return PYMC_NO_MEMORY;
     }
@@ -19,7 +19,8 @@ int server_create(struct arena *arena, uint32_t workers, uint32_t connections_ma
     root->workers = workers;
     // Some more than the limit: the one that is refused is counted in before it is refused.
     root->records_max = connections_max + 256;
-    root->records_offset = arena_reserve(arena, root->records_max * sizeof(struct connection_record), 64);
+    root->records_offset = arena_reserve(arena, root->records_max * sizeof(struct connection_record), 64,
+                                         "connections");
     if (!root->records_offset) {
         return PYMC_NO_MEMORY;
     }

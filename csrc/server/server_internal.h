@@ -70,6 +70,7 @@ struct connection {
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     bool has_work;                  // Its kept input holds commands; it only let others go first.
+    bool is_in_values;              // In the list through value_next.
     bool has_ended;                 // The client said its last: there is no other event for the end of its input.
     uint8_t state;                  // As its record shows it.
     int fd;
@@ -77,6 +78,7 @@ struct connection {
     uint32_t interest;              // Epoll events asked for.
     uint32_t input_bytes;           // Kept input, unfinished or not yet looked at.
     uint32_t last_command_seconds;
+    uint32_t value_seconds;         // When a byte of its half-sent value came last.
     uint64_t ticket;                // Of the administrative command it waits for.
     char *input;
     char *admin_line;
@@ -86,8 +88,17 @@ struct connection {
     struct session session;
     struct flash_waiter waiter;
     struct connection *next, *previous;         // All connections of the engine.
+    struct connection *value_next, *value_previous;     // In the engine's list of half-sent values.
     struct connection *queue_next;              // In the request, stream or dead queue.
     struct connection *again_next;
+};
+
+// Connections with a large value half in, the one that has been silent longest first.
+struct value_list {
+    struct connection *first, *last;
+    uint64_t refusals_seen;         // What the worker had refused at the last look.
+    uint32_t dropped;               // Not yet told of.
+    uint32_t told_seconds;
 };
 
 // A finished reply that leaves when the whole group of connections has been served.
@@ -126,6 +137,7 @@ struct engine {
     uint64_t refused_since_ns;
     uint64_t tickets;
     struct connection *connections;
+    struct value_list values;
     struct connection_queue requests;       // Wait to be fetched by Python.
     struct connection_queue streams;
     struct connection *dead;
@@ -161,6 +173,11 @@ uint32_t server_connections_total(const struct engine *engine);
 // Takes over an accepted socket; closes it when there is no memory.
 void connection_open(struct engine *engine, int fd, const struct listener *listener);
 void connection_close(struct engine *engine, struct connection *connection);
+// Puts the connection at the end of the list of half-sent values, or out of it, as its session has one or not. To be
+// called whenever it may have said something; once it is closed it is in no list.
+void values_note(struct engine *engine, struct connection *connection);
+// Closes connections that have been silent for too long in the middle of a value. Call once a second.
+void values_drop_silent(struct engine *engine);
 // Receives into the stage behind kept input. Returns how many bytes lie there for connection_converse(), 0 for none.
 size_t connection_receive(struct engine *engine, struct connection *connection, char *stage);
 // Feeds received input to the session, sends the reply, keeps what is unfinished.

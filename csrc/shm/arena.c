@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,42 +18,83 @@ static const int64_t live_start[] = {
 #undef LIVE
 };
 
-static int map_arena(struct arena *arena, uint64_t bytes, bool huge_pages) {
-    arena->fd = -1;
-    if (huge_pages) {
-        arena->fd = memfd_create("pymc", MFD_CLOEXEC | MFD_HUGETLB);
+// Without MAP_NORESERVE: a shortage of huge pages must show here, not as SIGBUS at the first touch.
+static bool map_hugetlb(struct arena *arena, uint64_t bytes) {
+    arena->fd = memfd_create("pymc", MFD_CLOEXEC | MFD_HUGETLB);
+    if (arena->fd < 0) {
+        return false;
     }
-    bool explicit_huge = arena->fd >= 0;
     arena->base = MAP_FAILED;
-    if (explicit_huge && ftruncate(arena->fd, (off_t)bytes) == 0) {
-        // Without MAP_NORESERVE: a shortage of huge pages must show here, not as SIGBUS at the first touch.
+    if (ftruncate(arena->fd, (off_t)bytes) == 0) {
         arena->base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0);
     }
     if (arena->base == MAP_FAILED) {
-        if (explicit_huge) {
-            close(arena->fd);
-        }
+        close(arena->fd);
+        arena->fd = -1;
+        return false;
+    }
+    arena->is_hugetlb = true;
+    return true;
+}
+
+// Maps the object at a multiple of the huge page's size: elsewhere no page of it could ever be a huge one.
+static bool map_aligned(struct arena *arena, uint64_t bytes) {
+    uint64_t room_bytes = bytes + ARENA_HUGE_PAGE_BYTES;
+    char *room = mmap(NULL, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) {
+        return false;
+    }
+    uint64_t skipped = -(uintptr_t)room & (ARENA_HUGE_PAGE_BYTES - 1);
+    if (skipped) {
+        munmap(room, skipped);
+    }
+    munmap(room + skipped + bytes, ARENA_HUGE_PAGE_BYTES - skipped);
+    int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED | (arena->fd < 0 ? MAP_ANONYMOUS : 0);
+    arena->base = mmap(room + skipped, bytes, PROT_READ | PROT_WRITE, flags, arena->fd, 0);
+    if (arena->base == MAP_FAILED) {
+        int error = errno;
+        munmap(room + skipped, bytes);
+        errno = error;
+        return false;
+    }
+    return true;
+}
+
+static int map_arena(struct arena *arena, uint64_t bytes, bool huge_pages) {
+    if (!(huge_pages && map_hugetlb(arena, bytes))) {
         arena->fd = memfd_create("pymc", MFD_CLOEXEC);
-        if (arena->fd < 0) {
+        // RLIMIT_FSIZE is meant for files on disks; memory that has no descriptor does not meet it.
+        if (arena->fd >= 0 && ftruncate(arena->fd, (off_t)bytes) != 0) {
+            close(arena->fd);
+            arena->fd = -1;
+        }
+        if (!map_aligned(arena, bytes)) {
+            if (arena->fd >= 0) {
+                close(arena->fd);
+            }
             return PYMC_OS_ERROR;
         }
-        if (ftruncate(arena->fd, (off_t)bytes) != 0) {
-            goto fail;
+        if (huge_pages) {
+            // Where the system is set to `advise`, first touches bring huge pages then.
+            madvise(arena->base, bytes, MADV_HUGEPAGE);
         }
-        arena->base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
-        if (arena->base == MAP_FAILED) {
-            goto fail;
-        }
-        arena->huge_pages = huge_pages && madvise(arena->base, bytes, MADV_HUGEPAGE) == 0;
-    } else {
-        arena->huge_pages = true;
     }
     // Core dumps of many gigabytes help nobody and hold up the replacement of a crashed worker.
     madvise(arena->base, bytes, MADV_DONTDUMP);
     return PYMC_OK;
-fail:
-    close(arena->fd);
-    return PYMC_OS_ERROR;
+}
+
+static void ledger_add(struct arena_header *header, const char *label, uint64_t start, uint64_t bytes) {
+    struct arena_row *row = &header->rows[header->row_count];
+    if (header->row_count && strcmp(row[-1].label, label) == 0) {
+        row[-1].bytes = start + bytes - row[-1].offset;
+        return;
+    }
+    PYMC_CHECK(header->row_count < ARENA_ROWS_MAX && strlen(label) < ARENA_LABEL_BYTES);
+    memcpy(row->label, label, strlen(label) + 1);
+    row->offset = start;
+    row->bytes = bytes;
+    header->row_count++;
 }
 
 int arena_create(const struct arena_options *options, struct arena **arena_out) {
@@ -74,9 +116,10 @@ int arena_create(const struct arena_options *options, struct arena **arena_out) 
     header->layout = ARENA_LAYOUT;
     header->reserve_bytes = bytes;
     header->reserved_bytes = sizeof *header;
+    ledger_add(header, "header", 0, sizeof *header);
     header->boot_ns = options->boot_ns;
     header->boot_unix_seconds = options->boot_unix_seconds;
-    header->cas = 1;
+    header->order = 1;
     for (int i = 0; i < LIVE_COUNT; i++) {
         header->live[i] = live_start[i];
     }
@@ -95,7 +138,9 @@ void arena_close(struct arena *arena) {
         return;
     }
     munmap(arena->base, arena->bytes);
-    close(arena->fd);
+    if (arena->fd >= 0) {
+        close(arena->fd);
+    }
     free(arena);
 }
 
@@ -103,13 +148,14 @@ bool arena_give_back(void *place, uint64_t bytes) {
     return madvise(place, bytes, MADV_REMOVE) == 0;
 }
 
-uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align) {
+uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align, const char *label) {
     struct arena_header *header = arena->header;
     uint64_t start = (header->reserved_bytes + align - 1) & ~(align - 1);
     if (start + bytes > arena->bytes || start + bytes < start) {
         return 0;
     }
     header->reserved_bytes = start + bytes;
+    ledger_add(header, label, start, bytes);
     return start;
 }
 
@@ -123,19 +169,16 @@ void arena_add_plain_lock(struct arena *arena, const uint64_t *word) {
     PYMC_CHECK(!"more plain locks than the arena header has room for");
 }
 
-bool arena_has_huge_pages(const struct arena *arena) {
-    return arena->huge_pages;
+bool arena_is_hugetlb(const struct arena *arena) {
+    return arena->is_hugetlb;
+}
+
+uint64_t arena_address(const struct arena *arena) {
+    return (uintptr_t)arena->base;
 }
 
 int arena_lock_memory(struct arena *arena) {
     return mlock2(arena->base, arena->bytes, MLOCK_ONFAULT) == 0 ? PYMC_OK : PYMC_OS_ERROR;
-}
-
-void arena_prefault(struct arena *arena, uint64_t bytes) {
-    uint64_t end = bytes < arena->bytes ? bytes : arena->bytes;
-    for (uint64_t offset = 0; offset < end; offset += 4096) {
-        __atomic_fetch_or((uint8_t *)arena->base + offset, 0, __ATOMIC_RELAXED);
-    }
 }
 
 uint32_t arena_seconds(const struct arena *arena, uint64_t monotonic_ns) {
@@ -169,12 +212,6 @@ void arena_clock_freeze(struct arena *arena, uint32_t frozen_seconds) {
     SHARED_STORE(arena->header->clock_frozen_seconds, frozen_seconds);
 }
 
-uint64_t arena_cas_read(const struct arena *arena) {
-    return SHARED_LOAD(arena->header->cas);
-}
-
 uint32_t arena_flush_seconds(const struct arena *arena) {
-    uint32_t at_once = SHARED_LOAD(arena->header->flush_seconds);
-    uint32_t scheduled = SHARED_LOAD(arena->header->flush_before_seconds);
-    return at_once > scheduled ? at_once : scheduled;
+    return SHARED_LOAD(arena->header->flush_seconds);
 }

@@ -8,18 +8,33 @@
 
 // Process slots in an arena: workers, keeper, supervisor and visitors together.
 #define ARENA_SLOTS_MAX 256
+// The size of a huge page, and what parts of the arena that profit from them are aligned to.
+#define ARENA_HUGE_PAGE_BYTES 2097152
+// Rows of the ledger and the longest label with its end.
+#define ARENA_ROWS_MAX 48
+#define ARENA_LABEL_BYTES 24
+// The most that one call of arena_take_slice() takes.
+#define ARENA_SLICE_BYTES_MAX 67108864
 
 struct arena;
 
 struct arena_options {
     uint64_t reserve_bytes;     // Address space to reserve; memory is only used once it is touched.
     uint32_t slots;             // Process slots, 1 to ARENA_SLOTS_MAX.
-    bool huge_pages;            // Ask for huge pages; without any the arena works with small ones.
+    bool huge_pages;            // Reserve huge pages of the system's pool; without any, small ones are mapped.
     uint64_t boot_ns;           // CLOCK_MONOTONIC when the server started, for the seconds counted since then.
     int64_t boot_unix_seconds;  // Wall clock at the same moment.
 };
 
-// Makes a shared memory object (memfd), maps and formats it.
+// One line of the ledger: what a room set aside. The parts of a room that follow each other are one row.
+struct arena_row {
+    char label[ARENA_LABEL_BYTES];  // Lower-case letters, digits and _; two rows may bear the same one.
+    uint64_t offset;
+    uint64_t bytes;
+};
+
+// Makes a shared memory object, maps it at a multiple of ARENA_HUGE_PAGE_BYTES and formats it. The object is a memfd;
+// where the system refuses one of this size (a limit on the size of files counts for it), it is without a file.
 //
 // Returns PYMC_OS_ERROR when the system refuses the memory, PYMC_INVALID for bad options.
 // Owns: the caller, until arena_close(); children of a later fork() inherit the mapping.
@@ -29,14 +44,32 @@ int arena_create(const struct arena_options *options, struct arena **arena_out);
 // Unmaps; NULL is allowed. The last process that closes or ends frees the memory.
 void arena_close(struct arena *arena);
 
-// True when the kernel gave huge pages for the mapping or promised to try.
-bool arena_has_huge_pages(const struct arena *arena);
+// True when the whole arena is made of huge pages that the system's pool gave for it.
+bool arena_is_hugetlb(const struct arena *arena);
+
+// The address at which this process maps the arena, for looking it up in /proc/self/smaps.
+uint64_t arena_address(const struct arena *arena);
+
+// Copies the rows of the ledger to `rows`, which has room for ARENA_ROWS_MAX, lowest offset first, and returns how
+// many there are. Any process; no lock.
+uint32_t arena_ledger_read(const struct arena *arena, struct arena_row *rows);
+
+// How much of a range is touched and in memory, as the kernel knows it. A page that two rows share counts for the
+// one in which it begins. After `look_bytes` of touched memory the rest is judged by samples, and *is_estimate_out
+// is true. Any process; no lock; the time is bounded by look_bytes (some 10 ns a page).
+uint64_t arena_touched_bytes(const struct arena *arena, uint64_t offset, uint64_t bytes, uint64_t look_bytes,
+                             bool *is_estimate_out);
+
+// What the kernel counts for the whole memory object, swapped-out pages included; 0 when it is without a file.
+uint64_t arena_file_bytes(const struct arena *arena);
 
 // Locks what is mapped now and later touched into RAM (mlock on fault). Returns PYMC_OS_ERROR when not permitted.
 int arena_lock_memory(struct arena *arena);
 
-// Touches `bytes` of the arena from its start, so that later first writes cost no page fault.
-void arena_prefault(struct arena *arena, uint64_t bytes);
+// Takes memory for the whole pages of a range, of which it keeps the content, and makes huge pages of it where the
+// kernel can; ARENA_SLICE_BYTES_MAX at most are done in one call. Whether it became huge is for who measures it.
+// Returns PYMC_OS_ERROR when there is no memory, PYMC_INVALID for a range outside the arena.
+int arena_take_slice(struct arena *arena, uint64_t offset, uint64_t bytes);
 
 // Seconds of the cache's own clock for a CLOCK_MONOTONIC reading: starts at 2, moves by `debugtime` in debug builds.
 uint32_t arena_seconds(const struct arena *arena, uint64_t monotonic_ns);
@@ -53,6 +86,3 @@ void arena_clock_freeze(struct arena *arena, uint32_t frozen_seconds);
 
 // The second of the latest flush_all, 0 for none.
 uint32_t arena_flush_seconds(const struct arena *arena);
-
-// The last CAS number handed out.
-uint64_t arena_cas_read(const struct arena *arena);

@@ -8,7 +8,7 @@
 #include "shm/arena.h"
 
 #define ARENA_MAGIC 0x3130636d79700a1aull
-#define ARENA_LAYOUT 1
+#define ARENA_LAYOUT 2
 #define ARENA_LIVE_MAX 64
 #define ARENA_ROOTS 8
 #define ARENA_PLAIN_LOCKS 8
@@ -34,20 +34,22 @@ struct arena_header {
     int64_t live[ARENA_LIVE_MAX];       // Any process, atomically.
     int64_t clock_shift_seconds;        // debugtime; atomic.
     uint32_t clock_frozen_seconds;      // debugtime; atomic.
-    CACHE_ALIGNED uint64_t cas;         // Atomic add by every store.
-    // Marks of flush_all, see store_is_flushed(); each only grows. Atomic.
-    CACHE_ALIGNED uint64_t flush_cas;
-    uint32_t flush_seconds;
-    uint32_t flush_before_seconds;
+    CACHE_ALIGNED uint64_t order;       // The last order number handed out. Atomic add by every store.
+    // The mark of flush_all, see store_is_flushed(): items with order numbers up to it are flushed. Only grows. Atomic.
+    CACHE_ALIGNED uint64_t flush_order;
+    uint32_t flush_seconds;             // The second of the latest flush, for statistics. Atomic.
     uint32_t flush_scheduled_seconds;   // A flush_all in the future, 0 for none. Atomic.
+    // The ledger; written before the first fork only.
+    uint32_t row_count;
+    struct arena_row rows[ARENA_ROWS_MAX];
 };
 
 struct arena {
     char *base;
     struct arena_header *header;
     uint64_t bytes;
-    int fd;
-    bool huge_pages;
+    int fd;             // -1 when the memory object is without a file.
+    bool is_hugetlb;
 };
 
 // Names a lock word that is simply freed when its owner dies: what it guards is never left in a state that hurts.
@@ -59,6 +61,7 @@ void arena_add_plain_lock(struct arena *arena, const uint64_t *word);
 // is locked: then nothing has changed.
 bool arena_give_back(void *place, uint64_t bytes);
 
-// Sets aside `bytes` (zeroed, aligned to `align`) and returns their offset, 0 when the arena is too small.
-// Requires: no other process maps the arena yet.
-uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align);
+// Sets aside `bytes` (zeroed, aligned to `align`) and returns their offset, 0 when the arena is too small. The ledger
+// shows them under `label`, which becomes part of the keys of `stats pymc`; what follows a row of the same label is
+// added to that row. Requires: no other process maps the arena yet.
+uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align, const char *label);

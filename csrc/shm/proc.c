@@ -49,7 +49,7 @@ void counters_read(const struct arena *arena, uint32_t slot_index, uint64_t *val
 }
 
 int slots_create(struct arena *arena, uint32_t slots) {
-    uint64_t offset = arena_reserve(arena, (uint64_t)slots * sizeof(struct slot), 64);
+    uint64_t offset = arena_reserve(arena, (uint64_t)slots * sizeof(struct slot), 64, "slots");
     if (offset == 0) {
         return PYMC_NO_MEMORY;
     }

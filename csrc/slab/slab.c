@@ -85,6 +85,7 @@ bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool b
     }
     if (page_index) {
         take_from_page(slab, proc, class, class_id, page_index);
+        SHARED_STORE(class->newest_number, SHARED_LOAD(proc->arena->header->order) + 1);
     }
     lock_give(proc, &class->lock, true);
     return page_index != 0;
@@ -190,9 +191,10 @@ void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, str
         SHARED_STORE(class->hand_page, class->ring);
         SHARED_STORE(class->hand_chunk, 0);
     }
-    for (int tries = 0; tries < 2 && class->hand_page; tries++) {
+    // Pages that are being emptied are looked at by who empties them.
+    for (uint32_t tries = 0; tries < 2 + SLAB_DRAINS_MAX && class->hand_page; tries++) {
         const struct slab_page *page = &slab->pages[class->hand_page];
-        uint32_t carved = page->carved;
+        uint32_t carved = page->state == SLAB_PAGE_ACTIVE ? page->carved : 0;
         if (class->hand_chunk < carved) {
             uint32_t left = carved - class->hand_chunk;
             out->page = class->hand_page;

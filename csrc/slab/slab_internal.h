@@ -50,7 +50,8 @@ struct CACHE_ALIGNED slab_class {
     uint64_t free_chunks;
     int64_t borrowed_bytes;     // Atomic: what items of this class hold in chunks of larger classes.
     // Hints for whoever looks for a page to take; written without the lock.
-    uint32_t frontier_seconds;  // Last use of what would be evicted next; 0: it is dead, or nobody has looked yet.
+    uint32_t frontier_seconds;  // Last use of what would be evicted next; 0: nobody knows.
+    uint32_t looked_seconds;    // When somebody looked for that.
     uint32_t evicted_seconds;   // When the class last evicted.
     uint32_t opened_at;         // What pages_opened was when the class last got a page.
     uint64_t newest_number;     // About the order number of the newest item.

@@ -15,7 +15,7 @@ static uint32_t unit_shift_for(uint32_t pages_max) {
 }
 
 uint64_t slab_reserve_bytes(const struct slab_geometry *geometry, uint32_t slots) {
-    return ((uint64_t)geometry->pages_max << SLAB_PAGE_SHIFT) + SLAB_PAGE_BYTES
+    return ((uint64_t)geometry->pages_max << SLAB_PAGE_SHIFT) + ARENA_HUGE_PAGE_BYTES
            + geometry->pages_max * (uint64_t)(sizeof(struct slab_page) + sizeof(uint16_t)) + sizeof(struct slab_root)
            + (uint64_t)slots * sizeof(struct slab_local) + 65536;
 }
@@ -43,7 +43,7 @@ int slab_create(struct arena *arena, const struct slab_geometry *geometry) {
     if (geometry->class_count == 0 || geometry->class_count >= SLAB_CLASSES_MAX || geometry->pages_max < 2) {
         return PYMC_INVALID;
     }
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct slab_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct slab_root), 64, "slab_tables");
     if (!root_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -55,10 +55,14 @@ int slab_create(struct arena *arena, const struct slab_geometry *geometry) {
     if (status != PYMC_OK) {
         return status;
     }
-    root->pages_offset = arena_reserve(arena, (uint64_t)geometry->pages_max * sizeof(struct slab_page), 64);
-    root->page_class_offset = arena_reserve(arena, (uint64_t)geometry->pages_max * sizeof(uint16_t), 64);
-    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct slab_local), 64);
-    root->area_offset = arena_reserve(arena, (uint64_t)geometry->pages_max << SLAB_PAGE_SHIFT, SLAB_PAGE_BYTES);
+    root->pages_offset = arena_reserve(arena, (uint64_t)geometry->pages_max * sizeof(struct slab_page), 64,
+                                       "slab_tables");
+    root->page_class_offset = arena_reserve(arena, (uint64_t)geometry->pages_max * sizeof(uint16_t), 64,
+                                            "slab_tables");
+    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct slab_local), 64,
+                                       "slab_local");
+    root->area_offset = arena_reserve(arena, (uint64_t)geometry->pages_max << SLAB_PAGE_SHIFT, ARENA_HUGE_PAGE_BYTES,
+                                      "slab_pages");
     if (!root->pages_offset || !root->page_class_offset || !root->local_offset || !root->area_offset) {
         return PYMC_NO_MEMORY;
     }

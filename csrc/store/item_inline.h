@@ -1,8 +1,12 @@
 // The bytes of an item in its chunk.
 //
-//   | last access 4 | value bytes 24 bits, key bytes 8 | cas 6 | state 2 | [expiry 4] [client flags 4] [wide cas 8]
+//   | last access 4 | value bytes 24 bits, key bytes 8 | order 6 | state 2 | [expiry 4] [client flags 4] [own cas 8]
 //   | key | value                                          inline item
 //   | key | pad to 4 | value bytes 4 | parts 4 | part references 4 each       large item (ITEM_LARGE)
+//
+// Every store takes the next order number, see store_numbers_for(): it tells which items a flush covers, and it is
+// unique to a stored value. It is also the CAS number that clients see, unless the item has one of its own: the field
+// is there since a client gave a number, or from the start in a large item, and then holds what clients see.
 //
 // A part chunk of a large item has the same first 16 bytes: the owner's reference, 0, 0, ITEM_PART; then value bytes.
 // Changed only under the bucket lock of the key once linked; read by others with a version check.
@@ -17,14 +21,14 @@
 #define ITEM_HEADER_BYTES 16
 #define ITEM_KEY_BYTES_MAX 250
 #define ITEM_VALUE_BYTES_INLINE_MAX 0xffffffu
-#define ITEM_CAS_NARROW_MAX 0xffffffffffffull
+#define ITEM_ORDER_MASK 0xffffffffffffull
 
 enum item_state {
     ITEM_LINKED = 1,
     ITEM_LARGE = 2,
     ITEM_EXPIRES = 4,
     ITEM_CLIENT_FLAGS = 8,
-    ITEM_WIDE_CAS = 16,
+    ITEM_OWN_CAS = 16,          // Has a field for a CAS number that is not its order number.
     ITEM_BINARY_KEY = 32,
     ITEM_STALE = 64,
     ITEM_TOKEN_SENT = 128,
@@ -33,7 +37,8 @@ enum item_state {
     ITEM_QUEUE_SHIFT = 10,
     ITEM_QUEUE_MASK = 3 << 10,
     ITEM_PART = 4096,
-    ITEM_FOREIGN_CAS = 8192,    // Its CAS says nothing about when it was stored.
+    ITEM_LIMBO = ITEM_PART | ITEM_STALE,    // Together only for unlinked items in the limbo list.
+    // 8192 is not used.
     ITEM_COPIED = 16384,        // Unchanged since it was copied for flash.
     ITEM_ON_FLASH = 32768       // Its copy is on flash; unless that page was dropped, the index there names it.
 };
@@ -43,14 +48,14 @@ enum item_queue { QUEUE_HOT = 0, QUEUE_WARM = 1, QUEUE_COLD = 2, QUEUE_TEMP = 3 
 struct item {
     uint32_t time_seconds;
     uint32_t sizes;
-    uint32_t cas_low;
-    uint16_t cas_high;
+    uint32_t order_low;
+    uint16_t order_high;
     uint16_t state;
 };
 _Static_assert(sizeof(struct item) == ITEM_HEADER_BYTES, "the fixed part is 16 bytes");
 
 static inline uint32_t item_optional_bytes(uint32_t state) {
-    return (state & ITEM_EXPIRES ? 4u : 0) + (state & ITEM_CLIENT_FLAGS ? 4u : 0) + (state & ITEM_WIDE_CAS ? 8u : 0);
+    return (state & ITEM_EXPIRES ? 4u : 0) + (state & ITEM_CLIENT_FLAGS ? 4u : 0) + (state & ITEM_OWN_CAS ? 8u : 0);
 }
 static inline uint32_t item_key_bytes(uint32_t sizes) {
     return sizes & 0xff;
@@ -93,22 +98,30 @@ static inline uint32_t item_client_flags(const struct item *item, uint32_t state
 static inline void item_set_client_flags(struct item *item, uint32_t state, uint32_t flags) {
     racy_write(item_flags_place(item, state), &flags, sizeof flags);
 }
-static inline uint64_t item_cas(const struct item *item, uint32_t state) {
-    if (UNLIKELY(state & ITEM_WIDE_CAS)) {
-        uint64_t wide;
-        racy_copy(&wide, item_flags_place(item, state) + (state & ITEM_CLIENT_FLAGS ? 4 : 0), sizeof wide);
-        return wide;
-    }
-    return (uint64_t)SHARED_LOAD(item->cas_high) << 32 | SHARED_LOAD(item->cas_low);
+// Order number and the CAS number that clients see.
+struct item_numbers {
+    uint64_t order;
+    uint64_t cas;
+};
+static inline uint64_t item_order(const struct item *item) {
+    return (uint64_t)SHARED_LOAD(item->order_high) << 32 | SHARED_LOAD(item->order_low);
 }
-// Requires: cas <= ITEM_CAS_NARROW_MAX or the item has a wide field.
-static inline void item_set_cas(struct item *item, uint32_t state, uint64_t cas) {
-    if (UNLIKELY(state & ITEM_WIDE_CAS)) {
-        racy_write(item_flags_place(item, state) + (state & ITEM_CLIENT_FLAGS ? 4 : 0), &cas, sizeof cas);
-        return;
+static inline char *item_own_cas_place(const struct item *item, uint32_t state) {
+    return item_flags_place(item, state) + (state & ITEM_CLIENT_FLAGS ? 4 : 0);
+}
+// Requires: the item has the field.
+static inline uint64_t item_own_cas(const struct item *item, uint32_t state) {
+    uint64_t cas;
+    racy_copy(&cas, item_own_cas_place(item, state), sizeof cas);
+    return cas;
+}
+// Requires: the two are the same (or nobody is shown one), or the item has the field.
+static inline void item_set_numbers(struct item *item, uint32_t state, struct item_numbers numbers) {
+    if (UNLIKELY(state & ITEM_OWN_CAS)) {
+        racy_write(item_own_cas_place(item, state), &numbers.cas, sizeof numbers.cas);
     }
-    SHARED_STORE(item->cas_low, (uint32_t)cas);
-    SHARED_STORE(item->cas_high, (uint16_t)(cas >> 32));
+    SHARED_STORE(item->order_low, (uint32_t)numbers.order);
+    SHARED_STORE(item->order_high, (uint16_t)(numbers.order >> 32));
 }
 
 // The tail of a large item, behind its key.

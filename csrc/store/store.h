@@ -82,21 +82,27 @@ struct store_result {
 // value of the key is gone when the mode is STORE_SET, as memcached has it).
 int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result);
 
-// A value that arrives in pieces: begin, fill, then commit or abandon.
+// A value that arrives in pieces: begin, fill, then commit, abandon or give up.
 struct store_making {
     uint32_t claim;
     uint32_t ref;
     uint32_t filled_bytes;
     uint32_t value_bytes;
 };
+// Whether a value of this size may be stored at all, whatever memory there is now.
+bool store_fits(const struct store *store, const struct store_write *write);
+// Takes room for the item, but for the parts of a large value, which are taken as their bytes come.
 // Returns STORE_HIT when room was made, else STORE_TOO_LARGE or STORE_NO_MEMORY.
-// Owns: the caller owes one store_commit() or store_abandon(); a crash gives the room back.
+// Owns: the caller owes one of the three endings below; a crash gives the room back.
 int store_begin(struct store *store, const struct store_write *write, struct store_making *making);
-// The next place to fill and how much fits there; 0 bytes when full.
+// The next place to fill and how much fits there; 0 bytes when full, or, while bytes are missing, when there is no room
+// for the next part: ask again later, or give up. Requires: no lock held. Crash: as store_begin().
 uint32_t store_making_span(struct store *store, const struct store_making *making, char **place_out);
 int store_commit(struct store *store, const struct store_write *write, struct store_making *making,
                  struct store_result *result);
 void store_abandon(struct store *store, struct store_making *making);
+// No room was found for the rest: the same as if store_begin() had found none. Returns STORE_NO_MEMORY.
+int store_give_up(struct store *store, const struct store_write *write, struct store_making *making);
 
 // Removes the key as a refused or failed SET does. Returns true when there was one.
 bool store_forget(struct store *store, const char *key, uint32_t key_bytes);
@@ -175,6 +181,7 @@ void store_turn(struct store *store);
 
 const struct slab *store_slab(const struct store *store);
 const struct index *store_index(const struct store *store);
+struct lru *store_lru(struct store *store);
 
 // Walks everything and aborts on a contradiction; returns the number of items.
 // Requires: nobody else works in the arena.

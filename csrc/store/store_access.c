@@ -4,6 +4,7 @@
 void store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_locked *out) {
     uint8_t tag = index_tag(hash);
     out->home = index_lock(&store->index, store->proc, hash);
+    store_notice_flush(store);
     out->item = NULL;
     out->ref = 0;
     out->is_dead = false;
@@ -41,6 +42,7 @@ bool store_lock_ref(struct store *store, uint32_t ref, struct store_locked *out)
         index_unlock(store->proc, out->home, false);
         return false;
     }
+    store_notice_flush(store);
     out->item = store_item(store, ref);
     out->ref = ref;
     out->state = item_state_of(out->item);
@@ -65,16 +67,12 @@ uint64_t store_item_bytes(const struct store *store, const struct item *item, ui
 }
 
 void store_bump(struct store *store, const struct store_view *view) {
-    uint32_t stamp = store_stamp(store, view->state);
     if (!view->ref || !store_upgrade(store, view)) {
         return;
     }
     struct item *item = (struct item *)view->item;
-    // The stamp was taken before this look, so a flush that comes now or came meanwhile still covers the item.
-    if (!store_is_flushed(store, view->time_seconds, view->state, view->cas)) {
-        item_set_state(item, view->state | ITEM_FETCHED | ITEM_ACTIVE);
-        SHARED_STORE(item->time_seconds, stamp);
-    }
+    item_set_state(item, view->state | ITEM_FETCHED | ITEM_ACTIVE);
+    SHARED_STORE(item->time_seconds, store->proc->now_seconds);
     index_unlock(store->proc, view->home, true);
 }
 
@@ -102,28 +100,15 @@ int store_missed(struct store *store, const struct store_view *view, int found, 
     return STORE_MISS;
 }
 
-uint32_t store_pin(struct store *store, const struct store_view *view) {
-    uint32_t claim = store_claim(store, view->ref, CLAIM_PIN);
-    if (claim == STORE_NO_CLAIM) {
-        return claim;
-    }
-    // Whoever unlinks looks at the claims after the version moved; this order makes one of the two see the other.
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!store_holds(view)) {
-        store_unclaim(store, claim);
-        return STORE_NO_CLAIM;
-    }
-    return claim;
-}
-
 // Copies an inline item into a larger chunk that has the optional fields of `extra_state`, and puts it in its place.
 static int reshape(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                    uint32_t extra_state, uint32_t expiry_seconds) {
     uint32_t state = (view->state | extra_state) & ~(uint32_t)(ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH);
     uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
     struct store_local *local = store->local;
-    if (head_bytes + view->value_bytes > slab_chunk_bytes(&store->slab, store->part_class)
-        || !store_take(store, head_bytes + view->value_bytes, &local->new_ref)) {
+    if (head_bytes + view->value_bytes > slab_chunk_bytes(&store->slab, store->largest_class)
+        || !store_take_beside(store, view->ref, head_bytes + view->value_bytes, &local->new_ref)) {
+        store_refused(store, COUNTER_oom_no_victim);
         return -1;
     }
     // Making room may have evicted the very item, and its chunk may be the one in hand.
@@ -151,7 +136,8 @@ static int reshape(struct store *store, const struct store_view *view, const cha
         store_free(store, &local->new_ref);
         return 0;
     }
-    return store_link_and_unlock(store, &locked, local->new_ref, 0, hash, view->cas) == PYMC_OK ? 1 : -1;
+    struct item_numbers numbers = {view->order, view->cas};
+    return store_link_and_unlock(store, &locked, local->new_ref, 0, hash, numbers) == PYMC_OK ? 1 : -1;
 }
 
 // Whether the mark changes anything that a copy on flash has too.
@@ -162,9 +148,9 @@ static bool changes_record(const struct store_mark *mark) {
 
 int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
                const struct store_mark *mark) {
-    bool is_wide = mark->renumbers && mark->has_cas_new && mark->cas_new > ITEM_CAS_NARROW_MAX;
+    bool is_own = mark->renumbers && mark->has_cas_new && store_has_cas(store);
     uint32_t missing = ((mark->has_expiry && mark->expiry_seconds ? ITEM_EXPIRES : 0u)
-                        | (is_wide ? ITEM_WIDE_CAS : 0u)) & ~view->state;
+                        | (is_own ? ITEM_OWN_CAS : 0u)) & ~view->state;
     if (missing) {
         // With a number all must change at once, in the next round; a field alone changes nothing yet.
         bool has_expiry = mark->has_expiry && !mark->renumbers;
@@ -181,16 +167,16 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
     struct item *item = (struct item *)view->item;
     uint32_t state = (view->state | mark->set_state) & ~mark->clear_state;
     if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH)) && changes_record(mark)) {
+        store_notice_flush(store);
         state = store_spoil_copy(store, item, state, hash);
     }
     if (mark->renumbers) {
-        uint64_t cas = store_number_for(store, mark->has_cas_new, mark->cas_new);
-        if (store_is_flushed(store, view->time_seconds, view->state, view->cas)) {
+        struct item_numbers numbers = store_numbers_for(store, mark->has_cas_new, mark->cas_new);
+        if (store_is_flushed(store, view->order)) {
             index_unlock(store->proc, view->home, false);
             return 0;
         }
-        state = store_state_renumbered(store, item, state, mark->has_cas_new);
-        item_set_cas(item, state, cas);
+        item_set_numbers(item, state, numbers);
     }
     if (mark->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, mark->expiry_seconds);

@@ -47,25 +47,23 @@ uint64_t store_batch_seal(struct store_batch *batch) {
     return flash_buffer_seal(batch->buffer, batch->store->proc);
 }
 
-static uint64_t hash_of_item(const struct item *item, uint32_t state) {
-    return hash_key(item_key(item, state), item_key_bytes(item->sizes));
-}
-
 // Whether the item is as it was copied. Its chunk may have been copied from twice, before and after a change; then
-// number and fields tell. Where they might not, no chunk is copied from again while a record of it may be on its way.
+// order number and fields tell.
 static bool is_same(const struct item *item, const struct batch_note *note) {
     uint32_t state = item_state_of(item);
     return (state & (ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH)) == (ITEM_LINKED | ITEM_COPIED)
-           && item_cas(item, state) == note->cas && item_expiry(item, state) == note->expiry_seconds
-           && ((state ^ note->state) & IMAGE_STATE_MASK & ~(uint32_t)ITEM_FETCHED) == 0
-           && hash_of_item(item, state) == note->hash;
+           && item_order(item) == note->order && item_expiry(item, state) == note->expiry_seconds
+           && ((state ^ note->state) & IMAGE_STATE_MASK & ~(uint32_t)ITEM_FETCHED) == 0;
 }
 
 static void link_item(struct store *store, const struct batch_note *note, struct store_commit_result *out) {
     struct bucket *home = index_lock(&store->index, store->proc, note->hash);
     struct index_place place;
     struct item *item = store_item(store, note->ref);
-    if (!index_find_ref_locked(&store->index, home, note->ref, &place) || !is_same(item, note)) {
+    store_notice_flush(store);
+    // Of what was flushed nothing goes into the index any more: what a page holds of it is counted at the flush.
+    if (!index_find_ref_locked(&store->index, home, note->ref, &place) || !is_same(item, note)
+        || store_is_flushed(store, note->order)) {
         index_unlock(store->proc, home, false);
         out->changed++;
         return;
@@ -85,7 +83,7 @@ static void link_item(struct store *store, const struct batch_note *note, struct
     int status = flash_insert(store->flash, store->proc, note->hash, note->address, note->record_bytes);
     if (status == PYMC_OK) {
         FAULT_POINT(store->proc, "store.commit.entered");
-        count(store->proc, COUNTER_items_with_copy, 1);
+        store_count_copy(store, note->order, 1);
         out->linked++;
     } else {
         item_set_state(item, state & ~(uint32_t)ITEM_COPIED);
@@ -129,6 +127,9 @@ void store_batch_commit(struct store_batch *batch, int write_status, struct stor
             link_item(store, note, out);
         } else if (note->ref) {
             unmark_item(store, note);
+        } else if (store_is_flushed(store, note->order)) {
+            flash_remove(store->flash, store->proc, note->hash, note->from_address);
+            out->changed++;
         } else if (is_written && flash_move(store->flash, store->proc, note->hash, note->from_address, note->address)) {
             out->linked++;
         } else {

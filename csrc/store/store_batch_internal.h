@@ -12,7 +12,7 @@
 struct batch_note {
     uint64_t hash;
     uint64_t address;
-    uint64_t cas;
+    uint64_t order;
     uint64_t from_address;
     uint32_t ref;               // 0: it moves.
     uint32_t record_bytes;

@@ -10,6 +10,8 @@ struct check {
     uint64_t units;
     uint64_t items;
     uint64_t item_bytes;
+    uint64_t flushed_items;
+    uint64_t flushed_bytes;
     uint64_t chunks;
 };
 
@@ -38,6 +40,10 @@ static void visit_item(void *context, uint32_t ref, uint32_t home) {
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, ref));
     check->items++;
     check->item_bytes += store_item_bytes(store, item, state);
+    if (store_is_flushed(store, item_order(item))) {
+        check->flushed_items++;
+        check->flushed_bytes += store_item_bytes(store, item, state);
+    }
     if (state & ITEM_LARGE) {
         const struct item_large *large = item_large_of(item, state);
         for (uint32_t i = 0; i < large->part_count; i++) {
@@ -84,6 +90,7 @@ static void own_claims(struct check *check) {
         }
     }
     uint32_t waiting = 0;
+    uint32_t previous = 0;
     for (uint32_t ref = store->root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         const struct item *item = store_item(store, ref);
         uint32_t state = item_state_of(item);
@@ -91,6 +98,8 @@ static void own_claims(struct check *check) {
         for (uint32_t part = 0; (state & ITEM_LARGE) && part < item_large_of(item, state)->part_count; part++) {
             own(check, item_large_of(item, state)->parts[part]);
         }
+        PYMC_CHECK(store_is_in_limbo(item) && item->order_low == previous);
+        previous = ref;
         waiting++;
     }
     PYMC_CHECK(waiting == store->root->limbo_count);
@@ -113,6 +122,7 @@ static void own_page_lists(struct check *check, uint64_t *carved_out) {
 
 uint64_t store_check(struct store *store) {
     slab_check(&store->slab);
+    lru_check(&store->lru);
     struct check check = {.store = store};
     check.units = ((uint64_t)(store->slab.root->pages_begun + 1) << SLAB_PAGE_SHIFT) >> store->slab.unit_shift;
     check.seen = calloc(check.units / 8 + 1, 1);
@@ -125,12 +135,10 @@ uint64_t store_check(struct store *store) {
     free(check.seen);
     // Every chunk ever handed out was met exactly once: nothing leaked, nothing is owned twice.
     PYMC_CHECK(check.chunks == carved);
-    uint64_t items = 0;
-    uint64_t item_bytes = 0;
-    for (uint32_t slot = 0; slot < store->header->slots; slot++) {
-        items += slot_at(store->arena, slot)->counters[COUNTER_items];
-        item_bytes += slot_at(store->arena, slot)->counters[COUNTER_item_bytes];
-    }
-    PYMC_CHECK(items == check.items && item_bytes == check.item_bytes);
+    uint64_t counters[COUNTER_COUNT];
+    store_counters_read(store, counters);
+    PYMC_CHECK(counters[COUNTER_items] == check.items && counters[COUNTER_item_bytes] == check.item_bytes);
+    PYMC_CHECK(counters[COUNTER_flushed_items] == check.flushed_items
+               && counters[COUNTER_flushed_item_bytes] == check.flushed_bytes);
     return check.items;
 }

@@ -26,9 +26,10 @@ static bool rescue(struct compaction *work, const struct flash_record *record, c
         item->state |= ITEM_FETCHED;
     }
     uint64_t to = flash_buffer_add(batch->buffer, bytes);
-    uint64_t cas = image->state & ITEM_FOREIGN_CAS ? UINT64_MAX : item_cas(image->item, image->state);
-    flash_buffer_note(batch->buffer, cas, image->item->time_seconds, item_expiry(image->item, image->state));
+    uint64_t order = item_order(image->item);
+    flash_buffer_note(batch->buffer, store_full_order(work->store, order), item_expiry(image->item, image->state));
     batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = to, .record_bytes = bytes,
+                                                       .order = order,
                                                        .from_address = flash_entry_address(entry)};
     work->out->rescued++;
     work->out->rescued_bytes += bytes;
@@ -91,11 +92,9 @@ void store_compact_stop(struct store *store) {
 
 bool store_flash_page_is_dead(const struct store *store, uint32_t page) {
     const struct flash_page *row = &store->flash->pages[page];
-    const struct arena_header *header = store->header;
     if (row->state != FLASH_PAGE_FULL) {
         return false;
     }
-    return row->newest_cas <= SHARED_LOAD(header->flush_cas)
-           || row->newest_seconds < SHARED_LOAD(header->flush_before_seconds)
+    return row->newest_order <= SHARED_LOAD(store->header->flush_order)
            || (row->expires_seconds && row->expires_seconds <= store->proc->now_seconds);
 }

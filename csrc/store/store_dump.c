@@ -67,7 +67,8 @@ static uint32_t dump_line(struct dump *dump, const struct store_locked *locked, 
     at += put_uri(line + at, key, key_bytes);
     at += (uint32_t)snprintf(line + at, 256, " exp=%lld la=%lld cas=%llu fetch=%s cls=%u size=%llu",
                              expiry ? (long long)(epoch + expiry) : -1LL,
-                             (long long)(epoch + item->time_seconds), (unsigned long long)item_cas(item, state),
+                             (long long)(epoch + item->time_seconds),
+                             (unsigned long long)store_cas_of(store, item, state),
                              state & ITEM_FETCHED ? "yes" : "no", locked->class_id,
                              (unsigned long long)store_item_bytes(store, item, state));
     at += (uint32_t)snprintf(line + at, 32, " flags=%u", item_client_flags(item, state));
@@ -131,7 +132,7 @@ static void dump_record(struct dump *dump, const struct flash_record *record, ui
     struct store_locked locked = {.item = (struct item *)image.item,
                                   .state = image.state | (entry & FLASH_READ_BIT ? ITEM_FETCHED : 0)};
     locked.class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
-    locked.class_id = locked.class_id ? locked.class_id : store->part_class;
+    locked.class_id = locked.class_id ? locked.class_id : store->largest_class;
     dump->used += dump_line(dump, &locked, dump->place + dump->used);
 }
 

@@ -1,6 +1,6 @@
 // Making room: taking chunks, and choosing what to evict when there are none.
 //
-// New items are on probation in their class's ring (HOT), up to hot_lru_percent of the class. When the ring is longer
+// New items are on probation in their class's queue (HOT), up to hot_lru_percent of the class. When it is longer
 // than that its oldest item is looked at: read since it came, it stays (WARM); unread, it is the victim. Otherwise
 // the hand walks the class's chunks: an item read since the hand's last visit stays, another is the victim.
 #include "base/hash_inline.h"
@@ -20,30 +20,32 @@ struct candidates {
     uint32_t refs[CANDIDATES];
 };
 
-void store_push_pending(struct store *store, uint32_t class_id) {
+static void push_pending_locked(struct store *store, uint32_t class_id) {
     struct store_pending *pending = &store->local->pending[class_id];
-    if (pending->count == 0) {
-        return;
-    }
-    lock_take(store->proc, &store->slab.root->class[class_id].lock, LOCK_CLASS);
+    lru_set_cap_locked(&store->lru, class_id, store_probation_cap(store, class_id));
     for (uint32_t i = 0; i < pending->count && i < STORE_PENDING; i++) {
         lru_push_locked(&store->lru, class_id, pending->refs[i]);
     }
     pending->count = 0;
+}
+
+void store_push_pending(struct store *store, uint32_t class_id) {
+    if (store->local->pending[class_id].count == 0) {
+        return;
+    }
+    lock_take(store->proc, &store->slab.root->class[class_id].lock, LOCK_CLASS);
+    push_pending_locked(store, class_id);
     lock_give(store->proc, &store->slab.root->class[class_id].lock, true);
 }
 
 static void choose(struct store *store, uint32_t class_id, bool force_ring, struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
-    struct store_pending *pending = &store->local->pending[class_id];
     uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
     uint64_t share = chunks * (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) / 100;
     out->count = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
-    for (uint32_t i = 0; i < pending->count && i < STORE_PENDING; i++) {
-        lru_push_locked(&store->lru, class_id, pending->refs[i]);
-    }
-    pending->count = 0;
+    push_pending_locked(store, class_id);
+    SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->order) + 1);
     out->from_ring = force_ring || lru_length(&store->lru, class_id) > share;
     if (out->from_ring) {
         uint32_t ref;
@@ -123,7 +125,7 @@ static bool is_worth_renewal(const struct store *store, const struct store_locke
            && store_item_bytes(store, item, locked->state)
                   >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
            && (percent >= 100
-               || store_is_in_luck(locked->state, item_cas(item, locked->state),
+               || store_is_in_luck(locked->state, item_order(item),
                                    hash_key(item_key(item, locked->state), item_key_bytes(item->sizes)), percent));
 }
 
@@ -238,8 +240,6 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         store_update_pages_limit(store);
         has_few = has_few_items(store, class_id);
         class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
-        struct slab_class *class = &store->slab.root->class[class_id];
-        SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->cas) + 1);
         store_room_pace(store, class_id);
     }
     if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, has_few, hand))) {

@@ -18,7 +18,8 @@ struct store_view {
     uint32_t client_flags;
     uint32_t value_bytes;
     uint32_t key_bytes;
-    uint64_t cas;
+    uint64_t order;
+    uint64_t cas;               // What clients see.
 };
 
 // True while nothing in the item's bucket has changed since the view was made: what was copied meanwhile is whole.
@@ -72,7 +73,8 @@ static inline bool store_picture(const struct store *store, const struct item *i
     view->key_bytes = item_key_bytes(sizes);
     view->expiry_seconds = item_expiry(item, state);
     view->client_flags = item_client_flags(item, state);
-    view->cas = item_cas(item, state);
+    view->order = item_order(item);
+    view->cas = store_cas_of(store, item, state);
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, view->class_id);
     if (UNLIKELY(state & ITEM_LARGE)) {
         view->value = NULL;
@@ -110,7 +112,7 @@ static inline int store_find(struct store *store, const char *key, uint32_t key_
                 return STORE_MISS;
             }
         } else if (LIKELY(store_picture(store, item, ref, view))) {
-            if (UNLIKELY(store_is_flushed(store, view->time_seconds, view->state, view->cas))) {
+            if (UNLIKELY(store_is_flushed(store, view->order))) {
                 return STORE_MISS_FLUSHED;
             }
             return UNLIKELY(store_is_expired(store, view->expiry_seconds)) ? STORE_MISS_EXPIRED : STORE_HIT;
@@ -155,9 +157,10 @@ int store_missed(struct store *store, const struct store_view *view, int found, 
 // Pins the viewed item so that its memory stays what it is until store_unpin(). Returns the claim, STORE_NO_CLAIM
 // when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
 uint32_t store_pin(struct store *store, const struct store_view *view);
-static inline void store_unpin(struct store *store, uint32_t claim) {
-    store_unclaim(store, claim);
-}
+// The last reader of an item that was unlinked meanwhile frees it. Locks: LOCK_LIMBO then.
+// Requires: new_ref and old_ref are 0. Crash: the pin goes with the process; the item is in limbo
+// until the keeper comes by.
+void store_unpin(struct store *store, uint32_t claim);
 
 // Changes flags in the state and the expiry of a viewed item, atomically with the view: 0 bits change nothing.
 // Returns false when the item changed since (look again), true when done.

@@ -90,7 +90,7 @@ uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state
     if (state & ITEM_ON_FLASH) {
         flash_remove_all(store->flash, store->proc, hash);
         FAULT_POINT(store->proc, "store.copy.spoilt");
-        count(store->proc, COUNTER_items_with_copy, (uint64_t)-1);
+        store_count_copy(store, item_order(item), -1);
     }
     if (state & (ITEM_COPIED | ITEM_ON_FLASH)) {
         state &= ~(uint32_t)(ITEM_COPIED | ITEM_ON_FLASH);
@@ -154,13 +154,14 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
     uint64_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + key_bytes + (uint64_t)image.value_bytes;
     uint32_t class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
     *view = (struct store_view){.home = &store->on_flash->stable, .item = image.item, .state = state,
-                                .class_id = class_id ? class_id : store->part_class,
+                                .class_id = class_id ? class_id : store->largest_class,
                                 .time_seconds = image.item->time_seconds,
                                 .expiry_seconds = item_expiry(image.item, state),
                                 .client_flags = item_client_flags(image.item, state),
                                 .value_bytes = image.value_bytes, .key_bytes = key_bytes,
-                                .cas = item_cas(image.item, state)};
-    bool is_flushed = store_is_flushed(store, view->time_seconds, state, view->cas);
+                                .order = item_order(image.item),
+                                .cas = store_cas_of(store, image.item, state)};
+    bool is_flushed = store_is_flushed(store, view->order);
     if (is_flushed || store_is_expired(store, view->expiry_seconds)) {
         flash_remove(store->flash, store->proc, hash, read->address);
         return is_flushed ? STORE_MISS_FLUSHED : STORE_MISS_EXPIRED;
@@ -183,7 +184,7 @@ bool store_flash_note_read(struct store *store, const struct flash_read *read, c
     return true;
 }
 
-// Fills a new item from the view. Returns false without memory; then nothing is held.
+// Fills a new item from the view. Returns false without memory, counted; then nothing is held.
 static bool make(struct store *store, const struct store_write *write, const struct store_view *view,
                  uint32_t extra_state, struct store_making *making) {
     struct store_shape shape;
@@ -192,6 +193,10 @@ static bool make(struct store *store, const struct store_write *write, const str
     }
     if (shape.is_large) {
         if (store_begin(store, write, making) != STORE_HIT) {
+            return false;
+        }
+        if (!store_take_parts(store, making)) {
+            store_give_up(store, write, making);
             return false;
         }
         char *place;
@@ -204,7 +209,8 @@ static bool make(struct store *store, const struct store_write *write, const str
         item_set_state(item, item_state_of(item) | extra_state);
         return true;
     }
-    if (!store_take(store, shape.total_bytes, &store->local->new_ref)) {
+    if (!store_take_room(store, shape.total_bytes, &store->local->new_ref)) {
+        store_refused(store, COUNTER_oom_no_victim);
         return false;
     }
     making->ref = store->local->new_ref;
@@ -243,14 +249,17 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
         abandon(store, &making);
         return STORE_NOT_STORED;
     }
-    // Its second stays that of the record: for a flush it is not younger than it was.
+    // Second and order number stay those of the record: it is not younger than it was.
     SHARED_STORE(store_item(store, making.ref)->time_seconds, view->time_seconds);
     uint32_t claim_plus_one = store->local->new_ref ? 0 : making.claim + 1;
-    if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, view->cas) != PYMC_OK) {
+    struct item_numbers numbers = {view->order, view->cas};
+    if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, numbers) != PYMC_OK) {
         abandon(store, &making);
-        return STORE_NO_MEMORY;
+        return store_refused(store, COUNTER_oom_index);
     }
-    count(store->proc, COUNTER_items_with_copy, 1);
+    // The command that wanted it here must still find it after it has made room for what it does.
+    store->needed_ref = making.ref;
+    store_count_copy(store, view->order, 1);
     count(store->proc, COUNTER_ext_brought_back, 1);
     return STORE_STORED;
 }

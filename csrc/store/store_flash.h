@@ -38,7 +38,8 @@ bool store_flash_note_read(struct store *store, const struct flash_read *read, c
 int store_flash_delete(struct store *store, const struct flash_read *read, const struct store_view *view,
                        const char *key, uint64_t hash);
 
-// Puts the viewed item into memory, its record staying its clean copy on flash.
+// Puts the viewed item into memory, its record staying its clean copy on flash. This process does not evict it until it
+// sets needed_ref to 0.
 // Returns STORE_STORED, STORE_NOT_STORED when something changed meanwhile (look again), or STORE_NO_MEMORY.
 int store_bring_back(struct store *store, const struct flash_read *read, const struct store_view *view,
                      const char *key, uint64_t hash);

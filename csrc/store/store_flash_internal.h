@@ -30,8 +30,8 @@ static inline uint16_t *store_in_flight(const struct store *store, uint32_t ref)
 }
 
 // State bits that an item keeps on flash.
-#define IMAGE_STATE_MASK (ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_WIDE_CAS | ITEM_BINARY_KEY | ITEM_STALE \
-                          | ITEM_TOKEN_SENT | ITEM_FETCHED | ITEM_FOREIGN_CAS)
+#define IMAGE_STATE_MASK (ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS | ITEM_BINARY_KEY | ITEM_STALE \
+                          | ITEM_TOKEN_SENT | ITEM_FETCHED)
 
 // A record taken apart, every length checked against its size.
 struct store_image {
@@ -66,6 +66,5 @@ static inline bool store_image_of(const struct flash_record *record, struct stor
 }
 static inline bool store_image_is_dead(const struct store *store, const struct store_image *image) {
     return store_is_expired(store, item_expiry(image->item, image->state))
-           || store_is_flushed(store, image->item->time_seconds, image->state,
-                               item_cas(image->item, image->state));
+           || store_is_flushed(store, item_order(image->item));
 }

@@ -18,6 +18,9 @@ enum class_counter {
 };
 
 #define STORE_CLAIMS 8192
+// So many are kept for values on their way in, which readers cannot use up; the last few for freeing large items.
+#define STORE_CLAIMS_FOR_MAKING 1024
+#define STORE_CLAIMS_FOR_FREEING 16
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.
 #define STORE_PAGES_MIN 2
@@ -36,6 +39,14 @@ struct store_pending {
     uint32_t refs[STORE_PENDING];
 };
 
+// What the counters of items are, or by how much they change.
+struct store_change {
+    uint64_t items;
+    uint64_t bytes;
+    uint64_t flushed_items;
+    uint64_t flushed_bytes;
+};
+
 // A process's own part. Only the owner writes, except a repairer after its death.
 struct CACHE_ALIGNED store_local {
     uint32_t step;
@@ -44,10 +55,10 @@ struct CACHE_ALIGNED store_local {
     uint32_t hand;              // Chunk in hand: a part on its way into or out of a large item.
     uint32_t link_claim;        // With STEP_LINK: new item is that claim's, + 1.
     uint32_t claims_high;       // Claims at or above this index were never used.
-    uint64_t items_after;       // What the item counters will be when the step is done.
-    uint64_t item_bytes_after;
+    struct store_change after;  // What the item counters will be when the step is done.
+    uint64_t flush_noticed;     // The mark of the flush that flushed_* counters stand for.
     uint64_t class_counters[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
-    struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation ring.
+    struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation queue.
     uint8_t claim_kind[STORE_CLAIMS];
     uint32_t claim_ref[STORE_CLAIMS];
 };
@@ -56,8 +67,10 @@ struct store_root {
     uint64_t local_offset;
     uint64_t limit_bytes_max;
     CACHE_ALIGNED uint64_t limbo_lock;      // LOCK_LIMBO
-    uint32_t limbo_head;                    // Unlinked items that were pinned; list through time_seconds.
+    // Unlinked items that were pinned: a list through their time_seconds (next) and cas_low (previous).
+    uint32_t limbo_head;
     uint32_t limbo_count;
+    uint32_t limbo_cursor;                  // Where store_limbo_step() goes on, 0 for the head.
     uint32_t lifetime_seconds;              // How long items live now before they are evicted, 0: they are not.
     uint64_t counters_base[COUNTER_COUNT];  // What `stats reset` subtracts.
     uint64_t class_counters_base[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
@@ -73,11 +86,14 @@ struct store {
     struct proc *proc;
     struct store_root *root;
     struct store_local *local;
-    uint32_t part_class;                    // Largest class, for the parts of large items.
+    uint32_t largest_class;                 // Values that do not fit into its chunks have parts ...
+    uint32_t part_class;                    // ... in chunks of this class; the last one as small as it may be.
+    // The item that the command under way works on, 0 for none: making room for the command does not evict it. A word
+    // of this process alone; an item that moved, or another in its chunk, is no worse off.
+    uint32_t needed_ref;
     struct store_flash_local *on_flash;     // NULL without a flash tier.
     bool is_resting;
     uint32_t bump_seconds;
-    uint32_t needed_ref;                    // What the command in progress needs: this process does not evict it.
     struct store_room *room;                // What this process does to get pages for its classes.
     uint32_t claims_free_count;
     uint16_t claims_free[STORE_CLAIMS];
@@ -100,48 +116,83 @@ static inline uint32_t store_class_for(const struct store *store, uint32_t bytes
     return LIKELY(bytes <= 8192) ? store->class_by_units[(bytes + 7) / 8] : slab_class_for(&store->slab, bytes);
 }
 
-// A flush at once hits what has a CAS number up to the one it read: no clock is asked, since processes' clocks may be
-// a moment apart. Where the number says nothing about the order the second decides, and items stored in the flush's
-// second are stamped with the next one. A flush that was scheduled hits what is older than its second.
-static inline uint32_t store_stamp(const struct store *store, uint32_t state) {
-    uint32_t now = store->proc->now_seconds;
-    uint32_t flushed = SHARED_LOAD(store->header->flush_seconds);
-    return UNLIKELY((state & ITEM_FOREIGN_CAS) && flushed >= now) ? flushed + 1 : now;
+// Order numbers are compared on a circle of 48 bits; store_turn() flushes before the way round it gets too long.
+static inline bool store_order_is_covered(uint64_t flush_order, uint64_t order) {
+    return (int64_t)((flush_order - order) << 16) >= 0;
 }
-static inline bool store_is_flushed(const struct store *store, uint32_t time_seconds, uint32_t state, uint64_t cas) {
-    const struct arena_header *header = store->header;
-    if (UNLIKELY(time_seconds < SHARED_LOAD(header->flush_before_seconds))) {
-        return true;
-    }
-    return UNLIKELY(state & ITEM_FOREIGN_CAS) ? time_seconds <= SHARED_LOAD(header->flush_seconds)
-                                              : cas <= SHARED_LOAD(header->flush_cas);
+// A flush covers what has an order number up to its mark: no clock is asked, since processes' clocks may be a moment
+// apart.
+static inline bool store_is_flushed(const struct store *store, uint64_t order) {
+    return store_order_is_covered(SHARED_LOAD(store->header->flush_order), order);
+}
+// The 64-bit number of which items keep 48 bits. Requires: fewer than 2^48 numbers were given since.
+static inline uint64_t store_full_order(const struct store *store, uint64_t order) {
+    uint64_t last = SHARED_LOAD(store->header->order);
+    return last - ((last - order) & ITEM_ORDER_MASK);
 }
 static inline bool store_is_expired(const struct store *store, uint32_t expiry_seconds) {
     return expiry_seconds && expiry_seconds <= store->proc->now_seconds;
 }
 static inline bool store_is_dead(const struct store *store, const struct item *item, uint32_t state) {
-    return store_is_expired(store, item_expiry(item, state))
-           || store_is_flushed(store, SHARED_LOAD(item->time_seconds), state, item_cas(item, state));
-}
-static inline uint64_t store_next_cas(struct store *store) {
-    if (!live_get(store->arena, LIVE_cas_enabled)) {
-        return 0;
-    }
-    return __atomic_add_fetch(&store->header->cas, 1, __ATOMIC_RELAXED);
+    return store_is_expired(store, item_expiry(item, state)) || store_is_flushed(store, item_order(item));
 }
 
-// The number of a changed item. Where the new value comes from the old one it is taken before the last look whether the
-// old one is flushed: a flush that this look misses has read a number at least as high, and covers the new one too.
-static inline uint64_t store_number_for(struct store *store, bool has_cas_new, uint64_t cas_new) {
-    return has_cas_new ? cas_new : store_next_cas(store);
+static inline bool store_has_cas(const struct store *store) {
+    return live_get(store->arena, LIVE_cas_enabled);
 }
-// An item in place that gets a number from a client: from now on its second says what a flush means for it.
-static inline uint32_t store_state_renumbered(struct store *store, struct item *item, uint32_t state, bool is_foreign) {
-    if (is_foreign && !(state & ITEM_FOREIGN_CAS)) {
-        state |= ITEM_FOREIGN_CAS;
-        SHARED_STORE(item->time_seconds, store_stamp(store, state));
+// The CAS number that clients see: 0 under -C.
+static inline uint64_t store_cas_of(const struct store *store, const struct item *item, uint32_t state) {
+    if (UNLIKELY(state & ITEM_OWN_CAS)) {
+        return item_own_cas(item, state);
     }
-    return state;
+    return LIKELY(store_has_cas(store)) ? item_order(item) : 0;
+}
+
+// The numbers of a new or changed item; `cas_new` is the client's. Where the new value comes from the old one, or
+// depends on its being there, they are taken before the last look whether the old one is flushed: a flush that this
+// look misses covers them too. Whoever gets an order number above a flush's mark sees that mark, see store_flush_all().
+static inline struct item_numbers store_numbers_for(struct store *store, bool has_cas_new, uint64_t cas_new) {
+    uint64_t order = __atomic_add_fetch(&store->header->order, 1, __ATOMIC_ACQUIRE) & ITEM_ORDER_MASK;
+    return (struct item_numbers){order, !store_has_cas(store) ? 0 : has_cas_new ? cas_new : order};
+}
+
+// Counting the flushed. The counters of items count what is linked, flushed or not; the flushed_* ones count how much
+// of that is flushed, by the flush that this process has noticed last. When it notices another, all that it ever linked
+// is flushed. Of a process that has not noticed the present flush everything counts as flushed, so that the sums are
+// right from the flush on, and exact whenever nobody is at work.
+void store_notice_flush_now(struct store *store, uint64_t flush_order);
+// Locks: a bucket, so that no item that is younger than the flush can be met without noticing the flush. Requires: no
+// counters are under way (items_after).
+static inline void store_notice_flush(struct store *store) {
+    uint64_t flush_order = SHARED_LOAD(store->header->flush_order);
+    if (UNLIKELY(flush_order != store->local->flush_noticed)) {
+        store_notice_flush_now(store, flush_order);
+    }
+}
+static inline bool store_counts_as_flushed(const struct store *store, uint64_t order) {
+    return UNLIKELY(store_order_is_covered(store->local->flush_noticed, order));
+}
+static inline void store_change_add(const struct store *store, struct store_change *change, uint64_t order,
+                                    uint64_t bytes, uint64_t sign) {
+    change->items += sign;
+    change->bytes += sign * bytes;
+    if (store_counts_as_flushed(store, order)) {
+        change->flushed_items += sign;
+        change->flushed_bytes += sign * bytes;
+    }
+}
+// Notes what the counters will be, for whoever finishes the step.
+void store_change_plan(struct store *store, const struct store_change *change);
+// Makes the planned change. Crash: done again by repair.
+void store_change_make(struct slot *slot, const struct store_local *local);
+// Counts an item into (`sign` 1) or out of (-1) its class.
+void store_count_in_class(struct store *store, uint32_t ref, uint64_t order, uint32_t state, uint64_t bytes, int sign);
+// Counts an item that gets or loses the mark ITEM_ON_FLASH.
+static inline void store_count_copy(struct store *store, uint64_t order, int sign) {
+    count(store->proc, COUNTER_items_with_copy, (uint64_t)(int64_t)sign);
+    if (store_counts_as_flushed(store, order)) {
+        count(store->proc, COUNTER_flushed_with_copy, (uint64_t)(int64_t)sign);
+    }
 }
 
 // A key found under its locked bucket, or the place where it is missing.
@@ -172,8 +223,8 @@ void store_evict_and_unlock(struct store *store, struct store_locked *locked);
 uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state, uint64_t hash);
 // Whether an item that nobody has read since it was stored is among the `percent` that go to flash all the same: always
 // the same answer for one stored value, so that it is not asked until it says yes.
-static inline bool store_is_in_luck(uint32_t state, uint64_t cas, uint64_t hash, uint32_t percent) {
-    return (state & ITEM_FETCHED) || ((hash ^ cas * 0x9e3779b97f4a7c15ull) >> 40) % 100 < percent;
+static inline bool store_is_in_luck(uint32_t state, uint64_t order, uint64_t hash, uint32_t percent) {
+    return (state & ITEM_FETCHED) || ((hash ^ order * 0x9e3779b97f4a7c15ull) >> 40) % 100 < percent;
 }
 // Whether a key that was just found missing in memory may be on flash. When not, the caller must still see that its
 // bucket has not changed since it was found missing.
@@ -196,13 +247,21 @@ static inline void store_count_borrowed(struct store *store, uint32_t ref, uint6
 
 // Takes a chunk for `bytes` into *hand, evicting if need be. Returns false when there is no memory.
 bool store_take(struct store *store, uint32_t bytes, uint32_t *hand);
+// The same, and looks into limbo before it says no. Requires: new_ref and old_ref are 0, no lock held.
+bool store_take_room(struct store *store, uint32_t bytes, uint32_t *hand);
+// The same, sparing the item `needed_ref`, which the command is about to replace.
+bool store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes, uint32_t *hand);
+// Ends a time in which `needed_ref` was spared instead of `before`: where both are the same item it may have moved.
+static inline void store_need_again(struct store *store, uint32_t before, uint32_t needed_ref) {
+    store->needed_ref = before == needed_ref ? store->needed_ref : before;
+}
+// Counts a refused store under its reason, and among all of them. Returns STORE_NO_MEMORY.
+int store_refused(struct store *store, enum counter reason);
 // Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
 bool store_evict(struct store *store, uint32_t class_id);
 // Counts and evicts a live item, or counts and frees a dead one; unlocks it.
 void store_evict_counted(struct store *store, struct store_locked *locked);
 void store_reap_locked(struct store *store, struct store_locked *locked);
-// Counts an item into (by 1) or out of (by -1) the class of its chunk.
-void store_count_class_items(struct store *store, uint32_t ref, uint32_t state, uint64_t bytes, uint64_t by);
 
 // Room for a class that has no free chunk: takes a chunk into *hand from wherever that costs least: a free page of
 // anybody, a page of which little is in use, a page of another class whose items are dead or older, the class itself.
@@ -219,6 +278,10 @@ void store_room_close(struct store *store);
 uint32_t store_move_page_of(struct store *store, uint32_t class_id);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
+// How many entries the class's probation queue may have, for the pages it has now.
+uint64_t store_probation_cap(const struct store *store, uint32_t class_id);
+// Sets right the queues a dead process was changing. Requires: the class locks it holds are not freed yet.
+void store_repair_probation(struct store *store, struct proc *self, uint32_t dead_slot_index);
 
 // What a new item looks like before its value is there.
 struct store_shape {
@@ -236,23 +299,45 @@ void store_fill_head(struct store *store, uint32_t ref, const struct store_write
 // Links the item in local->new_ref (or the claim's) in place of `locked`, or as a new entry, and unlocks.
 // Returns PYMC_NO_MEMORY when the index is full; then nothing is linked.
 MUST_CHECK int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
-                                     uint32_t claim_plus_one, uint64_t hash, uint64_t cas);
+                                     uint32_t claim_plus_one, uint64_t hash, struct item_numbers numbers);
 
+// How a piece to append or prepend is shaped: it may have to become an item of its own, with an expiry field then.
+static inline struct store_write store_write_shaped(const struct store_write *write) {
+    struct store_write shaped = *write;
+    if (write->mode >= STORE_APPEND) {
+        shaped.expiry_seconds = write->vivify ? write->vivify_expiry_seconds : 0;
+        shaped.client_flags = write->vivify ? write->client_flags : 0;
+    }
+    return shaped;
+}
+
+static inline uint32_t store_part_payload_bytes(const struct store *store) {
+    return slab_chunk_bytes(&store->slab, store->part_class) - ITEM_HEADER_BYTES;
+}
+// Takes all parts that the value will need, for one whose bytes are there already. Returns false when there is no room;
+// what was taken stays with the making. Requires: new_ref and old_ref are 0, no lock held.
+bool store_take_parts(struct store *store, const struct store_making *making);
 // How many bytes of a large value are in its part number `part`.
 uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint32_t part);
 // Lets the parts of a large item know that it is in this chunk now; for others it does nothing.
 void store_adopt_parts(struct store *store, uint32_t ref);
 
-// Claims: a process's pins and half-made items, released by whoever cleans up after it.
+// Claims: a process's pins and half-made items, released by whoever cleans up after it. Pins find none while fewer than
+// STORE_CLAIMS_FOR_MAKING are free, half-made items none while fewer than STORE_CLAIMS_FOR_FREEING are.
 #define STORE_NO_CLAIM UINT32_MAX
 uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind);
 void store_unclaim(struct store *store, uint32_t claim);
 // Makes all claims free. Requires: none is in use.
 void store_claims_reset(struct store *store);
 bool store_is_pinned(const struct store *store, uint32_t ref);
+static inline bool store_is_in_limbo(const struct item *item) {
+    return (item_state_of(item) & (ITEM_LINKED | ITEM_LIMBO)) == ITEM_LIMBO;
+}
+static inline bool store_may_pin(const struct store *store) {
+    return store->claims_free_count > STORE_CLAIMS_FOR_MAKING;
+}
 // Frees a claimed item with all its parts, then the claim.
 void store_dismantle(struct store *store, uint32_t claim);
-void store_limbo_push(struct store *store, uint32_t *hand);
 
 // One piece of a value: inline values have one, large ones a piece per part. Bounds are checked, contents may be
 // changing: the caller checks the version. Returns the bytes at *place_out, 0 past the end.

@@ -30,10 +30,35 @@ bool class_counter_is_gauge(uint32_t index) {
     return index < CLASS_COUNTER_COUNT && class_gauges[index];
 }
 
+// Of a process that has not noticed the present flush, all that it counted is flushed.
+static bool all_is_flushed(const struct store *store, uint32_t slot) {
+    return SHARED_ACQUIRE(store_local_at(store, slot)->flush_noticed) != SHARED_LOAD(store->header->flush_order);
+}
+
+static uint32_t class_counter_of_all(uint32_t counter) {
+    switch (counter) {
+    case CLASS_flushed_items: return CLASS_items;
+    case CLASS_flushed_item_bytes: return CLASS_item_bytes;
+    case CLASS_flushed_warm_items: return CLASS_warm_items;
+    case CLASS_flushed_temp_items: return CLASS_temp_items;
+    default: return counter;
+    }
+}
+
+static uint32_t counter_of_all(uint32_t counter) {
+    switch (counter) {
+    case COUNTER_flushed_items: return COUNTER_items;
+    case COUNTER_flushed_item_bytes: return COUNTER_item_bytes;
+    case COUNTER_flushed_with_copy: return COUNTER_items_with_copy;
+    default: return counter;
+    }
+}
+
 static uint64_t class_counter_sum(const struct store *store, uint32_t class_id, uint32_t counter) {
     uint64_t sum = 0;
     for (uint32_t slot = 0; slot < store->header->slots; slot++) {
-        uint64_t value = SHARED_LOAD(store_local_at(store, slot)->class_counters[class_id][counter]);
+        uint32_t shown = all_is_flushed(store, slot) ? class_counter_of_all(counter) : counter;
+        uint64_t value = SHARED_LOAD(store_local_at(store, slot)->class_counters[class_id][shown]);
         if (counter == CLASS_evicted_age_seconds) {
             sum = value > sum ? value : sum;
         } else {
@@ -56,7 +81,8 @@ void class_counters_read(struct store *store, uint32_t class_id, uint64_t *value
 static uint64_t counter_sum(const struct store *store, uint32_t counter) {
     uint64_t sum = 0;
     for (uint32_t slot = 0; slot < store->header->slots; slot++) {
-        sum += SHARED_LOAD(slot_at(store->arena, slot)->counters[counter]);
+        uint32_t shown = all_is_flushed(store, slot) ? counter_of_all(counter) : counter;
+        sum += SHARED_LOAD(slot_at(store->arena, slot)->counters[shown]);
     }
     return sum;
 }
@@ -205,7 +231,7 @@ static void size_chunk(void *context, uint32_t ref, uint32_t class_id) {
     struct sizes *sizes = context;
     const struct item *item = store_item(sizes->store, ref);
     uint32_t state = item_state_of(item);
-    if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED) {
+    if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && !store_is_flushed(sizes->store, item_order(item))) {
         uint64_t bucket = (store_item_bytes(sizes->store, item, state) + 31) / 32;
         sizes->counts[bucket < sizes->buckets ? bucket : sizes->buckets - 1]++;
     }

@@ -52,6 +52,10 @@ int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class
 bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks);
 void store_move_cancel(struct store *store, struct store_move *move);
 
+// Cuts the probation queues to what their classes' pages allow, fits the ghost to the items there are, and gives the
+// memory that neither needs back to the system. Returns true while there is more to do. For one process, the keeper.
+// Locks: LOCK_CLASS, one class after the other, LOCK_LEAF.
+bool store_fit_probation_step(struct store *store);
 // Looks anew at what each class would evict next. Returns how long items live now before they are evicted, in seconds,
 // 0 when nothing is evicted.
 uint32_t store_frontiers_step(struct store *store);

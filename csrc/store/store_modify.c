@@ -10,9 +10,8 @@ static int clear_value(struct store *store, const struct store_delete *request, 
                                 .expiry_seconds = request->has_expiry ? request->expiry_seconds : 0,
                                 .key_is_binary = view->state & ITEM_BINARY_KEY,
                                 .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
-    // A tombstone keeps its number, as memcached has it; marking it stale makes a new one.
-    bool keeps_cas = !request->has_cas_new && !request->mark_stale;
-    if (keeps_cas && (view->state & ITEM_FOREIGN_CAS)) {
+    // A tombstone keeps its CAS number, as memcached has it; marking it stale makes a new one.
+    if (!request->has_cas_new && !request->mark_stale) {
         empty.has_cas_new = true;
         empty.cas_new = view->cas;
     }
@@ -20,11 +19,11 @@ static int clear_value(struct store *store, const struct store_delete *request, 
     struct store_local *local = store->local;
     uint32_t stale = request->mark_stale ? ITEM_STALE : 0;
     if (store_shape_of(store, &empty, 0, stale, &shape) != STORE_STORED
-        || !store_take(store, shape.total_bytes, &local->new_ref)) {
-        return STORE_NO_MEMORY;
+        || !store_take_beside(store, view->ref, shape.total_bytes, &local->new_ref)) {
+        return store_refused(store, COUNTER_oom_no_victim);
     }
     store_fill_head(store, local->new_ref, &empty, 0, &shape);
-    uint64_t cas = keeps_cas ? view->cas : store_number_for(store, request->has_cas_new, request->cas_new);
+    struct item_numbers numbers = store_numbers_for(store, empty.has_cas_new, empty.cas_new);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
     bool same = locked.item && !locked.is_dead && locked.home == view->home
@@ -35,7 +34,7 @@ static int clear_value(struct store *store, const struct store_delete *request, 
         SHARED_RELEASE(local->step, STEP_NONE);
         return STORE_MISS;
     }
-    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, cas);
+    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, numbers);
     return status == PYMC_OK ? STORE_DELETED : STORE_NO_MEMORY;
 }
 
@@ -57,7 +56,7 @@ static int unlink_viewed(struct store *store, const struct store_delete *request
         store_unlock(store, &locked, false);
         return STORE_NOT_FOUND;
     }
-    if (request->has_cas_compare && item_cas(locked.item, locked.state) != view->cas) {
+    if (request->has_cas_compare && item_order(locked.item) != view->order) {
         store_unlock(store, &locked, false);
         return STORE_MISS;
     }
@@ -163,19 +162,21 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     if (!store_upgrade(store, view)) {
         return false;
     }
-    number->cas = store_number_for(store, request->has_cas_new, request->cas_new);
-    if (store_is_flushed(store, view->time_seconds, view->state, view->cas)) {
+    struct item_numbers numbers = store_numbers_for(store, request->has_cas_new, request->cas_new);
+    if (store_is_flushed(store, view->order)) {
         index_unlock(store->proc, view->home, false);
         return false;
     }
+    store_notice_flush(store);
     struct store_local *local = store->local;
     struct item *item = (struct item *)view->item;
     uint32_t state = view->state;
     if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH))) {
         state = store_spoil_copy(store, item, state, hash_key(request->key, request->key_bytes));
     }
-    local->items_after = store->proc->counters[COUNTER_items] - 1;
-    local->item_bytes_after = store->proc->counters[COUNTER_item_bytes] - store_item_bytes(store, item, view->state);
+    struct store_change change = {0};
+    store_change_add(store, &change, view->order, store_item_bytes(store, item, view->state), (uint64_t)-1);
+    store_change_plan(store, &change);
     SHARED_RELEASE(local->step, STEP_IN_PLACE);
     SHARED_RELEASE(local->old_ref, view->ref);
     FAULT_POINT(store->proc, "store.in_place.before");
@@ -184,11 +185,11 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
         racy_write((char *)view->value + i, " ", 1);
     }
     FAULT_POINT(store->proc, "store.in_place.half");
-    item_set_cas(item, view->state, number->cas);
+    item_set_numbers(item, view->state, numbers);
+    number->cas = numbers.cas;
     if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, request->expiry_seconds);
     }
-    state = store_state_renumbered(store, item, state, request->has_cas_new);
     item_set_state(item, state | ITEM_FETCHED | ITEM_ACTIVE);
     SHARED_RELEASE(local->old_ref, 0);
     SHARED_RELEASE(local->step, STEP_NONE);
@@ -212,8 +213,8 @@ static int write_replaced(struct store *store, const struct store_arith *request
     struct store_local *local = store->local;
     uint32_t kept = number->text_bytes > view->value_bytes ? 0 : view->state & (ITEM_STALE | ITEM_TOKEN_SENT);
     if (store_shape_of(store, &write, write.value_bytes, kept, &shape) != STORE_STORED
-        || !store_take(store, shape.total_bytes, &local->new_ref)) {
-        return STORE_NO_MEMORY;
+        || !store_take_beside(store, view->ref, shape.total_bytes, &local->new_ref)) {
+        return store_refused(store, COUNTER_oom_no_victim);
     }
     store_fill_head(store, local->new_ref, &write, write.value_bytes, &shape);
     char *value = (char *)store_item(store, local->new_ref) + shape.head_bytes;
@@ -221,7 +222,8 @@ static int write_replaced(struct store *store, const struct store_arith *request
     for (uint32_t i = number->text_bytes; i < write.value_bytes; i++) {
         racy_write(value + i, " ", 1);
     }
-    number->cas = store_number_for(store, request->has_cas_new, request->cas_new);
+    struct item_numbers numbers = store_numbers_for(store, request->has_cas_new, request->cas_new);
+    number->cas = numbers.cas;
     uint64_t hash = hash_key(request->key, request->key_bytes);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
@@ -233,7 +235,7 @@ static int write_replaced(struct store *store, const struct store_arith *request
         SHARED_RELEASE(local->step, STEP_NONE);
         return STORE_MISS;
     }
-    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, number->cas);
+    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, numbers);
     return status == PYMC_OK ? STORE_STORED : STORE_NO_MEMORY;
 }
 
@@ -261,8 +263,7 @@ static int change_number(struct store *store, const struct store_arith *request,
     out->expiry_seconds = request->has_expiry ? request->expiry_seconds : view->expiry_seconds;
     out->text_bytes = print_number(value, out->text);
     bool needs_field = (request->has_expiry && request->expiry_seconds && !(view->state & ITEM_EXPIRES))
-                       || (request->has_cas_new && request->cas_new > ITEM_CAS_NARROW_MAX
-                           && !(view->state & ITEM_WIDE_CAS));
+                       || (request->has_cas_new && store_has_cas(store) && !(view->state & ITEM_OWN_CAS));
     if (out->text_bytes <= view->value_bytes && !needs_field) {
         return write_in_place(store, request, view, out) ? STORE_STORED : STORE_MISS;
     }

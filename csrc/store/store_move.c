@@ -122,6 +122,7 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     uint32_t new_ref = local->new_ref;
     struct item *to = store_item(store, new_ref);
     uint64_t item_bytes = store_item_bytes(store, locked->item, locked->state);
+    uint64_t order = item_order(locked->item);
     uint64_t bytes = chunk_content_bytes(store, locked->item, locked->state);
     PYMC_CHECK(bytes <= slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, new_ref)));
     SHARED_RELEASE(local->step, STEP_RESCUE);
@@ -131,8 +132,8 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
                bytes - ITEM_HEADER_BYTES);
     SHARED_STORE(to->time_seconds, locked->item->time_seconds);
     SHARED_STORE(to->sizes, locked->item->sizes);
-    SHARED_STORE(to->cas_low, locked->item->cas_low);
-    SHARED_STORE(to->cas_high, locked->item->cas_high);
+    SHARED_STORE(to->order_low, locked->item->order_low);
+    SHARED_STORE(to->order_high, locked->item->order_high);
     // A record on its way to flash names the old chunk.
     item_set_state(to, locked->state & ~(uint32_t)ITEM_COPIED);
     FAULT_POINT(store->proc, "store.rescue.before");
@@ -146,8 +147,8 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     SHARED_RELEASE(local->step, STEP_FREE);
     store_unlock(store, locked, true);
     if (UNLIKELY(slab_class_of(&store->slab, new_ref) != locked->class_id)) {
-        store_count_class_items(store, locked->ref, locked->state, item_bytes, (uint64_t)-1);
-        store_count_class_items(store, new_ref, locked->state, item_bytes, 1);
+        store_count_in_class(store, locked->ref, order, locked->state, item_bytes, -1);
+        store_count_in_class(store, new_ref, order, locked->state, item_bytes, 1);
     }
     SHARED_RELEASE(local->new_ref, 0);
     store_free(store, &local->old_ref);
@@ -200,14 +201,18 @@ static bool rescue_and_unlock(struct store *store, struct store_locked *locked, 
     return true;
 }
 
-// Takes a free chunk for what is in `ref` into new_ref: of its own class, or of one up to twice as large.
-static bool take_free(struct store *store, uint32_t class_id) {
+// The few items of a page that is nearly free may go to chunks so many times as large.
+#define FEW_TIMES 32
+
+// Takes a free chunk into new_ref: of the page's class, or of a larger one that has some.
+static bool take_free(struct store *store, const struct store_move *move) {
     uint32_t *hand = &store->local->new_ref;
     const struct slab_root *root = store->slab.root;
+    uint32_t class_id = move->from_class;
     if (slab_take(&store->slab, store->proc, class_id, hand)) {
         return true;
     }
-    uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
+    uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * (move->may_evict ? 2 : FEW_TIMES);
     for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
         if (SHARED_LOAD(root->class[other].free_chunks) && slab_take(&store->slab, store->proc, other, hand)) {
             return true;
@@ -250,7 +255,7 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
     const struct item *item = store_item(store, owner);
     uint32_t state = item_state_of(item);
     bool is_dead = store_is_dead(store, item, state);
-    if (!is_dead && !take_free(store, move->from_class)
+    if (!is_dead && !take_free(store, move)
         && (is_wanted(store, move->from_class, item, state) || owner == store->needed_ref) && may_evict(store, move)) {
         // A colder one of the class goes in its place.
         if (store_evict(store, move->from_class)) {

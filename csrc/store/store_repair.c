@@ -2,17 +2,12 @@
 #include "flash/flash_index.h"
 #include "store/store_internal.h"
 
-static void set_item_counters(struct slot *slot, const struct store_local *local) {
-    SHARED_STORE(slot->counters[COUNTER_items], local->items_after);
-    SHARED_STORE(slot->counters[COUNTER_item_bytes], local->item_bytes_after);
-}
-
 // The item that was being linked is in the chain, or it is not: the one store that decides is the index's.
 static void repair_link(struct store *store, struct bucket *home, struct store_local *local, struct slot *slot,
                         uint32_t new_ref) {
     struct index_place place;
     if (index_find_ref_locked(&store->index, home, new_ref, &place)) {
-        set_item_counters(slot, local);
+        store_change_make(slot, local);
         if (local->link_claim) {
             SHARED_RELEASE(local->claim_ref[local->link_claim - 1], 0);
         }
@@ -36,7 +31,7 @@ static void repair_unlink(struct store *store, struct bucket *home, struct store
         SHARED_RELEASE(place.bucket->refs[place.slot], 0);
     }
     item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LINKED);
-    set_item_counters(slot, local);
+    store_change_make(slot, local);
 }
 
 // An item was being copied to another chunk, its parts named by both copies: the one that nobody finds is blanked.
@@ -104,17 +99,28 @@ static void repair_limbo(struct store *store, struct store_local *local, uint32_
     if (!lock_is_held_by(&root->limbo_lock, dead_slot_index)) {
         return;
     }
+    uint32_t *hands[] = {&local->old_ref, &local->new_ref, &local->hand};
     uint32_t listed = 0;
+    uint32_t previous = 0;
+    // What can be reached from the head is in the list, whatever was under way.
     for (uint32_t ref = root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         listed++;
-        uint32_t *hands[] = {&local->old_ref, &local->new_ref, &local->hand};
+        SHARED_STORE(store_item(store, ref)->order_low, previous);
+        previous = ref;
         for (int i = 0; i < 3; i++) {
             if (*hands[i] == ref) {
                 SHARED_RELEASE(*hands[i], 0);
             }
         }
     }
+    for (int i = 0; i < 3; i++) {
+        struct item *item = store_item(store, *hands[i]);
+        if (*hands[i] && store_is_in_limbo(item)) {
+            item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LIMBO);
+        }
+    }
     root->limbo_count = listed;
+    root->limbo_cursor = 0;
     lock_free_dead(&root->limbo_lock);
 }
 
@@ -122,6 +128,8 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     struct store *store = context;
     struct store_local *local = store_local_at(store, dead_slot_index);
     struct slot *slot = slot_at(store->arena, dead_slot_index);
+    // Before the class locks of the dead are freed.
+    store_repair_probation(store, self, dead_slot_index);
     slab_repair(&store->slab, dead_slot_index);
     if (store->flash) {
         flash_index_repair(store->flash, self, dead_slot_index);

@@ -11,8 +11,10 @@
 // What a class may take a page from.
 enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 
-// A class that just got a page has much that is free and will soon be used: so many openings ago is not just now.
-#define RECENT_OPENINGS 8
+// A class that just got a page has much that is free and will soon be used: this part of all pages, and at most so many
+// openings ago, is just now.
+#define RECENT_PART 8
+#define RECENT_OPENINGS_MAX 8u
 // A page with at least this share of its chunks free, in eighths, is worth emptying into other classes' chunks.
 #define SPARSE_EIGHTHS 7
 // Ages are in whole seconds: closer ones say nothing.
@@ -30,6 +32,7 @@ enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 // A page on its way for which nobody asked for so long goes back.
 #define IDLE_SECONDS 2
 #define FRONTIER_DEAD 1
+#define LOOKED_SECONDS_MAX 2
 #define FRONTIER_SAMPLE 16
 #define MILLION 1000000u
 
@@ -56,7 +59,9 @@ void store_room_close(struct store *store) {
 }
 
 static bool is_recent(const struct slab_root *root, const struct slab_class *class) {
-    return SHARED_LOAD(root->pages_opened) - SHARED_LOAD(class->opened_at) < RECENT_OPENINGS;
+    uint32_t recent = SHARED_LOAD(root->pages_limit) / RECENT_PART;
+    recent = recent < RECENT_OPENINGS_MAX ? recent : RECENT_OPENINGS_MAX;
+    return SHARED_LOAD(root->pages_opened) - SHARED_LOAD(class->opened_at) < recent;
 }
 
 // Whether the class has a page that can be had without losing an item.
@@ -71,7 +76,7 @@ static bool has_free_page(const struct slab_root *root, const struct slab_class 
 static uint32_t age_of(const struct store *store, const struct slab_class *class) {
     uint32_t now = store->proc->now_seconds;
     uint64_t newest = SHARED_LOAD(class->newest_number);
-    if (newest && newest <= SHARED_LOAD(store->header->flush_cas)) {
+    if (newest && newest <= SHARED_LOAD(store->header->flush_order)) {
         return now;
     }
     uint32_t frontier = SHARED_LOAD(class->frontier_seconds);
@@ -82,9 +87,22 @@ static bool is_tried(const struct store_room *room, uint32_t class_id) {
     return room->tried[class_id / 64] >> class_id % 64 & 1;
 }
 
+static uint32_t frontier_of(struct store *store, uint32_t class_id);
+
+// What the keeper does each second, for where it has not looked: it may be gone, or the class is new.
+static void look_if_unknown(struct store *store, struct slab_class *class, uint32_t class_id) {
+    uint32_t now = store->proc->now_seconds;
+    uint32_t looked = SHARED_LOAD(class->looked_seconds);
+    bool is_known = SHARED_LOAD(class->frontier_seconds) && now - looked <= LOOKED_SECONDS_MAX;
+    if (UNLIKELY(!is_known && looked != now)) {
+        SHARED_STORE(class->looked_seconds, now);
+        SHARED_STORE(class->frontier_seconds, frontier_of(store, class_id));
+    }
+}
+
 // The class to take a page from, 0 for none.
 static uint32_t choose_source(struct store *store, uint32_t to_class, enum source_kind kind) {
-    const struct slab_root *root = store->slab.root;
+    struct slab_root *root = store->slab.root;
     bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
     uint32_t now = store->proc->now_seconds;
     uint32_t own_age = age_of(store, &root->class[to_class]);
@@ -92,16 +110,23 @@ static uint32_t choose_source(struct store *store, uint32_t to_class, enum sourc
     uint32_t best = 0;
     uint64_t best_score = 0;
     for (uint32_t id = 1; id <= root->classes; id++) {
-        const struct slab_class *class = &root->class[id];
+        struct slab_class *class = &root->class[id];
         uint32_t pages = SHARED_LOAD(class->pages);
         if (id == to_class || pages <= SHARED_LOAD(class->draining) || is_tried(store->room, id)) {
             continue;
         }
+        if (kind == SOURCE_FREE) {
+            uint64_t free_pages = SHARED_LOAD(class->free_chunks) / class->chunks_per_page;
+            if (has_free_page(root, class) && free_pages + 1 > best_score) {
+                best = id;
+                best_score = free_pages + 1;
+            }
+            continue;
+        }
+        look_if_unknown(store, class, id);
         uint64_t score;
         uint32_t age = age_of(store, class);
-        if (kind == SOURCE_FREE) {
-            score = has_free_page(root, class) ? 1 + SHARED_LOAD(class->free_chunks) / class->chunks_per_page : 0;
-        } else if (!may_evict && age < now - FRONTIER_DEAD) {
+        if (!may_evict && age < now - FRONTIER_DEAD) {
             score = 0;
         } else if (kind == SOURCE_OLDER) {
             bool is_older = age >= AGE_SECONDS_MIN && (uint64_t)own_age * MILLION < (uint64_t)age * ratio;
@@ -185,6 +210,15 @@ static bool begin(struct store *store, uint32_t from_class, uint32_t to_class, b
     return true;
 }
 
+// A class that got a page will want another one: it is emptied while this one is used up.
+static void prepare_next(struct store *store, uint32_t class_id) {
+    uint32_t source = live_get(store->arena, LIVE_slab_automove) && !store->room->move.page
+                          ? choose_source(store, class_id, SOURCE_OLDER) : 0;
+    if (source) {
+        begin(store, source, class_id, true);
+    }
+}
+
 // Moves pages of that kind to the class until it has a chunk for *hand.
 static bool take_from_others(struct store *store, uint32_t class_id, enum source_kind kind, uint32_t tries,
                              uint32_t looks, uint32_t *hand) {
@@ -198,11 +232,12 @@ static bool take_from_others(struct store *store, uint32_t class_id, enum source
         if (!room->move.page && !begin(store, source, class_id, kind != SOURCE_FREE)) {
             continue;
         }
-        bool has_moved = advance(store, class_id, looks);
+        // What is dead costs nothing but the looks: no item of the class itself has to go for it.
+        bool is_dead = age_of(store, &store->slab.root->class[source]) >= store->proc->now_seconds - FRONTIER_DEAD;
+        bool has_moved = advance(store, class_id, is_dead ? UINT32_MAX : looks);
         if (slab_take(&store->slab, store->proc, class_id, hand)) {
-            // The next one is emptied while this one is used up.
-            if (has_moved && kind == SOURCE_OLDER && (source = choose_source(store, class_id, kind))) {
-                begin(store, source, class_id, true);
+            if (has_moved) {
+                prepare_next(store, class_id);
             }
             return true;
         }
@@ -391,9 +426,8 @@ uint32_t store_frontiers_step(struct store *store) {
             continue;
         }
         uint32_t frontier = frontier_of(store, id);
-        if (frontier) {
-            SHARED_STORE(class->frontier_seconds, frontier);
-        }
+        SHARED_STORE(class->looked_seconds, now);
+        SHARED_STORE(class->frontier_seconds, frontier);
         bool is_evicting = SHARED_LOAD(class->evicted_seconds) + AGE_SECONDS_MIN >= now;
         uint32_t age = frontier < now ? now - frontier : 0;
         if (is_evicting && frontier && (!youngest || age < youngest)) {

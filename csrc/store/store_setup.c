@@ -16,23 +16,21 @@ static uint32_t pages_max_of(const struct store_geometry *geometry) {
     return (uint32_t)(geometry->limit_bytes_max >> SLAB_PAGE_SHIFT) + geometry->class_count + 2;
 }
 
-static void ring_capacities(const struct store_geometry *geometry, uint64_t *capacity) {
-    for (uint32_t i = 0; i < geometry->class_count; i++) {
-        uint64_t chunks = (uint64_t)pages_max_of(geometry) * (SLAB_PAGE_BYTES / geometry->chunk_bytes[i]);
-        capacity[i + 1] = chunks / 2 + 16;
-    }
+static struct lru_geometry lru_geometry_of(const struct store_geometry *geometry) {
+    // Besides its chunk an item costs its share of the index.
+    return (struct lru_geometry){.classes = geometry->class_count,
+                                 .items_max = geometry->limit_bytes_max / (geometry->chunk_bytes[0] + 8)};
 }
 
 uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slots) {
     if (geometry->class_count == 0 || geometry->class_count >= SLAB_CLASSES_MAX) {
         return 0;
     }
-    uint64_t capacity[SLAB_CLASSES_MAX];
-    ring_capacities(geometry, capacity);
+    struct lru_geometry lru = lru_geometry_of(geometry);
     struct slab_geometry slab = {.pages_max = pages_max_of(geometry), .class_count = geometry->class_count,
                                  .chunk_bytes = geometry->chunk_bytes};
     return slab_reserve_bytes(&slab, slots) + index_reserve_bytes(bucket_max_of(geometry), slots)
-           + lru_reserve_bytes(capacity, geometry->class_count) + sizeof(struct store_root)
+           + lru_reserve_bytes(&lru) + sizeof(struct store_root)
            + (uint64_t)slots * (sizeof(struct store_local) + sizeof(struct slot)) + (2u << 20);
 }
 
@@ -41,22 +39,22 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
         || geometry->limit_bytes > geometry->limit_bytes_max) {
         return PYMC_INVALID;
     }
-    uint64_t root_offset = arena_reserve(arena, sizeof(struct store_root), 64);
+    uint64_t root_offset = arena_reserve(arena, sizeof(struct store_root), 64, "store_local");
     if (!root_offset) {
         return PYMC_NO_MEMORY;
     }
     struct store_root *root = (struct store_root *)(arena->base + root_offset);
     root->limit_bytes_max = geometry->limit_bytes_max;
-    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64);
+    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64,
+                                       "store_local");
     arena->header->roots[ARENA_ROOT_STORE] = root_offset;
-    uint64_t capacity[SLAB_CLASSES_MAX];
-    ring_capacities(geometry, capacity);
+    struct lru_geometry lru = lru_geometry_of(geometry);
     int status = root->local_offset ? PYMC_OK : PYMC_NO_MEMORY;
     if (status == PYMC_OK) {
         status = index_create(arena, geometry->bucket_start, bucket_max_of(geometry));
     }
     if (status == PYMC_OK) {
-        status = lru_create(arena, capacity, geometry->class_count);
+        status = lru_create(arena, &lru);
     }
     if (status == PYMC_OK) {
         // Last, since its page area is the largest part and reads may run a little past an item.
@@ -76,6 +74,30 @@ static uint64_t hash_of_ref(void *context, uint32_t ref) {
     return hash_key(item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
 
+// Parts are far smaller than the largest chunk, so that a value that comes in slowly holds little
+// more than has come; and not so small that their number counts.
+#define PART_BYTES_MIN (64u << 10)
+#define PART_BYTES_MAX (128u << 10)
+
+// The class whose chunks leave least of a page unused; of equals the largest.
+static uint32_t part_class_of(const struct slab *slab) {
+    uint32_t best = slab->root->classes;
+    uint32_t best_waste = SLAB_PAGE_BYTES;
+    for (uint32_t class_id = slab->root->classes; class_id >= 1; class_id--) {
+        uint32_t bytes = slab_chunk_bytes(slab, class_id);
+        if (bytes < PART_BYTES_MIN) {
+            break;
+        }
+        uint32_t waste = bytes > PART_BYTES_MAX ? SLAB_PAGE_BYTES : SLAB_PAGE_BYTES % bytes;
+        // Without one of the wanted size the next larger one serves.
+        if (waste < best_waste || best_waste == SLAB_PAGE_BYTES) {
+            best = class_id;
+            best_waste = waste;
+        }
+    }
+    return best;
+}
+
 int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role, struct store **store_out) {
     struct store *store = calloc(1, sizeof *store);
     if (!store) {
@@ -88,7 +110,8 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     slab_attach(arena, &store->slab);
     index_attach(arena, &store->index, hash_of_ref, store);
     lru_attach(arena, &store->lru);
-    store->part_class = store->slab.root->classes;
+    store->largest_class = store->slab.root->classes;
+    store->part_class = part_class_of(&store->slab);
     for (uint32_t units = 0; units <= 1024; units++) {
         store->class_by_units[units] = (uint8_t)slab_class_for(&store->slab, units * 8);
     }
@@ -104,6 +127,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         free(store);
         return status;
     }
+    lru_enter(&store->lru, store->proc);
     status = store_flash_open(store);
     if (status != PYMC_OK) {
         proc_close(store->proc);
@@ -158,11 +182,15 @@ const struct slab *store_slab(const struct store *store) {
 const struct index *store_index(const struct store *store) {
     return &store->index;
 }
+struct lru *store_lru(struct store *store) {
+    return &store->lru;
+}
 
 void store_update_pages_limit(struct store *store) {
     uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
-    uint64_t index = index_bytes(&store->index) + (store->flash ? flash_index_bytes(store->flash) : 0);
-    uint32_t pages = limit > index ? (uint32_t)((limit - index) >> SLAB_PAGE_SHIFT) : 0;
+    uint64_t besides = index_bytes(&store->index) + lru_bytes(&store->lru)
+                       + (store->flash ? flash_index_bytes(store->flash) : 0);
+    uint32_t pages = limit > besides ? (uint32_t)((limit - besides) >> SLAB_PAGE_SHIFT) : 0;
     slab_set_pages_limit(&store->slab, pages > STORE_PAGES_MIN ? pages : STORE_PAGES_MIN);
 }
 
@@ -175,41 +203,50 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
     return PYMC_OK;
 }
 
-// How far flushes within one second may move the stamps of items with a foreign CAS ahead of the clock.
-#define FLUSHES_AHEAD 60
-
-// The marks never go back, or flushed items would show again.
-static void raise_seconds(uint32_t *mark, uint32_t seconds) {
-    uint32_t seen = SHARED_LOAD(*mark);
-    while (seen < seconds
-           && !__atomic_compare_exchange_n(mark, &seen, seconds, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+// The mark never goes back, or flushed items would show again. Returns with *word >= least.
+static void raise_word(uint64_t *word, uint64_t least) {
+    uint64_t seen = SHARED_LOAD(*word);
+    while (seen < least
+           && !__atomic_compare_exchange_n(word, &seen, least, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
     }
 }
 
-static void raise_cas(uint64_t *mark, uint64_t cas) {
-    uint64_t seen = SHARED_LOAD(*mark);
-    while (seen < cas && !__atomic_compare_exchange_n(mark, &seen, cas, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+// How far the mark of a flush is ahead of the numbers given out, so that it is there before they reach it.
+#define FLUSH_AHEAD 1024
+#define FLUSH_AHEAD_DOUBLINGS 20
+// Order numbers are compared on a circle of 2^48: a cache that is not flushed for nearly 2^47 stores (4 years at a
+// million a second) flushes itself, so that no number of a new item is so far ahead of the mark that it looks flushed.
+#define FLUSH_REACH ((1ull << 47) - (1ull << 40))
+
+// The mark goes up first, beyond all numbers given out, and then the numbers: whoever gets one above the mark sees the
+// mark too. Crash: between the two, new items are born flushed until the next turn of any process.
+static void flush_now(struct store *store, uint32_t seconds) {
+    struct arena_header *header = store->header;
+    uint64_t mark = 0;
+    for (uint32_t i = 0; i < FLUSH_AHEAD_DOUBLINGS; i++) {
+        mark = SHARED_LOAD(header->order) + ((uint64_t)FLUSH_AHEAD << i);
+        raise_word(&header->flush_order, mark);
+        FAULT_POINT(store->proc, "store.flush.marked");
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (SHARED_LOAD(header->order) <= mark) {
+            break;
+        }
     }
+    raise_word(&header->order, mark);
+    FAULT_POINT(store->proc, "store.flush.numbered");
+    SHARED_STORE(header->flush_seconds, seconds);
+    ghost_empty(&store->lru);
 }
 
 void store_flush_all(struct store *store, uint32_t at_seconds) {
     struct arena_header *header = store->header;
-    uint32_t now = store->proc->now_seconds;
-    if (at_seconds > now + 1) {
+    // One second early, as memcached has it: what was stored in the second of its time stays.
+    if (at_seconds > store->proc->now_seconds + 1) {
         SHARED_STORE(header->flush_scheduled_seconds, at_seconds);
         return;
     }
+    flush_now(store, store->proc->now_seconds);
     SHARED_STORE(header->flush_scheduled_seconds, 0);
-    if (at_seconds) {
-        raise_seconds(&header->flush_before_seconds, at_seconds);
-        return;
-    }
-    raise_cas(&header->flush_cas, SHARED_LOAD(header->cas));
-    // Items with a foreign CAS may be stamped ahead, after an earlier flush in this second; but not without end.
-    uint32_t flushed = SHARED_LOAD(header->flush_seconds);
-    if (flushed < now + FLUSHES_AHEAD) {
-        raise_seconds(&header->flush_seconds, flushed >= now ? flushed + 1 : now);
-    }
 }
 
 // Items' times are precise enough to tell what was used lately when they are renewed some times within a lifetime.
@@ -234,13 +271,23 @@ void store_rest(struct store *store) {
 }
 
 void store_turn(struct store *store) {
+    struct arena_header *header = store->header;
     slab_flush_if_asked(&store->slab, store->proc);
     store_room_turn(store);
     follow_lifetime(store);
-    uint32_t due = SHARED_LOAD(store->header->flush_scheduled_seconds);
-    // One second early, as memcached has it: the flush covers the second before its time.
+    uint32_t due = SHARED_LOAD(header->flush_scheduled_seconds);
     if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {
-        SHARED_STORE(store->header->flush_scheduled_seconds, 0);
-        raise_seconds(&store->header->flush_before_seconds, due);
+        // Flushed before it is forgotten: who dies between leaves another flush to the next one, and nobody who sees no
+        // flush waiting can look at an item before the mark is up.
+        flush_now(store, store->proc->now_seconds);
+        __atomic_compare_exchange_n(&header->flush_scheduled_seconds, &due, 0, false, __ATOMIC_RELEASE,
+                                    __ATOMIC_RELAXED);
+    }
+    uint64_t flushed = SHARED_LOAD(header->flush_order);
+    uint64_t given = SHARED_LOAD(header->order);
+    if (UNLIKELY(given < flushed)) {
+        raise_word(&header->order, flushed);
+    } else if (UNLIKELY(given - flushed >= FLUSH_REACH)) {
+        flush_now(store, store->proc->now_seconds);
     }
 }

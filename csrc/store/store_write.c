@@ -9,10 +9,6 @@ static bool is_above_item_limit(const struct store *store, const struct store_wr
     return counted > (uint64_t)live_get(store->arena, LIVE_item_bytes_max);
 }
 
-static uint32_t part_payload_bytes(const struct store *store) {
-    return slab_chunk_bytes(&store->slab, store->part_class) - ITEM_HEADER_BYTES;
-}
-
 int store_shape_of(const struct store *store, const struct store_write *write, uint32_t value_bytes,
                    uint32_t extra_state, struct store_shape *out) {
     if (is_above_item_limit(store, write, value_bytes)) {
@@ -20,18 +16,18 @@ int store_shape_of(const struct store *store, const struct store_write *write, u
     }
     uint32_t state = extra_state | (write->client_flags ? ITEM_CLIENT_FLAGS : 0)
                      | (write->expiry_seconds || write->invalidate ? ITEM_EXPIRES : 0)
-                     | (write->has_cas_new && write->cas_new > ITEM_CAS_NARROW_MAX ? ITEM_WIDE_CAS : 0)
-                     | (write->has_cas_new || !live_get(store->arena, LIVE_cas_enabled) ? ITEM_FOREIGN_CAS : 0)
+                     | (write->has_cas_new && store_has_cas(store) ? ITEM_OWN_CAS : 0)
                      | (write->key_is_binary ? ITEM_BINARY_KEY : 0) | (write->token_sent ? ITEM_TOKEN_SENT : 0);
-    uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, store->part_class);
+    uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, store->largest_class);
     uint32_t head = ITEM_HEADER_BYTES + item_optional_bytes(state) + write->key_bytes;
     // An inline item must be able to get every optional field later without outgrowing the largest chunk.
-    uint32_t all_fields = item_optional_bytes(ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_WIDE_CAS);
+    uint32_t all_fields = item_optional_bytes(ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS);
     out->is_large = (uint64_t)ITEM_HEADER_BYTES + all_fields + write->key_bytes + value_bytes > chunk_bytes;
     if (out->is_large) {
         // All optional fields from the start: a large item is never copied to make room for one.
-        state |= ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_WIDE_CAS;
-        uint32_t parts = (value_bytes + part_payload_bytes(store) - 1) / part_payload_bytes(store);
+        state |= ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS;
+        uint32_t payload = store_part_payload_bytes(store);
+        uint32_t parts = (value_bytes + payload - 1) / payload;
         head = ITEM_HEADER_BYTES + item_optional_bytes(state) + write->key_bytes;
         out->total_bytes = ((head + 3) & ~3u) + (uint32_t)sizeof(struct item_large) + parts * 4;
         if (out->total_bytes > chunk_bytes) {
@@ -49,10 +45,10 @@ void store_fill_head(struct store *store, uint32_t ref, const struct store_write
                      const struct store_shape *shape) {
     struct item *item = store_item(store, ref);
     uint32_t state = shape->state;
-    SHARED_STORE(item->time_seconds, store_stamp(store, state));
+    SHARED_STORE(item->time_seconds, store->proc->now_seconds);
     SHARED_STORE(item->sizes, item_pack_sizes(shape->is_large ? 0 : value_bytes, write->key_bytes));
-    SHARED_STORE(item->cas_low, 0);
-    SHARED_STORE(item->cas_high, 0);
+    SHARED_STORE(item->order_low, 0);
+    SHARED_STORE(item->order_high, 0);
     if (state & ITEM_EXPIRES) {
         item_set_expiry(item, write->expiry_seconds);
     }
@@ -78,21 +74,57 @@ static uint32_t queue_for(const struct store *store, const struct item *item, ui
     return live_get(store->arena, LIVE_lru_segmented) ? QUEUE_HOT : QUEUE_COLD;
 }
 
-void store_count_class_items(struct store *store, uint32_t ref, uint32_t state, uint64_t bytes, uint64_t by) {
-    uint32_t class_id = slab_class_of(&store->slab, ref);
-    class_count(store, class_id, CLASS_items, by);
-    class_count(store, class_id, CLASS_item_bytes, by * bytes);
-    store_count_borrowed(store, ref, bytes, by == 1 ? 1 : -1);
-    if (item_queue_of(state) == QUEUE_TEMP) {
-        class_count(store, class_id, CLASS_temp_items, by);
-    } else if (item_queue_of(state) == QUEUE_WARM) {
-        class_count(store, class_id, CLASS_warm_items, by);
+void store_notice_flush_now(struct store *store, uint64_t flush_order) {
+    struct store_local *local = store->local;
+    uint64_t *counters = store->proc->slot->counters;
+    SHARED_STORE(counters[COUNTER_flushed_items], counters[COUNTER_items]);
+    SHARED_STORE(counters[COUNTER_flushed_item_bytes], counters[COUNTER_item_bytes]);
+    SHARED_STORE(counters[COUNTER_flushed_with_copy], counters[COUNTER_items_with_copy]);
+    for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
+        uint64_t *of_class = local->class_counters[class_id];
+        SHARED_STORE(of_class[CLASS_flushed_items], of_class[CLASS_items]);
+        SHARED_STORE(of_class[CLASS_flushed_item_bytes], of_class[CLASS_item_bytes]);
+        SHARED_STORE(of_class[CLASS_flushed_warm_items], of_class[CLASS_warm_items]);
+        SHARED_STORE(of_class[CLASS_flushed_temp_items], of_class[CLASS_temp_items]);
     }
+    // Last: until then all of this process counts as flushed, and who dies here leaves it to the next owner.
+    SHARED_RELEASE(local->flush_noticed, flush_order);
 }
 
-static void set_item_counters(struct store *store) {
-    SHARED_RELEASE(store->proc->counters[COUNTER_items], store->local->items_after);
-    SHARED_RELEASE(store->proc->counters[COUNTER_item_bytes], store->local->item_bytes_after);
+void store_change_plan(struct store *store, const struct store_change *change) {
+    const uint64_t *counters = store->proc->counters;
+    struct store_change *after = &store->local->after;
+    after->items = counters[COUNTER_items] + change->items;
+    after->bytes = counters[COUNTER_item_bytes] + change->bytes;
+    after->flushed_items = counters[COUNTER_flushed_items] + change->flushed_items;
+    after->flushed_bytes = counters[COUNTER_flushed_item_bytes] + change->flushed_bytes;
+}
+
+void store_change_make(struct slot *slot, const struct store_local *local) {
+    SHARED_STORE(slot->counters[COUNTER_items], local->after.items);
+    SHARED_STORE(slot->counters[COUNTER_item_bytes], local->after.bytes);
+    SHARED_STORE(slot->counters[COUNTER_flushed_items], local->after.flushed_items);
+    SHARED_STORE(slot->counters[COUNTER_flushed_item_bytes], local->after.flushed_bytes);
+}
+
+void store_count_in_class(struct store *store, uint32_t ref, uint64_t order, uint32_t state, uint64_t bytes, int sign) {
+    uint32_t class_id = slab_class_of(&store->slab, ref);
+    uint64_t by = (uint64_t)(int64_t)sign;
+    uint64_t by_flushed = store_counts_as_flushed(store, order) ? by : 0;
+    class_count(store, class_id, CLASS_items, by);
+    class_count(store, class_id, CLASS_item_bytes, by * bytes);
+    store_count_borrowed(store, ref, bytes, sign);
+    if (item_queue_of(state) == QUEUE_TEMP) {
+        class_count(store, class_id, CLASS_temp_items, by);
+        class_count(store, class_id, CLASS_flushed_temp_items, by_flushed);
+    } else if (item_queue_of(state) == QUEUE_WARM) {
+        class_count(store, class_id, CLASS_warm_items, by);
+        class_count(store, class_id, CLASS_flushed_warm_items, by_flushed);
+    }
+    if (UNLIKELY(by_flushed)) {
+        class_count(store, class_id, CLASS_flushed_items, by);
+        class_count(store, class_id, CLASS_flushed_item_bytes, by * bytes);
+    }
 }
 
 // After the new item is in: note it for probation, free the one it replaced.
@@ -114,18 +146,25 @@ static void finish_link(struct store *store, uint32_t new_ref, uint32_t state) {
 }
 
 int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
-                          uint32_t claim_plus_one, uint64_t hash, uint64_t cas) {
+                          uint32_t claim_plus_one, uint64_t hash, struct item_numbers numbers) {
     struct store_local *local = store->local;
     struct item *item = store_item(store, new_ref);
     uint32_t state = item_state_of(item);
     state = (state & ~(uint32_t)ITEM_QUEUE_MASK) | queue_for(store, item, state) << ITEM_QUEUE_SHIFT | ITEM_LINKED;
-    item_set_cas(item, state, cas);
+    item_set_numbers(item, state, numbers);
     item_set_state(item, state);
+    // Its number may be above the mark of a flush that came since the bucket was locked.
+    store_notice_flush(store);
     uint64_t bytes = store_item_bytes(store, item, state);
     uint32_t old_state = locked->item ? locked->state : 0;
     uint64_t old_bytes = locked->item ? store_item_bytes(store, locked->item, old_state) : 0;
-    local->items_after = store->proc->counters[COUNTER_items] + (locked->item ? 0 : 1);
-    local->item_bytes_after = store->proc->counters[COUNTER_item_bytes] + bytes - old_bytes;
+    uint64_t old_order = locked->item ? item_order(locked->item) : 0;
+    struct store_change change = {0};
+    store_change_add(store, &change, numbers.order, bytes, 1);
+    if (locked->item) {
+        store_change_add(store, &change, old_order, old_bytes, (uint64_t)-1);
+    }
+    store_change_plan(store, &change);
     SHARED_STORE(local->link_claim, claim_plus_one);
     SHARED_RELEASE(local->step, STEP_LINK);
     FAULT_POINT(store->proc, "store.link.before");
@@ -150,7 +189,7 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
         item_set_state(locked->item, old_state & ~(uint32_t)ITEM_LINKED);
     }
     FAULT_POINT(store->proc, "store.link.after");
-    set_item_counters(store);
+    store_change_make(store->proc->slot, local);
     if (claim_plus_one) {
         store_unclaim(store, claim_plus_one - 1);
         SHARED_RELEASE(local->link_claim, 0);
@@ -162,9 +201,9 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     if (is_new) {
         index_count(&store->index, store->proc, 1);
     } else {
-        store_count_class_items(store, locked->ref, old_state, old_bytes, (uint64_t)-1);
+        store_count_in_class(store, locked->ref, old_order, old_state, old_bytes, -1);
     }
-    store_count_class_items(store, new_ref, state, bytes, 1);
+    store_count_in_class(store, new_ref, numbers.order, state, bytes, 1);
     finish_link(store, new_ref, state);
     return PYMC_OK;
 }
@@ -187,7 +226,7 @@ static int decide(struct store *store, const struct store_write *write, const st
     if (!write->has_cas_compare) {
         return STORE_STORED;
     }
-    uint64_t cas = item_cas(locked->item, locked->state);
+    uint64_t cas = store_cas_of(store, locked->item, locked->state);
     if (write->cas_compare && write->cas_compare == cas) {
         class_count(store, locked->class_id, CLASS_cas_hits, 1);
         return STORE_STORED;
@@ -229,9 +268,12 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
         store_unlock(store, &locked, false);
         return STORE_ON_FLASH;
     }
+    struct item_numbers numbers = store_numbers_for(store, write->has_cas_new, write->cas_new);
+    if (locked.item && needs_old(write)) {
+        locked.is_dead = store_is_dead(store, locked.item, locked.state);
+    }
     bool is_stale;
     int outcome = decide(store, write, &locked, &is_stale);
-    uint64_t cas = store_number_for(store, write->has_cas_new, write->cas_new);
     if (outcome != STORE_STORED) {
         if (write->mode == STORE_ADD && locked.item && !locked.is_dead) {
             item_set_state(locked.item, locked.state | ITEM_FETCHED | ITEM_ACTIVE);
@@ -242,20 +284,24 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     if (is_stale) {
         inherit_stale(store, new_ref, &locked);
     }
-    // A value may have come in slowly: what counts for a flush is when it became visible.
+    // A value may have come in slowly: it counts as stored when it becomes visible.
     struct item *item = store_item(store, new_ref);
-    SHARED_STORE(item->time_seconds, store_stamp(store, item_state_of(item)));
-    result->value_bytes = store_value_bytes(store_item(store, new_ref), item_state_of(store_item(store, new_ref)));
-    if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, cas) != PYMC_OK) {
-        return STORE_NO_MEMORY;
+    SHARED_STORE(item->time_seconds, store->proc->now_seconds);
+    result->value_bytes = store_value_bytes(item, item_state_of(item));
+    if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, numbers) != PYMC_OK) {
+        return store_refused(store, COUNTER_oom_index);
     }
-    result->cas = cas;
+    result->cas = numbers.cas;
     count(store->proc, COUNTER_total_items, 1);
     return STORE_STORED;
 }
 
 static int refuse(struct store *store, const struct store_write *write, int outcome) {
-    count(store->proc, outcome == STORE_TOO_LARGE ? COUNTER_store_too_large : COUNTER_store_no_memory, 1);
+    if (outcome == STORE_TOO_LARGE) {
+        count(store->proc, COUNTER_store_too_large, 1);
+    } else {
+        store_refused(store, COUNTER_oom_no_victim);
+    }
     if (write->mode == STORE_SET && !write->has_cas_compare) {
         store_forget(store, write->key, write->key_bytes);
     }
@@ -267,6 +313,22 @@ static void discount_set(struct store *store, const struct store_write *write, u
     class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, write->is_uncounted ? 0 : (uint64_t)-1);
 }
 
+// Fills from a buffer. Requires: the room is there.
+static void fill(struct store *store, struct store_making *making, const char *bytes, uint32_t count_bytes) {
+    while (count_bytes > 0) {
+        char *place;
+        uint32_t fits = store_making_span(store, making, &place);
+        fits = fits < count_bytes ? fits : count_bytes;
+        if (fits == 0) {
+            return;
+        }
+        racy_write(place, bytes, fits);
+        making->filled_bytes += fits;
+        bytes += fits;
+        count_bytes -= fits;
+    }
+}
+
 static int put_by_pieces(struct store *store, const struct store_write *write, const char *value,
                          struct store_result *result) {
     struct store_making making;
@@ -274,17 +336,45 @@ static int put_by_pieces(struct store *store, const struct store_write *write, c
     if (outcome != STORE_HIT) {
         return outcome;
     }
-    char *place;
-    uint32_t fits;
-    while ((fits = store_making_span(store, &making, &place)) > 0) {
-        racy_write(place, value + making.filled_bytes, fits);
-        making.filled_bytes += fits;
+    if (!store_take_parts(store, &making)) {
+        return store_give_up(store, write, &making);
     }
+    fill(store, &making, value, write->value_bytes);
     outcome = store_commit(store, write, &making, result);
     if (UNLIKELY(outcome == STORE_ON_FLASH)) {
         discount_set(store, write, making.ref);
     }
     store_abandon(store, &making);
+    return outcome;
+}
+
+// An appended or prepended piece: in a buffer, or in an item of its own when it came in pieces.
+struct piece {
+    const char *bytes;
+    struct store_making *making;    // NULL: in the buffer.
+    uint32_t value_bytes;
+};
+
+// Joins the piece with the old value in a new item. Looks again while the old one changes.
+static int commit_joined(struct store *store, const struct store_write *write, const struct piece *piece,
+                         struct store_result *result);
+
+// The piece is all there: it needs no memory of its own.
+static int put_joined(struct store *store, const struct store_write *write, const char *value,
+                      struct store_result *result) {
+    struct store_write shaped = store_write_shaped(write);
+    struct store_shape shape;
+    int outcome = store_shape_of(store, &shaped, write->value_bytes, 0, &shape);
+    if (outcome != STORE_STORED) {
+        return refuse(store, write, outcome);
+    }
+    uint32_t class_id = store_class_for(store, shape.total_bytes);
+    class_count(store, class_id, CLASS_cmd_set, !write->is_uncounted);
+    struct piece piece = {value, NULL, write->value_bytes};
+    outcome = commit_joined(store, write, &piece, result);
+    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        class_count(store, class_id, CLASS_cmd_set, write->is_uncounted ? 0 : (uint64_t)-1);
+    }
     return outcome;
 }
 
@@ -296,7 +386,7 @@ int store_put(struct store *store, const struct store_write *write, const char *
         return STORE_ON_FLASH;
     }
     if (write->mode >= STORE_APPEND) {
-        return put_by_pieces(store, write, value, result);
+        return put_joined(store, write, value, result);
     }
     int outcome = store_shape_of(store, write, write->value_bytes, 0, &shape);
     if (outcome != STORE_STORED) {
@@ -328,15 +418,12 @@ int store_put(struct store *store, const struct store_write *write, const char *
     return outcome;
 }
 
-// Joins an appended or prepended piece with the old value in a new item. Tries again while the old one changes.
-static int commit_joined(struct store *store, const struct store_write *write, struct store_making *piece,
-                         struct store_result *result);
-
 int store_commit(struct store *store, const struct store_write *write, struct store_making *making,
                  struct store_result *result) {
     *result = (struct store_result){.value_bytes = write->value_bytes};
     if (write->mode >= STORE_APPEND) {
-        int outcome = commit_joined(store, write, making, result);
+        struct piece piece = {NULL, making, making->value_bytes};
+        int outcome = commit_joined(store, write, &piece, result);
         if (outcome != STORE_ON_FLASH) {
             store_abandon(store, making);
         }
@@ -370,7 +457,28 @@ static void copy_value(struct store *store, struct store_making *to, const struc
     }
 }
 
-static int commit_missing(struct store *store, const struct store_write *write, struct store_making *piece,
+static void copy_piece(struct store *store, struct store_making *to, const struct piece *piece) {
+    if (!piece->making) {
+        fill(store, to, piece->bytes, piece->value_bytes);
+        return;
+    }
+    const struct item *item = store_item(store, piece->making->ref);
+    copy_value(store, to, item, item_state_of(item), slab_class_of(&store->slab, piece->making->ref));
+}
+
+static void copy_joined(struct store *store, const struct store_write *write, struct store_making *to,
+                        const struct piece *piece, const struct item *old, uint32_t old_state, uint32_t class_id) {
+    to->filled_bytes = 0;
+    if (write->mode == STORE_PREPEND) {
+        copy_piece(store, to, piece);
+    }
+    copy_value(store, to, old, old_state, class_id);
+    if (write->mode == STORE_APPEND) {
+        copy_piece(store, to, piece);
+    }
+}
+
+static int commit_missing(struct store *store, const struct store_write *write, const struct piece *piece,
                           struct store_result *result) {
     if (!write->vivify) {
         return STORE_NOT_STORED;
@@ -379,19 +487,58 @@ static int commit_missing(struct store *store, const struct store_write *write, 
     fresh.mode = STORE_ADD;
     fresh.has_cas_compare = false;
     fresh.expiry_seconds = write->vivify_expiry_seconds;
-    struct item *item = store_item(store, piece->ref);
+    if (!piece->making) {
+        fresh.is_uncounted = true;
+        return store_put(store, &fresh, piece->bytes, result);
+    }
+    struct store_making *making = piece->making;
+    struct item *item = store_item(store, making->ref);
     if (item_state_of(item) & ITEM_EXPIRES) {
         item_set_expiry(item, fresh.expiry_seconds);
     }
-    int outcome = commit(store, &fresh, hash_key(write->key, write->key_bytes), piece->ref, piece->claim + 1, result);
+    int outcome = commit(store, &fresh, hash_key(write->key, write->key_bytes), making->ref, making->claim + 1,
+                         result);
     if (outcome == STORE_STORED) {
-        piece->ref = 0;
+        making->ref = 0;
     }
     return outcome;
 }
 
-static int join_once(struct store *store, const struct store_write *write, struct store_making *piece,
-                     const struct store_view *view, uint64_t hash, struct store_result *result) {
+// Makes room for the joined value while the old item stays. Returns STORE_HIT, or what to answer.
+static int begin_joined(struct store *store, const struct store_write *joined, const struct store_view *view,
+                        struct store_making *making) {
+    uint32_t needed_before = store->needed_ref;
+    store->needed_ref = view->ref;
+    int outcome = store_begin(store, joined, making);
+    if (outcome == STORE_HIT && !store_take_parts(store, making)) {
+        outcome = store_give_up(store, joined, making);
+    }
+    store_need_again(store, needed_before, view->ref);
+    return outcome == STORE_HIT ? STORE_HIT : STORE_NOT_STORED;     // memcached's word for either.
+}
+
+// Under the bucket's lock the old item stands still: copies it, if it still is what room was made for.
+static bool copy_locked(struct store *store, const struct store_write *write, struct store_making *making,
+                        const struct piece *piece, const struct store_view *view,
+                        const struct store_locked *locked) {
+    struct item *item = store_item(store, making->ref);
+    uint32_t expiry_seconds = item_expiry(locked->item, locked->state);
+    bool can_expire = item_state_of(item) & ITEM_EXPIRES;
+    if (store_value_bytes(locked->item, locked->state) != view->value_bytes
+        || item_client_flags(locked->item, locked->state) != view->client_flags || (expiry_seconds && !can_expire)
+        || (write->has_cas_compare && write->cas_compare
+            && write->cas_compare != store_cas_of(store, locked->item, locked->state))) {
+        return false;
+    }
+    if (can_expire) {
+        item_set_expiry(item, expiry_seconds);
+    }
+    copy_joined(store, write, making, piece, locked->item, locked->state, locked->class_id);
+    return true;
+}
+
+static int join_once(struct store *store, const struct store_write *write, const struct piece *piece,
+                     const struct store_view *view, uint64_t hash, bool is_patient, struct store_result *result) {
     struct store_write joined = *write;
     joined.mode = STORE_REPLACE;
     joined.client_flags = view->client_flags;
@@ -403,48 +550,43 @@ static int join_once(struct store *store, const struct store_write *write, struc
     }
     joined.value_bytes = view->value_bytes + piece->value_bytes;
     struct store_making making;
-    if (store_begin(store, &joined, &making) != STORE_HIT) {
-        return STORE_NOT_STORED;    // memcached's word for a joined value that is too large or finds no room.
+    int outcome = begin_joined(store, &joined, view, &making);
+    if (outcome != STORE_HIT) {
+        return outcome;
     }
-    // Making room may have evicted the very item, and its chunks may be those in hand.
-    if (!store_holds(view)) {
-        store_abandon(store, &making);
-        return STORE_MISS;
+    if (is_patient) {
+        copy_joined(store, write, &making, piece, view->item, view->state, view->class_id);
     }
-    const struct item *piece_item = store_item(store, piece->ref);
-    uint32_t piece_class = slab_class_of(&store->slab, piece->ref);
-    if (write->mode == STORE_PREPEND) {
-        copy_value(store, &making, piece_item, item_state_of(piece_item), piece_class);
-    }
-    copy_value(store, &making, view->item, view->state, view->class_id);
-    if (write->mode == STORE_APPEND) {
-        copy_value(store, &making, piece_item, item_state_of(piece_item), piece_class);
-    }
-    uint64_t cas = store_number_for(store, write->has_cas_new, write->cas_new);
+    struct item_numbers numbers = store_numbers_for(store, write->has_cas_new, write->cas_new);
     struct store_locked locked;
     store_lock(store, write->key, write->key_bytes, hash, &locked);
     // Flushed meanwhile, it must not come back as part of the new value.
-    bool same = locked.item && !locked.is_dead && locked.home == view->home
-                && making.filled_bytes == joined.value_bytes
-                && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
-    if (!same) {
+    bool same = locked.item && !locked.is_dead
+                && (is_patient ? locked.home == view->home
+                                     && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version
+                               : copy_locked(store, write, &making, piece, view, &locked));
+    if (!same || making.filled_bytes != joined.value_bytes) {
         store_unlock(store, &locked, false);
         store_abandon(store, &making);
         return STORE_MISS;      // Look again.
     }
-    if (store_link_and_unlock(store, &locked, making.ref, making.claim + 1, hash, cas) != PYMC_OK) {
+    if (store_link_and_unlock(store, &locked, making.ref, making.claim + 1, hash, numbers) != PYMC_OK) {
         store_abandon(store, &making);
-        return STORE_NO_MEMORY;
+        return store_refused(store, COUNTER_oom_index);
     }
     count(store->proc, COUNTER_total_items, 1);
-    *result = (struct store_result){cas, joined.value_bytes};
+    *result = (struct store_result){numbers.cas, joined.value_bytes};
     return STORE_STORED;
 }
 
-static int commit_joined(struct store *store, const struct store_write *write, struct store_making *piece,
+// So often the old value is copied without a lock; then under it, since others keep its bucket changing.
+#define JOINS_PATIENT 4
+#define JOINS_MAX 64
+
+static int commit_joined(struct store *store, const struct store_write *write, const struct piece *piece,
                          struct store_result *result) {
     uint64_t hash = hash_key(write->key, write->key_bytes);
-    for (;;) {
+    for (uint32_t round = 0; round < JOINS_MAX; round++) {
         struct store_view view;
         int found = store_find(store, write->key, write->key_bytes, hash, &view);
         if (found != STORE_HIT) {
@@ -464,11 +606,12 @@ static int commit_joined(struct store *store, const struct store_write *write, s
         if (write->has_cas_compare && write->cas_compare && write->cas_compare != view.cas) {
             return STORE_EXISTS;
         }
-        int outcome = join_once(store, write, piece, &view, hash, result);
+        int outcome = join_once(store, write, piece, &view, hash, round < JOINS_PATIENT, result);
         if (outcome != STORE_MISS) {
             return outcome;
         }
     }
+    return store_refused(store, COUNTER_oom_gave_up);
 }
 
 bool store_forget(struct store *store, const char *key, uint32_t key_bytes) {

@@ -45,7 +45,7 @@ static uint32_t put_head(const struct store_view *view, const char *key, char *p
     if (state & ITEM_CLIENT_FLAGS) {
         item_set_client_flags(item, state, view->client_flags);
     }
-    item_set_cas(item, state, view->cas);
+    item_set_numbers(item, state, (struct item_numbers){view->order, view->cas});
     memcpy(item_key(item, state), key, view->key_bytes);
     return ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
 }
@@ -81,6 +81,7 @@ static bool mark_copied(struct store *store, const struct store_view *view, uint
     }
     // A copy in a page that was dropped is none any more.
     struct item *item = (struct item *)view->item;
+    store_notice_flush(store);
     uint32_t state = view->state & ITEM_ON_FLASH ? store_spoil_copy(store, item, view->state, hash) : view->state;
     item_set_state(item, state | ITEM_COPIED);
     index_unlock(store->proc, view->home, true);
@@ -113,9 +114,9 @@ static bool add(struct writeout *work, const struct store_view *view, const char
     bytes = sizeof *record + head_bytes + compress(work, value, view->value_bytes, &flag);
     record->sizes = (uint32_t)bytes | flag;
     uint64_t address = flash_buffer_add(batch->buffer, (uint32_t)bytes);
-    flash_buffer_note(batch->buffer, view->state & ITEM_FOREIGN_CAS ? UINT64_MAX : view->cas, view->time_seconds,
-                      view->expiry_seconds);
-    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address, .cas = view->cas,
+    flash_buffer_note(batch->buffer, store_full_order(store, view->order), view->expiry_seconds);
+    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = address,
+                                                       .order = view->order,
                                                        .ref = view->ref,
                                                        .expiry_seconds = view->expiry_seconds,
                                                        .state = view->state & IMAGE_STATE_MASK,
@@ -141,7 +142,7 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, ui
         out->too_young++;
     } else if (left < rules->ttl_seconds_min) {
         out->too_short_lived++;
-    } else if (!store_is_in_luck(view->state, view->cas, hash, rules->unread_percent)) {
+    } else if (!store_is_in_luck(view->state, view->order, hash, rules->unread_percent)) {
         out->never_read++;
     } else {
         *bucket_out = left < rules->low_ttl_seconds ? FLASH_LOW_TTL
@@ -150,12 +151,6 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, ui
         return true;
     }
     return false;
-}
-
-// Whether number and fields do not tell this item from an earlier one in its chunk: clients choose numbers twice, and a
-// tombstone keeps the number of what it stands for.
-static bool needs_own_chunk(const struct store_view *view) {
-    return (view->state & (ITEM_COPIED | ITEM_FOREIGN_CAS)) || view->cas == 0 || view->value_bytes == 0;
 }
 
 // Looks at one candidate. Returns false when its batch is full; then it is looked at again.
@@ -188,28 +183,12 @@ static bool consider(struct writeout *work, uint32_t ref) {
         work->out->clean++;
         return true;
     }
-    if (needs_own_chunk(&view) && *store_in_flight(store, ref)) {
+    // Its copy is under way, unless a writer died with it.
+    if ((view.state & ITEM_COPIED) && *store_in_flight(store, ref)) {
         return true;
     }
     int bucket;
     return !is_admitted(work, &view, hash, &bucket) || add(work, &view, key, hash, bucket);
-}
-
-// The next candidates on probation, or none when all that go next were looked at.
-static uint32_t next_of_ring(struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t most,
-                             uint32_t *refs) {
-    const struct lru_ring *ring = &store->lru.root->ring[class_id];
-    uint64_t popped = SHARED_LOAD(ring->popped);
-    uint64_t end = SHARED_LOAD(ring->pushed);
-    end = end - popped > most ? popped + most : end;
-    if (ahead->ring_position < popped || ahead->ring_position > end) {
-        ahead->ring_position = popped;
-    }
-    uint32_t count_refs = 0;
-    for (uint64_t at = ahead->ring_position; at < end && count_refs < WINDOW; at++) {
-        refs[count_refs++] = SHARED_LOAD(*lru_entry(&store->lru, ring, at));
-    }
-    return count_refs;
 }
 
 // Follows the hand from where it was at the last look, as far as it has not overtaken the place before it.
@@ -280,7 +259,7 @@ static void prefetch(const struct store *store, const uint32_t *refs, uint32_t c
     }
 }
 
-static bool ring_goes_next(const struct store *store, uint32_t class_id) {
+static bool probation_goes_next(const struct store *store, uint32_t class_id) {
     const struct slab_class *class = &store->slab.root->class[class_id];
     uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
     // Somewhat before it is over its share, since it will be when the next items come.
@@ -304,14 +283,14 @@ static void look(struct writeout *work, uint32_t class_id, struct store_ahead *a
     struct store_writeout_result *out = work->out;
     uint32_t refs[WINDOW];
     uint32_t found = 1;
-    while (found && out->examined < chunks && ring_goes_next(store, class_id)) {
-        found = next_of_ring(store, class_id, ahead, ahead_chunks, refs);
+    while (found && out->examined < chunks && probation_goes_next(store, class_id)) {
+        found = lru_peek(&store->lru, class_id, &ahead->probation, ahead_chunks, refs, WINDOW);
         prefetch(store, refs, found);
         for (uint32_t i = 0; i < found; i++) {
             if (refs[i] && !consider(work, refs[i])) {
                 return;
             }
-            ahead->ring_position++;
+            ahead->probation.position++;
             out->examined++;
         }
     }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "flash/flash_writer.h"
+#include "lru/lru.h"
 #include "store/store.h"
 
 struct store_batch;
@@ -42,7 +43,7 @@ struct store_admission {
 
 // Where the write-out of one class stands. Zero it to begin.
 struct store_ahead {
-    uint64_t ring_position;
+    struct lru_place probation; // The next entry to look at on probation.
     uint32_t page;              // The next chunk to look at before the hand, ...
     uint32_t chunk;
     uint32_t distance;          // ... so many chunks from it ...

@@ -83,7 +83,7 @@ class MemorySettings(ProcessSettings):
     )
     large_pages: bool = setting(
         False,
-        "take huge pages from the system, and take them at start",
+        "take all memory at start, in huge pages as far as the system gives them",
         flag="L",
         flag_value=True,
         long="enable-largepages",

@@ -253,6 +253,14 @@ class ProcessSettings:
         options={"idle_timeout": READ},
         stats=("idle_timeout", 470),
     )
+    value_timeout_seconds: int = setting(
+        60,
+        "pymc only: seconds after which a client that stops within a large value is closed; "
+        "0 is never, and a tenth of it is enough while memory is short",
+        unit="seconds",
+        reader=Number(whole_unsigned, 0, 2**31 - 1),
+        options={"value_timeout": READ},
+    )
     watcher_logbuf_bytes: int = setting(
         256 * KILOBYTE,
         "kilobytes of buffer for each watcher",

@@ -8,6 +8,7 @@ from typing import Any
 
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
+from pymc.core.ledger import Ledger
 
 
 class Role(IntEnum):
@@ -29,6 +30,17 @@ class SlotOwner:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class LargePages:
+    """What -L asked for and what it got, measured when the server started."""
+
+    # hugetlb: from the system's pool; thp: the system's setting gave them; collapsed: only on
+    # demand; none: there are small pages only.
+    kind: str = "none"
+    asked_bytes: int = 0
+    got_bytes: int = 0
+
+
 COUNTER_NAMES: tuple[str, ...] = tuple(
     text(lib.counter_name(i)) for i in range(lib.counter_count())
 )
@@ -36,6 +48,7 @@ COUNTER_INDEX = {name: index for index, name in enumerate(COUNTER_NAMES)}
 LIVE_NAMES: tuple[str, ...] = tuple(text(lib.live_name(i)) for i in range(lib.live_count()))
 _LIVE_INDEX = {name: index for index, name in enumerate(LIVE_NAMES)}
 SLOTS_MAX = int(lib.ARENA_SLOTS_MAX)
+_SLICE_BYTES = int(lib.ARENA_SLICE_BYTES_MAX)
 
 
 class Arena:
@@ -45,6 +58,9 @@ class Arena:
         """Takes the C handle; use Arena.create()."""
         self.pointer = pointer
         self.slots = slots
+        self.ledger = Ledger(pointer)
+        # Written once, before the first fork.
+        self.large_pages = LargePages()
 
     @classmethod
     def create(cls, reserve_bytes: int, slots: int, *, huge_pages: bool = False) -> "Arena":
@@ -79,17 +95,25 @@ class Arena:
         self.close()
 
     @property
-    def has_huge_pages(self) -> bool:
-        """True when the kernel gave huge pages or promised to try."""
-        return bool(lib.arena_has_huge_pages(self.pointer))
+    def is_hugetlb(self) -> bool:
+        """True when all of it is huge pages that the system's pool gave for it."""
+        return bool(lib.arena_is_hugetlb(self.pointer))
+
+    @property
+    def address_range(self) -> tuple[int, int]:
+        """Where this process maps it: the first address, and the first behind it."""
+        start = int(lib.arena_address(self.pointer))
+        return start, start + max((row[1] + row[2] for row in self.ledger.rows()), default=0)
 
     def lock_memory(self) -> None:
         """Keeps this process's view from being paged out. Raises SystemCallError."""
         check(lib.arena_lock_memory(self.pointer), "mlock2")
 
-    def prefault(self, byte_count: int) -> None:
-        """Touches memory so that first writes to it cost nothing later."""
-        lib.arena_prefault(self.pointer, byte_count)
+    def take(self, offset: int, byte_count: int) -> None:
+        """Takes memory for a range now, in huge pages where it can be. Raises SystemCallError."""
+        for start in range(offset, offset + byte_count, _SLICE_BYTES):
+            size = min(_SLICE_BYTES, offset + byte_count - start)
+            check(lib.arena_take_slice(self.pointer, start, size), "arena_take_slice")
 
     def seconds(self) -> int:
         """The second the cache's own clock shows now; it starts at 2."""

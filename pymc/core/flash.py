@@ -95,7 +95,7 @@ class PageInfo:
     version: int
     written_bytes: int
     used_bytes: int
-    newest_seconds: int
+    newest_order: int
     expires_seconds: int
     objects_written: int
     objects: int
@@ -187,6 +187,11 @@ class Flash:
         """Records that the index names."""
         return int(lib.flash_index_entries(self.pointer))
 
+    @property
+    def flushed_entries(self) -> int:
+        """Those of the entries that name a page with nothing but flushed records."""
+        return int(lib.flash_flushed_entries(self.pointer))
+
     def pages(self) -> list[PageInfo]:
         """All pages, by number."""
         out = ffi.new("struct flash_page_info *")
@@ -202,7 +207,7 @@ class Flash:
             out.version,
             out.written_bytes,
             out.used_bytes,
-            out.newest_seconds,
+            out.newest_order,
             out.expires_seconds,
             out.objects_written,
             out.objects,

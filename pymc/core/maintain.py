@@ -160,6 +160,11 @@ def limbo_step(store: Store, items_max: int) -> int:
     return int(lib.store_limbo_step(store.pointer, items_max))
 
 
+def fit_probation_step(store: Store) -> bool:
+    """Fits the probation queues and the ghost to what is held; True while there is more to do."""
+    return bool(lib.store_fit_probation_step(store.pointer))
+
+
 def release_pool_step(store: Store, pages_max: int) -> int:
     """Gives free pages' memory back to the system; how many pages."""
     slab = ffi.cast("struct slab *", lib.store_slab(store.pointer))

@@ -15,7 +15,13 @@ from pymc.control.messages import (
     decode,
 )
 from pymc.core.arena import Role
-from pymc.core.maintain import frontiers_step, limbo_step, release_pool_step, shrink_step
+from pymc.core.maintain import (
+    fit_probation_step,
+    frontiers_step,
+    limbo_step,
+    release_pool_step,
+    shrink_step,
+)
 from pymc.core.store import Store
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
@@ -29,7 +35,6 @@ from pymc.server_context import ServerContext
 _LOOK_SECONDS = 1.0
 _TICK_MARGIN_SECONDS = 0.01
 # Large items whose readers are not done are looked at again so soon.
-_LIMBO_SECONDS = 0.05
 _LIMBO_ITEMS = 256
 _TRIM_PAGES = 64
 _FIT_SECONDS = 0.02
@@ -179,7 +184,8 @@ class Keeper:
             self._schedule(name, 0.0)
 
     def _fit_into_limit(self) -> float | None:
-        """Takes pages away from classes, and memory from free pages, down to the limit."""
+        """Takes memory from queues and free pages, and pages from classes, down to the limit."""
+        is_fitting = fit_probation_step(self._store)
         state = read_state(self._store, self._arena.seconds())
         released = 0
         if pages := choose_trim(state):
@@ -190,11 +196,11 @@ class Keeper:
             self._mover.add(move)
             self._schedule_if_idle("move")
         # Pages above the limit go one after the other, without a second between them.
-        return _FIT_SECONDS if move or released else None
+        return _FIT_SECONDS if move or released or is_fitting else None
 
-    def _clear_limbo(self) -> float | None:
-        waiting = limbo_step(self._store, _LIMBO_ITEMS)
-        return _LIMBO_SECONDS if waiting else None
+    def _clear_limbo(self) -> None:
+        """Frees what the last reader did not free, since it died."""
+        limbo_step(self._store, _LIMBO_ITEMS)
 
     def _shrink_indexes(self) -> float | None:
         """Takes memory back from indexes that have room for far more than they hold."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pymc.core.snapshots import ClassAges, read_ages, read_class, read_slab
 from pymc.core.store import Store
+from pymc.stats.counts import not_flushed
 from pymc.stats.general import hits
 
 Pair = tuple[str, object]
@@ -36,7 +37,7 @@ def items_pairs(store: Store, *, has_queues: bool, has_temp: bool) -> Iterator[P
         if not read_class(store, class_id).pages:
             continue
         counters = store.class_counters(class_id)
-        if counters["items"]:
+        if not_flushed(counters, "items", "flushed_items"):
             ages = read_ages(store, class_id)
             pairs = _items_of_class(counters, ages, has_queues=has_queues, has_temp=has_temp)
             yield from ((f"items:{class_id}:{key}", value) for key, value in pairs)
@@ -45,19 +46,21 @@ def items_pairs(store: Store, *, has_queues: bool, has_temp: bool) -> Iterator[P
 def _items_of_class(
     counters: dict[str, int], ages: ClassAges, *, has_queues: bool, has_temp: bool
 ) -> Iterator[Pair]:
-    yield "number", counters["items"]
+    items = not_flushed(counters, "items", "flushed_items")
+    yield "number", items
     if has_queues:
-        warm, temp = counters["warm_items"], counters["temp_items"]
-        hot = min(ages.hot_items, max(counters["items"] - warm - temp, 0))
+        warm = not_flushed(counters, "warm_items", "flushed_warm_items")
+        temp = not_flushed(counters, "temp_items", "flushed_temp_items")
+        hot = min(ages.hot_items, max(items - warm - temp, 0))
         yield "number_hot", hot
         yield "number_warm", warm
-        yield "number_cold", max(counters["items"] - hot - warm - temp, 0)
+        yield "number_cold", max(items - hot - warm - temp, 0)
         if has_temp:
             yield "number_temp", temp
         yield "age_hot", ages.hot_seconds
         yield "age_warm", ages.warm_seconds
     yield "age", ages.cold_seconds
-    yield "mem_requested", counters["item_bytes"]
+    yield "mem_requested", not_flushed(counters, "item_bytes", "flushed_item_bytes")
     yield "evicted", counters["evicted"]
     yield "evicted_nonzero", counters["evicted_nonzero"]
     yield "evicted_time", counters["evicted_age_seconds"]

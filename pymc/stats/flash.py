@@ -7,14 +7,13 @@ from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
 from pymc.live_settings import MILLION
 from pymc.server_context import ServerContext
+from pymc.stats.counts import not_flushed
 from pymc.stats.lines import stat_lines
 
 Pair = tuple[str, object]
 
 _PAGES_PER_PART = 256
 _FREE_PAGES_MIN = 2
-# Sums of 64 bits from here on are negative.
-_BELOW_ZERO = 1 << 63
 _GET_KEYS = (
     "get_extstore",
     "get_aborted_extstore",
@@ -69,10 +68,12 @@ def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
     the copy is dropped, until the item is written again, changed or evicted: finding such items
     would take a walk over all of memory for each page. Marks that processes took with them as they
     died, in either direction, stay in the count; it never leaves 0 to all items in memory.
+    Of what was flushed nothing counts; but a page that was filled while somebody flushed counts
+    whole.
     """
-    marked = counters["items_with_copy"]
-    copies = 0 if marked >= _BELOW_ZERO else min(marked, counters["items"])
-    return max(flash.index_entries - copies, 0)
+    marked = not_flushed(counters, "items_with_copy", "flushed_with_copy")
+    copies = min(marked, not_flushed(counters, "items", "flushed_items"))
+    return max(flash.index_entries - flash.flushed_entries - copies, 0)
 
 
 def general_flash_pairs(

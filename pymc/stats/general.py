@@ -9,6 +9,7 @@ from pymc.config import Settings
 from pymc.core.snapshots import IndexSnapshot, SlabSnapshot, read_index, read_slab
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
+from pymc.stats.counts import not_flushed
 from pymc.stats.cpu_times import read_cpu_times
 from pymc.stats.flash import general_flash_pairs, get_pairs, items_on_flash_only
 
@@ -42,7 +43,7 @@ def general_pairs(server: ServerContext, store: Store) -> list[Pair]:
     pairs.append(("malloc_fails", counters["malloc_fails"]))
     log_keys = ("worker_dropped", "worker_written", "watcher_skipped", "watcher_sent", "watchers")
     pairs += [(f"log_{key}", 0) for key in log_keys]
-    items = counters["items"]
+    items = not_flushed(counters, "items", "flushed_items")
     if server.flash:
         pairs += general_flash_pairs(server, server.flash, counters, slab)
         items += items_on_flash_only(server.flash, counters)
@@ -139,7 +140,7 @@ def _reassign_pairs(server: ServerContext, counters: dict[str, int]) -> Iterator
 def _item_pairs(
     settings: Settings, counters: dict[str, int], classes: dict[str, int], slab: SlabSnapshot
 ) -> Iterator[Pair]:
-    yield "bytes", counters["item_bytes"]
+    yield "bytes", not_flushed(counters, "item_bytes", "flushed_item_bytes")
     yield "curr_items", counters["items"]
     yield "total_items", counters["total_items"]
     yield "slab_global_page_pool", slab.pages_pool

@@ -6,12 +6,20 @@ from pymc.core import BUILD_VARIANT
 from pymc.core.snapshots import read_index, read_loads
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
+from pymc.stats.memory import memory_pairs
 
 Pair = tuple[str, object]
+_REFUSALS = (
+    "oom_no_victim",
+    "oom_claims",
+    "oom_index",
+    "oom_process_memory",
+    "oom_gave_up",
+)
 
 
 def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
-    """Each worker, the keeper, recoveries and the index."""
+    """Each worker, the keeper, recoveries, the index, and where the memory is."""
     arena = server.arena
     for worker, load in enumerate(read_loads(arena, server.settings.workers)):
         owner, counters = arena.slot_owner(worker), arena.counters(worker)
@@ -26,6 +34,11 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     total = store.counters()
     for name in ("connections_handed", "lock_recoveries", "items_lost_to_recovery"):
         yield name, total[name]
+    # Why stores were refused; the sum is store_no_memory.
+    for name in _REFUSALS:
+        yield name, total[name]
+    for name in ("get_copied_for_claims", "value_timeouts"):
+        yield name, total[name]
     yield "lock_waits", total["lock_waits"]
     yield "read_retries", total["read_retries"]
     index = read_index(store)
@@ -33,4 +46,5 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     yield "index_buckets", index.buckets
     yield "index_overflow_buckets", index.overflow_buckets
     yield "arena_limit_bytes", arena.live("limit_bytes")
+    yield from memory_pairs(server, store)
     yield "build_variant", BUILD_VARIANT

@@ -20,17 +20,31 @@ def raise_limits(settings: Settings, listening_sockets: int) -> None:
         raise_limit_to_hard(resource.RLIMIT_CORE)
         if resource.getrlimit(resource.RLIMIT_CORE)[0] == 0:
             raise StartupError("failed to ensure core file creation", EXIT_OS_ERROR)
-    wanted = settings.connections_max + listening_sockets + _OWN_FDS
-    wanted += settings.workers * _FDS_PER_WORKER
-    if not raise_limit(resource.RLIMIT_NOFILE, wanted):
+    _raise_open_files(settings, listening_sockets + _OWN_FDS + settings.workers * _FDS_PER_WORKER)
+    if settings.lock_memory:
+        # Only root may, and only before it becomes somebody else; mlockall() says when it failed.
+        raise_limit(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
+
+
+def _raise_open_files(settings: Settings, own: int) -> None:
+    """Descriptors for all clients and for the process itself, or as many as may be.
+
+    A hard limit of just -c is enough to start, as for memcached: each worker has descriptors of its
+    own, and one that has none left stops accepting until a client goes.
+    """
+    if raise_limit(resource.RLIMIT_NOFILE, settings.connections_max + own):
+        return
+    raise_limit_to_hard(resource.RLIMIT_NOFILE)
+    have, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if have < max(settings.connections_max, own):
         raise StartupError(
             "failed to set rlimit for open files. Try starting as root or requesting"
             " smaller maxconns value.",
             EXIT_OS_ERROR,
         )
-    if settings.lock_memory:
-        # Only root may, and only before it becomes somebody else; mlockall() says when it failed.
-        raise_limit(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
+    served = (have - own) * settings.workers
+    if served < settings.connections_max:
+        say(f"warning: the limit of {have} open files leaves room for some {served} connections")
 
 
 def become_user(settings: Settings) -> None:

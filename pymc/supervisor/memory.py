@@ -1,6 +1,7 @@
 """Makes the arena: how large it has to be, and what stands in it before the first worker."""
 
 import os
+from dataclasses import dataclass, replace
 
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.arena import Arena
@@ -13,56 +14,121 @@ from pymc.core.flash import (
     FlashPathError,
     flash_reserve_bytes,
 )
+from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
 from pymc.live_settings import write_live_settings
+from pymc.logs import say
 from pymc.policy.compaction import index_bytes_max, index_entries_max
+from pymc.policy.reservation import (
+    MemoryLimits,
+    ReservationError,
+    bucket_power,
+    limit_bytes_max,
+    memory_warnings,
+)
 from pymc.server_context import VISITOR_SLOTS
 from pymc.slab_sizes import ladder
+from pymc.supervisor.large_pages import shortage, take_large_pages
+from pymc.supervisor.limits import read_limits
 
 # Up to here references to items count units of 8 bytes, and chunks waste nothing by it.
 _FINE_UNITS_BYTES = 31 << 30
 _DEFAULT_HASH_POWER = 16
 _PLACES_PER_BUCKET_POWER = 3
+_BUCKET_BYTES = 64
 _ITEM_BYTES_HINT_MIN = 64
 
 
-def geometry_of(settings: Settings, memory_bytes: int) -> Geometry:
-    """The store's sizes on a machine with `memory_bytes` of RAM.
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """All sizes of a server's shared memory, and what the user should know of them."""
+
+    geometry: Geometry
+    # None without a flash tier.
+    flash: FlashGeometry | None
+    reserve_bytes: int
+    slots: int
+    notes: tuple[str, ...] = ()
+
+
+def plan_memory(settings: Settings, limits: MemoryLimits) -> MemoryPlan:
+    """The sizes for these settings within these limits. Raises StartupError when nothing fits."""
+    notes = memory_warnings(settings.memory_limit_bytes, limits)
+    geometry = geometry_of(settings, limits)
+    if settings.hash_power_start and geometry.bucket_start < _buckets(settings.hash_power_start):
+        power = (geometry.bucket_start - 1).bit_length() + _PLACES_PER_BUCKET_POWER
+        notes.append(
+            f"warning: hashpower={settings.hash_power_start} would take more than an eighth of -m;"
+            f" the index begins with hashpower={power} and grows"
+        )
+    flash = flash_geometry_of(settings, geometry) if settings.ext_paths else None
+    slots = settings.workers + 1 + VISITOR_SLOTS
+    return MemoryPlan(geometry, flash, _reserve_bytes(settings, geometry), slots, tuple(notes))
+
+
+def geometry_of(settings: Settings, limits: MemoryLimits) -> Geometry:
+    """The store's sizes. Raises StartupError when a limit leaves no room for -m.
 
     `cache_memlimit` may raise the limit to what the machine has, which costs address space only;
     with large pages, which are taken at the start, it may not raise it at all.
     """
     limit = settings.memory_limit_bytes
-    limit_max = limit
-    if not settings.large_pages:
-        limit_max = max(limit, min(memory_bytes, _FINE_UNITS_BYTES))
-    power = settings.hash_power_start or _DEFAULT_HASH_POWER
-    return Geometry(
+    power = (settings.hash_power_start or _DEFAULT_HASH_POWER) - _PLACES_PER_BUCKET_POWER
+    least = Geometry(
         limit_bytes=limit,
-        limit_bytes_max=limit_max,
+        limit_bytes_max=limit,
         chunk_bytes=tuple(ladder(settings)),
-        bucket_start=1 << (power - _PLACES_PER_BUCKET_POWER),
+        bucket_start=1 << bucket_power(power, limit, _BUCKET_BYTES),
     )
 
+    def reserve_of(most: int) -> int:
+        # The mapping is aligned, for which the room is taken first.
+        return _reserve_bytes(settings, replace(least, limit_bytes_max=most)) + 2 * HUGE_PAGE_BYTES
 
-def create_arena(settings: Settings) -> Arena:
+    wanted = limit if settings.large_pages else _FINE_UNITS_BYTES
+    try:
+        most = limit_bytes_max(limit, wanted, limits, reserve_of)
+    except ReservationError as error:
+        raise StartupError(f"failed to allocate memory: {error}", EXIT_OS_ERROR) from None
+    return replace(least, limit_bytes_max=most)
+
+
+def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
     """The server's shared memory, formatted, with all live settings. Raises StartupError."""
-    geometry = geometry_of(settings, _machine_memory_bytes())
+    plan = plan_memory(settings, read_limits(_threads(settings)))
+    for note in plan.notes:
+        say(note)
+    try:
+        arena = Arena.create(plan.reserve_bytes, plan.slots, huge_pages=settings.large_pages)
+        format_store(arena, plan.geometry)
+        format_server(arena, settings.workers, settings.connections_max)
+        write_live_settings(arena, settings)
+        if settings.large_pages:
+            arena.large_pages = take_large_pages(arena, settings.memory_limit_bytes)
+            if line := shortage(arena.large_pages):
+                say(line)
+    except CoreError as error:
+        raise StartupError(f"failed to allocate memory: {error}", EXIT_OS_ERROR) from None
+    return arena, plan
+
+
+def _reserve_bytes(settings: Settings, geometry: Geometry) -> int:
+    """The address space of everything that is in the arena."""
     slots = settings.workers + 1 + VISITOR_SLOTS
     reserve = store_reserve_bytes(geometry, slots)
     reserve += server_reserve_bytes(settings.workers, settings.connections_max)
     if settings.ext_paths:
         reserve += flash_reserve_bytes(flash_geometry_of(settings, geometry), slots)
-    try:
-        arena = Arena.create(reserve, slots, huge_pages=settings.large_pages)
-        format_store(arena, geometry)
-        format_server(arena, settings.workers, settings.connections_max)
-    except CoreError as error:
-        raise StartupError(f"failed to allocate memory: {error}", EXIT_OS_ERROR) from None
-    write_live_settings(arena, settings)
-    if settings.large_pages:
-        arena.prefault(settings.memory_limit_bytes)
-    return arena
+    return reserve
+
+
+def _buckets(hash_power: int) -> int:
+    return 1 << (hash_power - _PLACES_PER_BUCKET_POWER)
+
+
+def _threads(settings: Settings) -> int:
+    """Threads that one process may start besides its own."""
+    return 1 + (settings.ext_threads if settings.ext_paths else 0)
 
 
 def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
@@ -84,21 +150,16 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
     )
 
 
-def open_flash(settings: Settings, arena: Arena) -> Flash | None:
+def open_flash(settings: Settings, arena: Arena, plan: MemoryPlan) -> Flash | None:
     """The flash tier with its files open and empty; None without any. Raises StartupError."""
-    if not settings.ext_paths:
+    if not plan.flash:
         return None
-    geometry = flash_geometry_of(settings, geometry_of(settings, _machine_memory_bytes()))
     failed = "Failed to initialize external storage:"
     try:
-        return Flash(arena, geometry)
+        return Flash(arena, plan.flash)
     except FlashPathError as error:
         path = settings.ext_paths[error.path].path
         reason = os.strerror(error.errno) if error.errno else "another server uses it"
         raise StartupError(f"{failed} failed to open file: {path}: {reason}") from None
     except CoreError as error:
         raise StartupError(f"{failed} {error}") from None
-
-
-def _machine_memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

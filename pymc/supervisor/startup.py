@@ -56,8 +56,8 @@ def _prepare(settings: Settings) -> "Supervisor":
     addresses = sockets.open_addresses(settings)
     for warning in sockets.warnings(settings):
         say(warning)
-    arena = create_arena(settings)
-    flash = open_flash(settings, arena)
+    arena, plan = create_arena(settings)
+    flash = open_flash(settings, arena, plan)
     if settings.verbosity > 1:
         _describe(settings, addresses)
     if settings.daemon:

@@ -139,7 +139,7 @@ def _counted(handle: Handle) -> dict[str, int]:
     # What is in memory; who removes the dead, and what was counted for that; the tier's own.
     for name in ("items", "item_bytes", "read_retries", "reclaimed", "expired_unfetched"):
         del counted[name]
-    own = ("ext_", "items_with_copy", "get_extstore", "recache_from_extstore")
+    own = ("ext_", "flushed_", "items_with_copy", "get_extstore", "recache_from_extstore")
     return {name: value for name, value in counted.items() if not name.startswith(own)}
 
 

@@ -9,6 +9,7 @@ from functools import cache
 
 from pymc.core.ffi import lib
 from tests.unit.core.driver import Handle, Mode
+from tests.unit.core.lru.queues import fit_probation
 from tests.unit.core.shrinking import shrink_step
 from tests.unit.core.talk import Talk
 
@@ -46,6 +47,7 @@ _WEIGHTS = {
     "move": 1,
     "crawl": 1,
     "chain": 1,
+    "fit": 1,
 }
 _SIZES = (10, 60, 150, 400, 900)
 _LARGE_SIZES = (2500, 9000, 30_000)
@@ -176,6 +178,8 @@ class Player:
                 shrink_step(handle, operation.number)
             case "crawl":
                 handle.crawl(500)
+            case "fit":
+                fit_probation(handle)
             case "move":
                 self._move(operation.number)
             case _:

@@ -24,4 +24,14 @@ FLASH_POINTS = [
 # Reached by the process that repairs, not by one that works.
 _REPAIR_PREFIXES = ("store.repair.", "index.repair.")
 REPAIR_POINTS = [name for name in fault_points() if name.startswith(_REPAIR_PREFIXES)]
-WORK_POINTS = [name for name in fault_points() if name not in {*FLASH_POINTS, *REPAIR_POINTS}]
+# Reached by whoever flushes.
+FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.")]
+# Queues must be long before these are reached: test_probation.py.
+PROBATION_POINTS = [name for name in fault_points() if name.startswith("lru.")]
+_DEEP_PREFIXES = ("lru.head.", "lru.segment.freed", "lru.release.")
+WORK_POINTS = [
+    name
+    for name in fault_points()
+    if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS}
+    and not name.startswith(_DEEP_PREFIXES)
+]

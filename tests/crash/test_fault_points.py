@@ -5,7 +5,7 @@ import pytest
 from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import End, Journal, run_child
 from tests.crash.plan import Player, operations
-from tests.crash.points import REPAIR_POINTS, WORK_POINTS
+from tests.crash.points import FLUSH_POINTS, REPAIR_POINTS, WORK_POINTS
 from tests.crash.verify import survive
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 
@@ -27,7 +27,9 @@ def tight() -> Cache:
     return Cache(limit_bytes=2 * MIB, chunk_bytes=TINY_LADDER, bucket_start=2)
 
 
-def die_at(cache: Cache, point: str, countdown: int, seed: int, journal: Journal) -> End:
+def die_at(
+    cache: Cache, point: str, countdown: int, seed: int, journal: Journal, *, tides: bool = True
+) -> End:
     """Works in a child until the point is reached for the countdown-th time."""
 
     def work() -> None:
@@ -35,7 +37,7 @@ def die_at(cache: Cache, point: str, countdown: int, seed: int, journal: Journal
         handle.set_now(100)
         handle.arm_fault(point, countdown)
         player = Player(handle)
-        for begun, operation in enumerate(operations(seed), start=1):
+        for begun, operation in enumerate(operations(seed, tides=tides), start=1):
             if begun > OPERATIONS_MAX:
                 return
             journal.begun = begun
@@ -46,7 +48,8 @@ def die_at(cache: Cache, point: str, countdown: int, seed: int, journal: Journal
 
 def test_there_are_points() -> None:
     assert len(WORK_POINTS) > 30
-    assert len(REPAIR_POINTS) == 7
+    assert len(REPAIR_POINTS) == 8
+    assert len(FLUSH_POINTS) == 2
 
 
 @pytest.mark.parametrize("point", WORK_POINTS)
@@ -70,10 +73,12 @@ def test_no_wrong_value_when_memory_is_short(point: str) -> None:
     for countdown in (1, 40):
         cache, journal = tight(), Journal()
         seed = countdown + 100
-        end = die_at(cache, point, countdown, seed, journal)
+        end = die_at(cache, point, countdown, seed, journal, tides=False)
         assert end.was_killed or countdown > 1, f"{point} is not reached: {end.text}"
         if end.was_killed:
-            after = run_child(lambda: survive(cache, VICTIM, seed, journal.begun, None))  # noqa: B023
+            after = run_child(
+                lambda: survive(cache, VICTIM, seed, journal.begun, None, tides=False)  # noqa: B023
+            )
             assert after.is_fine, (point, countdown, after)
         cache.close()
 
@@ -104,6 +109,8 @@ def test_no_wrong_value_when_memory_is_short(point: str) -> None:
         "store.rescue.after",
         "store.rescue_part.before",
         "store.limbo.popped",
+        "lru.segment.owned",
+        "lru.tail.linked",
     ],
 )
 def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
@@ -123,4 +130,93 @@ def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
     assert after.is_fine, (point, after)
     successor = run_child(lambda: cache.open(2).check())
     assert successor.is_fine, successor
+    cache.close()
+
+
+@pytest.mark.parametrize("is_delayed", [False, True])
+@pytest.mark.parametrize("point", FLUSH_POINTS)
+def test_a_flusher_may_die(point: str, is_delayed: bool) -> None:
+    """Once the mark is up all is flushed, and what is stored after the next turn stays."""
+    cache = roomy()
+    keys = [b"%d" % number for number in range(100)]
+
+    def flush() -> None:
+        handle = cache.open(VICTIM)
+        handle.set_now(100)
+        for key in keys:
+            handle.put(key, b"before")
+        if is_delayed:
+            handle.flush_all(110)
+        handle.arm_fault(point)
+        handle.set_now(110)
+        if is_delayed:
+            handle.turn()
+        else:
+            handle.flush_all()
+
+    def look() -> None:
+        handle = cache.open(0)
+        handle.set_now(110)
+        if point == "store.flush.marked":
+            # The mark is ahead of the numbers, so that whoever gets one above it sees it.
+            handle.put(b"early", b"value")
+            assert handle.get(b"early") is None
+        handle.turn()
+        assert [handle.get(key) for key in keys] == [None] * len(keys)
+        for key in keys[:10]:
+            handle.put(key, b"after")
+        handle.turn()
+        assert [handle.get(key) for key in keys[:10]] == [b"after"] * 10
+        cache.open(VICTIM).check()
+        counters = handle.counters()
+        assert counters["items"] - counters["flushed_items"] == 10
+
+    assert run_child(flush).was_killed
+    after = run_child(look)
+    assert after.is_fine, after
+    cache.close()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "store.link.before",
+        "store.link.old",
+        "store.link.after",
+        "store.link.free",
+        "store.unlink.before",
+        "store.unlink.after",
+    ],
+)
+def test_counts_of_the_flushed_outlive_a_death(point: str) -> None:
+    """The victim replaces or removes an item that another process stored and that is flushed."""
+    cache = roomy()
+
+    def work() -> None:
+        other = cache.open(2)
+        other.set_now(100)
+        for number in range(20):
+            other.put(b"%d" % number, b"before")
+        other.flush_all()
+        other.close()
+        handle = cache.open(VICTIM)
+        handle.set_now(100)
+        handle.put(b"live", b"value")
+        handle.arm_fault(point)
+        if ".link." in point:
+            handle.put(b"5", b"after")
+        else:
+            handle.touch(b"5", 0)
+
+    def count() -> None:
+        handle = cache.open(VICTIM)
+        handle.set_now(100)
+        handle.check()
+        handle.crawl()
+        handle.check()
+        assert handle.counters()["flushed_items"] == 0
+
+    assert run_child(work).was_killed
+    counted = run_child(count)
+    assert counted.is_fine, counted
     cache.close()

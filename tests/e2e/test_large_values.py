@@ -1,5 +1,6 @@
 """Large values and many keys: what comes back is what went in."""
 
+import contextlib
 import random
 
 import pytest
@@ -111,3 +112,48 @@ def test_many_keys(pymc: Program) -> None:
         stats = connection.stats()
         assert stats["evictions"] == "0"
         assert int(stats["get_hits"]) == count
+
+
+def test_announced_values_take_no_memory(pymc: Program) -> None:
+    size, count = 1_000_000, 300
+    with (
+        Server(pymc, ["-t", "2", "-m", "64"]) as server,
+        contextlib.ExitStack() as stack,
+        server.connect() as other,
+    ):
+        announcers = [stack.enter_context(server.connect()) for _ in range(count)]
+        for number, announcer in enumerate(announcers):
+            announcer.send(b"set h%d 0 0 %d\r\n" % (number, size) + b"x" * 20)
+        for announcer in announcers:
+            announcer.wait_read_by_server()
+        check_round_trip(other, "big", random.Random(SEED).randbytes(size))
+        # Whoever goes on is served, as long as there is room for what has come.
+        for announcer in announcers[:20]:
+            announcer.send(b"x" * (size - 20) + b"\r\n")
+            assert announcer.read_line() == b"STORED\r\n"
+        stats = other.stats()
+        assert stats["store_no_memory"] == "0"
+        own = other.stats("pymc")
+        assert sum(int(value) for key, value in own.items() if key.startswith("oom_")) == 0
+
+
+@pytest.mark.parametrize("size", [20_000, 262_144, 900_000])
+def test_read_and_appended_in_one_pipeline(pymc: Program, size: int) -> None:
+    """The cache never needs more than a few such values; none waits for the keeper."""
+    value = random.Random(SEED).randbytes(size)
+    commands = b"get b\r\nappend b 0 0 1\r\nx\r\nget b\r\nappend b 0 0 1\r\nx\r\nget b\r\nmn\r\n"
+    with Server(pymc, ["-t", "1", "-m", "16"]) as server, server.connect() as connection:
+        for _ in range(60):
+            assert connection.store("b", value) == b"STORED"
+            connection.send(commands)
+            for extra in range(3):
+                held = size + extra
+                assert connection.read_line() == b"VALUE b 0 %d\r\n" % held
+                is_equal = connection.read_exactly(held) == value + b"x" * extra
+                assert is_equal
+                assert connection.read_exactly(7) == b"\r\nEND\r\n"
+                if extra < 2:
+                    assert connection.read_line() == b"STORED\r\n"
+            assert connection.read_line() == b"MN\r\n"
+        stats = connection.stats()
+        assert stats["store_no_memory"] == "0"

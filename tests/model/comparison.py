@@ -27,7 +27,8 @@ class Comparison(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.actors = Actors(self.shape)
-        self.reference = Reference(START_SECONDS)
+        has_cas = bool(self.shape.live.get("cas_enabled", 1))
+        self.reference = Reference(START_SECONDS, has_cas=has_cas)
         self.actors.turn(START_SECONDS)
         self.makings: list[tuple[int, bytes, bytes, Write, Making]] = []
 

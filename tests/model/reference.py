@@ -10,13 +10,12 @@ BLANKS = b" \t\n\v\f\r"
 
 @dataclass(frozen=True)
 class Entry:
-    """One item. `stamp_seconds` is the second in which it counts as stored for a later flush."""
+    """One item."""
 
     value: bytes
     flags: int = 0
     expiry_seconds: int = 0
     cas: int | None = 0  # None: given by the store and not seen yet.
-    stamp_seconds: int = 0
     is_stale: bool = False
     is_token_sent: bool = False
 
@@ -64,13 +63,12 @@ class Reference:
     `new_cas` of the writing methods is the number that the store gave, None where it tells later.
     """
 
-    def __init__(self, now_seconds: int) -> None:
+    def __init__(self, now_seconds: int, *, has_cas: bool = True) -> None:
         self.now_seconds = now_seconds
+        self.has_cas = has_cas
         self.entries: dict[bytes, Entry] = {}
         self.cas_highest = 0
         self.flush_due_seconds = 0
-        self.flush_before_seconds = 0
-        self._flushed_seconds = 0
 
     # Time
 
@@ -78,8 +76,7 @@ class Reference:
         """Lets the clock show this second; a flush that is due comes a second early."""
         self.now_seconds = now_seconds
         if self.flush_due_seconds and self.flush_due_seconds <= now_seconds + 1:
-            self._flush_before(self.flush_due_seconds)
-            self.flush_due_seconds = 0
+            self.flush_all()
 
     def flush_all(self, at_seconds: int = 0) -> None:
         """Forgets all that was stored until now, or at a later second; the later word counts."""
@@ -87,31 +84,14 @@ class Reference:
             self.flush_due_seconds = at_seconds
             return
         self.flush_due_seconds = 0
-        if at_seconds:
-            self._flush_before(at_seconds)
-            return
         self.entries.clear()
-        now, flushed = self.now_seconds, self._flushed_seconds
-        self._flushed_seconds = flushed + 1 if flushed >= now else now
-
-    def is_ahead(self) -> bool:
-        """True when another flush in this second would stamp items with a later one."""
-        return self._flushed_seconds >= self.now_seconds
-
-    def newest_stamp_seconds(self) -> int:
-        """No item counts as stored after this second."""
-        return max(self.now_seconds, self._flushed_seconds + 1)
-
-    def _flush_before(self, seconds: int) -> None:
-        self.flush_before_seconds = max(self.flush_before_seconds, seconds)
 
     def find(self, key: bytes) -> Entry | None:
         """The live item."""
         entry = self.entries.get(key)
         if entry is None:
             return None
-        is_expired = 0 < entry.expiry_seconds <= self.now_seconds
-        if is_expired or entry.stamp_seconds < self.flush_before_seconds:
+        if 0 < entry.expiry_seconds <= self.now_seconds:
             del self.entries[key]
             return None
         return entry
@@ -121,19 +101,22 @@ class Reference:
         found = {key: self.find(key) for key in list(self.entries)}
         return {key: entry for key, entry in found.items() if entry}
 
+    def live_count(self) -> int:
+        """How many items are live; forgets nothing."""
+        expiries = (entry.expiry_seconds for entry in self.entries.values())
+        return sum(not 0 < expiry <= self.now_seconds for expiry in expiries)
+
     def numbered(self, entry: Entry, cas: int) -> Entry:
         """The entry with the CAS that the store turned out to have given it."""
         return replace(entry, cas=self._number(None, cas))
 
     # Writing
 
-    def _stamp(self, cas_wanted: int | None) -> int:
-        """Items whose number the client chose are told apart from a flush of the same second."""
-        is_ahead = cas_wanted is not None and self._flushed_seconds >= self.now_seconds
-        return self._flushed_seconds + 1 if is_ahead else self.now_seconds
-
     def _number(self, cas_wanted: int | None, new_cas: int | None) -> int | None:
         """The CAS of a changed item: the client's, or one above all the store gave before."""
+        if not self.has_cas:
+            assert not new_cas
+            return 0
         if cas_wanted is not None:
             assert new_cas in (None, cas_wanted)
             return cas_wanted
@@ -165,7 +148,6 @@ class Reference:
             want.flags,
             old.expiry_seconds if old and is_stale else want.expiry_seconds,
             self._number(want.cas_new, new_cas),
-            self._stamp(want.cas_new),
             is_stale,
             want.token_sent or bool(old and is_stale and old.is_token_sent),
         )
@@ -184,8 +166,7 @@ class Reference:
             flags, expiry = old.flags, old.expiry_seconds
             value = old.value + value if want.mode == Mode.APPEND else value + old.value
         number = self._number(want.cas_new, new_cas)
-        stamp = self._stamp(want.cas_new)
-        self.entries[key] = Entry(value, flags, expiry, number, stamp, False, want.token_sent)
+        self.entries[key] = Entry(value, flags, expiry, number, False, want.token_sent)
         return Outcome.STORED
 
     def delete(self, key: bytes, clear: Clear) -> Outcome:
@@ -196,10 +177,10 @@ class Reference:
         if clear.cas_compare is not None and clear.cas_compare != old.cas:
             return Outcome.EXISTS
         number = clear.cas_new if clear.mark_stale or clear.cas_new is not None else old.cas
+        number = number if self.has_cas else 0
         if clear.clear_value:
             expiry, flags = clear.expiry_seconds or 0, clear.client_flags or 0
-            stamp = max(old.stamp_seconds, self._stamp(clear.cas_new))
-            self.entries[key] = Entry(b"", flags, expiry, number, stamp, clear.mark_stale)
+            self.entries[key] = Entry(b"", flags, expiry, number, clear.mark_stale)
         elif clear.mark_stale:
             expiry = old.expiry_seconds if clear.expiry_seconds is None else clear.expiry_seconds
             self.entries[key] = replace(
@@ -235,7 +216,6 @@ class Reference:
             old.flags,
             expiry,
             self._number(count.cas_new, new_cas),
-            max(old.stamp_seconds, self._stamp(count.cas_new)),
             old.is_stale and not is_longer,
             old.is_token_sent and not is_longer,
         )

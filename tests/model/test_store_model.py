@@ -42,6 +42,12 @@ class PartedStore(StoreMachine):
     may_refuse = True
 
 
+class PlainStore(RoomyStore):
+    """Without CAS numbers (-C) the order of stores still tells what a flush covers."""
+
+    shape = Shape(64 * MIB, 96 * MIB, 4, LADDER, 2, {**LIVE, "cas_enabled": 0})
+
+
 class FullStore(TightStore):
     """Without evictions the store refuses what does not fit, and keeps what it has."""
 
@@ -50,7 +56,7 @@ class FullStore(TightStore):
     evicts = False
 
 
-MACHINES = [RoomyStore, TightStore, PartedStore, FullStore]
+MACHINES = [RoomyStore, PlainStore, TightStore, PartedStore, FullStore]
 
 
 @pytest.mark.slow

@@ -44,8 +44,8 @@ class InProcess:
 def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
     """Everything but the processes of a server with these memcached flags."""
     settings = cli.parse(["-u", "root", "-p", "0", "-t", "2", *args], "pymc", {})
-    arena = create_arena(settings)
-    flash = open_flash(settings, arena)
+    arena, plan = create_arena(settings)
+    flash = open_flash(settings, arena, plan)
     read_fd, write_fd = os.pipe()
     inboxes = [Inbox.create() for _ in range(3)]
     context = ServerContext(

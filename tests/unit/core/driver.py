@@ -187,6 +187,9 @@ class Making:
     def abandon(self) -> None:
         lib.store_abandon(self.handle.store, self.making)
 
+    def give_up(self) -> Outcome:
+        return Outcome(lib.store_give_up(self.handle.store, self.write, self.making))
+
 
 class Handle:
     """A process slot's view of the store."""
@@ -309,6 +312,15 @@ class Handle:
 
     def turn(self) -> None:
         lib.store_turn(self.store)
+
+    def rest(self) -> None:
+        lib.store_rest(self.store)
+
+    def wake(self) -> None:
+        lib.store_wake(self.store)
+
+    def frontiers_step(self) -> int:
+        return int(lib.store_frontiers_step(self.store))
 
     def set_limit(self, limit_bytes: int) -> int:
         return int(lib.store_set_limit(self.store, limit_bytes))

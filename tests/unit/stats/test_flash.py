@@ -68,9 +68,9 @@ def test_marks_that_deaths_left_do_not_leave_their_bounds(
         server.fill("k", 3, 100)
         server.store.count("items_with_copy", marks % (1 << 64))
         counters = server.store.counters()
-        with_entries = cast(Flash, SimpleNamespace(index_entries=5))
+        with_entries = cast(Flash, SimpleNamespace(index_entries=5, flushed_entries=0))
         assert items_on_flash_only(with_entries, counters) == only_on_flash
-        with_fewer = cast(Flash, SimpleNamespace(index_entries=1))
+        with_fewer = cast(Flash, SimpleNamespace(index_entries=1, flushed_entries=0))
         assert items_on_flash_only(with_fewer, counters) == max(only_on_flash - 4, 0)
 
 

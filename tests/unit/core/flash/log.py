@@ -189,9 +189,9 @@ class Buffer:
         self,
         image: bytes,
         compressed: bool = False,
-        note: tuple[int, int, int] = (1, 2, 0),
+        note: tuple[int, int] = (1, 0),
     ) -> int | None:
-        """Adds a record; its address, None without room. `note`: cas, stored, expiry."""
+        """Adds a record; its address, None without room. `note`: order number, expiry."""
         record_bytes = HEADER_BYTES + len(image)
         room = lib.flash_buffer_room(self.pointer, record_bytes)
         if room == ffi.NULL:

@@ -115,7 +115,7 @@ class Rig:
         ffi.memmove(room + 4, record_bytes.to_bytes(4, "little"), 4)
         ffi.memmove(room + HEADER_BYTES, body, len(body))
         address = int(lib.flash_buffer_add(self.buffer, record_bytes))
-        lib.flash_buffer_note(self.buffer, 1, 1, 0)
+        lib.flash_buffer_note(self.buffer, 1, 0)
         place = address * UNIT_BYTES
         page = place // self.page_bytes
         written.append(Record(entry_of(address, record_bytes), body, place, page))

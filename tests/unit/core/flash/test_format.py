@@ -13,7 +13,7 @@ from pymc.flash_dump import main
 from pymc.flash_format import Damage, Gap, Record, find_pages, read_records
 from tests.unit.core.flash.log import BLOCK, EPOCH_UNIX_SECONDS, PAGE, Buffer, Log
 
-EXPIRES, CLIENT_FLAGS, WIDE_CAS = 4, 8, 16
+EXPIRES, CLIENT_FLAGS, OWN_CAS = 4, 8, 16
 
 
 def image_of(
@@ -25,13 +25,13 @@ def image_of(
     stored: bytes | None = None,
 ) -> bytes:
     """An item's image as the store writes it."""
-    is_wide = cas >= 1 << 48
-    state = EXPIRES * bool(expiry_seconds) | CLIENT_FLAGS * bool(flags) | WIDE_CAS * is_wide
-    low, high = (0, 0) if is_wide else (cas & 0xFFFFFFFF, cas >> 32)
+    is_own = cas >= 1 << 48
+    state = EXPIRES * bool(expiry_seconds) | CLIENT_FLAGS * bool(flags) | OWN_CAS * is_own
+    low, high = (5, 0) if is_own else (cas & 0xFFFFFFFF, cas >> 32)
     image = struct.pack("<IIIHH", 1000, len(value) << 8 | len(key), low, high, state)
     image += struct.pack("<I", expiry_seconds) if expiry_seconds else b""
     image += struct.pack("<I", flags) if flags else b""
-    image += struct.pack("<Q", cas) if is_wide else b""
+    image += struct.pack("<Q", cas) if is_own else b""
     return image + key + (value if stored is None else stored)
 
 

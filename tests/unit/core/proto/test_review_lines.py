@@ -50,11 +50,37 @@ def hold_pins(handle: Handle) -> list[Talk]:
     return holders
 
 
-def test_get_without_pins(store: Handle) -> None:
+def test_a_get_without_pins_is_answered_by_a_copy(store: Handle) -> None:
+    talk = Talk(store)
+    value = b"v" * PIN_BYTES
+    talk.feed(b"set big 0 0 %d\r\n%s\r\n" % (PIN_BYTES, value))
+    holders = hold_pins(store)
+    before = store.counters()["get_copied_for_claims"]
+    assert talk.ask(b"get big\r\n") == b"VALUE big 0 %d\r\n%s\r\nEND\r\n" % (PIN_BYTES, value)
+    assert store.counters()["get_copied_for_claims"] == before + 1
+    # Readers have not used up what writers need.
+    assert talk.ask(b"set large 0 0 600000\r\n" + b"w" * 600_000 + b"\r\n") == b"STORED\r\n"
+    for holder in holders:
+        holder.close()
+    assert store.counters()["response_buf_bytes"] == 0
+
+
+def hold_copies(handle: Handle) -> list[Talk]:
+    """Conversations whose replies wait with all the copies that one process may hold."""
+    value = b"h" * (8 << 20)
+    Talk(handle).feed(b"set huge 0 0 %d\r\n%s\r\n" % (len(value), value))
+    holders = [Talk(handle) for _ in range(9)]
+    for holder in holders:
+        holder.pending = b"get huge\r\n"
+        holder.feed_once()
+    return holders
+
+
+def test_get_without_pins_or_memory(store: Handle) -> None:
     talk = Talk(store)
     value = b"v" * PIN_BYTES
     talk.feed(b"set big 0 0 %d\r\n%s\r\nset a 0 0 1\r\nx\r\n" % (PIN_BYTES, value))
-    holders = hold_pins(store)
+    holders = hold_pins(store) + hold_copies(store)
     talk.received = b""
     error = b"SERVER_ERROR out of memory writing get response\r\n"
     small = b"VALUE a 0 1\r\nx\r\n"

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import TINY_LADDER, Cache, Handle
+from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
 from tests.unit.core.talk import Talk
 
 LARGE = b"L" * 9000
@@ -119,9 +119,9 @@ def test_more_pins_than_there_are_claims(parted: Handle) -> None:
 def test_a_large_value_goes_straight_into_its_item(parted: Handle, value_bytes: int) -> None:
     talk = Talk(parted)
     value = bytes(i % 256 for i in range(value_bytes))
-    talk.feed(b"set k 3 0 %d\r\n" % value_bytes + value[:10])
+    talk.feed(b"set k 3 0 %d\r\n" % value_bytes + value[:8192])
     assert lib.session_is_reading_value(talk.session)
-    rest = value[10:]
+    rest = value[8192:]
     while rest:
         rest = rest[talk.feed_directly(rest) :]
     assert talk.feed_directly(b"\r\n") == 0
@@ -136,6 +136,65 @@ def test_a_small_value_waits_in_the_input(parted: Handle) -> None:
     assert talk.ask(b"set k 0 0 100\r\n" + b"x" * 50) == b""
     assert not lib.session_is_reading_value(talk.session)
     assert len(talk.pending) == 65
+
+
+@pytest.mark.parametrize("line", [b"set k 0 0 %d\r\n", b"append k 0 0 %d\r\n", b"ms k %d\r\n"])
+def test_an_announced_value_takes_no_memory(parted: Handle, line: bytes) -> None:
+    talk = Talk(parted)
+    head = line % 100_000
+    used = parted.slab().pages_used
+    assert talk.ask(head + b"x" * 8191) == b""
+    assert lib.session_is_awaiting_value(talk.session)
+    assert not lib.session_is_reading_value(talk.session)
+    assert len(talk.pending) == len(head) + 8191
+    assert parted.slab().pages_used == used
+    assert talk.ask(b"x") == b""
+    assert lib.session_is_reading_value(talk.session)
+    assert talk.pending == b""
+    assert parted.slab().pages_used > used
+
+
+def test_an_announced_value_that_is_too_large_is_refused_at_once(parted: Handle) -> None:
+    parted.cache.set_live("item_bytes_max", 4_000)
+    talk = Talk(parted)
+    error = b"SERVER_ERROR object too large for cache\r\n"
+    for head in (b"set k 0 0 5000\r\n", b"ms k 5000\r\n"):
+        assert talk.ask(head) == error
+        assert talk.ask(b"x" * 5000 + b"\r\nmn\r\n") == b"MN\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"set k 0 0 %d\r\n", b"SERVER_ERROR out of memory storing object\r\n"),
+        (b"set k 0 0 %d noreply\r\n", b""),
+        (b"ms k %d\r\n", b"SERVER_ERROR out of memory storing object\r\n"),
+    ],
+)
+def test_no_room_for_the_rest_of_a_value(line: bytes, answer: bytes) -> None:
+    with Cache(limit_bytes=2 * MIB, chunk_bytes=TINY_LADDER) as cache:
+        store = cache.open()
+        talk = Talk(store)
+        store.put(b"k", b"old")
+        value_bytes = 9 * MIB
+        head = line % (value_bytes // 64)
+        # Half of one value leaves no room for the whole of another.
+        cache.set_live("evictions_enabled", 0)
+        makings = [store.begin(b"hog%d" % i, 60_000) for i in range(100)]
+        assert makings[0].outcome == Outcome.HIT
+        talk.feed(head + b"x" * 10_000)
+        assert lib.session_is_reading_value(talk.session)
+        for making in makings:
+            while making.fill(b"y" * 1008):
+                pass
+        rest = value_bytes // 64 - 10_000
+        assert talk.ask(b"x" * 5_000) == answer
+        assert lib.session_is_swallowing(talk.session)
+        assert talk.ask(b"x" * (rest - 5_000) + b"\r\nmn\r\nget k\r\n") == b"MN\r\nEND\r\n"
+        assert store.counters()["store_no_memory"] == store.counters()["oom_no_victim"] == 1
+        for making in makings:
+            making.abandon()
+        store.check()
 
 
 def test_a_refused_value_is_swallowed(parted: Handle) -> None:

@@ -252,16 +252,58 @@ def test_when_a_page_is_dead(tier: FlashKeeper) -> None:
 
     expiring = page_of(b"set a 0 10 1\r\nx\r\nset b 0 20 1\r\nx\r\n")
     forever = page_of(b"set c 0 10 1\r\nx\r\nset d 0 0 1\r\nx\r\n")
-    foreign = page_of(b"ms e 1 E5\r\nx\r\n")
-    assert not any(map(is_dead, (expiring, forever, foreign)))
+    own_number = page_of(b"ms e 1 E9999999\r\nx\r\n")
+    assert not any(map(is_dead, (expiring, forever, own_number)))
     tier.set_now(119)
     assert not is_dead(expiring)
     tier.set_now(120)
     assert is_dead(expiring) and not is_dead(forever)
     tier.send(b"flush_all\r\n")
-    # A number that a client chose does not tell when it was stored.
-    assert is_dead(forever) and not is_dead(foreign)
+    assert is_dead(forever) and is_dead(own_number)
+    tier.cache.set_live("cas_enabled", 0)
+    plain = page_of(b"set f 0 0 1\r\nx\r\n")
+    assert not is_dead(plain)
     tier.set_now(130)
     tier.send(b"flush_all 2\r\n")
     tier.set_now(140)
-    assert is_dead(foreign)
+    assert is_dead(plain)
+
+
+def test_entries_of_the_flushed_do_not_count(tier: FlashKeeper) -> None:
+    def live_entries() -> int:
+        flash = tier.flash
+        return int(lib.flash_index_entries(flash) - lib.flash_flushed_entries(flash))
+
+    def live_copies() -> int:
+        counters = tier.keeper.counters()
+        return counters["items_with_copy"] - counters["flushed_with_copy"]
+
+    for sent, count in ((b"set %d 0 0 1\r\nx\r\n", 10), (b"ms own%d 1 E77\r\nx\r\n", 4)):
+        for number in range(count):
+            tier.send(sent % number)
+    tier.exile()
+    assert (live_entries(), live_copies()) == (14, 0)
+    tier.send(b"set hot 0 0 1\r\nx\r\n")
+    tier.fill()
+    tier.commit()
+    assert (live_entries(), live_copies()) == (15, 1)
+    tier.send(b"flush_all\r\n")
+    assert (live_entries(), live_copies()) == (0, 0)
+    # What comes now goes to another page than what is flushed.
+    for number in range(3):
+        tier.send(b"set new%d 0 0 1\r\nx\r\n" % number)
+    tier.exile()
+    assert (live_entries(), live_copies()) == (3, 0)
+    tier.send(b"set hot 0 0 1\r\ny\r\n")
+    tier.send(b"get 1\r\n")
+    assert (live_entries(), live_copies()) == (3, 0)
+    tier.send(b"delete new1\r\n")
+    assert (live_entries(), live_copies()) == (2, 0)
+
+
+def test_what_is_flushed_on_its_way_to_flash_gets_no_entry(tier: FlashKeeper) -> None:
+    tier.send(b"set a 0 0 1\r\nx\r\n")
+    tier.fill()
+    tier.send(b"flush_all\r\n")
+    tier.commit()
+    assert lib.flash_index_entries(tier.flash) == 0

@@ -65,3 +65,59 @@ def test_no_value_is_torn(ladder: tuple[int, ...]) -> None:
         checker.limbo_step(1 << 20)
         assert checker.limbo_step(1 << 20) == 0
         checker.check()
+
+
+class Flusher(Worker):
+    """Flushes while others store; who is quick with it meets them between number and link."""
+
+    def work(self) -> None:
+        store = self.cache.open(self.slot)
+        store.set_now(100)
+        talk = Talk(store, values_max=64)
+        flushes = b"flush_all\r\nms own 1 E7\r\nx\r\nincr n 1\r\nset n 0 0 1\r\n1\r\n" * 20
+        for _ in range(TURNS):
+            talk.feed(flushes, drains=True)
+            talk.received = b""
+            self.values += 1
+        store.turn()
+        store.close()
+
+
+class Storer(Worker):
+    """Stores, counts, replaces and deletes a few keys."""
+
+    def work(self) -> None:
+        store = self.cache.open(self.slot)
+        store.set_now(100)
+        talk = Talk(store, values_max=64)
+        commands = [
+            b"set k%d 0 0 %d\r\n%s\r\n" % (key, size, b"v" * size)
+            for key in range(40)
+            for size in (1, 80)
+        ]
+        commands += [b"delete k%d\r\n" % key for key in range(40)]
+        commands += [b"append k%d 0 0 1\r\n+\r\n" % key for key in range(40)]
+        commands += [b"incr n 1\r\n", b"ms k1 1 E5\r\nx\r\n", b"md k2 I\r\n"] * 5
+        for _ in range(TURNS):
+            talk.feed(b"".join(self.dice.choices(commands, k=100)), drains=True)
+            talk.received = b""
+            self.values += 1
+        store.close()
+
+
+@pytest.mark.slow
+def test_counts_of_the_flushed_are_exact_when_all_rest() -> None:
+    with Cache(limit_bytes=64 * MIB, bucket_start=2, slots=5) as cache:
+        threads = [Storer(cache, 1, 1), Storer(cache, 2, 2), Flusher(cache, 3, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+            assert thread.error is None, thread.error
+        checker = cache.open(0)
+        checker.set_now(100)
+        checker.turn()
+        checker.check()
+        checker.crawl()
+        checker.check()
+        assert checker.counters()["flushed_items"] == 0

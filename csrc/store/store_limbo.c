@@ -1,0 +1,259 @@
+// Claims, pins, and limbo: memory that nobody can find any more but somebody still reads is freed by the last reader.
+//
+// Who unlinks a large item and sees it pinned puts it into limbo; who unpins an unlinked item takes it out again and
+// frees it, unless somebody else has it pinned. Neither waits for the other, so each looks a second time: the one
+// looks at the claims again under limbo's lock, the other at whether that lock was held or given meanwhile. What both
+// miss, since a reader died or the answer was not clear, store_limbo_step() finds later.
+#include "base/hash_inline.h"
+#include "store/store_find_inline.h"
+
+// Entries looked at in one hold of limbo's lock, each with a walk over all claims.
+#define LOOKS_PER_HOLD 8
+// Entries looked at, newest first, by who does not know whether it was the last reader of one of them.
+#define LOOKS_UNSURE 16
+// Entries looked at before a store is refused.
+#define LOOKS_FOR_ROOM 256
+
+uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind) {
+    uint32_t kept = kind == CLAIM_PIN      ? STORE_CLAIMS_FOR_MAKING
+                    : kind == CLAIM_MAKING ? STORE_CLAIMS_FOR_FREEING
+                                           : 0;
+    if (store->claims_free_count <= kept) {
+        return STORE_NO_CLAIM;
+    }
+    uint32_t claim = store->claims_free[--store->claims_free_count];
+    struct store_local *local = store->local;
+    if (claim >= local->claims_high) {
+        SHARED_RELEASE(local->claims_high, claim + 1);
+    }
+    SHARED_RELEASE(local->claim_kind[claim], (uint8_t)kind);
+    SHARED_RELEASE(local->claim_ref[claim], ref);
+    return claim;
+}
+
+void store_claims_reset(struct store *store) {
+    for (uint32_t i = 0; i < STORE_CLAIMS; i++) {
+        store->claims_free[i] = (uint16_t)(STORE_CLAIMS - 1 - i);
+    }
+    store->claims_free_count = STORE_CLAIMS;
+    SHARED_RELEASE(store->local->claims_high, 0);
+}
+
+// Whoever frees a large item looks at all claims below claims_high, so after a rush of them it has to come down.
+#define CLAIMS_HIGH_USUAL 64
+
+void store_unclaim(struct store *store, uint32_t claim) {
+    SHARED_RELEASE(store->local->claim_ref[claim], 0);
+    store->claims_free[store->claims_free_count++] = (uint16_t)claim;
+    if (UNLIKELY(store->claims_free_count == STORE_CLAIMS && store->local->claims_high > CLAIMS_HIGH_USUAL)) {
+        store_claims_reset(store);
+    }
+}
+
+bool store_is_pinned(const struct store *store, uint32_t ref) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (uint32_t slot = 0; slot < store->header->slots; slot++) {
+        const struct store_local *local = store_local_at(store, slot);
+        uint32_t high = SHARED_ACQUIRE(local->claims_high);
+        for (uint32_t i = 0; i < high; i++) {
+            if (SHARED_ACQUIRE(local->claim_ref[i]) == ref && SHARED_LOAD(local->claim_kind[i]) == CLAIM_PIN) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Takes a listed item out of limbo into old_ref. Locks: the caller holds LOCK_LIMBO.
+static void take_out_locked(struct store *store, uint32_t ref) {
+    struct store_root *root = store->root;
+    struct item *item = store_item(store, ref);
+    uint32_t next = item->time_seconds;
+    uint32_t previous = item->order_low;
+    SHARED_RELEASE(store->local->old_ref, ref);
+    FAULT_POINT(store->proc, "store.limbo.named");
+    SHARED_RELEASE(*(previous ? &store_item(store, previous)->time_seconds : &root->limbo_head), next);
+    FAULT_POINT(store->proc, "store.limbo.popped");
+    if (next) {
+        SHARED_STORE(store_item(store, next)->order_low, previous);
+    }
+    if (root->limbo_cursor == ref) {
+        SHARED_STORE(root->limbo_cursor, next);
+    }
+    item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LIMBO);
+    SHARED_STORE(root->limbo_count, root->limbo_count - 1);
+}
+
+// Puts the unlinked item in *hand into limbo and clears the word. Returns false when nobody pins it (any more), unless
+// it `must` go there.
+static bool put_in(struct store *store, uint32_t *hand, bool must) {
+    struct store_root *root = store->root;
+    uint32_t ref = *hand;
+    lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
+    bool is_pinned = must || store_is_pinned(store, ref);
+    if (is_pinned) {
+        struct item *item = store_item(store, ref);
+        uint32_t next = root->limbo_head;
+        SHARED_STORE(item->time_seconds, next);
+        SHARED_STORE(item->order_low, 0);
+        item_set_state(item, item_state_of(item) | ITEM_LIMBO);
+        FAULT_POINT(store->proc, "store.limbo.marked");
+        if (next) {
+            SHARED_STORE(store_item(store, next)->order_low, ref);
+        }
+        FAULT_POINT(store->proc, "store.limbo.joined");
+        SHARED_RELEASE(root->limbo_head, ref);
+        FAULT_POINT(store->proc, "store.limbo.pushed");
+        SHARED_STORE(root->limbo_count, root->limbo_count + 1);
+        SHARED_RELEASE(*hand, 0);
+    }
+    lock_give(store->proc, &root->limbo_lock, true);
+    return is_pinned;
+}
+
+// Looks at some entries from `ref` on and takes the first that nobody pins into old_ref. Returns where to go on, 0 at
+// the end; *looks goes down. Locks: the caller holds LOCK_LIMBO.
+static uint32_t look_locked(struct store *store, uint32_t ref, uint32_t *looks) {
+    for (uint32_t i = 0; ref && i < LOOKS_PER_HOLD && *looks > 0; i++) {
+        uint32_t next = store_item(store, ref)->time_seconds;
+        --*looks;
+        if (!store_is_pinned(store, ref)) {
+            take_out_locked(store, ref);
+            return next;
+        }
+        ref = next;
+    }
+    return ref;
+}
+
+uint32_t store_limbo_step(struct store *store, uint32_t items_max) {
+    struct store_root *root = store->root;
+    uint32_t waiting = SHARED_LOAD(root->limbo_count);
+    uint32_t looks = items_max < waiting ? items_max : waiting;
+    while (looks > 0) {
+        lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
+        uint32_t from = root->limbo_cursor ? root->limbo_cursor : root->limbo_head;
+        SHARED_STORE(root->limbo_cursor, look_locked(store, from, &looks));
+        lock_give(store->proc, &root->limbo_lock, true);
+        if (store->local->old_ref) {
+            store_free(store, &store->local->old_ref);
+        }
+        if (!from) {
+            break;
+        }
+    }
+    return SHARED_LOAD(root->limbo_count);
+}
+
+// Whoever unlinked an item may have taken a pin that is gone now for a reader's.
+static __attribute__((noinline)) void look_unsure(struct store *store) {
+    struct store_root *root = store->root;
+    uint32_t looks = LOOKS_UNSURE;
+    bool has_found = true;
+    while (has_found && looks > 0) {
+        lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
+        look_locked(store, root->limbo_head, &looks);
+        lock_give(store->proc, &root->limbo_lock, true);
+        has_found = store->local->old_ref != 0;
+        if (has_found) {
+            store_free(store, &store->local->old_ref);
+        }
+    }
+}
+
+uint32_t store_pin(struct store *store, const struct store_view *view) {
+    uint32_t claim = store_claim(store, view->ref, CLAIM_PIN);
+    if (claim == STORE_NO_CLAIM) {
+        return claim;
+    }
+    // Whoever unlinks looks at the claims after the version moved; this order makes one of the two see the other.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (LIKELY(store_holds(view))) {
+        return claim;
+    }
+    store_unclaim(store, claim);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (lock_is_held(SHARED_ACQUIRE(store->root->limbo_lock)) || SHARED_LOAD(store->root->limbo_count)) {
+        look_unsure(store);
+    }
+    return STORE_NO_CLAIM;
+}
+
+// The pinned item was unlinked. It is in limbo, or who unlinked it has yet to look at the claims under limbo's lock.
+static __attribute__((noinline)) void unpin_unlinked(struct store *store, uint32_t claim, uint32_t ref) {
+    struct store_root *root = store->root;
+    lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
+    bool is_listed = store_is_in_limbo(store_item(store, ref));
+    store_unclaim(store, claim);
+    FAULT_POINT(store->proc, "store.unpin.unclaimed");
+    if (is_listed && !store_is_pinned(store, ref)) {
+        take_out_locked(store, ref);
+    }
+    lock_give(store->proc, &root->limbo_lock, true);
+    if (store->local->old_ref) {
+        store_free(store, &store->local->old_ref);
+    }
+}
+
+void store_unpin(struct store *store, uint32_t claim) {
+    // While it is pinned its chunk is this item's and no other's.
+    uint32_t ref = store->local->claim_ref[claim];
+    uint64_t limbo_before = SHARED_ACQUIRE(store->root->limbo_lock);
+    if (UNLIKELY(!(item_state_of(store_item(store, ref)) & ITEM_LINKED))) {
+        unpin_unlinked(store, claim, ref);
+        return;
+    }
+    store_unclaim(store, claim);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (UNLIKELY(lock_is_held(limbo_before) || SHARED_ACQUIRE(store->root->limbo_lock) != limbo_before)) {
+        look_unsure(store);
+    }
+}
+
+void store_free(struct store *store, uint32_t *hand) {
+    struct item *item = store_item(store, *hand);
+    uint32_t state = item_state_of(item);
+    bool is_small = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, *hand)) <= STORE_COPY_BYTES_MAX;
+    if (LIKELY(!(state & ITEM_LARGE) && is_small)) {
+        item_set_state(item, 0);
+        slab_give(&store->slab, store->proc, hand);
+        return;
+    }
+    if (UNLIKELY(store_is_pinned(store, *hand)) && put_in(store, hand, false)) {
+        return;
+    }
+    if (state & ITEM_LARGE) {
+        uint32_t claim = store_claim(store, *hand, CLAIM_DISMANTLE);
+        if (claim == STORE_NO_CLAIM) {
+            put_in(store, hand, true);
+            return;
+        }
+        SHARED_RELEASE(*hand, 0);
+        store_dismantle(store, claim);
+        return;
+    }
+    item_set_state(item, 0);
+    slab_give(&store->slab, store->proc, hand);
+}
+
+bool store_take_room(struct store *store, uint32_t bytes, uint32_t *hand) {
+    if (LIKELY(store_take(store, bytes, hand))) {
+        return true;
+    }
+    uint32_t waiting = SHARED_LOAD(store->root->limbo_count);
+    return waiting > 0 && store_limbo_step(store, LOOKS_FOR_ROOM) < waiting && store_take(store, bytes, hand);
+}
+
+bool store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes, uint32_t *hand) {
+    uint32_t before = store->needed_ref;
+    store->needed_ref = needed_ref;
+    bool is_taken = store_take_room(store, bytes, hand);
+    store_need_again(store, before, needed_ref);
+    return is_taken;
+}
+
+int store_refused(struct store *store, enum counter reason) {
+    count(store->proc, COUNTER_store_no_memory, 1);
+    count(store->proc, reason, 1);
+    return STORE_NO_MEMORY;
+}

@@ -1,0 +1,134 @@
+"""The plan of the shared memory: every part of it fits the limits it meets."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pymc import cli
+from pymc.config import EXIT_OS_ERROR, Settings, StartupError
+from pymc.core.ledger import HUGE_PAGE_BYTES
+from pymc.policy.reservation import MEGABYTE, MemoryLimits
+from pymc.supervisor.memory import create_arena, open_flash, plan_memory
+
+GIGABYTE = 1024 * MEGABYTE
+MACHINE = MemoryLimits(24 * GIGABYTE)
+# An index at start that is a sixteenth of the memory: what one bucket takes is 64 bytes.
+BUCKET_BYTES = 64
+
+
+def clock() -> float:
+    return 0.0
+
+
+def settings_of(*args: str) -> Settings:
+    return cli.parse(["-u", "root", *args], "pymc", {})
+
+
+def test_without_limits_memory_may_rise_to_the_machines() -> None:
+    plan = plan_memory(settings_of("-m", "64"), MACHINE)
+    assert plan.geometry.limit_bytes == 64 * MEGABYTE
+    assert plan.geometry.limit_bytes_max == 24 * GIGABYTE
+    assert plan.notes == ()
+
+
+@pytest.mark.parametrize("flash", [False, True])
+def test_the_reservation_fits_the_address_space(tmp_path: Path, flash: bool) -> None:
+    args = ["-o", f"ext_path={tmp_path}/f:50G"] if flash else []
+    settings = settings_of("-m", "64", *args)
+    least = plan_memory(settings, MemoryLimits(64 * MEGABYTE)).reserve_bytes
+    most = plan_memory(settings, MACHINE).reserve_bytes
+    for room in (least + 8 * MEGABYTE, 2 * least, 5 * least, most):
+        plan = plan_memory(settings, replace(MACHINE, address_space_bytes=room))
+        # The mapping is made in a room that is larger by the alignment.
+        assert plan.reserve_bytes + HUGE_PAGE_BYTES <= room
+        # And it is used, not only kept to.
+        assert plan.reserve_bytes > room * 0.9 - 8 * MEGABYTE
+        assert (plan.flash is not None) == flash
+
+
+def test_the_flash_index_rises_as_far_as_the_limit(tmp_path: Path) -> None:
+    settings = settings_of("-m", "64", "-o", f"ext_path={tmp_path}/f:50G")
+    narrow = plan_memory(settings, replace(MACHINE, address_space_bytes=2 * GIGABYTE))
+    wide = plan_memory(settings, MACHINE)
+    assert narrow.flash and wide.flash
+    assert narrow.flash.index_bytes_max == narrow.geometry.limit_bytes_max * 4 // 5
+    assert narrow.flash.index_bytes_max < wide.flash.index_bytes_max
+
+
+def test_a_limit_below_what_is_asked_for_ends_the_start() -> None:
+    with pytest.raises(StartupError) as caught:
+        plan_memory(settings_of("-m", "64"), replace(MACHINE, address_space_bytes=MEGABYTE))
+    assert caught.value.exit_code == EXIT_OS_ERROR
+    said = "failed to allocate memory: the limit on address space (ulimit -v) is too low: -m 64"
+    assert caught.value.message.startswith(said)
+    assert "\n" not in caught.value.message
+
+
+def test_more_than_the_cgroup_allows_is_said_and_done() -> None:
+    limits = replace(MACHINE, cgroup_bytes=100 * MEGABYTE)
+    plan = plan_memory(settings_of("-m", "200"), limits)
+    assert plan.geometry.limit_bytes_max == 200 * MEGABYTE
+    assert len(plan.notes) == 1
+    assert "200" in plan.notes[0]
+    assert "cgroup allows" in plan.notes[0]
+
+
+def test_large_pages_are_reserved_for_the_limit_only() -> None:
+    plan = plan_memory(settings_of("-m", "64", "-L"), MACHINE)
+    assert plan.geometry.limit_bytes_max == 64 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("args", "buckets", "note"),
+    [
+        (["-m", "64"], 1 << 13, ""),
+        # Nobody asked for the default, so nothing is said when it is too much.
+        (["-m", "2"], 1 << 12, ""),
+        (["-m", "64", "-o", "hashpower=20"], 1 << 17, ""),
+        (["-m", "64", "-o", "hashpower=24"], 1 << 17, "begins with hashpower=20 "),
+        (["-m", "1024", "-o", "hashpower=24"], 1 << 21, ""),
+    ],
+)
+def test_the_index_begins_with_an_eighth_at_most(args: list[str], buckets: int, note: str) -> None:
+    settings = settings_of(*args)
+    plan = plan_memory(settings, MACHINE)
+    assert plan.geometry.bucket_start == buckets
+    assert buckets * BUCKET_BYTES <= settings.memory_limit_bytes // 8
+    assert len(plan.notes) == (1 if note else 0)
+    assert note in "".join(plan.notes)
+
+
+def test_notes_are_said_at_start(capfd: pytest.CaptureFixture[str]) -> None:
+    arena, plan = create_arena(settings_of("-m", "64", "-o", "hashpower=24"))
+    arena.close()
+    assert capfd.readouterr().err == "".join(f"{note}\n" for note in plan.notes)
+    assert plan.notes
+
+
+# What -m covers; all other rooms are the constant that ARCHITECTURE states.
+COVERED = {"index_buckets", "index_overflow", "rings", "slab_pages", "flash_index"}
+
+
+@pytest.mark.parametrize("flash", [False, True])
+@pytest.mark.parametrize("workers", [1, 4, 16])
+@pytest.mark.parametrize("connections", [100, 20_000])
+def test_what_stands_beside_the_limit(
+    tmp_path: Path, workers: int, connections: int, flash: bool
+) -> None:
+    args = ["-m", "64", "-t", str(workers), "-c", str(connections)]
+    args += ["-o", f"ext_path={tmp_path}/f:1g"] if flash else []
+    settings = settings_of(*args)
+    arena, plan = create_arena(settings)
+    with arena:
+        tier = open_flash(settings, arena, plan)
+        beside = [room for room in arena.ledger.measure(clock).rooms if room.label not in COVERED]
+        if tier:
+            tier.close()
+    reserved = sum(room.reserved_bytes for room in beside)
+    stated = 132 * 1024 * plan.slots + 40 * (plan.geometry.limit_bytes_max >> 20)
+    stated += 52 * connections + (48 * 16 if flash else 0) + 1_258_291 + 128 * 1024
+    assert reserved <= stated
+    # A figure that is far too high would hide what comes to it.
+    assert reserved > stated * 0.9
+    assert sum(room.touched_bytes for room in beside) < 80 * 1024
