@@ -80,8 +80,7 @@ static bool apply(struct store *store, const struct meta_hit *hit, uint64_t hash
         }
         return true;
     }
-    struct store_mark mark = {.set_state = (hit->won ? ITEM_TOKEN_SENT : 0)
-                                           | (bumps ? ITEM_FETCHED | ITEM_ACTIVE : 0),
+    struct store_mark mark = {.set_state = hit->won ? ITEM_TOKEN_SENT : 0, .is_read = bumps,
                               .has_expiry = meta_has(request, 'T'),
                               .expiry_seconds = expiry_from_client(store, request->expiry)};
     int done = store_mark(store, hit->view, request->key, hash, &mark);

@@ -112,8 +112,7 @@ static enum answered get_one(struct session *session, const struct wanted *wante
 static enum answered touch_one(struct session *session, const struct wanted *wanted, bool with_cas,
                                struct reply *reply) {
     struct store *store = session_store(session);
-    struct store_mark mark = {.has_expiry = true, .expiry_seconds = session->get_expiry,
-                              .set_state = ITEM_FETCHED | ITEM_ACTIVE};
+    struct store_mark mark = {.has_expiry = true, .expiry_seconds = session->get_expiry, .is_read = true};
     struct store_view view;
     bool is_marked = false;
     for (;;) {

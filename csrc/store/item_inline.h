@@ -33,12 +33,12 @@ enum item_state {
     ITEM_STALE = 64,
     ITEM_TOKEN_SENT = 128,
     ITEM_FETCHED = 256,         // Read at least once since stored.
-    ITEM_ACTIVE = 512,          // Read since the eviction hand or the end of probation last looked.
+    ITEM_READS_LOW = 512,       // With ITEM_READS_HIGH: how often it was read, see item_reads().
     ITEM_QUEUE_SHIFT = 10,
     ITEM_QUEUE_MASK = 3 << 10,
     ITEM_PART = 4096,
     ITEM_LIMBO = ITEM_PART | ITEM_STALE,    // Together only for unlinked items in the limbo list.
-    // 8192 is not used.
+    ITEM_READS_HIGH = 8192,
     ITEM_COPIED = 16384,        // Unchanged since it was copied for flash.
     ITEM_ON_FLASH = 32768       // Its copy is on flash; unless that page was dropped, the index there names it.
 };
@@ -68,6 +68,19 @@ static inline uint32_t item_pack_sizes(uint32_t value_bytes, uint32_t key_bytes)
 }
 static inline enum item_queue item_queue_of(uint32_t state) {
     return (enum item_queue)((state & ITEM_QUEUE_MASK) >> ITEM_QUEUE_SHIFT);
+}
+// Reads since the item was stored or passed probation, less one for each time the eviction hand spared it; at most 3.
+#define ITEM_READS_MAX 3u
+#define ITEM_READS_MASK (ITEM_READS_LOW | ITEM_READS_HIGH)
+static inline uint32_t item_reads(uint32_t state) {
+    return (state & ITEM_READS_LOW ? 1 : 0) | (state & ITEM_READS_HIGH ? 2 : 0);
+}
+static inline uint32_t item_with_reads(uint32_t state, uint32_t reads) {
+    return (state & ~(uint32_t)ITEM_READS_MASK) | (reads & 1 ? ITEM_READS_LOW : 0) | (reads & 2 ? ITEM_READS_HIGH : 0);
+}
+static inline uint32_t item_read_once_more(uint32_t state) {
+    uint32_t reads = item_reads(state);
+    return item_with_reads(state, reads < ITEM_READS_MAX ? reads + 1 : reads) | ITEM_FETCHED;
 }
 static inline char *item_key(const struct item *item, uint32_t state) {
     return (char *)item + ITEM_HEADER_BYTES + item_optional_bytes(state);

@@ -71,7 +71,7 @@ void store_bump(struct store *store, const struct store_view *view) {
         return;
     }
     struct item *item = (struct item *)view->item;
-    item_set_state(item, view->state | ITEM_FETCHED | ITEM_ACTIVE);
+    item_set_state(item, item_read_once_more(view->state));
     SHARED_STORE(item->time_seconds, store->proc->now_seconds);
     index_unlock(store->proc, view->home, true);
 }
@@ -143,7 +143,7 @@ static int reshape(struct store *store, const struct store_view *view, const cha
 // Whether the mark changes anything that a copy on flash has too.
 static bool changes_record(const struct store_mark *mark) {
     return mark->renumbers || mark->has_expiry
-           || ((mark->set_state | mark->clear_state) & ~(uint32_t)(ITEM_FETCHED | ITEM_ACTIVE));
+           || ((mark->set_state | mark->clear_state) & ~(uint32_t)(ITEM_FETCHED | ITEM_READS_MASK));
 }
 
 int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
@@ -156,7 +156,7 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
         bool has_expiry = mark->has_expiry && !mark->renumbers;
         int done = reshape(store, view, key, hash, missing,
                            has_expiry ? mark->expiry_seconds : view->expiry_seconds);
-        if (done < 1 || !(mark->set_state | mark->clear_state)) {
+        if (done < 1 || !(mark->set_state | mark->clear_state | mark->is_read)) {
             return done;
         }
         return 2;   // The item moved: the caller looks again and marks the rest.
@@ -166,6 +166,7 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
     }
     struct item *item = (struct item *)view->item;
     uint32_t state = (view->state | mark->set_state) & ~mark->clear_state;
+    state = mark->is_read ? item_read_once_more(state) : state;
     if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH)) && changes_record(mark)) {
         store_notice_flush(store);
         state = store_spoil_copy(store, item, state, hash);

@@ -1,8 +1,9 @@
 // Making room: taking chunks, and choosing what to evict when there are none.
 //
-// New items are on probation in their class's queue (HOT), up to hot_lru_percent of the class. When it is longer
-// than that its oldest item is looked at: read since it came, it stays (WARM); unread, it is the victim. Otherwise
-// the hand walks the class's chunks: an item read since the hand's last visit stays, another is the victim.
+// New items are on probation in their class's queue (HOT). When it is longer than its target its oldest item is looked
+// at: read twice since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
+// walks the class's chunks: an item that was read loses a read and stays, another is the victim. A key that the ghost
+// knows comes back without probation; how often that happens right after its eviction moves the target.
 #include "base/hash_inline.h"
 #include "store/store_internal.h"
 
@@ -40,8 +41,7 @@ void store_push_pending(struct store *store, uint32_t class_id) {
 
 static void choose(struct store *store, uint32_t class_id, bool force_ring, struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
-    uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
-    uint64_t share = chunks * (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) / 100;
+    uint64_t share = store_probation_target(store, class_id);
     out->count = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
     push_pending_locked(store, class_id);
@@ -89,7 +89,7 @@ static void count_eviction(struct store *store, const struct store_locked *locke
     if (!(locked->state & ITEM_FETCHED)) {
         class_count(store, class_id, CLASS_evicted_unfetched, 1);
     }
-    if (locked->state & ITEM_ACTIVE) {
+    if (item_reads(locked->state)) {
         class_count(store, class_id, CLASS_evicted_active, 1);
     }
     uint32_t age = now - locked->item->time_seconds;
@@ -99,9 +99,10 @@ static void count_eviction(struct store *store, const struct store_locked *locke
     SHARED_STORE(store->local->class_counters[class_id][CLASS_evicted_age_seconds], (int32_t)age > 0 ? age : 0);
 }
 
-// The item stays: its activity is taken from it, and it is past probation.
+// The item stays. From probation it goes on with no reads to its name; the hand takes one from it.
 static void keep_and_unlock(struct store *store, struct store_locked *locked, bool from_ring) {
-    uint32_t state = locked->state & ~(uint32_t)(ITEM_ACTIVE | ITEM_QUEUE_MASK);
+    uint32_t reads = from_ring ? 0 : item_reads(locked->state) - 1;
+    uint32_t state = item_with_reads(locked->state, reads) & ~(uint32_t)ITEM_QUEUE_MASK;
     enum item_queue queue = item_queue_of(locked->state);
     if (queue != QUEUE_WARM && queue != QUEUE_TEMP) {
         class_count(store, locked->class_id, CLASS_warm_items, 1);
@@ -112,6 +113,10 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
     }
     item_set_state(locked->item, state | (uint32_t)queue << ITEM_QUEUE_SHIFT);
     store_unlock(store, locked, true);
+    if (!from_ring && reads == 0) {
+        // Saved by its last read: a part for the proven that is a little smaller would have lost it.
+        store_adapt_probation(store, locked->class_id, -1);
+    }
 }
 
 // An entry of the ring may have had another tenant since it was pushed, so its item may be young, and then has no copy
@@ -165,7 +170,7 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         store_unlock(store, &locked, false);
         return false;
     }
-    if ((locked.state & ITEM_ACTIVE) && !force) {
+    if (item_reads(locked.state) >= (from_ring ? STORE_READS_PROVEN : 1u) && !force) {
         keep_and_unlock(store, &locked, from_ring);
         return false;
     }
@@ -177,6 +182,9 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         return false;
     }
     class_count(store, class_id, CLASS_direct_reclaims, 1);
+    if (from_ring) {
+        ghost_note(&store->lru, hash_key(item_key(locked.item, locked.state), item_key_bytes(locked.item->sizes)));
+    }
     store_evict_counted(store, &locked);
     return true;
 }
@@ -196,6 +204,8 @@ void store_reap_locked(struct store *store, struct store_locked *locked) {
 
 bool store_evict(struct store *store, uint32_t class_id) {
     uint32_t examined = 0;
+    int64_t items = SHARED_LOAD(store->index.root->entries);
+    ghost_begin(&store->lru, items > 0 ? (uint64_t)items : 0);
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
     bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
     uint32_t limit = may_evict ? EXAMINED_LIMIT : EXAMINED_LIMIT_DEAD;

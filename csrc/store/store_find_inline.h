@@ -138,7 +138,7 @@ static inline bool store_upgrade(struct store *store, const struct store_view *v
 // Notes a read: the item was fetched and is active. A hot item is written to at most once in a while.
 void store_bump(struct store *store, const struct store_view *view);
 static inline bool store_wants_bump(const struct store *store, const struct store_view *view) {
-    return (view->state & (ITEM_FETCHED | ITEM_ACTIVE)) != (ITEM_FETCHED | ITEM_ACTIVE)
+    return (view->state & store->bump_mask) != store->bump_mask
            || view->time_seconds + store->bump_seconds <= store->proc->now_seconds;
 }
 static inline void store_count_hit(struct store *store, const struct store_view *view) {
@@ -167,6 +167,7 @@ void store_unpin(struct store *store, uint32_t claim);
 struct store_mark {
     uint32_t set_state;
     uint32_t clear_state;
+    bool is_read;
     bool has_expiry;
     uint32_t expiry_seconds;
     bool renumbers;             // Gives the item another CAS number: the client's, or the next one.

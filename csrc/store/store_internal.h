@@ -94,6 +94,7 @@ struct store {
     struct store_flash_local *on_flash;     // NULL without a flash tier.
     bool is_resting;
     uint32_t bump_seconds;
+    uint32_t bump_mask;                     // An item in this state that is read again need not be told.
     struct store_room *room;                // What this process does to get pages for its classes.
     uint32_t claims_free_count;
     uint16_t claims_free[STORE_CLAIMS];
@@ -278,6 +279,11 @@ void store_room_close(struct store *store);
 uint32_t store_move_page_of(struct store *store, uint32_t class_id);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
+// An item that was read so often is past probation at its end.
+#define STORE_READS_PROVEN 2u
+// How many entries may stay on probation when something has to go, and quarters of an entry by which that moves.
+uint64_t store_probation_target(const struct store *store, uint32_t class_id);
+void store_adapt_probation(struct store *store, uint32_t class_id, int32_t quarters);
 // How many entries the class's probation queue may have, for the pages it has now.
 uint64_t store_probation_cap(const struct store *store, uint32_t class_id);
 // Sets right the queues a dead process was changing. Requires: the class locks it holds are not freed yet.

@@ -190,7 +190,7 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, request->expiry_seconds);
     }
-    item_set_state(item, state | ITEM_FETCHED | ITEM_ACTIVE);
+    item_set_state(item, item_read_once_more(state));
     SHARED_RELEASE(local->old_ref, 0);
     SHARED_RELEASE(local->step, STEP_NONE);
     index_unlock(store->proc, view->home, true);

@@ -26,7 +26,7 @@ static uint32_t owner_of(const struct store *store, uint32_t ref) {
 // Whether the item is worth another one of its class: it was read lately, or it is much younger than what the class
 // would evict next.
 static bool is_wanted(const struct store *store, uint32_t class_id, const struct item *item, uint32_t state) {
-    if (state & ITEM_ACTIVE) {
+    if (item_reads(state)) {
         return true;
     }
     uint32_t frontier = SHARED_LOAD(store->slab.root->class[class_id].frontier_seconds);

@@ -1,16 +1,37 @@
 // What the store tells the probation queues and the ghost: how large they may be, and who died.
 #include "store/store_internal.h"
 
-// Entries outlive their items when those are deleted, replaced or moved: for these a quarter of the
-// class is left.
+// Entries outlive their items when those are deleted, replaced or moved: for these a quarter
+// more is left.
 #define STALE_PART 4
+// Probation begins at this part of what hot_lru_pct says, which is meant for queues without a memory of what was evicted.
+#define START_PART 2
 #define ENTRIES_MIN 64
 
-uint64_t store_probation_cap(const struct store *store, uint32_t class_id) {
+static uint64_t chunks_of(const struct store *store, uint32_t class_id) {
     const struct slab_class *class = &store->slab.root->class[class_id];
-    uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
-    uint32_t percent = (uint32_t)live_get(store->arena, LIVE_hot_lru_percent);
-    return lru_target(&store->lru, class_id, chunks, percent) + chunks / STALE_PART + ENTRIES_MIN;
+    return (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
+}
+
+static uint32_t start_percent(const struct store *store) {
+    return (uint32_t)live_get(store->arena, LIVE_hot_lru_percent) / START_PART;
+}
+
+uint64_t store_probation_target(const struct store *store, uint32_t class_id) {
+    return lru_target(&store->lru, class_id, chunks_of(store, class_id), start_percent(store));
+}
+
+void store_adapt_probation(struct store *store, uint32_t class_id, int32_t quarters) {
+    uint64_t chunks = chunks_of(store, class_id);
+    if (chunks) {
+        lru_adapt(&store->lru, class_id, quarters, chunks, start_percent(store));
+    }
+}
+
+// While nothing has to go the queue forgets what is beyond this, which counts as proven then.
+uint64_t store_probation_cap(const struct store *store, uint32_t class_id) {
+    uint64_t target = store_probation_target(store, class_id);
+    return target + target / STALE_PART + ENTRIES_MIN;
 }
 
 // Returns true when the class's queue is as short as it has to be.

@@ -68,6 +68,18 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
     return status;
 }
 
+// Items' times are precise enough to tell what was used lately when they are renewed some times within a lifetime.
+#define BUMPS_PER_LIFETIME 8
+
+// What reads note in items: whether there was one, while nothing is evicted; else how many, and more precisely when.
+static void follow_lifetime(struct store *store) {
+    uint32_t lifetime = SHARED_LOAD(store->root->lifetime_seconds);
+    uint32_t seconds = lifetime / BUMPS_PER_LIFETIME;
+    bool is_short = lifetime && seconds < STORE_BUMP_SECONDS_MAX;
+    store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
+    store->bump_mask = ITEM_FETCHED | (lifetime ? ITEM_READS_MASK : ITEM_READS_LOW);
+}
+
 static uint64_t hash_of_ref(void *context, uint32_t ref) {
     const struct store *store = context;
     const struct item *item = store_item(store, ref);
@@ -142,7 +154,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         free(store);
         return status;
     }
-    store->bump_seconds = STORE_BUMP_SECONDS_MAX;
+    follow_lifetime(store);
     slab_rest_no_more(&store->slab, store->proc, false);
     store_reclaim(store, store->local, slot_index);
     store_claims_reset(store);
@@ -247,15 +259,6 @@ void store_flush_all(struct store *store, uint32_t at_seconds) {
     }
     flush_now(store, store->proc->now_seconds);
     SHARED_STORE(header->flush_scheduled_seconds, 0);
-}
-
-// Items' times are precise enough to tell what was used lately when they are renewed some times within a lifetime.
-#define BUMPS_PER_LIFETIME 8
-
-static void follow_lifetime(struct store *store) {
-    uint32_t seconds = SHARED_LOAD(store->root->lifetime_seconds) / BUMPS_PER_LIFETIME;
-    bool is_short = SHARED_LOAD(store->root->lifetime_seconds) && seconds < STORE_BUMP_SECONDS_MAX;
-    store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
 }
 
 void store_wake(struct store *store) {

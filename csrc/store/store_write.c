@@ -74,6 +74,30 @@ static uint32_t queue_for(const struct store *store, const struct item *item, ui
     return live_get(store->arena, LIVE_lru_segmented) ? QUEUE_HOT : QUEUE_COLD;
 }
 
+// A probation longer by an eighth of the class would have had this key: it grows by so many quarters of an entry. The hand
+// takes one back for each item that its last read saves, so that hits at either border weigh alike.
+#define ADAPT_QUARTERS 3
+
+// Where a new item begins, and with what reads. What replaces a live item goes on where that one was; a key that was
+// evicted from probation lately has proven itself.
+static uint32_t with_queue(struct store *store, uint32_t new_ref, uint32_t state, const struct store_locked *locked,
+                           uint64_t hash) {
+    uint32_t queue = queue_for(store, store_item(store, new_ref), state);
+    uint32_t reads = 0;
+    if (queue == QUEUE_HOT && locked->item && !locked->is_dead) {
+        enum item_queue old = item_queue_of(locked->state);
+        queue = old == QUEUE_WARM || old == QUEUE_COLD ? QUEUE_WARM : QUEUE_HOT;
+        reads = item_reads(item_read_once_more(locked->state));
+    } else if (queue == QUEUE_HOT) {
+        uint32_t rank = ghost_take(&store->lru, hash);
+        queue = rank ? QUEUE_WARM : QUEUE_HOT;
+        if (UNLIKELY(rank == 1)) {
+            store_adapt_probation(store, slab_class_of(&store->slab, new_ref), ADAPT_QUARTERS);
+        }
+    }
+    return (item_with_reads(state, reads) & ~(uint32_t)ITEM_QUEUE_MASK) | queue << ITEM_QUEUE_SHIFT;
+}
+
 void store_notice_flush_now(struct store *store, uint64_t flush_order) {
     struct store_local *local = store->local;
     uint64_t *counters = store->proc->slot->counters;
@@ -150,7 +174,7 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     struct store_local *local = store->local;
     struct item *item = store_item(store, new_ref);
     uint32_t state = item_state_of(item);
-    state = (state & ~(uint32_t)ITEM_QUEUE_MASK) | queue_for(store, item, state) << ITEM_QUEUE_SHIFT | ITEM_LINKED;
+    state = with_queue(store, new_ref, state, locked, hash) | ITEM_LINKED;
     item_set_numbers(item, state, numbers);
     item_set_state(item, state);
     // Its number may be above the mark of a flush that came since the bucket was locked.
@@ -276,7 +300,7 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     int outcome = decide(store, write, &locked, &is_stale);
     if (outcome != STORE_STORED) {
         if (write->mode == STORE_ADD && locked.item && !locked.is_dead) {
-            item_set_state(locked.item, locked.state | ITEM_FETCHED | ITEM_ACTIVE);
+            item_set_state(locked.item, item_read_once_more(locked.state));
         }
         store_unlock(store, &locked, true);
         return outcome;

@@ -153,8 +153,8 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, ui
     return false;
 }
 
-// Looks at one candidate. Returns false when its batch is full; then it is looked at again.
-static bool consider(struct writeout *work, uint32_t ref) {
+// Looks at one candidate, which stays in memory anyhow if it was read `reads_spared` times. Returns false when its batch is full; then it is looked at again.
+static bool consider(struct writeout *work, uint32_t ref, uint32_t reads_spared) {
     struct store *store = work->store;
     const struct item *item = store_item(store, ref);
     uint32_t state = item_state_of(item);
@@ -167,7 +167,7 @@ static bool consider(struct writeout *work, uint32_t ref) {
         state = item_state_of(item);
     }
     uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || ((state & ITEM_ACTIVE) && !work->admission->active_too)
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || (item_reads(state) >= reads_spared && !work->admission->active_too)
         || key_bytes == 0) {
         return true;
     }
@@ -260,11 +260,8 @@ static void prefetch(const struct store *store, const uint32_t *refs, uint32_t c
 }
 
 static bool probation_goes_next(const struct store *store, uint32_t class_id) {
-    const struct slab_class *class = &store->slab.root->class[class_id];
-    uint64_t chunks = (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
-    // Somewhat before it is over its share, since it will be when the next items come.
-    return lru_length(&store->lru, class_id) * 100
-           >= chunks * (uint64_t)live_get(store->arena, LIVE_hot_lru_percent) * 9 / 10;
+    // Somewhat before it is over its target, since it will be when the next items come.
+    return lru_length(&store->lru, class_id) * 10 >= store_probation_target(store, class_id) * 9;
 }
 
 static void count_verdicts(struct store *store, const struct store_writeout_result *out) {
@@ -287,7 +284,7 @@ static void look(struct writeout *work, uint32_t class_id, struct store_ahead *a
         found = lru_peek(&store->lru, class_id, &ahead->probation, ahead_chunks, refs, WINDOW);
         prefetch(store, refs, found);
         for (uint32_t i = 0; i < found; i++) {
-            if (refs[i] && !consider(work, refs[i])) {
+            if (refs[i] && !consider(work, refs[i], STORE_READS_PROVEN)) {
                 return;
             }
             ahead->probation.position++;
@@ -299,7 +296,7 @@ static void look(struct writeout *work, uint32_t class_id, struct store_ahead *a
         found = next_of_hand(store, class_id, ahead, ahead_chunks, refs);
         prefetch(store, refs, found);
         for (uint32_t i = 0; i < found; i++) {
-            if (!consider(work, refs[i])) {
+            if (!consider(work, refs[i], 1)) {
                 step_back(store, class_id, ahead, refs[i], found - i);
                 return;
             }
