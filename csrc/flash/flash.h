@@ -91,6 +91,7 @@ void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page);
 struct flash_sweep {
     uint64_t bucket;
     uint64_t removed;
+    uint64_t merges;            // How often buckets had been merged when the walk began or began anew.
 };
 // Looks at up to `buckets` buckets. Returns false when the walk is complete: pages that were draining when it began
 // have no entries now.

@@ -4,7 +4,6 @@
 #include "flash/flash_index_inline.h"
 
 #define COUNT_BATCH 32
-#define SPLITS_PER_CALL 8
 #define HASH_MASK (FLASH_LINK | ((1ull << FLASH_HASH_BITS) - 1) << FLASH_HASH_SHIFT)
 
 // Home bucket and version of a look-up without the lock.
@@ -15,6 +14,10 @@ static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uin
         uint64_t version = SHARED_ACQUIRE(home->words[0]);
         if (UNLIKELY(lock_is_held(version))) {
             lock_wait(proc, &home->words[0]);
+        } else if (UNLIKELY(!version)) {
+            // Memory that was given back and comes anew has this version too: no answer may rest on
+            // it.
+            flash_index_unlock(proc, flash_index_lock(flash, proc, hash), true);
         } else if (LIKELY(flash_home_number(flash->index, hash) == number)) {
             *version_out = version;
             return home;
@@ -122,46 +125,6 @@ static void count_out(struct flash *flash, uint64_t entry) {
     __atomic_fetch_sub(&page->objects, 1, __ATOMIC_RELEASE);
 }
 
-// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is none.
-static uint32_t overflow_take(struct flash *flash, struct proc *proc) {
-    struct flash_index_root *root = flash->index;
-    struct flash_local *local = flash_local(flash, proc->slot_index);
-    lock_take(proc, &root->overflow_lock, LOCK_LEAF);
-    uint32_t taken = root->overflow_free;
-    if (taken) {
-        SHARED_RELEASE(local->overflow_taken, taken);
-        FAULT_POINT(proc, "flash.index.overflow.named");
-        SHARED_RELEASE(root->overflow_free, (uint32_t)flash_overflow_at(flash, taken - 1)->words[0]);
-    } else if (root->overflow_begun < root->overflow_max) {
-        taken = root->overflow_begun + 1;
-        SHARED_RELEASE(local->overflow_taken, taken);
-        FAULT_POINT(proc, "flash.index.overflow.begun");
-        SHARED_RELEASE(root->overflow_begun, taken);
-    }
-    FAULT_POINT(proc, "flash.index.overflow.taken");
-    lock_give(proc, &root->overflow_lock, true);
-    if (taken) {
-        uint64_t *words = flash_overflow_at(flash, taken - 1)->words;
-        for (uint32_t i = 0; i < FLASH_OVERFLOW_WORDS; i++) {
-            SHARED_STORE(words[i], 0);
-        }
-    }
-    return taken;
-}
-
-// Puts the bucket in local->overflow_taken on the free list.
-static void overflow_give(struct flash *flash, struct proc *proc) {
-    struct flash_index_root *root = flash->index;
-    struct flash_local *local = flash_local(flash, proc->slot_index);
-    uint32_t taken = (uint32_t)local->overflow_taken;
-    lock_take(proc, &root->overflow_lock, LOCK_LEAF);
-    SHARED_STORE(flash_overflow_at(flash, taken - 1)->words[0], root->overflow_free);
-    SHARED_RELEASE(root->overflow_free, taken);
-    FAULT_POINT(proc, "flash.index.overflow.given");
-    SHARED_RELEASE(local->overflow_taken, 0);
-    lock_give(proc, &root->overflow_lock, true);
-}
-
 int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts) {
     struct flash_span span = flash_span_of(home);
     uint32_t bits = flash_match(span, UINT64_MAX, 0);
@@ -172,7 +135,7 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
             return PYMC_TOO_LARGE;
         }
     }
-    uint32_t taken = bits ? 0 : overflow_take(flash, proc);
+    uint32_t taken = bits ? 0 : flash_overflow_take(flash, proc);
     if (!bits && !taken) {
         return PYMC_NO_MEMORY;
     }
@@ -256,7 +219,7 @@ void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *ho
         // The link's slot takes the only entry that is left.
         SHARED_RELEASE(*link, full ? last.words[__builtin_ctz(full)] : 0);
         FAULT_POINT(proc, "flash.index.unhang.done");
-        overflow_give(flash, proc);
+        flash_overflow_give(flash, proc, local);
     }
 }
 
@@ -333,95 +296,4 @@ bool flash_mark_read(struct flash *flash, struct proc *proc, uint64_t hash, uint
     }
     flash_index_unlock(proc, home, slot && !was_read);
     return was_read;
-}
-
-void flash_clear_unreachable(struct flash *flash, struct proc *proc, struct flash_home *home) {
-    struct flash_local *local = flash_local(flash, proc->slot_index);
-    uint64_t *link = &home->words[FLASH_HOME_WORDS - 1];
-    while (*link & FLASH_LINK) {
-        uint64_t number = *link & ~FLASH_LINK;
-        uint64_t next = flash_overflow_at(flash, number)->words[FLASH_OVERFLOW_WORDS - 1];
-        SHARED_RELEASE(local->overflow_taken, number + 1);
-        FAULT_POINT(proc, "flash.index.clear.named");
-        SHARED_RELEASE(*link, next & FLASH_LINK ? next : 0);
-        FAULT_POINT(proc, "flash.index.clear.unhung");
-        overflow_give(flash, proc);
-    }
-    for (uint32_t i = 1; i < FLASH_HOME_WORDS; i++) {
-        SHARED_STORE(home->words[i], 0);
-    }
-}
-
-// Copies the entries that belong into the new bucket; false when overflow buckets run out.
-static bool copy_to_new(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to) {
-    struct flash_span span = flash_span_of(from);
-    struct flash_home *home = flash_home_at(flash, to);
-    do {
-        for (uint32_t i = flash_span_first(span); i < span.count; i++) {
-            uint64_t entry = span.words[i];
-            if (entry && !(entry & FLASH_LINK) && flash_home_of_entry(flash->index, entry, to, to + 1) == to
-                && flash_put(flash, proc, home, entry, false) != PYMC_OK) {
-                return false;
-            }
-        }
-    } while (flash_span_next(flash, &span));
-    return true;
-}
-
-static void remove_moved(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to) {
-    struct flash_span span = flash_span_of(from);
-    do {
-        for (uint32_t i = flash_span_first(span); i < span.count; i++) {
-            uint64_t entry = span.words[i];
-            if (entry && !(entry & FLASH_LINK) && flash_home_of_entry(flash->index, entry, to, to + 1) == to) {
-                SHARED_RELEASE(span.words[i], 0);
-                FAULT_POINT(proc, "flash.index.split.cleared");
-            }
-        }
-    } while (flash_span_next(flash, &span));
-    flash_compact(flash, proc, from);
-}
-
-// Splits the next bucket. Holds LOCK_FLASH_GROW.
-static bool split_one(struct flash *flash, struct proc *proc) {
-    struct flash_index_root *root = flash->index;
-    struct flash_local *local = flash_local(flash, proc->slot_index);
-    uint64_t to = root->bucket_count;
-    if (to >= root->bucket_max) {
-        return false;
-    }
-    struct flash_home *from = flash_home_at(flash, flash_split_source(to));
-    SHARED_RELEASE(local->split_to, to + 1);
-    lock_take(proc, &from->words[0], LOCK_FLASH);
-    // A predecessor may have died before this bucket could be reached.
-    flash_clear_unreachable(flash, proc, flash_home_at(flash, to));
-    bool copied = copy_to_new(flash, proc, from, to);
-    FAULT_POINT(proc, "flash.index.split.copied");
-    if (copied) {
-        SHARED_RELEASE(root->bucket_count, to + 1);
-        FAULT_POINT(proc, "flash.index.split.published");
-        remove_moved(flash, proc, from, to);
-    } else {
-        flash_clear_unreachable(flash, proc, flash_home_at(flash, to));
-    }
-    lock_give(proc, &from->words[0], true);
-    FAULT_POINT(proc, "flash.index.split.unlocked");
-    SHARED_RELEASE(local->split_to, 0);
-    return copied;
-}
-
-void flash_grow_if_needed(struct flash *flash, struct proc *proc) {
-    struct flash_index_root *root = flash->index;
-    int64_t entries = SHARED_LOAD(root->entries);
-    if (LIKELY(entries <= (int64_t)SHARED_LOAD(root->bucket_count) * FLASH_ENTRIES_PER_BUCKET)
-        || SHARED_LOAD(root->bucket_count) >= root->bucket_max
-        || !lock_try(proc, &root->grow_lock, LOCK_FLASH_GROW)) {
-        return;
-    }
-    for (int i = 0; i < SPLITS_PER_CALL && entries > (int64_t)root->bucket_count * FLASH_ENTRIES_PER_BUCKET; i++) {
-        if (!split_one(flash, proc)) {
-            break;
-        }
-    }
-    lock_give(proc, &root->grow_lock, true);
 }

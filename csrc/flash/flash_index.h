@@ -38,6 +38,16 @@ bool flash_mark_read(struct flash *flash, struct proc *proc, uint64_t hash, uint
 // The entry of this address, 0 when there is none. Takes no lock.
 uint64_t flash_entry_at(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address);
 
+// Merges up to `buckets_max` buckets away when there are few entries, down to as many as there were
+// at the start, and gives a bounded part of the memory behind the last one back. Returns false when
+// there is nothing left to do now. Locks: LOCK_FLASH_GROW if nobody holds it, LOCK_FLASH,
+// LOCK_FLASH_SPLIT, LOCK_LEAF. Crash: a merge is done or undone.
+bool flash_index_shrink_step(struct flash *flash, struct proc *proc, uint32_t buckets_max);
+
+// How often a bucket has changed, counted on over the times when there is no such bucket: a number
+// is never met twice. Takes no lock. Requires: there is this bucket.
+uint64_t flash_index_version(const struct flash *flash, uint64_t number);
+
 // Restores what a dead process left half done in the index and frees its locks.
 void flash_index_repair(struct flash *flash, struct proc *self, uint32_t dead_slot_index);
 

@@ -4,9 +4,10 @@
 //   overflow: | 8 entries of 8 |            = 64 bytes, chained behind a full one
 //
 // A full bucket's last slot holds a link to an overflow bucket, which begins with the entry that stood there. Linear
-// hashing: bucket s splits into s and s + 2^level when there are too many entries; the hash bits in an entry say which
-// of the two it belongs to. Changes are made under the home bucket's word as LOCK_FLASH and move its version; readers
-// take no lock, they read the word, look, and read the word again.
+// hashing: bucket s splits into s and s + 2^level when there are too many entries, and the two are
+// merged when there are few; the hash bits in an entry say which of the two it belongs to. Changes
+// are made under the home bucket's word as LOCK_FLASH and move its version; readers take no lock,
+// they read the word, look, and read the word again.
 #pragma once
 
 #include "flash/flash_index.h"
@@ -33,20 +34,27 @@ struct CACHE_ALIGNED flash_overflow {
     uint64_t words[FLASH_OVERFLOW_WORDS];
 };
 _Static_assert(sizeof(struct flash_overflow) == 64, "an overflow bucket is one cache line");
+#define FLASH_HOMES_PER_PAGE (ARENA_SYSTEM_PAGE_BYTES / sizeof(struct flash_home))
+#define FLASH_OVERFLOWS_PER_PAGE (ARENA_SYSTEM_PAGE_BYTES / (uint32_t)sizeof(struct flash_overflow))
 
 struct CACHE_ALIGNED flash_index_root {
     uint64_t homes_offset;
     uint64_t overflow_offset;
-    uint64_t bucket_count;                      // Atomic; the commit of a split.
+    uint64_t overflow_bits_offset;              // A bit per overflow bucket that is in use; under overflow_lock.
+    uint64_t bucket_count;                      // Atomic; the commit of a split and of a merge.
     uint64_t bucket_max;
     uint64_t hash_mask;                         // Of the hash bits that name a bucket or stand in an entry.
     uint32_t start_bits;                        // There were 2^start_bits buckets at the start.
     uint32_t overflow_max;
     CACHE_ALIGNED uint64_t grow_lock;           // LOCK_FLASH_GROW
+    uint64_t version_floor;                     // Higher than any version of a bucket that was merged away.
+    uint64_t buckets_touched;                   // Beyond these no memory is in use; whole system pages.
+    uint64_t merges;                            // Atomic; counted before the entries' move shows.
     int64_t entries;                            // Atomic; without the locals' entries_pending.
     CACHE_ALIGNED uint64_t overflow_lock;       // LOCK_LEAF
-    uint32_t overflow_free;                     // List through words[0]; bucket number + 1, 0 ends it.
-    uint32_t overflow_begun;
+    uint32_t overflow_low;                      // No bucket is free in the words of overflow bits before this one.
+    uint32_t overflow_begun;                    // One more than the highest in use.
+    uint32_t overflow_touched;                  // Beyond these no memory is in use.
 };
 
 // One bucket of a chain. Of a home bucket's words the first is no slot.
@@ -60,6 +68,17 @@ static inline struct flash_home *flash_home_at(const struct flash *flash, uint64
 }
 static inline struct flash_overflow *flash_overflow_at(const struct flash *flash, uint64_t number) {
     return (struct flash_overflow *)(flash->arena_base + flash->index->overflow_offset) + number;
+}
+
+static inline uint64_t *flash_overflow_bits(const struct flash *flash) {
+    return (uint64_t *)(flash->arena_base + flash->index->overflow_bits_offset);
+}
+// The number of buckets that fill the system pages of the first `count`.
+static inline uint64_t flash_homes_end(uint64_t count) {
+    return (count + FLASH_HOMES_PER_PAGE - 1) / FLASH_HOMES_PER_PAGE * FLASH_HOMES_PER_PAGE;
+}
+static inline uint32_t flash_overflows_end(uint32_t count) {
+    return (count + FLASH_OVERFLOWS_PER_PAGE - 1) / FLASH_OVERFLOWS_PER_PAGE * FLASH_OVERFLOWS_PER_PAGE;
 }
 
 // The home bucket's number for masked hash bits when there are `count` buckets.
@@ -123,6 +142,17 @@ void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *ho
 void flash_count_entries(struct flash *flash, struct proc *proc, int64_t by);
 // Adds an entry to a locked chain, `counts` it in its page. Crash: the entry is in or it is not.
 MUST_CHECK int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts);
+// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is
+// none.
+uint32_t flash_overflow_take(struct flash *flash, struct proc *proc);
+// Frees the overflow bucket in local->overflow_taken, the process's own hand or a dead one's.
+void flash_overflow_give(struct flash *flash, struct proc *proc, struct flash_local *local);
+// Repairs and frees the lock of the overflow buckets, if it is the dead process's.
+void flash_overflow_repair(struct flash *flash, uint32_t dead_slot_index);
+// Gives memory beyond the last overflow bucket in use back; true when there was some.
+bool flash_overflow_release(struct flash *flash, struct proc *proc);
+// Frees the words that a dead process took to give their memory back.
+void flash_release_repair(struct flash *flash, uint32_t dead_slot_index);
 // Unhangs and frees all overflow buckets of a bucket that nobody can reach, and empties it.
 void flash_clear_unreachable(struct flash *flash, struct proc *proc, struct flash_home *home);
 // Splits a few buckets when the average load is too high. Locks: LOCK_FLASH_GROW if nobody holds it, LOCK_FLASH,

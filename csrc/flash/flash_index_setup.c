@@ -1,6 +1,7 @@
 // Making, repairing and checking the fingerprint index.
 #include <string.h>
 
+#include "base/bits_inline.h"
 #include "flash/flash_index_inline.h"
 
 #define START_BUCKETS_MIN 64
@@ -38,10 +39,18 @@ static struct shape shape_of(const struct flash_geometry *geometry) {
     return shape;
 }
 
+// Tables of buckets fill whole system pages, so that what is given back is nothing else's.
+static uint64_t homes_bytes(const struct shape *shape) {
+    return flash_homes_end(shape->bucket_max) * sizeof(struct flash_home);
+}
+static uint64_t overflow_bytes(const struct shape *shape) {
+    return (uint64_t)flash_overflows_end(shape->overflow_max) * sizeof(struct flash_overflow);
+}
+
 uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry) {
     struct shape shape = shape_of(geometry);
-    return shape.bucket_max * sizeof(struct flash_home) + shape.overflow_max * sizeof(struct flash_overflow)
-           + sizeof(struct flash_index_root) + 512;
+    return homes_bytes(&shape) + overflow_bytes(&shape) + bits_words(shape.overflow_max) * sizeof(uint64_t)
+           + sizeof(struct flash_index_root) + 3 * ARENA_SYSTEM_PAGE_BYTES;
 }
 
 int flash_index_create(struct flash *flash, const struct flash_geometry *geometry) {
@@ -51,15 +60,17 @@ int flash_index_create(struct flash *flash, const struct flash_geometry *geometr
         return PYMC_NO_MEMORY;
     }
     struct flash_index_root *root = (struct flash_index_root *)(flash->arena_base + offset);
-    root->homes_offset = arena_reserve(flash->arena, shape.bucket_max * sizeof(struct flash_home), 128,
-                                       "flash_index");
-    root->overflow_offset = arena_reserve(flash->arena, shape.overflow_max * sizeof(struct flash_overflow), 64,
+    root->homes_offset = arena_reserve(flash->arena, homes_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES, "flash_index");
+    root->overflow_offset = arena_reserve(flash->arena, overflow_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES,
                                           "flash_index");
-    if (!root->homes_offset || !root->overflow_offset) {
+    uint64_t bits_bytes = bits_words(shape.overflow_max) * sizeof(uint64_t);
+    root->overflow_bits_offset = arena_reserve(flash->arena, bits_bytes, 64, "flash_index");
+    if (!root->homes_offset || !root->overflow_offset || !root->overflow_bits_offset) {
         return PYMC_NO_MEMORY;
     }
     root->start_bits = shape.start_bits;
     root->bucket_count = 1ull << shape.start_bits;
+    root->buckets_touched = flash_homes_end(root->bucket_count);
     root->bucket_max = shape.bucket_max;
     root->overflow_max = shape.overflow_max;
     root->hash_mask = (1ull << (shape.start_bits + FLASH_HASH_BITS)) - 1;
@@ -74,25 +85,17 @@ uint64_t flash_index_bytes(const struct flash *flash) {
            + SHARED_LOAD(root->overflow_begun) * sizeof(struct flash_overflow);
 }
 
+uint64_t flash_index_version(const struct flash *flash, uint64_t number) {
+    PYMC_CHECK(number < SHARED_LOAD(flash->index->bucket_count));
+    return SHARED_LOAD(flash_home_at(flash, number)->words[0]) / LOCK_VERSION_STEP;
+}
+
 uint64_t flash_index_entries(const struct flash *flash) {
     int64_t entries = SHARED_LOAD(flash->index->entries);
     for (uint32_t i = 0; i < flash->arena->header->slots; i++) {
         entries += SHARED_LOAD(flash_local(flash, i)->entries_pending);
     }
     return entries > 0 ? (uint64_t)entries : 0;
-}
-
-// The lock of the overflow buckets belongs to a dead process. While it is held nobody else's bucket in hand can be on
-// the list or beyond the end: such a word is from the moment of a death, whoever's, and names nothing any more.
-static void forget_listed(struct flash *flash) {
-    const struct flash_index_root *root = flash->index;
-    for (uint32_t i = 0; i < flash->arena->header->slots; i++) {
-        struct flash_local *local = flash_local(flash, i);
-        uint64_t taken = SHARED_LOAD(local->overflow_taken);
-        if (taken && (taken == root->overflow_free || taken > root->overflow_begun)) {
-            SHARED_RELEASE(local->overflow_taken, 0);
-        }
-    }
 }
 
 static bool chain_has(const struct flash *flash, struct flash_home *home, uint64_t overflow) {
@@ -108,26 +111,17 @@ static bool chain_has(const struct flash *flash, struct flash_home *home, uint64
 
 // The overflow bucket in the dead process's hand hangs in a chain that it holds, or goes back.
 static void repair_hand(struct flash *flash, struct proc *self, struct flash_local *local, struct flash_home **held) {
-    struct flash_index_root *root = flash->index;
     uint64_t taken = local->overflow_taken;
     if (!taken) {
         return;
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (held[i] && chain_has(flash, held[i], taken - 1)) {
             SHARED_RELEASE(local->overflow_taken, 0);
             return;
         }
     }
-    lock_take(self, &root->overflow_lock, LOCK_LEAF);
-    // A repairer before us may have died right after it gave the bucket back: forgotten while we waited for its lock.
-    if (local->overflow_taken) {
-        SHARED_STORE(flash_overflow_at(flash, taken - 1)->words[0], root->overflow_free);
-        SHARED_RELEASE(root->overflow_free, (uint32_t)taken);
-        FAULT_POINT(self, "flash.index.repair.given");
-        SHARED_RELEASE(local->overflow_taken, 0);
-    }
-    lock_give(self, &root->overflow_lock, true);
+    flash_overflow_give(flash, self, local);
 }
 
 // The slot of the first entry of this address in a chain.
@@ -169,22 +163,24 @@ static struct flash_home *home_held(const struct flash *flash, uint64_t number_p
 void flash_index_repair(struct flash *flash, struct proc *self, uint32_t dead_slot_index) {
     struct flash_index_root *root = flash->index;
     struct flash_local *local = flash_local(flash, dead_slot_index);
-    if (lock_is_held_by(&root->overflow_lock, dead_slot_index)) {
-        forget_listed(flash);
-        lock_free_dead(&root->overflow_lock);
-    }
+    flash_overflow_repair(flash, dead_slot_index);
+    flash_release_repair(flash, dead_slot_index);
     uint64_t to = local->split_to;
-    struct flash_home *held[3] = {home_held(flash, local->held, dead_slot_index), NULL, NULL};
+    struct flash_home *held[4] = {home_held(flash, local->held, dead_slot_index)};
     if (to) {
         held[1] = home_held(flash, flash_split_source(to - 1) + 1, dead_slot_index);
-        // Nobody can reach it yet; what it has is cleared by the next split.
-        held[2] = root->bucket_count == to - 1 ? flash_home_at(flash, to - 1) : NULL;
+        held[2] = home_held(flash, to, dead_slot_index);
+        // Nobody can reach it; what it has is cleared by the next split or merge.
+        held[3] = root->bucket_count == to - 1 ? flash_home_at(flash, to - 1) : NULL;
     }
     repair_hand(flash, self, local, held);
     FAULT_POINT(self, "flash.index.repair.hand");
-    for (int i = 0; i < 2; i++) {
-        if (held[i] && (i == 0 || held[i] != held[0])) {
-            scrub(flash, held[i]);
+    for (int i = 0; i < 3; i++) {
+        // The same bucket may be held for two reasons.
+        if (held[i] && lock_is_held_by(&held[i]->words[0], dead_slot_index)) {
+            if (held[i] != held[3]) {
+                scrub(flash, held[i]);
+            }
             FAULT_POINT(self, "flash.index.repair.scrubbed");
             lock_free_dead(&held[i]->words[0]);
         }
@@ -245,15 +241,14 @@ uint64_t flash_index_check(struct flash *flash) {
     for (uint64_t number = 0; number < root->bucket_count; number++) {
         check_chain(flash, flash_home_at(flash, number), true, &tally);
     }
+    PYMC_CHECK(root->bucket_count >= 1ull << root->start_bits && root->bucket_count <= root->buckets_touched);
     if (root->bucket_count < root->bucket_max) {
         check_chain(flash, flash_home_at(flash, root->bucket_count), false, &tally);
     }
     PYMC_CHECK(!lock_is_held(root->grow_lock) && !lock_is_held(root->overflow_lock));
-    uint64_t listed = 0;
-    for (uint64_t next = root->overflow_free; next; next = flash_overflow_at(flash, next - 1)->words[0]) {
-        PYMC_CHECK(++listed <= root->overflow_begun);
-    }
-    PYMC_CHECK(tally.overflow + listed == root->overflow_begun);
+    const uint64_t *bits = flash_overflow_bits(flash);
+    PYMC_CHECK(tally.overflow == bits_count(bits, root->overflow_max));
+    PYMC_CHECK(bits_end(bits, root->overflow_max) <= root->overflow_begun);
     for (uint32_t i = 0; i < pages; i++) {
         PYMC_CHECK(tally.objects[i] <= flash->pages[i].objects);
         PYMC_CHECK(tally.objects_read[i] <= flash->pages[i].objects_read);

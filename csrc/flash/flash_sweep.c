@@ -54,10 +54,16 @@ static uint32_t sweep_bucket(struct flash *flash, struct proc *proc, uint64_t nu
 }
 
 bool flash_sweep_step(struct flash *flash, struct proc *proc, struct flash_sweep *sweep, uint32_t buckets) {
-    // Entries only ever move on to a new bucket behind all others, and it is there before their old one is free to be
-    // looked at: the walk meets each of them.
+    // In a split entries move on to a new bucket behind all others, and it is there before their
+    // old one is free to be looked at: the walk meets each of them. In a merge they move to one it
+    // may have passed: it begins anew.
     for (uint32_t i = 0; i < buckets; i++) {
-        if (sweep->bucket >= SHARED_ACQUIRE(flash->index->bucket_count)) {
+        bool is_complete = sweep->bucket >= SHARED_ACQUIRE(flash->index->bucket_count);
+        uint64_t merges = SHARED_ACQUIRE(flash->index->merges);
+        if (merges != sweep->merges) {
+            sweep->merges = merges;
+            sweep->bucket = 0;
+        } else if (is_complete) {
             return false;
         }
         sweep->removed += sweep_bucket(flash, proc, sweep->bucket);

@@ -14,3 +14,6 @@ struct index_snapshot {
 };
 
 void index_read(const struct index *index, struct index_snapshot *out);
+// How often a bucket has changed, counted on over the times when there is no such bucket: a number
+// is never met twice. Takes no lock. Requires: number < buckets.
+uint64_t index_version(const struct index *index, uint32_t number);

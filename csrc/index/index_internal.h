@@ -3,9 +3,10 @@
 //   bucket: | word 8 | 11 tags of 1 byte | chained 1 | 11 references of 4 bytes |  = 64 bytes
 //
 // A tag of 0 marks an empty slot. When `chained` is set, references[10] is the number of an overflow bucket plus one.
-// Linear hashing: bucket s splits into s and s + 2^level when there are too many entries; no table is ever copied.
-// Readers take no lock: they read the home bucket's word, look, copy, and read the word again. Every change in a
-// chain is made under the home bucket's word as LOCK_BUCKET and moves its version.
+// Linear hashing: bucket s splits into s and s + 2^level when there are too many entries, and the
+// two are merged when there are few; no table is ever copied. Readers take no lock: they read the
+// home bucket's word, look, copy, and read the word again. Every change in a chain is made under
+// the home bucket's word as LOCK_BUCKET and moves its version.
 #pragma once
 
 #include "index/index.h"
@@ -17,6 +18,8 @@
 #define INDEX_CHAIN_MAX 64          // More overflow buckets than this in one chain cannot be; a loop would be a bug.
 #define INDEX_ENTRIES_PER_BUCKET 7  // Average load at which the next bucket splits.
 #define INDEX_COUNT_BATCH 32
+// However many buckets there were at the start, few entries need no more than these.
+#define INDEX_BUCKETS_MIN 8192
 
 struct CACHE_ALIGNED bucket {
     uint64_t word;
@@ -25,28 +28,37 @@ struct CACHE_ALIGNED bucket {
     uint32_t refs[INDEX_SLOTS];
 };
 _Static_assert(sizeof(struct bucket) == 64, "a bucket is one cache line");
+#define INDEX_BUCKETS_PER_PAGE (ARENA_SYSTEM_PAGE_BYTES / (uint32_t)sizeof(struct bucket))
 
 struct index_root {
     uint64_t buckets_offset;
     uint64_t overflow_offset;
+    uint64_t overflow_bits_offset;
     uint64_t local_offset;
+    uint32_t slots;
+    uint32_t bucket_min;
     uint32_t bucket_max;
     uint32_t overflow_max;
-    CACHE_ALIGNED uint32_t bucket_count;        // Atomic; the commit of a split.
+    CACHE_ALIGNED uint32_t bucket_count;        // Atomic; the commit of a split and of a merge.
     CACHE_ALIGNED uint64_t grow_lock;           // LOCK_GROW
+    uint64_t version_floor;                     // Higher than any version of a bucket that was merged away.
+    uint32_t buckets_touched;                   // Beyond these no memory is in use; whole system pages.
     int64_t entries;                            // Atomic; exact to within INDEX_COUNT_BATCH per process.
     CACHE_ALIGNED uint64_t overflow_lock;       // LOCK_LEAF
-    uint32_t overflow_free;                     // List through refs[0]; bucket number + 1, 0 ends it.
-    uint32_t overflow_begun;
+    uint32_t overflow_low;                      // No bucket is free in the words of overflow_bits before this one.
+    uint32_t overflow_begun;                    // One more than the highest in use.
     uint32_t overflow_used;
+    uint32_t overflow_touched;                  // Beyond these no memory is in use.
 };
 
 // What a process is doing to the index; for the repairer.
 struct CACHE_ALIGNED index_local {
     uint32_t held;              // Home bucket this process may hold, + 1.
-    uint32_t split_from;        // Split in progress, + 1.
+    uint32_t split_from;        // Split or merge in progress, + 1.
     uint32_t split_to;
-    uint32_t overflow_taken;    // Overflow bucket in hand, + 1: popped and not chained, or unchained and not freed.
+    uint32_t release_first;     // Buckets whose memory is being given back ...
+    uint32_t release_end;       // ... up to here, 0 for none.
+    uint32_t overflow_taken;    // Overflow bucket in hand, + 1: taken and not chained, or unchained and not freed.
     uint64_t chain_bucket;      // Bucket (arena offset) that `overflow_taken` is being chained to, 0 for none.
     uint64_t unhang_bucket;     // Bucket that `overflow_taken` is being taken from, 0 for none.
     int32_t entries_pending;    // Not yet added to root->entries.
@@ -58,6 +70,7 @@ typedef uint64_t (*index_hash_of)(void *context, uint32_t ref);
 struct index {
     struct bucket *buckets;
     struct bucket *overflow;
+    uint64_t *overflow_bits;    // A bit per overflow bucket that is in use; under overflow_lock.
     struct index_root *root;
     char *locals;
     char *arena_base;
@@ -103,6 +116,36 @@ static inline void index_unlock(struct proc *proc, struct bucket *home, bool cha
     lock_give(proc, &home->word, changed);
 }
 
+// The number of buckets that fill the system pages of the first `count`.
+static inline uint32_t index_page_end(uint32_t count) {
+    return (count + INDEX_BUCKETS_PER_PAGE - 1) / INDEX_BUCKETS_PER_PAGE * INDEX_BUCKETS_PER_PAGE;
+}
+
+// Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is
+// none.
+uint32_t index_overflow_take(struct index *index, struct proc *proc);
+// Frees the overflow bucket in local->overflow_taken, the process's own hand or a dead one's.
+void index_overflow_give(struct index *index, struct proc *proc, struct index_local *local);
+// Repairs and frees the lock of the overflow buckets, if it is the dead process's.
+void index_overflow_repair(struct index *index, uint32_t dead_slot_index);
+// Gives memory beyond the last overflow bucket in use back; true when there was some.
+bool index_overflow_release(struct index *index, struct proc *proc);
+
+// Steps on locked chains for the index's own files.
+uint32_t index_free_slots(const struct bucket *bucket);
+void index_put(struct bucket *bucket, uint32_t slot, uint8_t tag, uint32_t ref);
+void index_clear_slot(struct bucket *bucket, uint32_t slot);
+// Empties a bucket but for its word.
+void index_bucket_clear(struct bucket *bucket);
+// Unhangs and frees the last overflow bucket of the chain while it is empty.
+void index_trim_chain(struct index *index, struct proc *proc, struct bucket *home);
+// Removes from a chain what belongs into bucket `to`.
+void index_remove_moved(struct index *index, struct bucket *from, uint32_t to);
+// Frees the chain of a bucket nobody can reach, by way of `hand`, and empties it.
+void index_clear_unreachable(struct index *index, struct proc *proc, struct bucket *bucket, struct index_local *hand);
+// Frees the words that a dead process took to give their memory back.
+void index_release_repair(struct index *index, uint32_t dead_slot_index);
+
 // The stores that hang a prepared overflow bucket behind a full one; a repairer may run them again.
 void index_chain_commit(struct bucket *bucket, uint32_t overflow);
 
@@ -127,6 +170,17 @@ bool index_find_ref_locked(const struct index *index, struct bucket *home, uint3
 // Splits a few buckets when the average load is too high. Called with no lock held, after inserts.
 // Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_LEAF.
 void index_grow_if_needed(struct index *index, struct proc *proc);
+
+// Merges up to `buckets_max` buckets away when the average load is low, and gives a bounded part of
+// the memory behind the last bucket back. Returns false when there is nothing left to do now.
+// Called with no lock held. Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_SPLIT,
+// LOCK_LEAF. Crash: a merge is done or undone.
+bool index_shrink_step(struct index *index, struct proc *proc, uint32_t buckets_max);
+
+// Moves the version of the bucket of `hash`. A look-up without the lock that read version 0 and
+// found nothing must call this and look again: memory that is given back and comes anew has that
+// version too. Requires: no bucket locked.
+void index_stir(struct index *index, struct proc *proc, uint64_t hash);
 
 // Counts an insert (+1) or removal (-1) and grows the index now and then. Requires: no lock held.
 static inline void index_count(struct index *index, struct proc *proc, int32_t by) {

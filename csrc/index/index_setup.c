@@ -1,12 +1,21 @@
 // Making, repairing and checking the index.
-#include <string.h>
-
+#include "base/bits_inline.h"
 #include "index/index_internal.h"
 
+static uint32_t overflow_max_of(uint32_t bucket_max) {
+    return bucket_max / 2 + 64;
+}
+
+// A table of buckets fills whole system pages, so that what is given back is nothing else's.
+static uint64_t table_bytes(uint32_t buckets) {
+    return (uint64_t)index_page_end(buckets) * sizeof(struct bucket);
+}
+
 uint64_t index_reserve_bytes(uint32_t bucket_max, uint32_t slots) {
-    return (uint64_t)bucket_max * sizeof(struct bucket) + (uint64_t)(bucket_max / 2 + 64) * sizeof(struct bucket)
+    uint32_t overflow_max = overflow_max_of(bucket_max);
+    return table_bytes(bucket_max) + table_bytes(overflow_max) + bits_words(overflow_max) * sizeof(uint64_t)
            + sizeof(struct index_root) + (uint64_t)slots * sizeof(struct index_local)
-           + ARENA_HUGE_PAGE_BYTES + 4096;
+           + ARENA_HUGE_PAGE_BYTES + 3 * ARENA_SYSTEM_PAGE_BYTES;
 }
 
 int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max) {
@@ -19,15 +28,18 @@ int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max
     }
     struct index_root *root = (struct index_root *)(arena->base + root_offset);
     root->bucket_count = bucket_start;
+    root->bucket_min = bucket_start < INDEX_BUCKETS_MIN ? bucket_start : INDEX_BUCKETS_MIN;
     root->bucket_max = bucket_max;
-    root->overflow_max = bucket_max / 2 + 64;
-    root->buckets_offset = arena_reserve(arena, (uint64_t)bucket_max * sizeof(struct bucket), ARENA_HUGE_PAGE_BYTES,
-                                         "index_buckets");
-    root->overflow_offset = arena_reserve(arena, (uint64_t)root->overflow_max * sizeof(struct bucket), 64,
+    root->buckets_touched = index_page_end(bucket_start);
+    root->overflow_max = overflow_max_of(bucket_max);
+    root->slots = arena->header->slots;
+    root->buckets_offset = arena_reserve(arena, table_bytes(bucket_max), ARENA_HUGE_PAGE_BYTES, "index_buckets");
+    root->overflow_offset = arena_reserve(arena, table_bytes(root->overflow_max), ARENA_SYSTEM_PAGE_BYTES,
                                           "index_overflow");
-    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct index_local), 64,
-                                       "index_local");
-    if (!root->buckets_offset || !root->overflow_offset || !root->local_offset) {
+    uint64_t bits_bytes = bits_words(root->overflow_max) * sizeof(uint64_t);
+    root->overflow_bits_offset = arena_reserve(arena, bits_bytes, 64, "index_overflow");
+    root->local_offset = arena_reserve(arena, (uint64_t)root->slots * sizeof(struct index_local), 64, "index_local");
+    if (!root->buckets_offset || !root->overflow_offset || !root->overflow_bits_offset || !root->local_offset) {
         return PYMC_NO_MEMORY;
     }
     arena->header->roots[ARENA_ROOT_INDEX] = root_offset;
@@ -39,9 +51,15 @@ void index_attach(struct arena *arena, struct index *index, index_hash_of hash_o
     index->root = (struct index_root *)(arena->base + arena->header->roots[ARENA_ROOT_INDEX]);
     index->buckets = (struct bucket *)(arena->base + index->root->buckets_offset);
     index->overflow = (struct bucket *)(arena->base + index->root->overflow_offset);
+    index->overflow_bits = (uint64_t *)(arena->base + index->root->overflow_bits_offset);
     index->locals = arena->base + index->root->local_offset;
     index->hash_of = hash_of;
     index->hash_context = hash_context;
+}
+
+uint64_t index_version(const struct index *index, uint32_t number) {
+    PYMC_CHECK(number < SHARED_LOAD(index->root->bucket_count));
+    return SHARED_LOAD(index->buckets[number].word) / LOCK_VERSION_STEP;
 }
 
 void index_read(const struct index *index, struct index_snapshot *out) {
@@ -69,37 +87,17 @@ static void redo_chaining(struct index *index, struct index_local *local) {
     }
 }
 
-static void overflow_recount(struct index *index) {
-    struct index_root *root = index->root;
-    uint32_t listed = 0;
-    for (uint32_t next = root->overflow_free; next; next = index->overflow[next - 1].refs[0]) {
-        listed++;
+// The hand names a bucket that still hangs in the chain of one that nobody can reach: it goes with
+// that chain.
+static bool chain_has(const struct index *index, const struct bucket *home, uint32_t overflow) {
+    const struct bucket *bucket = home;
+    for (uint32_t depth = 0; bucket && depth < INDEX_CHAIN_MAX; depth++) {
+        if (bucket->chained && bucket->refs[INDEX_CHAIN_SLOT] == overflow) {
+            return true;
+        }
+        bucket = index_next(index, bucket);
     }
-    root->overflow_used = root->overflow_begun - listed;
-}
-
-// Frees the overflow bucket a dead process had in hand. Nobody else can hold the lock of a dead process's list
-// operation, and a live holder is waited for as usual.
-static void overflow_return(struct index *index, struct proc *self, struct index_local *local) {
-    struct index_root *root = index->root;
-    uint32_t taken = local->overflow_taken;
-    if (!taken) {
-        return;
-    }
-    lock_take(self, &root->overflow_lock, LOCK_LEAF);
-    bool listed = false;
-    for (uint32_t next = root->overflow_free; next && !listed; next = index->overflow[next - 1].refs[0]) {
-        listed = next == taken;
-    }
-    // Forgotten first: a repairer that dies here leaks the bucket; its successor might list one that is in use again.
-    SHARED_RELEASE(local->overflow_taken, 0);
-    if (!listed && taken <= root->overflow_begun) {
-        memset(&index->overflow[taken - 1], 0, sizeof(struct bucket));
-        index->overflow[taken - 1].refs[0] = root->overflow_free;
-        SHARED_RELEASE(root->overflow_free, taken);
-    }
-    overflow_recount(index);
-    lock_give(self, &root->overflow_lock, true);
+    return false;
 }
 
 // An entry that was being moved inside its chain may be there twice: the later one goes.
@@ -118,67 +116,50 @@ static void remove_twins(struct index *index, struct bucket *home) {
     }
 }
 
-// Whatever the chain of an unpublished bucket took goes back to the list; the bucket is empty again.
-static void drop_unpublished(struct index *index, struct proc *self, struct bucket *bucket) {
-    struct index_root *root = index->root;
-    lock_take(self, &root->overflow_lock, LOCK_LEAF);
-    uint32_t number = bucket->chained ? bucket->refs[INDEX_CHAIN_SLOT] : 0;
-    while (number) {
-        struct bucket *overflow = &index->overflow[number - 1];
-        uint32_t next = overflow->chained ? overflow->refs[INDEX_CHAIN_SLOT] : 0;
-        bucket->refs[INDEX_CHAIN_SLOT] = next;
-        SHARED_RELEASE(bucket->chained, next != 0);
-        memset(overflow, 0, sizeof *overflow);
-        overflow->refs[0] = root->overflow_free;
-        SHARED_RELEASE(root->overflow_free, number);
-        number = next;
+// Finishes a split or merge that was decided and undoes one that was not: the bucket that is not
+// counted is emptied, and what belongs into one that is leaves the other.
+static void repair_pair(struct index *index, struct proc *self, struct index_local *local, uint32_t dead_slot_index) {
+    struct bucket *from = &index->buckets[local->split_from - 1];
+    struct bucket *to = &index->buckets[local->split_to];
+    bool is_counted = index->root->bucket_count > local->split_to;
+    bool holds_both = lock_is_held_by(&to->word, dead_slot_index);
+    if (!is_counted && chain_has(index, to, local->overflow_taken)) {
+        SHARED_RELEASE(local->overflow_taken, 0);
     }
-    memset(bucket->tags, 0, sizeof *bucket - offsetof(struct bucket, tags));
-    overflow_recount(index);
-    lock_give(self, &root->overflow_lock, true);
-}
-
-static void finish_split(struct index *index, struct bucket *from, uint32_t to) {
-    uint32_t depth = 0;
-    for (struct bucket *bucket = from; bucket && depth < INDEX_CHAIN_MAX; depth++) {
-        for (uint32_t slot = 0; slot < INDEX_SLOTS; slot++) {
-            if (bucket->tags[slot]
-                && index_home_of(index->hash_of(index->hash_context, bucket->refs[slot]), to + 1) == to) {
-                SHARED_RELEASE(bucket->tags[slot], 0);
-                SHARED_RELEASE(bucket->refs[slot], 0);
-            }
-        }
-        bucket = (struct bucket *)index_next(index, bucket);
+    if (local->overflow_taken) {
+        index_overflow_give(index, self, local);
     }
+    FAULT_POINT(self, "index.repair.hand");
+    if (is_counted) {
+        index_remove_moved(index, from, local->split_to);
+    } else {
+        index_clear_unreachable(index, self, to, local);
+    }
+    remove_twins(index, from);
+    FAULT_POINT(self, "index.repair.pair");
+    if (holds_both) {
+        lock_free_dead(&to->word);
+    }
+    FAULT_POINT(self, "index.repair.half_freed");
+    lock_free_dead(&from->word);
 }
 
 struct bucket *index_repair(struct index *index, struct proc *self, uint32_t dead_slot_index) {
     struct index_root *root = index->root;
     struct index_local *local = index_local(index, dead_slot_index);
-    if (lock_is_held_by(&root->overflow_lock, dead_slot_index)) {
-        overflow_recount(index);
-        lock_free_dead(&root->overflow_lock);
-    }
+    index_overflow_repair(index, dead_slot_index);
+    index_release_repair(index, dead_slot_index);
     redo_chaining(index, local);
     if (local->split_from) {
-        struct bucket *from = &index->buckets[local->split_from - 1];
-        if (lock_is_held_by(&from->word, dead_slot_index)) {
-            if (root->bucket_count == local->split_to) {
-                drop_unpublished(index, self, &index->buckets[local->split_to]);
-            } else {
-                finish_split(index, from, local->split_to);
-            }
-            remove_twins(index, from);
-            struct bucket *into = &index->buckets[local->split_to];
-            if (lock_is_held_by(&into->word, dead_slot_index)) {
-                lock_free_dead(&into->word);
-            }
-            lock_free_dead(&from->word);
+        if (lock_is_held_by(&index->buckets[local->split_from - 1].word, dead_slot_index)) {
+            repair_pair(index, self, local, dead_slot_index);
         }
         SHARED_RELEASE(local->split_from, 0);
     }
-    // After the split: an unpublished bucket's chain may still name the one in hand.
-    overflow_return(index, self, local);
+    if (local->overflow_taken) {
+        index_overflow_give(index, self, local);
+    }
+    FAULT_POINT(self, "index.repair.done");
     if (lock_is_held_by(&root->grow_lock, dead_slot_index)) {
         lock_free_dead(&root->grow_lock);
     }
@@ -197,6 +178,7 @@ void index_repair_done(struct bucket *home) {
 void index_check(const struct index *index, index_visit visit, void *context) {
     const struct index_root *root = index->root;
     uint32_t overflow_seen = 0;
+    PYMC_CHECK(root->bucket_count <= root->buckets_touched && root->bucket_count >= root->bucket_min);
     for (uint32_t home = 0; home < root->bucket_count; home++) {
         const struct bucket *bucket = &index->buckets[home];
         PYMC_CHECK(!lock_is_held(bucket->word));
@@ -215,10 +197,7 @@ void index_check(const struct index *index, index_visit visit, void *context) {
             bucket = index_next(index, bucket);
         }
     }
-    uint32_t listed = 0;
-    for (uint32_t next = root->overflow_free; next; next = index->overflow[next - 1].refs[0]) {
-        PYMC_CHECK(++listed <= root->overflow_begun);
-    }
     PYMC_CHECK(overflow_seen == root->overflow_used);
-    PYMC_CHECK(listed + overflow_seen == root->overflow_begun);
+    PYMC_CHECK(overflow_seen == bits_count(index->overflow_bits, root->overflow_max));
+    PYMC_CHECK(bits_end(index->overflow_bits, root->overflow_max) <= root->overflow_begun);
 }

@@ -144,6 +144,10 @@ void arena_close(struct arena *arena) {
     free(arena);
 }
 
+bool arena_give_back(void *place, uint64_t bytes) {
+    return madvise(place, bytes, MADV_REMOVE) == 0;
+}
+
 uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align, const char *label) {
     struct arena_header *header = arena->header;
     uint64_t start = (header->reserved_bytes + align - 1) & ~(align - 1);

@@ -12,6 +12,8 @@
 #define ARENA_LIVE_MAX 64
 #define ARENA_ROOTS 8
 #define ARENA_PLAIN_LOCKS 8
+// Memory goes back to the system in multiples of this.
+#define ARENA_SYSTEM_PAGE_BYTES 4096
 
 // Who keeps an arena_root offset; each room writes its own once, before the first fork.
 enum arena_root { ARENA_ROOT_SLAB, ARENA_ROOT_INDEX, ARENA_ROOT_LRU, ARENA_ROOT_STORE, ARENA_ROOT_PROTO,
@@ -53,6 +55,11 @@ struct arena {
 // Names a lock word that is simply freed when its owner dies: what it guards is never left in a state that hurts.
 // Requires: no other process maps the arena yet.
 void arena_add_plain_lock(struct arena *arena, const uint64_t *word);
+
+// Gives the memory of a range of whole system pages back; it reads as zeroes from then on, and
+// whoever writes there gets fresh memory. Returns false when the system refuses, as for memory that
+// is locked: then nothing has changed.
+bool arena_give_back(void *place, uint64_t bytes);
 
 // Sets aside `bytes` (zeroed, aligned to `align`) and returns their offset, 0 when the arena is too small. The ledger
 // shows them under `label`, which becomes part of the keys of `stats pymc`; what follows a row of the same label is

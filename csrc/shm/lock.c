@@ -1,4 +1,4 @@
-// Waiting for a lock word: spin, yield, sleep, and look whether the owner still lives.
+// Waiting for a lock word: spin, yield, sleep, look whether the owner still lives. Ranges of words.
 #include <sched.h>
 #include <time.h>
 
@@ -31,6 +31,34 @@ void lock_wait(struct proc *proc, const uint64_t *word) {
             // Under SCHED_FIFO a yield never lets a lower priority run; the owner may have one.
             struct timespec nap = {.tv_nsec = 50000};
             nanosleep(&nap, NULL);
+        }
+    }
+}
+
+static uint64_t *range_word(const struct lock_range *range, uint64_t number) {
+    return (uint64_t *)(range->base + number * range->record_bytes);
+}
+
+bool lock_range_take(const struct proc *proc, const struct lock_range *range, uint64_t *highest_out) {
+    for (uint64_t i = range->first; i < range->end; i++) {
+        uint64_t *word = range_word(range, i);
+        uint64_t seen = SHARED_LOAD(*word);
+        if (lock_is_held(seen)
+            || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
+                                            __ATOMIC_RELAXED)) {
+            lock_range_drop(range, proc->slot_index);
+            return false;
+        }
+        *highest_out = seen > *highest_out ? seen : *highest_out;
+    }
+    return true;
+}
+
+void lock_range_drop(const struct lock_range *range, uint32_t slot_index) {
+    for (uint64_t i = range->first; i < range->end; i++) {
+        uint64_t *word = range_word(range, i);
+        if (lock_is_held_by(word, slot_index)) {
+            lock_free_dead(word);
         }
     }
 }

@@ -4,8 +4,9 @@
 #include "shm/proc_internal.h"
 
 // The one lock order: a process takes locks only in rising rank. Debug builds check every acquire.
-enum lock_rank { LOCK_TURN = 1, LOCK_TURN_OTHER = 2, LOCK_GROW = 5, LOCK_BUCKET = 10, LOCK_SPLIT = 11, LOCK_FLASH_GROW = 12, LOCK_FLASH = 13,
-                 LOCK_LIMBO = 15, LOCK_CLASS = 20, LOCK_PAGES = 30, LOCK_LEAF = 40 };
+enum lock_rank { LOCK_TURN = 1, LOCK_TURN_OTHER = 2, LOCK_GROW = 5, LOCK_BUCKET = 10, LOCK_SPLIT = 11,
+                 LOCK_FLASH_GROW = 12, LOCK_FLASH = 13, LOCK_FLASH_SPLIT = 14, LOCK_LIMBO = 15, LOCK_CLASS = 20,
+                 LOCK_PAGES = 30, LOCK_LEAF = 40 };
 
 #define LOCK_OWNER_MASK 0xffffull
 #define LOCK_VERSION_STEP 0x10000ull
@@ -70,3 +71,21 @@ static inline bool lock_is_held_by(const uint64_t *word, uint32_t slot_index) {
 static inline void lock_free_dead(uint64_t *word) {
     SHARED_RELEASE(*word, (SHARED_LOAD(*word) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP);
 }
+
+// The lock words of records that nobody needs any more, [first, end) of a table whose records begin
+// with their words. Who still has an old record's number takes its word for an instant before it
+// notices; a word that is held must not become a zero, so all of them are taken before their memory
+// goes back. Such holders take no further lock and are not waited for, so the order of locks does
+// not matter here.
+struct lock_range {
+    char *base;
+    uint64_t record_bytes;
+    uint64_t first;
+    uint64_t end;
+};
+// Takes them all; *highest_out becomes at least the highest version met. Returns false, with none
+// taken, when one is held. Crash: the words stay held; name the range before, for
+// lock_range_drop().
+bool lock_range_take(const struct proc *proc, const struct lock_range *range, uint64_t *highest_out);
+// Frees those that the slot's owner holds, with new versions.
+void lock_range_drop(const struct lock_range *range, uint32_t slot_index);

@@ -103,7 +103,12 @@ static inline int store_find(struct store *store, const char *key, uint32_t key_
         uint32_t ref = 0;
         const struct item *item = store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
         if (!item) {
-            if (store_holds(view) && index_home(&store->index, hash) == home) {
+            if (UNLIKELY(!view->version)) {
+                index_stir(&store->index, store->proc, hash);
+                continue;
+            }
+            // In this order: the key's home was this bucket while the version was this one.
+            if (index_home(&store->index, hash) == home && store_holds(view)) {
                 return STORE_MISS;
             }
         } else if (LIKELY(store_picture(store, item, ref, view))) {

@@ -1,4 +1,5 @@
 // Background steps: the crawl for dead items, ages and sums.
+#include "flash/flash_index.h"
 #include "store/store_find_inline.h"
 #include "store/store_writeout.h"
 
@@ -208,6 +209,15 @@ static void crawl_chunk(void *context, uint32_t ref, uint32_t class_id) {
 bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask) {
     struct crawl crawl = {store, cursor};
     return walk_chunks(store, cursor, chunks, class_mask, crawl_chunk, &crawl);
+}
+
+bool store_shrink_step(struct store *store, uint32_t buckets_max, bool flash_too) {
+    bool goes_on = index_shrink_step(&store->index, store->proc, buckets_max);
+    if (store->flash && flash_too) {
+        goes_on |= flash_index_shrink_step(store->flash, store->proc, buckets_max);
+    }
+    store_update_pages_limit(store);
+    return goes_on;
 }
 
 struct sizes {

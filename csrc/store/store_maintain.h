@@ -63,6 +63,12 @@ uint32_t store_frontiers_step(struct store *store);
 // Frees unlinked large items whose last reader is done. Returns how many still wait.
 uint32_t store_limbo_step(struct store *store, uint32_t items_max);
 
+// Lets the index of memory, and that of flash too if wanted, shrink by up to `buckets_max` buckets
+// where it has room for many more entries than there are, and lets items have the memory. Returns
+// false when there is nothing left to do now. A sweep over the index of flash begins anew when that
+// shrinks, so the two take turns. Requires: no lock held.
+bool store_shrink_step(struct store *store, uint32_t buckets_max, bool flash_too);
+
 // Gives back what dead owners of slots left, for slots that nobody takes again. Returns true when one was dead.
 bool store_reclaim_slot(struct store *store, uint32_t slot_index);
 

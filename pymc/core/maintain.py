@@ -169,3 +169,8 @@ def release_pool_step(store: Store, pages_max: int) -> int:
     """Gives free pages' memory back to the system; how many pages."""
     slab = ffi.cast("struct slab *", lib.store_slab(store.pointer))
     return int(lib.slab_release_pool_step(slab, lib.store_proc(store.pointer), pages_max))
+
+
+def shrink_step(store: Store, buckets_max: int, *, flash_too: bool) -> bool:
+    """Lets indexes that are much too large shrink by some buckets; True while there is more."""
+    return bool(lib.store_shrink_step(store.pointer, buckets_max, flash_too))

@@ -48,6 +48,11 @@ class FlashTier:
             thread.close()
         os.close(self.wake_fd)
 
+    @property
+    def is_sweeping(self) -> bool:
+        """True while a walk over the index is under way that must not begin anew."""
+        return self._reclaim.is_sweeping
+
     def urgent(self) -> tuple[str, ...]:
         """Jobs that have something to do since another one was done."""
         if self._writer.needs_page:

@@ -20,6 +20,7 @@ from pymc.core.maintain import (
     frontiers_step,
     limbo_step,
     release_pool_step,
+    shrink_step,
 )
 from pymc.core.store import Store
 from pymc.keeper.crawler import Crawler
@@ -27,6 +28,7 @@ from pymc.keeper.flash_tier import FlashTier, Job
 from pymc.keeper.mover import Mover
 from pymc.keeper.observe import read_state
 from pymc.logs import say_exception
+from pymc.policy.pace import rest_seconds
 from pymc.policy.shrink import Move, choose_release, choose_trim
 from pymc.server_context import ServerContext
 
@@ -36,6 +38,9 @@ _TICK_MARGIN_SECONDS = 0.01
 _LIMBO_ITEMS = 256
 _TRIM_PAGES = 64
 _FIT_SECONDS = 0.02
+# A step keeps the index from growing for a millisecond or two.
+_SHRINK_BUCKETS = 2048
+_SHRINK_SHARE = 0.2
 _GONE = 1
 
 
@@ -65,6 +70,7 @@ class Keeper:
             "move": self._mover.step,
             "crawl": self._crawler.step,
             "limbo": self._clear_limbo,
+            "shrink": self._shrink_indexes,
         }
         if self._tier:
             self._jobs |= self._tier.jobs
@@ -168,7 +174,7 @@ class Keeper:
             self._store.count("lru_maintainer_juggles")
             self._crawler.consider()
             self._schedule_if_idle("crawl")
-        for name in ("fit", "move", "limbo"):
+        for name in ("fit", "move", "limbo", "shrink"):
             self._schedule_if_idle(name)
         # Right after the cache's clock moves, when items expire.
         return self._arena.seconds_until_tick() + _TICK_MARGIN_SECONDS
@@ -195,3 +201,11 @@ class Keeper:
     def _clear_limbo(self) -> None:
         """Frees what the last reader did not free, since it died."""
         limbo_step(self._store, _LIMBO_ITEMS)
+
+    def _shrink_indexes(self) -> float | None:
+        """Takes memory back from indexes that have room for far more than they hold."""
+        started = time.monotonic()
+        is_sweeping = self._tier is not None and self._tier.is_sweeping
+        if not shrink_step(self._store, _SHRINK_BUCKETS, flash_too=not is_sweeping):
+            return None
+        return rest_seconds(time.monotonic() - started, _SHRINK_SHARE)

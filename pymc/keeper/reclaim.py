@@ -47,6 +47,11 @@ class Reclaim:
         self._streams: frozenset[int] = frozenset()
         self._write_out_waits = 0.0
 
+    @property
+    def is_sweeping(self) -> bool:
+        """True while entries of draining pages are looked for."""
+        return bool(self._sweeping)
+
     def step(self, write_out: WriteOutJob) -> float:
         """One step of each thing that is going on."""
         now = time.monotonic()

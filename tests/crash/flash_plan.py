@@ -1,12 +1,13 @@
 """A deterministic workload on the fingerprint index, and what must hold after a death in it."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 
 from tests.crash.children import Journal
 from tests.unit.core.flash.index_driver import (
+    NO_MEMORY,
     START_BITS,
     TOO_LARGE,
     UNITS_PER_PAGE,
@@ -16,6 +17,8 @@ from tests.unit.core.flash.index_driver import (
 )
 
 BUCKETS = 1 << START_BITS
+# Among so many bursts of operations this one is a tide.
+TIDE = 10
 
 # Address to hash.
 Entries = dict[int, int]
@@ -40,13 +43,16 @@ def operations(seed: int, page: int) -> Iterator[Operation]:
     def scattered() -> int:
         return hash_of(dice.randrange(BUCKETS), dice.randrange(1 << 18) | 1 << 18 | page << 19)
 
-    while True:
+    for number in count():
         burst: list[Operation] = []
         name = dice.choices(
             ("insert", "rush", "remove", "remove_all", "move", "mark"), (60, 2, 8, 4, 6, 6)
         )[0]
         used += 1
-        if name == "insert" or not entries:
+        if number % 150 == TIDE:
+            burst += _tide(dice, page, used, scattered)
+            used += len(burst)
+        elif name == "insert" or not entries:
             burst.append(Operation("insert", scattered(), used))
         elif name == "rush":
             burst += _rush(dice, page, used)
@@ -70,6 +76,21 @@ def _rush(dice: random.Random, page: int, used: int) -> list[Operation]:
     return added + taken[dice.randrange(8) :]
 
 
+def _tide(
+    dice: random.Random, page: int, used: int, scattered: Callable[[], int]
+) -> list[Operation]:
+    """The index grows by many buckets and some long chains, and shrinks again."""
+    hashes = [scattered() for _ in range(900)]
+    hashes += [hash_of(i % 4, i << 4 | page << 19) for i in range(600)]
+    added = [Operation("insert", key, used + i) for i, key in enumerate(hashes)]
+    taken = [Operation("remove", one.key_hash, one.address) for one in added[:900]]
+    taken += [Operation("shrink", target=1)] * 5
+    taken += [Operation("remove", one.key_hash, one.address) for one in added[900:]]
+    taken += [Operation("shrink", target=7)] * 20
+    dice.shuffle(added)
+    return added + taken
+
+
 def apply(entries: Entries, operation: Operation) -> None:
     """Follows an operation that went through."""
     match operation.name:
@@ -89,13 +110,15 @@ def play(handle: Handle, operation: Operation) -> None:
     key, address = operation.key_hash, operation.address
     match operation.name:
         case "insert":
-            assert handle.insert(key, address) in (0, TOO_LARGE)
+            assert handle.insert(key, address) in (0, TOO_LARGE, NO_MEMORY)
         case "remove":
             handle.remove(key, address)
         case "remove_all":
             handle.remove_all(key)
         case "move":
             handle.move(key, address, operation.target)
+        case "shrink":
+            handle.shrink_step(operation.target)
         case "mark":
             handle.mark_read(key, address)
         case _:

@@ -12,6 +12,7 @@ from tests.model.flash_keeper import FlashKeeper
 from tests.unit.core.driver import MIB, TINY_LADDER
 from tests.unit.core.flash_cache import Log
 from tests.unit.core.flash_reads import Reads
+from tests.unit.core.shrinking import shrink_step
 from tests.unit.core.talk import Talk
 
 KIB = 1 << 10
@@ -50,7 +51,7 @@ class Plan:
 
 
 _PLAYED = ("set", "large", "delete", "incr", "append", "touch", "get")
-_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy")
+_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy", "shrink")
 
 
 class Rig(FlashKeeper):
@@ -130,6 +131,8 @@ class Rig(FlashKeeper):
                 self.commit(dice.choice((1, 100)))
             case "exile":
                 self.exile()
+            case "shrink":
+                shrink_step(self.keeper, 1000)
             case "recopy":
                 self.fill()
                 self.fill()
@@ -170,7 +173,9 @@ def commands(plan: Plan) -> Iterator[Operation]:
     yield from (Operation("set", key, value_of(key, 0, 100)) for key in keys)
     random.Random(plan.seed).shuffle(keys)
     yield from (Operation("delete", key) for key in keys[: plan.rush * 2 // 3])
-    yield from (one for one in operations(plan.seed, keys=plan.keys) if one.name in _PLAYED)
+    yield from (
+        one for one in operations(plan.seed, keys=plan.keys, tides=False) if one.name in _PLAYED
+    )
 
 
 def allowed_values(plan: Plan, begun: int) -> tuple[Model, Model]:

@@ -1,11 +1,16 @@
 """A deterministic workload: the same seed gives the same operations, and what each key may hold."""
 
+import itertools
 import random
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
+from pymc.core.ffi import lib
 from tests.unit.core.driver import Handle, Mode
 from tests.unit.core.lru.queues import fit_probation
+from tests.unit.core.shrinking import shrink_step
 from tests.unit.core.talk import Talk
 
 LIFETIME_SECONDS = 100_000
@@ -48,18 +53,55 @@ _SIZES = (10, 60, 150, 400, 900)
 _LARGE_SIZES = (2500, 9000, 30_000)
 
 
-def operations(seed: int, prefix: bytes = b"", keys: int = 400) -> Iterator[Operation]:
-    """Operations without end."""
+# Among so many bursts of operations this one is a tide.
+_TIDE = 60
+_TIDES_APART = 600
+
+
+@cache
+def _clustered(prefix: bytes, count: int) -> tuple[bytes, ...]:
+    """Keys of one bucket, until there are more than 256."""
+    found: list[bytes] = []
+    # With several prefixes they are not all to be in one chain, which has an end.
+    bucket = 200 + zlib.crc32(prefix) & 255
+    for number in itertools.count():
+        key = b"%sh%d" % (prefix, number)
+        if lib.hash_of(key, len(key)) & 255 == bucket:
+            found.append(key)
+            if len(found) == count:
+                break
+    return tuple(found)
+
+
+def _tide(prefix: bytes, generation: int) -> Iterator[Operation]:
+    """The index grows by many buckets and some long chains, and shrinks again."""
+    many = [b"%st%d" % (prefix, i) for i in range(4000)]
+    for key in (*_clustered(prefix, 500), *many):
+        yield Operation("set", key, value_of(key, generation, 10))
+    for key in many:
+        yield Operation("delete", key)
+    for _ in range(100):
+        yield Operation("shrink", number=5)
+    for key in _clustered(prefix, 500):
+        yield Operation("delete", key)
+    for _ in range(20):
+        yield Operation("shrink", number=20)
+
+
+def operations(
+    seed: int, prefix: bytes = b"", keys: int = 400, *, tides: bool = True
+) -> Iterator[Operation]:
+    """Operations without end; now and then a tide of keys, as far as wanted."""
     dice = random.Random(seed)
     names = list(_WEIGHTS)
     weights = list(_WEIGHTS.values())
-    generation = 0
-    while True:
+    for generation in itertools.count(1):
         name = dice.choices(names, weights)[0]
         key = b"%sk%d" % (prefix, dice.randrange(keys))
         counter = b"%sn%d" % (prefix, dice.randrange(10))
-        generation += 1
-        if name == "set":
+        if tides and generation % _TIDES_APART == _TIDE:
+            yield from _tide(prefix, generation)
+        elif name == "set":
             yield Operation(name, key, value_of(key, generation, dice.choice(_SIZES)))
         elif name == "large":
             # Few keys, so that the values that are being read are replaced and deleted too.
@@ -132,6 +174,8 @@ class Player:
                 self.talk.drain()
             case "limbo":
                 handle.limbo_step(5)
+            case "shrink":
+                shrink_step(handle, operation.number)
             case "crawl":
                 handle.crawl(500)
             case "fit":

@@ -22,7 +22,8 @@ FLASH_POINTS = [
     if name.startswith(_FLASH_PREFIXES) or name == "store.link.spoilt"
 ]
 # Reached by the process that repairs, not by one that works.
-REPAIR_POINTS = [name for name in fault_points() if name.startswith("store.repair.")]
+_REPAIR_PREFIXES = ("store.repair.", "index.repair.")
+REPAIR_POINTS = [name for name in fault_points() if name.startswith(_REPAIR_PREFIXES)]
 # Reached by whoever flushes.
 FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.")]
 # Queues must be long before these are reached: test_probation.py.

@@ -12,7 +12,11 @@ from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
 VICTIM = 1
-OPERATIONS_MAX = 12_000
+# With little memory there are too few items for the index to grow much, and to shrink.
+ROOMY_ONLY = (".rescue", "index.merge.", "index.clear.", "index.release.")
+# A repairer comes here whatever the dead process did.
+OFTEN_REACHED = ("store.repair.slab", "store.repair.index", "index.repair.done")
+OPERATIONS_MAX = 30_000
 
 
 def roomy() -> Cache:
@@ -23,7 +27,9 @@ def tight() -> Cache:
     return Cache(limit_bytes=2 * MIB, chunk_bytes=TINY_LADDER, bucket_start=2)
 
 
-def die_at(cache: Cache, point: str, countdown: int, seed: int, journal: Journal) -> End:
+def die_at(
+    cache: Cache, point: str, countdown: int, seed: int, journal: Journal, *, tides: bool = True
+) -> End:
     """Works in a child until the point is reached for the countdown-th time."""
 
     def work() -> None:
@@ -31,7 +37,7 @@ def die_at(cache: Cache, point: str, countdown: int, seed: int, journal: Journal
         handle.set_now(100)
         handle.arm_fault(point, countdown)
         player = Player(handle)
-        for begun, operation in enumerate(operations(seed), start=1):
+        for begun, operation in enumerate(operations(seed, tides=tides), start=1):
             if begun > OPERATIONS_MAX:
                 return
             journal.begun = begun
@@ -42,7 +48,7 @@ def die_at(cache: Cache, point: str, countdown: int, seed: int, journal: Journal
 
 def test_there_are_points() -> None:
     assert len(WORK_POINTS) > 30
-    assert len(REPAIR_POINTS) == 4
+    assert len(REPAIR_POINTS) == 8
     assert len(FLUSH_POINTS) == 2
 
 
@@ -60,15 +66,19 @@ def test_nothing_else_is_lost(point: str) -> None:
         cache.close()
 
 
-@pytest.mark.parametrize("point", [name for name in WORK_POINTS if ".rescue" not in name])
+@pytest.mark.parametrize(
+    "point", [name for name in WORK_POINTS if not any(part in name for part in ROOMY_ONLY)]
+)
 def test_no_wrong_value_when_memory_is_short(point: str) -> None:
     for countdown in (1, 40):
         cache, journal = tight(), Journal()
         seed = countdown + 100
-        end = die_at(cache, point, countdown, seed, journal)
+        end = die_at(cache, point, countdown, seed, journal, tides=False)
         assert end.was_killed or countdown > 1, f"{point} is not reached: {end.text}"
         if end.was_killed:
-            after = run_child(lambda: survive(cache, VICTIM, seed, journal.begun, None))  # noqa: B023
+            after = run_child(
+                lambda: survive(cache, VICTIM, seed, journal.begun, None, tides=False)  # noqa: B023
+            )
             assert after.is_fine, (point, countdown, after)
         cache.close()
 
@@ -81,6 +91,16 @@ def test_no_wrong_value_when_memory_is_short(point: str) -> None:
         "index.split.published",
         "index.chain.before",
         "index.trim.named",
+        "index.merge.copied",
+        "index.merge.published",
+        "index.merge.cleared",
+        "index.clear.named",
+        "index.clear.unhung",
+        "index.overflow.named",
+        "index.overflow.given",
+        "index.release.locked",
+        "index.release.given",
+        "index.release.overflow",
         "slab.commit.after",
         "slab.page.owned",
         "store.link.old",
@@ -103,7 +123,9 @@ def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
         handle.reclaim_slot(VICTIM)
 
     end = run_child(repair)
-    assert end.was_killed or repair_point == "store.repair.key", end
+    if repair_point in OFTEN_REACHED or (repair_point.startswith("index") and ".merge." in point):
+        assert end.was_killed, end
+    assert end.was_killed or end.is_fine, end
     after = run_child(lambda: survive(cache, VICTIM, 7, journal.begun, 1))
     assert after.is_fine, (point, after)
     successor = run_child(lambda: cache.open(2).check())

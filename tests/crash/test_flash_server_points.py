@@ -12,10 +12,10 @@ from tests.crash.points import FLASH_POINTS
 
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
-# Only an index that outgrows its first size comes there.
-GROWTH = ("chain", "overflow", "pull", "split", "unhang")
-# Reached by who repairs, or after an unfinished split only: test_flash_index.py.
-LEFT_OUT = ("flash.index.repair.", "flash.index.clear.")
+# Only an index that outgrows its first size, and shrinks again, comes there.
+GROWTH = ("chain", "merge", "overflow", "pull", "release", "split", "unhang")
+# Reached by who repairs, after an unfinished split, or in a large index only: test_flash_index.py.
+LEFT_OUT = ("flash.index.repair.", "flash.index.clear.", "flash.index.release.overflow")
 OPERATIONS_MAX = 1200
 RUSH = 2400
 AFTERWARDS = 200

@@ -6,19 +6,23 @@ from tests.crash.plan import Model, Player, operations
 from tests.unit.core.driver import Cache, Handle
 
 
-def expectations(seed: int, begun: int, prefix: bytes = b"") -> tuple[Model, Model]:
+def expectations(
+    seed: int, begun: int, prefix: bytes = b"", *, tides: bool = True
+) -> tuple[Model, Model]:
     """The keys' values before and after the operation during which the process died."""
     before, after = Model(), Model()
-    for i, operation in enumerate(islice(operations(seed, prefix), begun)):
+    for i, operation in enumerate(islice(operations(seed, prefix, tides=tides), begun)):
         after.apply(operation)
         if i < begun - 1:
             before.apply(operation)
     return before, after
 
 
-def missing_keys(handle: Handle, seed: int, begun: int, prefix: bytes = b"") -> list[bytes]:
+def missing_keys(
+    handle: Handle, seed: int, begun: int, prefix: bytes = b"", *, tides: bool = True
+) -> list[bytes]:
     """Keys that should be there and are not. Raises AssertionError for a wrong value."""
-    before, after = expectations(seed, begun, prefix)
+    before, after = expectations(seed, begun, prefix, tides=tides)
     missing = []
     for key in sorted(before.values.keys() | after.values.keys()):
         found = handle.get(key)
@@ -30,11 +34,19 @@ def missing_keys(handle: Handle, seed: int, begun: int, prefix: bytes = b"") -> 
     return missing
 
 
-def survive(cache: Cache, dead_slot: int, seed: int, begun: int, most_missing: int | None) -> None:
+def survive(
+    cache: Cache,
+    dead_slot: int,
+    seed: int,
+    begun: int,
+    most_missing: int | None,
+    *,
+    tides: bool = True,
+) -> None:
     """Run by a survivor: uses the store, takes the dead slot over, checks everything."""
     handle = cache.open(0)
     handle.set_now(100)
-    missing = missing_keys(handle, seed, begun)
+    missing = missing_keys(handle, seed, begun, tides=tides)
     assert most_missing is None or len(missing) <= most_missing, missing
     player = Player(handle)
     for operation in islice(operations(seed + 1), 1500):

@@ -123,6 +123,27 @@ def test_flushed_pages_become_free(tmp_path: Path) -> None:
         until(keeper, lambda: PageState.FULL not in states(), "no full page is left")
 
 
+def test_the_index_shrinks_after_a_flush(tmp_path: Path) -> None:
+    with tier(tmp_path, more=",ext_item_size=100,ext_compress=0") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None
+        start = flash.index_bytes
+        for first in range(0, 120_000, 1000):
+            server.fill(f"{first}.", 1000, 200)
+            turn(keeper)
+        assert flash.index_bytes > start * 2
+        server.context.arena.shift_clock(10)
+        server.store.set_now(server.context.arena.seconds())
+        server.store.flush_all()
+
+        def has_shrunk() -> bool:
+            keeper._due["shrink"] = 0.0
+            return flash.index_bytes == start
+
+        until(keeper, has_shrunk, "the index is as small as at the start")
+        server.store.check()
+
+
 needs_faults = pytest.mark.skipif(not HAS_DEBUG, reason="faults are in debug builds only")
 
 

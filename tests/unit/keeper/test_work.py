@@ -6,7 +6,7 @@ import pytest
 
 from pymc.control.messages import CrawlerState
 from pymc.core.ffi import lib
-from pymc.core.snapshots import read_class, read_slab
+from pymc.core.snapshots import read_class, read_index, read_slab
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
@@ -189,3 +189,34 @@ def test_a_failing_job_takes_no_other_with_it(
         assert "on purpose" in capfd.readouterr().err
         assert keeper._due["look"] > 0
         assert keeper._wait_seconds() >= 0
+
+
+def test_the_index_shrinks_after_a_flush() -> None:
+    with in_process() as server:
+        server.fill("k", 400_000, 10)
+        full = read_index(server.store)
+        limit = read_slab(server.store).pages_limit
+        assert full.bytes > 3_500_000
+        server.store.flush_all()
+        keeper = Keeper(server.context, server.store)
+        keeper._crawler.ask(None)
+        run_dry(keeper._crawler.step)
+        keeper._look()
+        assert "shrink" in keeper._due
+        run_dry(keeper._shrink_indexes)
+        # 2^16 places are what it has at the start.
+        assert read_index(server.store).bytes == 8192 * 64
+        freed = full.bytes - 8192 * 64
+        assert read_slab(server.store).pages_limit >= limit + freed // 2**20
+        server.store.check()
+
+
+def test_a_large_start_does_not_keep_memory_from_items() -> None:
+    with in_process(["-m", "64", "-o", "hashpower=24"]) as server:
+        keeper = Keeper(server.context, server.store)
+        run_dry(keeper._shrink_indexes)
+        assert read_index(server.store).bytes == 8192 * 64
+        assert read_slab(server.store).pages_limit == 63
+        server.fill("k", 100_000, 100)
+        run_dry(keeper._shrink_indexes)
+        assert server.store.check() == server.store.counters()["items"] == 100_000

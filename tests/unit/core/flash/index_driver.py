@@ -8,6 +8,7 @@ from typing import Any
 from pymc.core.arena import Arena
 from pymc.core.ffi import ffi, lib
 from pymc.core.flash import Flash, FlashGeometry, flash_reserve_bytes
+from tests.support.memory_file import memory_files, occupied_bytes
 
 MIB = 1 << 20
 PAGE_BYTES = 2 * MIB
@@ -65,7 +66,9 @@ class Tier:
             index_bytes_max=index_bytes_max,
             avoid_direct=True,
         )
+        before = memory_files()
         self.arena = Arena.create(flash_reserve_bytes(self.geometry, slots) + 4 * MIB, slots)
+        (self._memory_file,) = memory_files() - before
         self.flash = Flash(self.arena, self.geometry)
         self.pages = pages
         self.slots = slots
@@ -75,6 +78,11 @@ class Tier:
 
     def open(self, slot: int = 0) -> "Handle":
         return Handle(self, slot)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the arena occupies, as the system counts it."""
+        return occupied_bytes(self._memory_file)
 
     @property
     def bytes(self) -> int:
@@ -169,6 +177,17 @@ class Handle:
         while self.sweep_step(sweep, buckets):
             pass
         return int(sweep.removed)
+
+    def shrink_step(self, buckets: int = 1 << 20) -> bool:
+        """Lets the index shrink; True while there is more to do."""
+        return bool(lib.flash_index_shrink_step(self.flash, self.proc, buckets))
+
+    def shrink(self, buckets: int = 1000) -> None:
+        """Lets the index shrink as far as it wants to."""
+        for _ in range(100_000):
+            if not self.shrink_step(buckets):
+                return
+        raise AssertionError("shrinking never ends")
 
     def arm_fault(self, name: str, countdown: int = 1) -> None:
         lib.proc_arm_fault(self.proc, name.encode(), countdown)

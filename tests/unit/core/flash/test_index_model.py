@@ -92,6 +92,19 @@ class IndexMachine(RuleBasedStateMachine):
         for i in range(seed * 97, seed * 97 + 200):
             self.add(i * 0x9E3779B97F4A7C15 & HASH_MASK, self.address(choice))
 
+    @rule(seed=st.integers(0, 1000))
+    def ebb(self, seed: int) -> None:
+        """Most entries go, so that the index wants to shrink."""
+        for address, (key, _) in list(self.entries.items()):
+            if (address + seed) % 8:
+                assert self.other.remove(key, address)
+                del self.entries[address]
+
+    @rule(buckets=st.sampled_from((1, 7, 1000)))
+    def shrink(self, buckets: int) -> None:
+        self.index.shrink_step(buckets)
+        self.other.shrink_step(buckets)
+
     @rule(key=HASHES)
     def find(self, key: int) -> None:
         found = self.other.find(key)

@@ -8,7 +8,10 @@ import pytest
 from tests.unit.core.flash.index_driver import UNITS_PER_PAGE, Tier, address_of, hash_of
 
 WRITERS = 2
+# At least so many rounds, and more until the index has shrunk.
 ROUNDS = 30
+# Their addresses still fit in a page.
+ROUNDS_MAX = 55
 KEYS = 500
 
 
@@ -35,6 +38,10 @@ class Worker(threading.Thread):
 class Writer(Worker):
     """Owns the hashes with its slot's number in them; whatever it did it finds."""
 
+    def __init__(self, tier: Tier, slot: int, has_shrunk: threading.Event) -> None:
+        super().__init__(tier, slot)
+        self.has_shrunk = has_shrunk
+
     def key(self, i: int) -> int:
         return hash_of(i % 7, i // 7 << 3 | self.slot)
 
@@ -43,16 +50,21 @@ class Writer(Worker):
         base = self.slot * UNITS_PER_PAGE
         entries: dict[int, int] = {}
         used = 0
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS_MAX):
+            if number >= ROUNDS and self.has_shrunk.is_set():
+                break
+            passing: dict[int, int] = {}
             for i in range(KEYS):
                 if i in entries:
                     assert self.index.remove_all(self.key(i)) == 1
                 assert self.index.insert(self.key(i), base + used) == 0
                 entries[i] = base + used
                 used += 1
-                # Others grow the index under our feet.
-                assert self.index.insert(dice.getrandbits(64) | 1 << 26, base + used) == 0
-                used += 1
+                # Others grow the index under our feet, and let it shrink.
+                for _ in range(3):
+                    passing[base + used] = dice.getrandbits(64) | 1 << 26
+                    assert self.index.insert(passing[base + used], base + used) == 0
+                    used += 1
             for i in dice.sample(range(KEYS), KEYS // 2):
                 (entry,) = self.index.find(self.key(i))
                 assert address_of(entry) == entries[i]
@@ -63,19 +75,27 @@ class Writer(Worker):
             for i in dice.sample(sorted(entries), KEYS // 3):
                 assert self.index.remove(self.key(i), entries.pop(i))
                 assert self.index.find(self.key(i)) == []
+            for address, key in passing.items():
+                assert self.index.remove(key, address)
 
 
 class Sweeper(Worker):
-    """Empties a page that nobody else writes to, again and again."""
+    """As the keeper: empties a page that nobody else writes to, and lets the index shrink."""
 
     def __init__(self, tier: Tier, slot: int) -> None:
         super().__init__(tier, slot)
         self.has_ended = threading.Event()
         self.sweeps = 0
+        self.has_shrunk = threading.Event()
 
     def work(self) -> None:
         dice = random.Random(99)
         while not self.has_ended.is_set():
+            before = self.tier.bytes
+            while self.index.shrink_step(20):
+                pass
+            if self.tier.bytes < before:
+                self.has_shrunk.set()
             for i in range(200):
                 key = dice.getrandbits(64) | 1 << 26
                 assert self.index.insert(key, 3 * UNITS_PER_PAGE + i) == 0
@@ -95,8 +115,8 @@ def test_nothing_is_missed() -> None:
     with Tier(slots=WRITERS + 3, index_bytes_max=64 << 20) as tier, tier.open() as index:
         for i, key in enumerate(still):
             assert index.insert(key, i) == 0
-        writers = [Writer(tier, slot) for slot in range(1, WRITERS + 1)]
         sweeper = Sweeper(tier, WRITERS + 1)
+        writers = [Writer(tier, slot, sweeper.has_shrunk) for slot in range(1, WRITERS + 1)]
         for worker in (*writers, sweeper):
             worker.start()
         while any(writer.is_alive() for writer in writers):
@@ -107,5 +127,5 @@ def test_nothing_is_missed() -> None:
         for worker in (*writers, sweeper):
             worker.join()
             assert worker.error is None, worker.error
-        assert sweeper.sweeps > 0
+        assert sweeper.sweeps > 0 and sweeper.has_shrunk.is_set()
         assert tier.check() == tier.entries == sum(tier.page(i).objects for i in range(4))

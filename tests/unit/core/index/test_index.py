@@ -7,6 +7,8 @@ import pytest
 from pymc.core.ffi import lib
 from tests.unit.core.driver import Cache, Handle, Outcome
 
+BUCKET_BYTES = 64
+
 
 def colliding_keys(count: int, bits: int = 6) -> list[bytes]:
     """Keys whose hashes agree in the low bits: all in one bucket as long as there are few."""
@@ -57,15 +59,16 @@ def test_overflow_chains_grow_and_shrink(still: Handle) -> None:
 
 def test_freed_overflow_buckets_are_used_again(still: Handle) -> None:
     keys = colliding_keys(100)
+    empty = still.index().bytes
+    full = set()
     for _ in range(5):
         for key in keys:
             still.put(key, b"v")
+        full.add(still.index().bytes)
         for key in keys:
             still.delete(key)
-    before = still.index().bytes
-    for key in keys:
-        still.put(key, b"v")
-    assert still.index().bytes == before
+        assert still.index().bytes == empty
+    assert full == {empty + 9 * BUCKET_BYTES}
     still.check()
     still.cache.close()
 
