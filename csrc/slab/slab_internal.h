@@ -49,6 +49,7 @@ struct CACHE_ALIGNED slab_class {
     uint32_t hand_chunk;
     uint64_t free_chunks;
     int64_t borrowed_bytes;     // Atomic: what items of this class hold in chunks of larger classes.
+    uint64_t unlisted_looks;    // Chunks at which the hand looks for items that left probation's queue unexamined.
     // Hints for whoever looks for a page to take; written without the lock.
     uint32_t frontier_seconds;  // Last use of what would be evicted next; 0: nobody knows.
     uint32_t looked_seconds;    // When somebody looked for that.

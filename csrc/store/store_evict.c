@@ -17,17 +17,22 @@
 
 struct candidates {
     uint32_t count;
-    bool from_ring;
+    bool from_ring;             // They are on probation: in the queue, or once were.
     uint32_t refs[CANDIDATES];
 };
 
 static void push_pending_locked(struct store *store, uint32_t class_id) {
     struct store_pending *pending = &store->local->pending[class_id];
     lru_set_cap_locked(&store->lru, class_id, store_probation_cap(store, class_id));
+    uint64_t wanted = lru_length(&store->lru, class_id) + pending->count;
     for (uint32_t i = 0; i < pending->count && i < STORE_PENDING; i++) {
         lru_push_locked(&store->lru, class_id, pending->refs[i]);
     }
     pending->count = 0;
+    if (lru_length(&store->lru, class_id) < wanted) {
+        struct slab_class *class = &store->slab.root->class[class_id];
+        class->unlisted_looks = (uint64_t)class->pages * class->chunks_per_page;
+    }
 }
 
 void store_push_pending(struct store *store, uint32_t class_id) {
@@ -57,6 +62,28 @@ static bool hand_is_at_dead(const struct store *store, const struct slab_class *
     return (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && store_is_dead(store, item, state);
 }
 
+// While a class grows its queue forgets the oldest on probation, and the items stay, unproven and older than all in the
+// queue: they go first. The hand finds them in about the order in which they came, and passes over everything else.
+// Locks: the caller holds LOCK_CLASS; what is read of items are hints.
+static void choose_unlisted(struct store *store, uint32_t class_id, struct candidates *out) {
+    struct slab_class *class = &store->slab.root->class[class_id];
+    uint32_t oldest = lru_oldest(&store->lru, class_id);
+    uint64_t limit = oldest ? store_full_order(store, item_order(store_item(store, oldest))) : UINT64_MAX;
+    struct slab_window window;
+    slab_hand_locked(&store->slab, class_id, CANDIDATES, &window);
+    class->unlisted_looks -= window.count && window.count < class->unlisted_looks ? window.count : class->unlisted_looks;
+    for (uint32_t i = 0; i < window.count; i++) {
+        uint32_t ref = slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
+        const struct item *item = store_item(store, ref);
+        uint32_t state = item_state_of(item);
+        bool is_unproven = (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && item_queue_of(state) == QUEUE_HOT
+                           && store_full_order(store, item_order(item)) < limit;
+        if (is_unproven) {
+            out->refs[out->count++] = ref;
+        }
+    }
+}
+
 static void choose(struct store *store, uint32_t class_id, bool force_ring, struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
     uint64_t share = store_probation_target(store, class_id);
@@ -66,7 +93,10 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, stru
     SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->order) + 1);
     out->from_ring = force_ring || (lru_length(&store->lru, class_id) > share
                                     && !hand_is_at_dead(store, class));
-    if (out->from_ring) {
+    if (out->from_ring && !force_ring && class->unlisted_looks) {
+        choose_unlisted(store, class_id, out);
+    }
+    if (out->from_ring && out->count == 0) {
         uint32_t ref;
         while (out->count < CANDIDATES && (force_ring || lru_length(&store->lru, class_id) > share)
                && (ref = lru_pop_locked(&store->lru, class_id))) {

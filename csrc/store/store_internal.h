@@ -275,8 +275,14 @@ void store_room_pace(struct store *store, uint32_t class_id);
 void store_room_turn(struct store *store);
 int store_room_open(struct store *store);
 void store_room_close(struct store *store);
-// The page of the class of which least is wanted, of those looked at; 0 when it has none.
-uint32_t store_move_page_of(struct store *store, uint32_t class_id);
+// Pages that did not get empty; store_move_begin_beside() is store_move_begin() with another page than these.
+#define STORE_MOVE_AVOID_MAX 12
+struct store_move_avoid {
+    uint32_t count;
+    uint32_t pages[STORE_MOVE_AVOID_MAX];
+};
+int store_move_begin_beside(struct store *store, uint32_t from_class, uint32_t to_class,
+                            const struct store_move_avoid *avoid, struct store_move *move);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
 // An item that was read so often is past probation at its end.

@@ -40,6 +40,7 @@ struct store_move {
     uint32_t passes;            // How often all of the page was looked at.
     uint32_t stays;             // What had to stay: it is being sent, or may not be evicted.
     bool may_evict;
+    bool swaps;                 // What is wanted stays, and a colder one of the class goes in its place.
 };
 #define STORE_MOVE_PASSES_MAX 60
 // Starts to empty a page of `from_class`: the one in which least is wanted, of those looked at. Returns PYMC_NOT_FOUND

@@ -35,57 +35,96 @@ static bool is_wanted(const struct store *store, uint32_t class_id, const struct
     return frontier && frontier < now && (int32_t)age >= 0 && age < (now - frontier) / 2;
 }
 
-// How many of a page's sampled chunks hold something wanted.
-static uint32_t wanted_in(const struct store *store, uint32_t page) {
+// What a sample of a page's chunks holds.
+struct page_sample {
+    uint32_t live;
+    uint32_t wanted;
+    uint32_t stuck;             // In the hands of who makes or frees a large item: the page would not get empty.
+};
+
+static void sample_page(const struct store *store, uint32_t page, struct page_sample *out) {
     struct slab_window window;
     uint32_t class_id;
     slab_page_window(&store->slab, page, &window, &class_id);
-    uint32_t wanted = 0;
+    *out = (struct page_sample){0};
     for (uint32_t i = 0; class_id && i < SAMPLE_CHUNKS && i < window.count; i++) {
         uint32_t chunk = (uint32_t)((uint64_t)i * window.count / SAMPLE_CHUNKS);
-        uint32_t owner = owner_of(store, slab_ref(&store->slab, page, chunk, window.chunk_bytes));
-        if (owner) {
-            const struct item *item = store_item(store, owner);
-            uint32_t state = item_state_of(item);
-            bool is_dead = (state & ITEM_LINKED) && store_is_dead(store, item, state);
-            wanted += is_dead ? 0 : is_wanted(store, class_id, item, state) ? 2 : 1;
+        uint32_t ref = slab_ref(&store->slab, page, chunk, window.chunk_bytes);
+        uint32_t owner = owner_of(store, ref);
+        if (!owner) {
+            out->stuck += item_state_of(store_item(store, ref)) != 0;
+            continue;
+        }
+        const struct item *item = store_item(store, owner);
+        uint32_t state = item_state_of(item);
+        if ((state & ITEM_LINKED) && !store_is_dead(store, item, state)) {
+            out->live++;
+            out->wanted += is_wanted(store, class_id, item, state);
         }
     }
-    return wanted;
 }
 
-uint32_t store_move_page_of(struct store *store, uint32_t class_id) {
-    uint32_t free_chunks;
-    uint32_t emptiest = slab_emptiest(&store->slab, store->proc, class_id, &free_chunks);
-    if (free_chunks * 2 > store->slab.root->class[class_id].chunks_per_page) {
-        return emptiest;
+// What it costs to empty the page: what is wanted weighs most, and a page that may not get empty is the last choice.
+static uint32_t cost_of(const struct page_sample *sample) {
+    return sample->live + sample->wanted * SAMPLE_CHUNKS + sample->stuck * SAMPLE_CHUNKS * SAMPLE_CHUNKS;
+}
+
+static bool is_avoided(const struct store_move_avoid *avoid, uint32_t page) {
+    for (uint32_t i = 0; avoid && i < avoid->count; i++) {
+        if (avoid->pages[i] == page) {
+            return true;
+        }
     }
-    uint32_t pages[PAGES_COMPARED];
-    uint32_t found = slab_pages_ahead(&store->slab, store->proc, class_id, pages, PAGES_COMPARED);
-    uint32_t best = emptiest;
-    uint32_t best_wanted = emptiest ? wanted_in(store, emptiest) : UINT32_MAX;
+    return false;
+}
+
+// The page of the class of which least is wanted, of those looked at; 0 when there is none.
+static uint32_t choose_page(struct store *store, uint32_t class_id, const struct store_move_avoid *avoid,
+                            struct page_sample *sample_out) {
+    uint32_t pages[1 + PAGES_COMPARED + STORE_MOVE_AVOID_MAX];
+    uint32_t free_chunks;
+    pages[0] = slab_emptiest(&store->slab, store->proc, class_id, &free_chunks);
+    uint32_t ahead = PAGES_COMPARED + (avoid ? avoid->count : 0);
+    uint32_t found = 1 + slab_pages_ahead(&store->slab, store->proc, class_id, pages + 1, ahead);
+    bool is_nearly_free = free_chunks * 2 > store->slab.root->class[class_id].chunks_per_page;
+    uint32_t best = 0;
     for (uint32_t i = 0; i < found; i++) {
-        uint32_t wanted = wanted_in(store, pages[i]);
-        if (wanted < best_wanted) {
+        struct page_sample sample;
+        if (!pages[i] || is_avoided(avoid, pages[i])) {
+            continue;
+        }
+        sample_page(store, pages[i], &sample);
+        if (!best || cost_of(&sample) < cost_of(sample_out)) {
             best = pages[i];
-            best_wanted = wanted;
+            *sample_out = sample;
+        }
+        if (i == 0 && is_nearly_free && !sample.stuck) {
+            break;
         }
     }
     return best;
+}
+
+int store_move_begin_beside(struct store *store, uint32_t from_class, uint32_t to_class,
+                            const struct store_move_avoid *avoid, struct store_move *move) {
+    struct page_sample sample = {0};
+    uint32_t page = choose_page(store, from_class, avoid, &sample);
+    if (!page || !slab_drain_begin(&store->slab, store->proc, from_class, page)) {
+        return PYMC_NOT_FOUND;
+    }
+    slab_collect(&store->slab, store->proc, from_class);
+    slab_ask_flush(&store->slab);
+    // Where most is wanted, so are the others of the class: one would only go for another.
+    *move = (struct store_move){.page = page, .from_class = from_class, .to_class = to_class, .may_evict = true,
+                                .swaps = sample.wanted * 2 < sample.live};
+    return PYMC_OK;
 }
 
 int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class, struct store_move *move) {
     if (from_class < 1 || from_class > store->slab.root->classes || to_class > store->slab.root->classes) {
         return PYMC_INVALID;
     }
-    uint32_t page = store_move_page_of(store, from_class);
-    if (!page || !slab_drain_begin(&store->slab, store->proc, from_class, page)) {
-        return PYMC_NOT_FOUND;
-    }
-    slab_collect(&store->slab, store->proc, from_class);
-    slab_ask_flush(&store->slab);
-    *move = (struct store_move){.page = page, .from_class = from_class, .to_class = to_class, .may_evict = true};
-    return PYMC_OK;
+    return store_move_begin_beside(store, from_class, to_class, NULL, move);
 }
 
 void store_move_cancel(struct store *store, struct store_move *move) {
@@ -250,13 +289,15 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
     struct store_local *local = store->local;
     uint32_t owner = owner_of(store, ref);
     if (!owner) {
-        return true;
+        // Free, or a piece of a large item that somebody makes or still sends.
+        return item_state_of(store_item(store, ref)) == 0;
     }
     const struct item *item = store_item(store, owner);
     uint32_t state = item_state_of(item);
     bool is_dead = store_is_dead(store, item, state);
     if (!is_dead && !take_free(store, move)
-        && (is_wanted(store, move->from_class, item, state) || owner == store->needed_ref) && may_evict(store, move)) {
+        && ((move->swaps && is_wanted(store, move->from_class, item, state)) || owner == store->needed_ref)
+        && may_evict(store, move)) {
         // A colder one of the class goes in its place.
         if (store_evict(store, move->from_class)) {
             slab_take(&store->slab, store->proc, move->from_class, &local->new_ref);

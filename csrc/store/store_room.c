@@ -44,7 +44,8 @@ struct store_room {
     uint8_t patience[SLAB_CLASSES_MAX];
     uint8_t patience_next[SLAB_CLASSES_MAX];
     uint16_t refused[SLAB_CLASSES_MAX];
-    uint64_t tried[SLAB_CLASSES_MAX / 64];
+    uint64_t tried[SLAB_CLASSES_MAX / 64];      // Classes without a page to give, in this search ...
+    struct store_move_avoid avoid;              // ... and pages that did not get empty.
 };
 
 int store_room_open(struct store *store) {
@@ -200,19 +201,25 @@ static bool advance(struct store *store, uint32_t class_id, uint32_t looks) {
 
 static bool begin(struct store *store, uint32_t from_class, uint32_t to_class, bool may_evict) {
     struct store_move *move = &store->room->move;
-    store->room->tried[from_class / 64] |= 1ull << from_class % 64;
-    store->room->asked_seconds = store->proc->now_seconds;
-    if (store_move_begin(store, from_class, to_class, move) != PYMC_OK) {
+    struct store_room *room = store->room;
+    room->asked_seconds = store->proc->now_seconds;
+    if (room->avoid.count == STORE_MOVE_AVOID_MAX
+        || store_move_begin_beside(store, from_class, to_class, &room->avoid, move) != PYMC_OK) {
+        room->tried[from_class / 64] |= 1ull << from_class % 64;
         move->page = 0;
         return false;
     }
+    room->avoid.pages[room->avoid.count++] = move->page;
     move->may_evict = may_evict;
     return true;
 }
 
 // A class that got a page will want another one: it is emptied while this one is used up.
-static void prepare_next(struct store *store, uint32_t class_id) {
-    uint32_t source = live_get(store->arena, LIVE_slab_automove) && !store->room->move.page
+static void got_page(struct store *store, uint32_t class_id) {
+    struct store_room *room = store->room;
+    room->patience[class_id] = room->patience_next[class_id] = 0;
+    room->avoid.count = 0;
+    uint32_t source = live_get(store->arena, LIVE_slab_automove) && !room->move.page
                           ? choose_source(store, class_id, SOURCE_OLDER) : 0;
     if (source) {
         begin(store, source, class_id, true);
@@ -224,6 +231,7 @@ static bool take_from_others(struct store *store, uint32_t class_id, enum source
                              uint32_t looks, uint32_t *hand) {
     struct store_room *room = store->room;
     memset(room->tried, 0, sizeof room->tried);
+    room->avoid.count = 0;
     for (uint32_t i = 0; i < tries; i++) {
         uint32_t source = room->move.page ? room->move.from_class : choose_source(store, class_id, kind);
         if (!source) {
@@ -237,7 +245,7 @@ static bool take_from_others(struct store *store, uint32_t class_id, enum source
         bool has_moved = advance(store, class_id, is_dead ? UINT32_MAX : looks);
         if (slab_take(&store->slab, store->proc, class_id, hand)) {
             if (has_moved) {
-                prepare_next(store, class_id);
+                got_page(store, class_id);
             }
             return true;
         }
@@ -324,23 +332,19 @@ bool store_room_take(struct store *store, uint32_t class_id, bool has_few, uint3
     struct store_room *room = store->room;
     bool may_move = live_get(store->arena, LIVE_slab_reassign);
     bool may_compare = may_move && live_get(store->arena, LIVE_slab_automove);
-    if (room->move.page && advance(store, class_id, LOOKS_AT_ONCE)
+    if (((room->move.page && advance(store, class_id, LOOKS_AT_ONCE)) || settle(store, class_id))
         && slab_take(&store->slab, store->proc, class_id, hand)) {
-        return true;
-    }
-    if (settle(store, class_id) && slab_take(&store->slab, store->proc, class_id, hand)) {
+        got_page(store, class_id);
         return true;
     }
     bool is_patient = be_patient(room, class_id);
     if (!is_patient && may_move && take_from_others(store, class_id, SOURCE_FREE, 3, LOOKS_AT_ONCE * 8, hand)) {
-        room->patience[class_id] = room->patience_next[class_id] = 0;
         return true;
     }
     if (take_spare(store, class_id, hand)) {
         return true;
     }
     if (!is_patient && may_compare && take_from_others(store, class_id, SOURCE_OLDER, 2, LOOKS_AT_ONCE, hand)) {
-        room->patience[class_id] = room->patience_next[class_id] = 0;
         return true;
     }
     return evict_own(store, class_id, hand) || take_when_starved(store, class_id, has_few, may_move, hand);
@@ -356,7 +360,9 @@ void store_room_pace(struct store *store, uint32_t class_id) {
     const struct slab_class *classes = store->slab.root->class;
     uint64_t looks = 2ull * SLAB_BATCH_CHUNKS * classes[move->from_class].chunks_per_page
                      / classes[class_id].chunks_per_page + SLAB_BATCH_CHUNKS;
-    advance(store, class_id, looks < LOOKS_AT_ONCE ? (uint32_t)looks : LOOKS_AT_ONCE);
+    if (advance(store, class_id, looks < LOOKS_AT_ONCE ? (uint32_t)looks : LOOKS_AT_ONCE)) {
+        got_page(store, class_id);
+    }
 }
 
 void store_room_turn(struct store *store) {

@@ -71,13 +71,14 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
 // Items' times are precise enough to tell what was used lately when they are renewed some times within a lifetime.
 #define BUMPS_PER_LIFETIME 8
 
-// What reads note in items: whether there was one, while nothing is evicted; else how many, and more precisely when.
+// What reads note in items: whether it is proven, while nothing is evicted; else how many, and more precisely when.
 static void follow_lifetime(struct store *store) {
     uint32_t lifetime = SHARED_LOAD(store->root->lifetime_seconds);
     uint32_t seconds = lifetime / BUMPS_PER_LIFETIME;
     bool is_short = lifetime && seconds < STORE_BUMP_SECONDS_MAX;
     store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
-    store->bump_mask = ITEM_FETCHED | (lifetime ? ITEM_READS_MASK : ITEM_READS_LOW);
+    _Static_assert(STORE_READS_PROVEN == 2, "ITEM_READS_HIGH says that an item is proven");
+    store->bump_mask = ITEM_FETCHED | (lifetime ? ITEM_READS_MASK : ITEM_READS_HIGH);
 }
 
 static uint64_t hash_of_ref(void *context, uint32_t ref) {

@@ -87,7 +87,7 @@ static uint32_t with_queue(struct store *store, uint32_t new_ref, uint32_t state
     if (queue == QUEUE_HOT && locked->item && !locked->is_dead) {
         enum item_queue old = item_queue_of(locked->state);
         queue = old == QUEUE_WARM || old == QUEUE_COLD ? QUEUE_WARM : QUEUE_HOT;
-        reads = item_reads(item_read_once_more(locked->state));
+        reads = item_reads(locked->state);
     } else if (queue == QUEUE_HOT) {
         uint32_t rank = ghost_take(&store->lru, hash);
         queue = rank ? QUEUE_WARM : QUEUE_HOT;

@@ -145,7 +145,7 @@ def test_parts_are_taken_as_their_bytes_come(parted: Handle, edge: int, step: in
 
 @pytest.mark.parametrize("mode", [Mode.SET, Mode.ADD, Mode.APPEND])
 def test_no_room_half_way(mode: Mode) -> None:
-    with Cache(limit_bytes=2 * MIB, chunk_bytes=TINY_LADDER) as cache:
+    with Cache(limit_bytes=3 * MIB, chunk_bytes=TINY_LADDER) as cache:
         store = cache.open()
         store.put(b"k", b"old")
         cache.set_live("evictions_enabled", 0)

@@ -139,7 +139,8 @@ def test_what_is_read_outlives_a_move(tight: Cache) -> None:
     lost = before["items"] - after["items"]
     assert lost > 3000
     assert after["evictions"] - before["evictions"] == lost
-    assert sum(store.get(key) is not None for key in hot) >= len(hot) - 40
+    # Of the others one in five went, of these hardly any.
+    assert sum(store.get(key) is not None for key in hot) >= len(hot) * 0.97
     store.check()
 
 
@@ -228,7 +229,7 @@ def test_few_pages_are_shared_by_many_sizes() -> None:
             value_bytes = (i * 7919) % 12_000
             assert store.put(b"%d" % i, b"x" * value_bytes).outcome == Outcome.STORED
         kept = held(store, b"", 3000)
-        assert kept > 100
+        assert kept > 60
         assert store.counters()["slabs_moved"] < 300
         store.check()
 
