@@ -1,7 +1,7 @@
 // Making room: taking chunks, and choosing what to evict when there are none.
 //
 // New items are on probation in their class's queue (HOT). When it is longer than its target its oldest item is looked
-// at: read twice since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
+// at: read since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
 // walks the class's chunks: an item that was read loses a read and stays, another is the victim. A key that the ghost
 // knows comes back without probation; how often that happens right after its eviction moves the target.
 #include "base/hash_inline.h"
