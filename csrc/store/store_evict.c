@@ -126,8 +126,7 @@ static void count_eviction(struct store *store, const struct store_locked *locke
         SHARED_STORE(class->evicted_seconds, now);
     }
     if (UNLIKELY(locked->state & ITEM_ON_FLASH)
-        && store_may_be_on_flash(store, hash_key(item_key(locked->item, locked->state),
-                                                 item_key_bytes(locked->item->sizes)))) {
+        && store_may_be_on_flash(store, locked->hash)) {
         return;
     }
     count(store->proc, COUNTER_evictions, 1);
@@ -179,8 +178,7 @@ static bool is_worth_renewal(const struct store *store, const struct store_locke
            && store_item_bytes(store, item, locked->state)
                   >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
            && (percent >= 100
-               || store_is_in_luck(locked->state, item_order(item),
-                                   hash_key(item_key(item, locked->state), item_key_bytes(item->sizes)), percent));
+               || store_is_in_luck(locked->state, item_order(item), locked->hash, percent));
 }
 
 static void renew(struct store *store, uint32_t class_id, uint32_t ref) {
@@ -232,7 +230,7 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
     }
     class_count(store, class_id, CLASS_direct_reclaims, 1);
     if (from_ring) {
-        ghost_note(&store->lru, hash_key(item_key(locked.item, locked.state), item_key_bytes(locked.item->sizes)));
+        ghost_note(&store->lru, locked.hash);
     }
     store_evict_counted(store, &locked);
     return true;

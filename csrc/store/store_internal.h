@@ -200,6 +200,7 @@ static inline void store_count_copy(struct store *store, uint64_t order, int sig
 struct store_locked {
     struct bucket *home;
     struct index_place place;
+    uint64_t hash;              // Of the key.
     struct item *item;          // NULL when the key is missing.
     uint32_t ref;
     uint32_t state;
