@@ -71,7 +71,8 @@ static void choose_unlisted(struct store *store, uint32_t class_id, struct candi
     uint64_t limit = oldest ? store_full_order(store, item_order(store_item(store, oldest))) : UINT64_MAX;
     struct slab_window window;
     slab_hand_locked(&store->slab, class_id, CANDIDATES, &window);
-    class->unlisted_looks -= window.count && window.count < class->unlisted_looks ? window.count : class->unlisted_looks;
+    uint64_t looks = class->unlisted_looks;
+    class->unlisted_looks -= window.count && window.count < looks ? window.count : looks;
     for (uint32_t i = 0; i < window.count; i++) {
         uint32_t ref = slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
         const struct item *item = store_item(store, ref);
@@ -299,7 +300,8 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
         store_room_pace(store, class_id);
     }
-    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, has_few, hand))) {
+    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand)
+               || store_room_take(store, class_id, has_few, hand))) {
         SHARED_RELEASE(store->local->step, STEP_FILL);
         return true;
     }

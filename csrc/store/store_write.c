@@ -74,8 +74,9 @@ static uint32_t queue_for(const struct store *store, const struct item *item, ui
     return live_get(store->arena, LIVE_lru_segmented) ? QUEUE_HOT : QUEUE_COLD;
 }
 
-// A probation longer by an eighth of the class would have had this key: it grows by so many quarters of an entry. The hand
-// takes one back for each item that its last read saves, so that hits at either border weigh alike.
+// A probation longer by an eighth of the class would have had this key: it grows by so many quarters of
+// an entry. The hand takes one back for each item that its last read saves, so that hits at either border
+// weigh alike.
 #define ADAPT_QUARTERS 3
 
 // Where a new item begins, and with what reads. What replaces a live item goes on where that one was; a key that was
