@@ -131,9 +131,9 @@ def test_a_class_of_older_items_takes_nothing_from_younger_ones(tight: Cache) ->
 
 def test_what_is_read_outlives_a_move(tight: Cache) -> None:
     store = opened(tight)
-    fill(store, b"s", 30_000, SMALL)
+    fill(store, b"s", 34_000, SMALL)
     before = store.counters()
-    hot = [b"s%d" % i for i in range(29_000) if i % 5 == 0 and store.get(b"s%d" % i) is not None]
+    hot = [b"s%d" % i for i in range(33_000) if i % 5 == 0 and store.get(b"s%d" % i) is not None]
     for _ in range(3):
         assert all(store.get(key) is not None for key in hot)
     move = store.move_begin(store.class_for(256), store.class_for(1024))
