@@ -2,7 +2,14 @@
 
 from itertools import islice
 
-from tests.crash.plan import Model, Player, operations
+from tests.crash.plan import (
+    COMPANION_SLOT,
+    LATER_SECONDS,
+    Companion,
+    Model,
+    Player,
+    operations,
+)
 from tests.unit.core.driver import Cache, Handle
 
 
@@ -45,15 +52,17 @@ def survive(
 ) -> None:
     """Run by a survivor: uses the store, takes the dead slot over, checks everything."""
     handle = cache.open(0)
-    handle.set_now(100)
+    handle.set_now(LATER_SECONDS)
     missing = missing_keys(handle, seed, begun, tides=tides)
     assert most_missing is None or len(missing) <= most_missing, missing
-    player = Player(handle)
-    for operation in islice(operations(seed + 1), 1500):
+    # Its predecessor died with the other one, at rest.
+    companion = Companion(cache)
+    player = Player(handle, companion, LATER_SECONDS)
+    for operation in islice(operations(seed + 1, tides=tides), 1500):
         player.play(operation)
     player.talk.drain()
     successor = cache.open(dead_slot)
-    successor.set_now(100)
+    successor.set_now(player.now_seconds)
     for i in range(200):
         key = b"after %d" % i
         successor.put(key, key)
