@@ -15,7 +15,12 @@ VICTIM = 1
 # With little memory there are too few items for the index to grow much, and to shrink.
 ROOMY_ONLY = ("index.merge.", "index.clear.", "index.release.")
 # A repairer comes here whatever the dead process did.
-OFTEN_REACHED = ("store.repair.turns", "store.repair.slab", "store.repair.index", "index.repair.done")
+OFTEN_REACHED = (
+    "store.repair.turns",
+    "store.repair.slab",
+    "store.repair.index",
+    "index.repair.done",
+)
 OPERATIONS_MAX = 30_000
 
 

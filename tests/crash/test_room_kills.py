@@ -1,7 +1,5 @@
 """Kills a process while it takes memory from other sizes, or at other processes' magazines."""
 
-from collections.abc import Callable
-
 import pytest
 
 from pymc.core.ffi import HAS_DEBUG
@@ -175,4 +173,41 @@ def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
         assert_sound(cache, point, repair_point)
 
 
-Action = Callable[[Handle], None]
+def fill_three_pages(handle: Handle) -> None:
+    for i in range(2500):
+        handle.put(b"%d" % i, b"x" * 900)
+
+
+@pytest.mark.parametrize("point", ["slab.drain.named", "slab.drain.closed"])
+def test_a_successor_leaves_other_drains_alone(point: str) -> None:
+    """The dead process's note may name a page that somebody else empties by now."""
+    with shape() as cache:
+
+        def die_with_a_note() -> None:
+            handle = cache.open(VICTIM)
+            fill_three_pages(handle)
+            for i in range(2500):
+                handle.delete(b"%d" % i)
+            handle.arm_fault(point)
+            move = handle.move_begin(handle.class_for(1024), 0)
+            handle.move_step(move)
+
+        def drain_all() -> None:
+            handle = cache.open(0)
+            handle.reclaim_slot(VICTIM)
+            fill_three_pages(handle)
+            class_id = handle.class_for(1024)
+            pages = handle.slab_class(class_id).pages
+            moves = [handle.move_begin(class_id, 0) for _ in range(pages)]
+            assert None not in moves and pages == 3
+            cache.open(VICTIM)
+            assert handle.slab_class(class_id).draining_pages == pages
+            for move in moves:
+                handle.move_cancel(move)
+            assert handle.slab_class(class_id).draining_pages == 0
+            handle.check()
+
+        end = run_child(die_with_a_note)
+        assert end.was_killed, end
+        after = run_child(drain_all)
+        assert after.is_fine, after

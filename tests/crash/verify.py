@@ -3,7 +3,6 @@
 from itertools import islice
 
 from tests.crash.plan import (
-    COMPANION_SLOT,
     LATER_SECONDS,
     Companion,
     Model,
