@@ -52,7 +52,7 @@ class Member:
         handle = cache.open(self.slot)
         player = Player(handle)
         dice = random.Random(self.seed)
-        plan = operations(self.seed, self.prefix, tides=self.tides)
+        plan = operations(self.seed, self.prefix, tides=self.tides, surges=not self.tides)
         for begun, operation in enumerate(plan, start=1):
             if self.journal.is_stopped:
                 break

@@ -113,9 +113,14 @@ def _surge(prefix: bytes, generation: int) -> Iterator[Operation]:
 
 
 def operations(
-    seed: int, prefix: bytes = b"", keys: int = 400, *, tides: bool = True
+    seed: int,
+    prefix: bytes = b"",
+    keys: int = 400,
+    *,
+    tides: bool = True,
+    surges: bool = False,
 ) -> Iterator[Operation]:
-    """Operations without end; now and then a tide of keys, or without tides a surge."""
+    """Operations without end; now and then a tide of keys or a surge, as far as wanted."""
     dice = random.Random(seed)
     names = list(_WEIGHTS)
     weights = list(_WEIGHTS.values())
@@ -125,7 +130,7 @@ def operations(
         counter = b"%sn%d" % (prefix, dice.randrange(10))
         if tides and generation % _TIDES_APART == _TIDE:
             yield from _tide(prefix, generation)
-        elif not tides and generation % _SURGES_APART == _SURGE:
+        elif surges and generation % _SURGES_APART == _SURGE:
             yield from _surge(prefix, generation)
         elif name == "set":
             yield Operation(name, key, value_of(key, generation, dice.choice(_SIZES)))

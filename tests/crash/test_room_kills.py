@@ -162,7 +162,7 @@ def test_nothing_is_lost_on_the_way(point: str) -> None:
 @pytest.mark.parametrize("point", POINTS)
 def test_a_repairer_may_die_too(point: str, repair_point: str) -> None:
     with shape() as cache:
-        assert die(cache, point, 2, warm_up=True).was_killed
+        assert die(cache, point, 1).was_killed
 
         def repair() -> None:
             handle = cache.open(REPAIRER)

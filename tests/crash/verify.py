@@ -17,7 +17,9 @@ def expectations(
 ) -> tuple[Model, Model]:
     """The keys' values before and after the operation during which the process died."""
     before, after = Model(), Model()
-    for i, operation in enumerate(islice(operations(seed, prefix, tides=tides), begun)):
+    for i, operation in enumerate(
+        islice(operations(seed, prefix, tides=tides, surges=not tides), begun)
+    ):
         after.apply(operation)
         if i < begun - 1:
             before.apply(operation)
@@ -57,7 +59,7 @@ def survive(
     # Its predecessor died with the other one, at rest.
     companion = Companion(cache)
     player = Player(handle, companion, LATER_SECONDS)
-    for operation in islice(operations(seed + 1, tides=tides), 1500):
+    for operation in islice(operations(seed + 1, tides=tides, surges=not tides), 1500):
         player.play(operation)
     player.talk.drain()
     successor = cache.open(dead_slot)
