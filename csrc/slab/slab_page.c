@@ -227,7 +227,8 @@ static bool close_if_empty(struct slab *slab, struct proc *proc, uint32_t page_i
     struct slab_class *class = &slab->root->class[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
     uint32_t uncarved = class->chunks_per_page - page->carved;
-    bool empty = slab_drains_page(slab, proc, page_index, class_id) && page->free_count + uncarved == class->chunks_per_page;
+    bool empty = slab_drains_page(slab, proc, page_index, class_id)
+                 && page->free_count + uncarved == class->chunks_per_page;
     if (empty) {
         ring_remove(slab, class, page_index);
         SHARED_STORE(class->draining, class->draining - 1);
