@@ -248,6 +248,18 @@ def room_exactly(store: Handle) -> int:
     return count
 
 
+def test_young_items_beside_what_the_queue_forgot_stay(store: Handle) -> None:
+    put(store, keys_of(b"k", 2900))
+    for key in keys_of(b"k", 50, 20):
+        store.delete(key)
+    # In the chunks that became free, which the hand comes by first.
+    young = keys_of(b"young", 50)
+    put(store, young)
+    put(store, keys_of(b"new", 300))
+    assert store.counters()["evictions"] > 50
+    assert peeked(store, young) == 50
+
+
 def test_what_the_queue_forgot_stays_if_it_was_read(store: Handle) -> None:
     held = room_exactly(store)
     keys = keys_of(b"k", 500, 100)
