@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
+from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 from tests.unit.core.lru.queues import Queues
 from tests.unit.core.talk import Talk
 
@@ -363,3 +363,20 @@ def test_hits_beside_the_least_recently_used(
     reference = Lru(store.counters()["items"])
     expected = sum(map(reference, requests))
     assert 100 * (hits - expected) / len(requests) >= points
+
+
+def test_what_a_command_changes_is_not_its_victim() -> None:
+    """A class of few items, of which the oldest one grows: another one has to go."""
+    with Cache(limit_bytes=4 * MIB) as cache:
+        store = cache.open()
+        values: dict[bytes, bytes] = {}
+        for i in range(60):
+            fresh = b"k%d" % i
+            values[fresh] = b"%d;" % i * 40_000
+            assert store.put(fresh, values[fresh]).outcome == Outcome.STORED
+            oldest = next(key for key in values if peeked(store, [key]))
+            values[oldest] += b"abc"
+            assert store.put(oldest, b"abc", mode=Mode.APPEND).outcome == Outcome.STORED
+            assert store.get(oldest) == values[oldest]
+        assert store.counters()["evictions"] > 20
+        store.check()
