@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
+from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 from tests.unit.core.lru.queues import Queues
 from tests.unit.core.talk import Talk
 
@@ -248,6 +248,18 @@ def room_exactly(store: Handle) -> int:
     return count
 
 
+def test_young_items_beside_what_the_queue_forgot_stay(store: Handle) -> None:
+    put(store, keys_of(b"k", 2900))
+    for key in keys_of(b"k", 50, 20):
+        store.delete(key)
+    # In the chunks that became free, which the hand comes by first.
+    young = keys_of(b"young", 50)
+    put(store, young)
+    put(store, keys_of(b"new", 300))
+    assert store.counters()["evictions"] > 50
+    assert peeked(store, young) == 50
+
+
 def test_what_the_queue_forgot_stays_if_it_was_read(store: Handle) -> None:
     held = room_exactly(store)
     keys = keys_of(b"k", 500, 100)
@@ -351,3 +363,20 @@ def test_hits_beside_the_least_recently_used(
     reference = Lru(store.counters()["items"])
     expected = sum(map(reference, requests))
     assert 100 * (hits - expected) / len(requests) >= points
+
+
+def test_what_a_command_changes_is_not_its_victim() -> None:
+    """A class of few items, of which the oldest one grows: another one has to go."""
+    with Cache(limit_bytes=4 * MIB) as cache:
+        store = cache.open()
+        values: dict[bytes, bytes] = {}
+        for i in range(60):
+            fresh = b"k%d" % i
+            values[fresh] = b"%d;" % i * 40_000
+            assert store.put(fresh, values[fresh]).outcome == Outcome.STORED
+            oldest = next(key for key in values if peeked(store, [key]))
+            values[oldest] += b"abc"
+            assert store.put(oldest, b"abc", mode=Mode.APPEND).outcome == Outcome.STORED
+            assert store.get(oldest) == values[oldest]
+        assert store.counters()["evictions"] > 20
+        store.check()

@@ -3,7 +3,7 @@
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import EPOCH_UNIX_SECONDS, Handle
+from tests.unit.core.driver import EPOCH_UNIX_SECONDS, MIB, TINY_LADDER, Cache, Handle
 
 
 def dump(store: Handle, kind: int, chunks: int, place_bytes: int = 4096) -> list[bytes]:
@@ -88,3 +88,28 @@ def test_a_crawl_can_be_limited_to_classes(store: Handle) -> None:
         pass
     assert cursor.items_reclaimed == 1
     assert store.counters()["items"] == 1
+
+
+@pytest.mark.parametrize("dead_pages", [range(2), range(5, 7), range(12, 14)])
+def test_a_sample_sees_every_place_sooner_or_later(dead_pages: range) -> None:
+    """With few looks at a time the seed decides where; what is alive is never taken for dead."""
+    with Cache(limit_bytes=24 * MIB, chunk_bytes=TINY_LADDER) as cache:
+        store = cache.open()
+        store.set_now(100)
+        class_id, count = store.class_for(1024), 14 * 1024
+        for i in range(count):
+            # One in sixteen, always in the same part of a page.
+            dies = i // 1024 in dead_pages and 128 <= i % 1024 < 192
+            store.put(b"%d" % i, b"x" * 900, expiry_seconds=110 if dies else 0)
+        found = ffi.new("struct store_dead_sample *")
+        lib.store_sample_dead(store.store, 4, 2, 1, found)
+        assert found.items[class_id] >= 6
+        assert found.dead[class_id] == 0
+        store.set_now(120)
+        items = dead = 0
+        for seed in range(512):
+            lib.store_sample_dead(store.store, 4, 2, seed, found)
+            items += found.items[class_id]
+            dead += found.dead[class_id]
+        # As many as there are, within what so few looks can tell.
+        assert 0.2 <= dead / items * count / 128 <= 5
