@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fa
 
 VICTIM = 1
 # With little memory there are too few items for the index to grow much, and to shrink.
-ROOMY_ONLY = ("index.merge.", "index.clear.", "index.release.")
+ROOMY_ONLY = (".rescue_part", "index.merge.", "index.clear.", "index.release.")
 # A repairer comes here whatever the dead process did.
 OFTEN_REACHED = (
     "store.repair.turns",
