@@ -78,6 +78,11 @@ void slab_attach(struct arena *arena, struct slab *slab) {
     slab->page_class = (uint16_t *)(arena->base + slab->root->page_class_offset);
     slab->locals = arena->base + slab->root->local_offset;
     slab->unit_shift = slab->root->unit_shift;
+    for (uint32_t class_id = 1; class_id <= slab->root->classes; class_id++) {
+        uint32_t most = SLAB_MAGAZINE_BYTES / slab->root->class[class_id].chunk_bytes;
+        most = most < 1 ? 1 : most;
+        slab->magazine_most[class_id] = (uint8_t)(most < SLAB_MAGAZINE_CHUNKS ? most : SLAB_MAGAZINE_CHUNKS);
+    }
 }
 
 void slab_read(const struct slab *slab, struct slab_snapshot *out) {
