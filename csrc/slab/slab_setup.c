@@ -91,6 +91,7 @@ void slab_read(const struct slab *slab, struct slab_snapshot *out) {
     out->pages_used = SHARED_LOAD(root->pages_used);
     out->pages_pool = SHARED_LOAD(root->pool_count);
     out->pages_limit = SHARED_LOAD(root->pages_limit);
+    out->pages_opened = SHARED_LOAD(root->pages_opened);
     out->pages_max = root->pages_max;
     out->unit_bytes = 1u << root->unit_shift;
 }

@@ -52,7 +52,19 @@ class Dice:
 def one_operation(store: Handle, dice: Dice) -> Outcome:
     key = dice.key()
     what = dice.random.choice(
-        ("set", "set", "set", "add", "replace", "append", "prepend", "cas", "number", "touch", "big")
+        (
+            "set",
+            "set",
+            "set",
+            "add",
+            "replace",
+            "append",
+            "prepend",
+            "cas",
+            "number",
+            "touch",
+            "big",
+        )
     )
     value = dice.body[: dice.size()]
     if what == "append" or what == "prepend":
@@ -128,7 +140,11 @@ def test_no_mix_is_refused(seed: int, limit: int, value_max: int, handles: int) 
                 refused.append((step, dice.style))
             store.rest()
         counters = stores[0].counters()
-        assert not refused, (len(refused), refused[:5], {n: counters[n] for n in counters if "oom" in n})
+        assert not refused, (
+            len(refused),
+            refused[:5],
+            {n: counters[n] for n in counters if "oom" in n},
+        )
         assert counters["store_no_memory"] == 0
         assert counters["evictions"] > 0
         stores[0].check()
