@@ -124,6 +124,6 @@ def test_what_vanished_is_counted(pymc: Program) -> None:
             connection.send(f"mg {key} k\r\n".encode())
         for _ in stored:
             found += connection.read_line().startswith(b"HD")
-        assert int(stats["slabs_moved"]) > 10
+        assert int(stats["slabs_moved"]) > 3
         assert int(stats["curr_items"]) == found
         assert int(stats["evictions"]) == len(stored) - found

@@ -7,7 +7,7 @@ import pytest
 
 from pymc import cli
 from pymc.slab_sizes import ladder
-from tests.unit.core.driver import MIB, Cache, Handle, Mode, Outcome
+from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 
 
 def sizes_of_the_server() -> list[int]:
@@ -140,3 +140,30 @@ def test_no_mix_is_refused(seed: int, limit: int, value_max: int, handles: int) 
         assert counters["store_no_memory"] == 0
         assert counters["evictions"] > 0
         stores[0].check()
+
+
+def hold_pages(neighbour: Handle, pages: int) -> None:
+    """Begins to empty that many pages, of whatever classes, and rests."""
+    held = 0
+    for class_id in range(1, neighbour.slab().classes + 1):
+        while held < pages and neighbour.move_begin(class_id, 0):
+            held += 1
+    assert held == pages
+    neighbour.rest()
+
+
+def test_pages_on_their_way_in_the_hands_of_who_rests() -> None:
+    with Cache(limit_bytes=5 * MIB, chunk_bytes=TINY_LADDER) as cache:
+        neighbour, store = cache.open(0), cache.open(1)
+        for one in (neighbour, store):
+            one.set_now(100)
+        i = 0
+        while store.counters()["evictions"] == 0:
+            assert store.put(b"k%d" % i, b"x" * 900).outcome == Outcome.STORED
+            i += 1
+        hold_pages(neighbour, store.slab().pages_used)
+        for i in range(1000):
+            assert store.put(b"n%d" % i, b"x" * (30 + i % 800)).outcome == Outcome.STORED
+        neighbour.wake()
+        neighbour.turn()
+        store.check()
