@@ -60,6 +60,11 @@ format: .venv/ready-dev
 bench: $(CORE) .venv/ready-dev build/system-bench $(NEWEST)
 	@exec $(PY) bench/run.py $(ARGS)
 
+##   make bench-memory [ARGS="..."]    what is held while memory moves, beside memcached
+.PHONY: bench-memory
+bench-memory: $(CORE) .venv/ready-dev $(NEWEST)
+	@exec $(PY) bench/memory.py $(ARGS)
+
 ##   make fuzz TARGET=text SECONDS=60  fuzz one of tests/fuzz/fuzz_*.c with clang
 TARGET ?= text
 SECONDS ?= 60

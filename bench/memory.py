@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures what a server holds while its memory moves: after a flush, expiry, other sizes.
 
-Each row is run against each server in turns and printed as counts and the ratio to memcached's.
-Values are verified whenever they are read. Exit code 1: a value was wrong.
+Each row is run against one server after the other, and its figures are printed side by side.
+Values are verified whenever they are read. Exit codes: 1, a value was wrong; 3, a server failed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.harness.servers import Kind, Limits, Server, find_kinds  # noqa: E402
+from bench.harness.servers import Kind, Limits, Server, ServerError, find_kinds  # noqa: E402
 
 BATCH = 100
 REFUSED = b"SERVER_ERROR"
@@ -294,30 +294,69 @@ def measure(row: Row, kind: Kind, threads: int) -> dict[str, float]:
         return dict(row.run(Client(server.port)))
 
 
-def main() -> int:
-    """Runs the rows asked for; returns the exit code."""
+def chosen_rows(only: str) -> list[str]:
+    """The names in a list with commas; raises ValueError for one that no row has."""
+    names = only.split(",")
+    if unknown := [name for name in names if name not in ROWS]:
+        raise ValueError(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    return names
+
+
+def table(found: dict[str, dict[str, float]]) -> list[str]:
+    """A line for each figure with what each server had; "-" where it had no such figure."""
+    figures = dict.fromkeys(figure for one in found.values() for figure in one)
+    return [
+        f"  {figure:38}  "
+        + "  ".join(
+            f"{label} {f'{one[figure]:.4g}' if figure in one else '-'}"
+            for label, one in found.items()
+        )
+        for figure in figures
+    ]
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default=",".join(ROWS), metavar="A,B", help="rows to run")
+    parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--servers", default="memcached-newest,pymc", metavar="A,B")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     options = parser.parse_args()
+    try:
+        options.rows = chosen_rows(options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def _title(name: str) -> str:
+    return f"{name}: {(ROWS[name].run.__doc__ or '').strip()}"
+
+
+def main() -> int:
+    """Runs the rows asked for; returns the exit code."""
+    options = _options()
+    if options.list:
+        print("\n".join(_title(name) for name in options.rows))
+        return 0
     kinds, notes = find_kinds(options.servers.split(","), ROOT / ".venv/bin/pymc", {}, fetch=True)
     for note in notes:
         print(f"not measured: {note}", file=sys.stderr)
-    code = 0
-    for name in options.only.split(","):
-        print(f"{name}: {(ROWS[name].run.__doc__ or '').strip()}")
+    codes = {0}
+    for name in options.rows:
+        print(_title(name))
         found = {}
         for kind in kinds:
             try:
                 found[kind.label] = measure(ROWS[name], kind, options.threads)
             except WrongValueError as error:
                 print(f"  WRONG: {kind.label}: {error}")
-                code = 1
-        for figure in next(iter(found.values()), {}):
-            values = "  ".join(f"{label} {one.get(figure, 0):.4g}" for label, one in found.items())
-            print(f"  {figure:38}  {values}", flush=True)
-    return code
+                codes.add(1)
+            except (ServerError, OSError) as error:
+                print(f"  failed: {kind.label}: {error}")
+                codes.add(3)
+        print("\n".join(table(found)), flush=True)
+    return 1 if 1 in codes else max(codes)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ uint32_t lru_oldest(const struct lru *lru, uint32_t class_id);
 
 // The share of a class that probation has begins at what is set and follows what is missed. It
 // stays within these bounds, or goes as far as the setting where that lies outside of them.
-#define LRU_SHARE_LEAST_PERCENT 3
+#define LRU_SHARE_LEAST_PERCENT 5
 #define LRU_SHARE_MOST_PERCENT 30
 
 // How many entries may stay on probation when something has to go, of a class with `slots` chunks.

@@ -203,7 +203,8 @@ static inline void slab_give(struct slab *slab, struct proc *proc, uint32_t *han
 void slab_partial_push(struct slab *slab, struct slab_class *class, uint32_t page);
 void slab_partial_remove(struct slab *slab, struct slab_class *class, uint32_t page);
 void slab_ring_insert(struct slab *slab, struct slab_class *class, uint32_t page);
-// Gives a page of the pool, or a new one, to the class; 0 when there is none. Locks: holds LOCK_CLASS, takes LOCK_PAGES.
+// Gives a page of the pool, or a new one, to the class; 0 when there is none. Locks: holds LOCK_CLASS,
+// takes LOCK_PAGES.
 uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id);
 
 // A run of neighbouring chunks of one page.

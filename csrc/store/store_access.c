@@ -4,6 +4,7 @@
 void store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_locked *out) {
     uint8_t tag = index_tag(hash);
     out->home = index_lock(&store->index, store->proc, hash);
+    out->hash = hash;
     store_notice_flush(store);
     out->item = NULL;
     out->ref = 0;
@@ -37,7 +38,8 @@ bool store_lock_ref(struct store *store, uint32_t ref, struct store_locked *out)
     }
     char key[256];
     racy_copy(key, item_key(item, state), key_bytes);
-    out->home = index_lock(&store->index, store->proc, hash_key(key, key_bytes));
+    out->hash = hash_key(key, key_bytes);
+    out->home = index_lock(&store->index, store->proc, out->hash);
     if (!index_find_ref_locked(&store->index, out->home, ref, &out->place)) {
         index_unlock(store->proc, out->home, false);
         return false;

@@ -1,7 +1,7 @@
 // Making room: taking chunks, and choosing what to evict when there are none.
 //
 // New items are on probation in their class's queue (HOT). When it is longer than its target its oldest item is looked
-// at: read twice since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
+// at: read since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
 // walks the class's chunks: an item that was read loses a read and stays, another is the victim. A key that the ghost
 // knows comes back without probation; how often that happens right after its eviction moves the target.
 #include "base/hash_inline.h"
@@ -71,7 +71,8 @@ static void choose_unlisted(struct store *store, uint32_t class_id, struct candi
     uint64_t limit = oldest ? store_full_order(store, item_order(store_item(store, oldest))) : UINT64_MAX;
     struct slab_window window;
     slab_hand_locked(&store->slab, class_id, CANDIDATES, &window);
-    class->unlisted_looks -= window.count && window.count < class->unlisted_looks ? window.count : class->unlisted_looks;
+    uint64_t looks = class->unlisted_looks;
+    class->unlisted_looks -= window.count && window.count < looks ? window.count : looks;
     for (uint32_t i = 0; i < window.count; i++) {
         uint32_t ref = slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
         const struct item *item = store_item(store, ref);
@@ -126,8 +127,7 @@ static void count_eviction(struct store *store, const struct store_locked *locke
         SHARED_STORE(class->evicted_seconds, now);
     }
     if (UNLIKELY(locked->state & ITEM_ON_FLASH)
-        && store_may_be_on_flash(store, hash_key(item_key(locked->item, locked->state),
-                                                 item_key_bytes(locked->item->sizes)))) {
+        && store_may_be_on_flash(store, locked->hash)) {
         return;
     }
     count(store->proc, COUNTER_evictions, 1);
@@ -179,8 +179,7 @@ static bool is_worth_renewal(const struct store *store, const struct store_locke
            && store_item_bytes(store, item, locked->state)
                   >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
            && (percent >= 100
-               || store_is_in_luck(locked->state, item_order(item),
-                                   hash_key(item_key(item, locked->state), item_key_bytes(item->sizes)), percent));
+               || store_is_in_luck(locked->state, item_order(item), locked->hash, percent));
 }
 
 static void renew(struct store *store, uint32_t class_id, uint32_t ref) {
@@ -232,7 +231,7 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
     }
     class_count(store, class_id, CLASS_direct_reclaims, 1);
     if (from_ring) {
-        ghost_note(&store->lru, hash_key(item_key(locked.item, locked.state), item_key_bytes(locked.item->sizes)));
+        ghost_note(&store->lru, locked.hash);
     }
     store_evict_counted(store, &locked);
     return true;
@@ -301,7 +300,8 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
         store_room_pace(store, class_id);
     }
-    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand) || store_room_take(store, class_id, has_few, hand))) {
+    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand)
+               || store_room_take(store, class_id, has_few, hand))) {
         SHARED_RELEASE(store->local->step, STEP_FILL);
         return true;
     }

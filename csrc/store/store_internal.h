@@ -200,6 +200,7 @@ static inline void store_count_copy(struct store *store, uint64_t order, int sig
 struct store_locked {
     struct bucket *home;
     struct index_place place;
+    uint64_t hash;              // Of the key.
     struct item *item;          // NULL when the key is missing.
     uint32_t ref;
     uint32_t state;
@@ -288,7 +289,7 @@ bool store_move_end(struct store *store, struct store_move *move);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
 // An item that was read so often is past probation at its end.
-#define STORE_READS_PROVEN 2u
+#define STORE_READS_PROVEN 1u
 // How many entries may stay on probation when something has to go, and quarters of an entry by which that moves.
 uint64_t store_probation_target(const struct store *store, uint32_t class_id);
 void store_adapt_probation(struct store *store, uint32_t class_id, int32_t quarters);

@@ -201,9 +201,7 @@ static void unlink_and_unlock(struct store *store, struct store_locked *locked) 
 
 void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {
     if (UNLIKELY(locked->state & ITEM_ON_FLASH)) {
-        uint32_t key_bytes = item_key_bytes(locked->item->sizes);
-        uint64_t hash = hash_key(item_key(locked->item, locked->state), key_bytes);
-        locked->state = store_spoil_copy(store, locked->item, locked->state, hash);
+        locked->state = store_spoil_copy(store, locked->item, locked->state, locked->hash);
     }
     unlink_and_unlock(store, locked);
 }

@@ -47,9 +47,10 @@ struct store_move {
 // when the class has no page to give. Owns: the caller owes steps until the page has moved, or a cancel.
 // Crash: whoever takes the slot next gives the page back to its class.
 int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class, struct store_move *move);
-// Looks at up to `chunks` chunks. Items that are dead go; others are copied to free chunks of the class, or of one up to
-// twice as large; where there are none, a wanted item takes the place of a colder one of its class, and the rest is
-// evicted. Returns true when the page has moved. After STORE_MOVE_PASSES_MAX passes the caller should cancel.
+// Looks at up to `chunks` chunks. Items that are dead go; others are copied to free chunks of the class, or
+// of one up to twice as large; where there are none, a wanted item takes the place of a colder one of its
+// class, and the rest is evicted. Returns true when the page has moved. After STORE_MOVE_PASSES_MAX passes
+// the caller should cancel.
 bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks);
 void store_move_cancel(struct store *store, struct store_move *move);
 

@@ -77,8 +77,7 @@ static void follow_lifetime(struct store *store) {
     uint32_t seconds = lifetime / BUMPS_PER_LIFETIME;
     bool is_short = lifetime && seconds < STORE_BUMP_SECONDS_MAX;
     store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
-    _Static_assert(STORE_READS_PROVEN == 2, "ITEM_READS_HIGH says that an item is proven");
-    store->bump_mask = ITEM_FETCHED | (lifetime ? ITEM_READS_MASK : ITEM_READS_HIGH);
+    store->bump_mask = ITEM_FETCHED | (lifetime ? ITEM_READS_MASK : ITEM_READS_LOW);
 }
 
 static uint64_t hash_of_ref(void *context, uint32_t ref) {
@@ -203,7 +202,9 @@ void store_update_pages_limit(struct store *store) {
     uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
     uint64_t besides = index_bytes(&store->index) + lru_bytes(&store->lru)
                        + (store->flash ? flash_index_bytes(store->flash) : 0);
-    uint32_t pages = limit > besides ? (uint32_t)((limit - besides) >> SLAB_PAGE_SHIFT) : 0;
+    // To the nearest page: a few bytes more of index are not to cost a page of items.
+    uint64_t rounded = limit + SLAB_PAGE_BYTES / 2;
+    uint32_t pages = rounded > besides ? (uint32_t)((rounded - besides) >> SLAB_PAGE_SHIFT) : 0;
     slab_set_pages_limit(&store->slab, pages > STORE_PAGES_MIN ? pages : STORE_PAGES_MIN);
 }
 

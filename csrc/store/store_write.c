@@ -74,8 +74,9 @@ static uint32_t queue_for(const struct store *store, const struct item *item, ui
     return live_get(store->arena, LIVE_lru_segmented) ? QUEUE_HOT : QUEUE_COLD;
 }
 
-// A probation longer by an eighth of the class would have had this key: it grows by so many quarters of an entry. The hand
-// takes one back for each item that its last read saves, so that hits at either border weigh alike.
+// A probation longer by an eighth of the class would have had this key: it grows by so many quarters of
+// an entry. The hand takes one back for each item that its last read saves, so that hits at either border
+// weigh alike.
 #define ADAPT_QUARTERS 3
 
 // Where a new item begins, and with what reads. What replaces a live item goes on where that one was; a key that was
@@ -224,10 +225,16 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     FAULT_POINT(store->proc, "store.link.unlocked");
     if (is_new) {
         index_count(&store->index, store->proc, 1);
-    } else {
-        store_count_in_class(store, locked->ref, old_order, old_state, old_bytes, -1);
     }
-    store_count_in_class(store, new_ref, numbers.order, state, bytes, 1);
+    bool is_alike = !is_new && bytes == old_bytes && item_queue_of(state) == item_queue_of(old_state)
+                    && slab_class_of(&store->slab, new_ref) == locked->class_id
+                    && !store_counts_as_flushed(store, old_order) && !store_counts_as_flushed(store, numbers.order);
+    if (!is_alike) {
+        if (!is_new) {
+            store_count_in_class(store, locked->ref, old_order, old_state, old_bytes, -1);
+        }
+        store_count_in_class(store, new_ref, numbers.order, state, bytes, 1);
+    }
     finish_link(store, new_ref, state);
     return PYMC_OK;
 }
@@ -426,6 +433,7 @@ int store_put(struct store *store, const struct store_write *write, const char *
     }
     FAULT_POINT(store->proc, "store.put.taken");
     store_prefetch_items(store, hash);
+    ghost_prefetch(&store->lru, hash);
     uint32_t ref = local->new_ref;
     class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, !write->is_uncounted);
     store_fill_head(store, ref, write, write->value_bytes, &shape);

@@ -153,7 +153,8 @@ static bool is_admitted(struct writeout *work, const struct store_view *view, ui
     return false;
 }
 
-// Looks at one candidate, which stays in memory anyhow if it was read `reads_spared` times. Returns false when its batch is full; then it is looked at again.
+// Looks at one candidate, which stays in memory anyhow if it was read `reads_spared` times. Returns false
+// when its batch is full; then it is looked at again.
 static bool consider(struct writeout *work, uint32_t ref, uint32_t reads_spared) {
     struct store *store = work->store;
     const struct item *item = store_item(store, ref);
@@ -167,8 +168,8 @@ static bool consider(struct writeout *work, uint32_t ref, uint32_t reads_spared)
         state = item_state_of(item);
     }
     uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || (item_reads(state) >= reads_spared && !work->admission->active_too)
-        || key_bytes == 0) {
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || key_bytes == 0
+        || (item_reads(state) >= reads_spared && !work->admission->active_too)) {
         return true;
     }
     char key[256];

@@ -1,4 +1,4 @@
-"""Searches for dead items: what commands ask for, the rest where samples say that it pays."""
+"""Searches for dead items: at once where commands ask, else where samples say that it pays."""
 
 import time
 

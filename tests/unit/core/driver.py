@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib, text
 from tests.unit.core.flash_reads import Reads
+from tests.unit.core.records import Found as Found
+from tests.unit.core.records import Mode as Mode
+from tests.unit.core.records import Number as Number
+from tests.unit.core.records import Outcome as Outcome
+from tests.unit.core.records import Stored as Stored
+from tests.unit.core.records import Write as Write
 
 # Few classes, so that tests meet borrowing, page moves and eviction in small arenas.
 LADDER = (48, 64, 96, 128, 192, 256, 512, 1024, 4096, 16384, 65536, 524288)
@@ -15,72 +20,6 @@ LADDER = (48, 64, 96, 128, 192, 256, 512, 1024, 4096, 16384, 65536, 524288)
 TINY_LADDER = (48, 64, 96, 128, 256, 512, 1024)
 MIB = 1 << 20
 EPOCH_UNIX_SECONDS = 1_700_000_000
-
-
-class Mode(IntEnum):
-    SET = lib.STORE_SET
-    ADD = lib.STORE_ADD
-    REPLACE = lib.STORE_REPLACE
-    APPEND = lib.STORE_APPEND
-    PREPEND = lib.STORE_PREPEND
-
-
-class Outcome(IntEnum):
-    HIT = lib.STORE_HIT
-    MISS = lib.STORE_MISS
-    MISS_EXPIRED = lib.STORE_MISS_EXPIRED
-    MISS_FLUSHED = lib.STORE_MISS_FLUSHED
-    STORED = lib.STORE_STORED
-    NOT_STORED = lib.STORE_NOT_STORED
-    EXISTS = lib.STORE_EXISTS
-    NOT_FOUND = lib.STORE_NOT_FOUND
-    DELETED = lib.STORE_DELETED
-    TOUCHED = lib.STORE_TOUCHED
-    TOO_LARGE = lib.STORE_TOO_LARGE
-    NO_MEMORY = lib.STORE_NO_MEMORY
-    NON_NUMERIC = lib.STORE_NON_NUMERIC
-    ON_FLASH = lib.STORE_ON_FLASH
-
-
-@dataclass(frozen=True)
-class Stored:
-    outcome: Outcome
-    cas: int
-    value_bytes: int
-
-
-@dataclass(frozen=True)
-class Found:
-    value: bytes
-    flags: int
-    expiry_seconds: int
-    time_seconds: int
-    state: int
-    cas: int
-
-
-@dataclass(frozen=True)
-class Number:
-    outcome: Outcome
-    value: int
-    text: bytes
-    cas: int
-    expiry_seconds: int
-    vivified: bool
-
-
-@dataclass
-class Write:
-    """What store_write says besides key and value."""
-
-    mode: Mode = Mode.SET
-    flags: int = 0
-    expiry_seconds: int = 0
-    cas_compare: int | None = None
-    cas_new: int | None = None
-    invalidate: bool = False
-    token_sent: bool = False
-    vivify_expiry_seconds: int | None = None
 
 
 COUNTERS = [text(lib.counter_name(i)) for i in range(lib.counter_count())]

@@ -167,7 +167,7 @@ def test_every_class_gets_a_segment_when_one_takes_all(narrow: Queues) -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "least", "most"), [(10, 3, 30), (20, 3, 30), (1, 1, 30), (60, 3, 60)]
+    ("percent", "least", "most"), [(10, 5, 30), (20, 5, 30), (1, 1, 30), (60, 5, 60)]
 )
 def test_the_target_begins_at_the_setting_and_keeps_within_bounds(
     queues: Queues, percent: int, least: int, most: int

@@ -90,7 +90,7 @@ def test_a_class_that_lost_its_pages_has_no_queue(small: Handle) -> None:
 
 def test_a_class_that_lost_pages_has_a_shorter_queue(small: Handle) -> None:
     queues, class_id = Queues(small), small.class_for(1024)
-    for i in range(3000):
+    for i in range(5000):
         small.put(b"%d" % i, b"x" * 900)
     before = queues.length(class_id)
     for _ in range(2):
