@@ -29,8 +29,8 @@ enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 #define SOURCES_TRIED 12
 // Of so many pages one may wait, for each process, until others have given its chunks back.
 #define PAGES_PER_WAITING 16
-// Before a store is refused: what is looked at anew so often, and how long and how often in a second, if other processes
-// are at work, it waits for the chunks that they were asked for.
+// Before a store is refused it looks so often; and if others are at work it waits for the chunks that
+// they were asked for, so long and so often in a second.
 #define LAST_TRIES 40
 #define NAP_NANOSECONDS 50000
 #define NAPS_PER_SECOND 200
@@ -138,7 +138,8 @@ static uint32_t choose_source(struct store *store, uint32_t to_class, enum sourc
         uint64_t score;
         uint32_t age = age_of(store, class);
         if (!may_evict && age < now - FRONTIER_DEAD) {
-            score = 0;
+            // What is in a page fits into the other pages' free chunks.
+            score = kind == SOURCE_ANY && SHARED_LOAD(class->free_chunks) >= class->chunks_per_page;
         } else if (kind == SOURCE_OLDER) {
             bool is_older = age >= AGE_SECONDS_MIN && (uint64_t)own_age * MILLION < (uint64_t)age * ratio;
             score = is_older ? age : 0;

@@ -153,7 +153,7 @@ def hold_pages(neighbour: Handle, pages: int) -> None:
 
 
 def test_pages_on_their_way_in_the_hands_of_who_rests() -> None:
-    with Cache(limit_bytes=5 * MIB, chunk_bytes=TINY_LADDER) as cache:
+    with Cache(limit_bytes=4 * MIB, chunk_bytes=TINY_LADDER) as cache:
         neighbour, store = cache.open(0), cache.open(1)
         for one in (neighbour, store):
             one.set_now(100)
