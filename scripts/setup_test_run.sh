@@ -22,7 +22,7 @@ asan)
     ;;
 tsan)
     LD_PRELOAD=$(gcc -print-file-name=libtsan.so)
-    TSAN_OPTIONS=halt_on_error=1:${TSAN_OPTIONS:-}
+    TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/scripts/tsan.supp:${TSAN_OPTIONS:-}
     export LD_PRELOAD TSAN_OPTIONS
     # ThreadSanitizer's fixed address ranges collide with wide address randomisation.
     setarch -R true 2>/dev/null && runner="setarch -R"

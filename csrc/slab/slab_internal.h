@@ -33,8 +33,9 @@ struct slab_page {
     uint32_t next, previous;    // All pages of the class, a ring; for free pages `next` is the pool list.
     uint32_t partial_next;      // Pages with something to take, 0 ends the list; a page is on it when `is_partial`.
     uint32_t partial_previous;
-    uint16_t is_partial;
-    uint16_t is_released;       // The system has its memory back.
+    uint8_t is_partial;
+    uint8_t is_released;        // The system has its memory back.
+    uint16_t drainer;           // While it drains: the slot that empties it, + 1.
 };
 
 struct CACHE_ALIGNED slab_class {
@@ -176,6 +177,7 @@ static inline bool slab_take(struct slab *slab, struct proc *proc, uint32_t clas
         count = magazine->count;
     }
     SHARED_RELEASE(*hand, magazine->refs[count - 1]);
+    FAULT_POINT(proc, "slab.take.named");
     SHARED_RELEASE(magazine->count, count - 1);
     return true;
 }
@@ -193,6 +195,7 @@ static inline void slab_give(struct slab *slab, struct proc *proc, uint32_t *han
     uint32_t count = magazine->count;
     SHARED_STORE(magazine->refs[count], ref);
     SHARED_RELEASE(magazine->count, count + 1);
+    FAULT_POINT(proc, "slab.give.both");
     SHARED_RELEASE(*hand, 0);
     if (UNLIKELY(page_class & SLAB_DRAINING)) {
         slab_spill(slab, proc, class_id, count);
@@ -235,7 +238,7 @@ bool slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id, u
 // When all of a draining page's chunks are back: hands it to class `to_class` (0: the pool). Returns false until then.
 // While classes have more pages than they may, it stays in the pool all the same.
 bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page, uint32_t to_class);
-// Gives up draining: the page serves its class again.
+// Gives up draining: the page serves its class again. Does nothing to a page that another process drains by now.
 void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page);
 void slab_drain_cancel_all(struct slab *slab, struct proc *proc);
 // Gives the pages back to their classes that processes which rest have begun to drain.
@@ -243,6 +246,13 @@ void slab_drain_cancel_all(struct slab *slab, struct proc *proc);
 void slab_drain_cancel_resting(struct slab *slab, struct proc *proc);
 // Whether another process has not given its turn away: it may hold chunks that it was asked for. A hint.
 bool slab_others_work(const struct slab *slab, const struct proc *proc);
+// Whether this process drains the page, for that class. No lock: it stays so until this process ends it.
+static inline bool slab_drains_page(const struct slab *slab, const struct proc *proc, uint32_t page_index,
+                                    uint32_t class_id) {
+    const struct slab_page *page = &slab->pages[page_index];
+    return SHARED_LOAD(page->state) == SLAB_PAGE_DRAINING && SHARED_LOAD(page->drainer) == proc->slot_index + 1
+           && SHARED_LOAD(page->class_id) == class_id;
+}
 static inline uint32_t slab_drains(const struct slab *slab, const struct proc *proc) {
     uint32_t drains = 0;
     for (uint32_t i = 0; i < SLAB_DRAINS_MAX; i++) {
@@ -262,9 +272,13 @@ void slab_rest_no_more(struct slab *slab, struct proc *proc, bool is_awake);
 // Locks: LOCK_TURN_OTHER, LOCK_CLASS.
 void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id);
 
-// Restores what a dead process may have left half done under slab locks and frees these locks. Takes none.
+// Restores what a dead process may have left half done under slab locks and frees these locks, but for turns. Takes
+// none.
 void slab_repair(struct slab *slab, uint32_t dead_slot_index);
-// True when the dead slot's magazines hold the chunk.
+// Lets others at the magazines again that the dead process was at, its own among them. Requires: slab_repair() is done,
+// and no word of the dead slot names a chunk that its magazines hold.
+void slab_repair_turns(struct slab *slab, uint32_t dead_slot_index);
+// True when the dead slot's magazines hold the chunk. Requires: slab_repair() is done, slab_repair_turns() is not.
 bool slab_magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref);
 
 // Walks all lists; aborts on a contradiction. Requires: nobody else works in the arena.

@@ -34,7 +34,7 @@ void slab_ring_insert(struct slab *slab, struct slab_class *class, uint32_t page
     struct slab_page *page = &slab->pages[page_index];
     if (class->ring == 0) {
         page->next = page->previous = page_index;
-        class->ring = page_index;
+        SHARED_STORE(class->ring, page_index);
     } else {
         // Behind the newest page, so that the hand meets pages in the order they came.
         struct slab_page *first = &slab->pages[class->ring];
@@ -53,12 +53,12 @@ static void ring_remove(struct slab *slab, struct slab_class *class, uint32_t pa
         SHARED_STORE(class->hand_chunk, 0);
     }
     if (page->next == page_index) {
-        class->ring = 0;
+        SHARED_STORE(class->ring, 0);
     } else {
         slab->pages[page->previous].next = page->next;
         slab->pages[page->next].previous = page->previous;
         if (class->ring == page_index) {
-            class->ring = page->next;
+            SHARED_STORE(class->ring, page->next);
         }
     }
     SHARED_STORE(class->pages, class->pages - 1);
@@ -82,10 +82,11 @@ uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id)
     FAULT_POINT(proc, "slab.page.popped");
     if (page_index) {
         struct slab_page *page = &slab->pages[page_index];
-        page->class_id = (uint16_t)class_id;
+        SHARED_STORE(page->class_id, (uint16_t)class_id);
         page->free_head = page->free_count = 0;
         SHARED_STORE(page->carved, 0);
         page->is_partial = page->is_released = 0;
+        SHARED_STORE(page->drainer, 0);
         SHARED_STORE(root->pages_opened, root->pages_opened + 1);
         SHARED_STORE(slab->root->class[class_id].opened_at, root->pages_opened);
         SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
@@ -170,6 +171,8 @@ bool slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id, u
     bool is_at_rest = page->state == SLAB_PAGE_ACTIVE && page->class_id == class_id;
     if (is_at_rest) {
         SHARED_RELEASE(*place, page_index);
+        FAULT_POINT(proc, "slab.drain.named");
+        SHARED_STORE(page->drainer, (uint16_t)(proc->slot_index + 1));
         slab_partial_remove(slab, class, page_index);
         SHARED_STORE(slab->page_class[page_index], (uint16_t)(class_id | SLAB_DRAINING));
         SHARED_RELEASE(page->state, SLAB_PAGE_DRAINING);
@@ -189,12 +192,13 @@ static void forget_drain(struct slab *slab, struct proc *proc, uint32_t page_ind
     }
 }
 
-static void give_back(struct slab *slab, struct proc *proc, uint32_t page_index) {
+// Gives the page back to its class if the process of that slot still drains it.
+static void give_back(struct slab *slab, struct proc *proc, uint32_t page_index, uint32_t slot_index) {
     struct slab_page *page = &slab->pages[page_index];
-    uint32_t class_id = page->class_id;
+    uint32_t class_id = SHARED_LOAD(page->class_id);
     struct slab_class *class = &slab->root->class[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
-    if (page->state == SLAB_PAGE_DRAINING && page->class_id == class_id) {
+    if (page->state == SLAB_PAGE_DRAINING && page->drainer == slot_index + 1 && page->class_id == class_id) {
         SHARED_RELEASE(page->state, SLAB_PAGE_ACTIVE);
         SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
         SHARED_STORE(class->draining, class->draining - 1);
@@ -208,7 +212,7 @@ static void give_back(struct slab *slab, struct proc *proc, uint32_t page_index)
 }
 
 void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page_index) {
-    give_back(slab, proc, page_index);
+    give_back(slab, proc, page_index, proc->slot_index);
     forget_drain(slab, proc, page_index);
 }
 
@@ -230,7 +234,7 @@ void slab_drain_cancel_resting(struct slab *slab, struct proc *proc) {
         for (uint32_t i = 0; SHARED_LOAD(other->rests) && i < SLAB_DRAINS_MAX; i++) {
             uint32_t page_index = SHARED_LOAD(other->draining_pages[i]);
             if (page_index) {
-                give_back(slab, proc, page_index);
+                give_back(slab, proc, page_index, slot);
                 FAULT_POINT(proc, "slab.drain.given_back");
                 SHARED_RELEASE(other->draining_pages[i], 0);
             }
@@ -251,10 +255,12 @@ void slab_drain_cancel_all(struct slab *slab, struct proc *proc) {
 // Takes an empty page away from its class; false while some of its chunks are elsewhere.
 static bool close_if_empty(struct slab *slab, struct proc *proc, uint32_t page_index) {
     struct slab_page *page = &slab->pages[page_index];
-    struct slab_class *class = &slab->root->class[page->class_id];
+    uint32_t class_id = SHARED_LOAD(page->class_id);
+    struct slab_class *class = &slab->root->class[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
     uint32_t uncarved = class->chunks_per_page - page->carved;
-    bool empty = page->state == SLAB_PAGE_DRAINING && page->free_count + uncarved == class->chunks_per_page;
+    bool empty = slab_drains_page(slab, proc, page_index, class_id)
+                 && page->free_count + uncarved == class->chunks_per_page;
     if (empty) {
         ring_remove(slab, class, page_index);
         SHARED_STORE(class->draining, class->draining - 1);
@@ -269,6 +275,7 @@ bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page_index, u
     if (!close_if_empty(slab, proc, page_index)) {
         return false;
     }
+    FAULT_POINT(proc, "slab.drain.closed");
     forget_drain(slab, proc, page_index);
     if (to_class == 0) {
         return true;

@@ -159,7 +159,10 @@ void slab_page_window(const struct slab *slab, uint32_t page_index, struct slab_
     out->page = page_index;
     out->first_chunk = 0;
     out->count = class_id && page_index <= SHARED_LOAD(slab->root->pages_begun) ? SHARED_LOAD(page->carved) : 0;
-    out->chunk_bytes = slab->root->class[class_id].chunk_bytes;
+    const struct slab_class *class = &slab->root->class[class_id];
+    // The page may have gone to a class of smaller chunks since: what is looked at must be inside it all the same.
+    out->count = out->count < class->chunks_per_page ? out->count : class->chunks_per_page;
+    out->chunk_bytes = class->chunk_bytes;
     *class_out = class_id;
 }
 
@@ -253,7 +256,9 @@ void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
             lock_free_dead(&slab->root->class[class_id].lock);
         }
     }
-    // Last: until here nobody but the repairer may use the magazines that the dead process was at.
+}
+
+void slab_repair_turns(struct slab *slab, uint32_t dead_slot_index) {
     for (uint32_t slot = 0; slot < slots_of(slab); slot++) {
         if (lock_is_held_by(&slab_local(slab, slot)->turn, dead_slot_index)) {
             lock_free_dead(&slab_local(slab, slot)->turn);

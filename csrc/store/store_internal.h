@@ -363,4 +363,4 @@ uint32_t store_value_span(const struct store *store, const struct item *item, ui
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index);
 // Gives back what the slot's words and claims name. Requires: the slot is repaired and belongs to the caller, or is
 // held dead by it.
-void store_reclaim(struct store *store, struct store_local *local, uint32_t slot_index);
+void store_reclaim(struct store *store, struct store_local *local);

@@ -346,11 +346,6 @@ static void prefetch_ahead(const struct store *store, const struct slab_window *
     }
 }
 
-static bool is_draining(const struct store *store, const struct store_move *move) {
-    const struct slab_page *page = &store->slab.pages[move->page];
-    return SHARED_LOAD(page->state) == SLAB_PAGE_DRAINING && SHARED_LOAD(page->class_id) == move->from_class;
-}
-
 bool store_move_end(struct store *store, struct store_move *move) {
     if (!slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
         return false;
@@ -368,8 +363,8 @@ bool store_move_end(struct store *store, struct store_move *move) {
 bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks) {
     struct slab_window window;
     uint32_t class_id;
-    if (!is_draining(store, move)) {
-        // Somebody who repaired after a death gave it back to its class.
+    if (!slab_drains_page(&store->slab, store->proc, move->page, move->from_class)) {
+        // This process gave it up meanwhile.
         move->passes = STORE_MOVE_PASSES_MAX;
         return false;
     }

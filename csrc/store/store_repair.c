@@ -124,6 +124,17 @@ static void repair_limbo(struct store *store, struct store_local *local, uint32_
     lock_free_dead(&root->limbo_lock);
 }
 
+// A chunk on its way between magazine and hand is for an instant in both. The magazine has it from now on: others may
+// take it from there before the slot has a new owner, and the hand would name a chunk that is somebody else's.
+static void leave_to_magazines(struct store *store, struct store_local *local, uint32_t dead_slot_index) {
+    uint32_t *hands[] = {&local->old_ref, &local->new_ref, &local->hand};
+    for (int i = 0; i < 3; i++) {
+        if (slab_magazine_has(&store->slab, dead_slot_index, *hands[i])) {
+            SHARED_RELEASE(*hands[i], 0);
+        }
+    }
+}
+
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     struct store *store = context;
     struct store_local *local = store_local_at(store, dead_slot_index);
@@ -131,6 +142,9 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     // Before the class locks of the dead are freed.
     store_repair_probation(store, self, dead_slot_index);
     slab_repair(&store->slab, dead_slot_index);
+    leave_to_magazines(store, local, dead_slot_index);
+    FAULT_POINT(self, "store.repair.turns");
+    slab_repair_turns(&store->slab, dead_slot_index);
     if (store->flash) {
         flash_index_repair(store->flash, self, dead_slot_index);
     }
@@ -174,12 +188,12 @@ static bool claims_hold(const struct store *store, const struct store_local *loc
     return false;
 }
 
-static void give_back(struct store *store, struct store_local *local, uint32_t slot_index, uint32_t *hand) {
+static void give_back(struct store *store, struct store_local *local, uint32_t *hand) {
     uint32_t ref = *hand;
     if (!ref) {
         return;
     }
-    if (slab_magazine_has(&store->slab, slot_index, ref) || claims_hold(store, local, ref)) {
+    if (claims_hold(store, local, ref)) {
         SHARED_RELEASE(*hand, 0);
         return;
     }
@@ -191,7 +205,7 @@ static void give_back(struct store *store, struct store_local *local, uint32_t s
     store_free(store, &store->local->old_ref);
 }
 
-void store_reclaim(struct store *store, struct store_local *local, uint32_t slot_index) {
+void store_reclaim(struct store *store, struct store_local *local) {
     // Twice the same when an earlier reclaim died between naming the chunk here and forgetting it there.
     if (local->new_ref == local->old_ref) {
         SHARED_RELEASE(local->new_ref, 0);
@@ -199,9 +213,9 @@ void store_reclaim(struct store *store, struct store_local *local, uint32_t slot
     if (local->hand == local->old_ref) {
         SHARED_RELEASE(local->hand, 0);
     }
-    give_back(store, local, slot_index, &local->old_ref);
-    give_back(store, local, slot_index, &local->new_ref);
-    give_back(store, local, slot_index, &local->hand);
+    give_back(store, local, &local->old_ref);
+    give_back(store, local, &local->new_ref);
+    give_back(store, local, &local->hand);
     for (uint32_t i = 0; i < local->claims_high; i++) {
         uint32_t ref = local->claim_ref[i];
         if (!ref) {

@@ -425,9 +425,12 @@ void store_room_pace(struct store *store, uint32_t class_id) {
         return;
     }
     store->room->asked_seconds = store->proc->now_seconds;
-    // Twice as fast as the class uses up a page, so that the next one is there before it is needed.
+    // From when half of what it has is used up, and so fast that the next page is there before it is needed.
     const struct slab_class *classes = store->slab.root->class;
-    uint64_t looks = 2ull * SLAB_BATCH_CHUNKS * classes[move->from_class].chunks_per_page
+    if (SHARED_LOAD(classes[class_id].free_chunks) * 2 > classes[class_id].chunks_per_page) {
+        return;
+    }
+    uint64_t looks = 4ull * SLAB_BATCH_CHUNKS * classes[move->from_class].chunks_per_page
                      / classes[class_id].chunks_per_page + SLAB_BATCH_CHUNKS;
     if (advance(store, class_id, looks < LOOKS_AT_ONCE ? (uint32_t)looks : LOOKS_AT_ONCE)) {
         got_page(store, class_id);

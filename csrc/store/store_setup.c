@@ -156,7 +156,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     }
     follow_lifetime(store);
     slab_rest_no_more(&store->slab, store->proc, false);
-    store_reclaim(store, store->local, slot_index);
+    store_reclaim(store, store->local);
     store_claims_reset(store);
     slab_drain_cancel_all(&store->slab, store->proc);
     // A predecessor may have died with a full list, and the next item would be written past its end.

@@ -45,14 +45,15 @@ class Member:
     seed: int
     prefix: bytes
     journal: Journal
+    tides: bool
 
     def work(self, cache: Cache) -> None:
         """Plays the plan and fights in between, until it is told to stop or killed."""
         handle = cache.open(self.slot)
-        handle.set_now(100)
         player = Player(handle)
         dice = random.Random(self.seed)
-        for begun, operation in enumerate(operations(self.seed, self.prefix), start=1):
+        plan = operations(self.seed, self.prefix, tides=self.tides, surges=not self.tides)
+        for begun, operation in enumerate(plan, start=1):
             if self.journal.is_stopped:
                 break
             self.journal.begun = begun
@@ -65,10 +66,11 @@ class Member:
 
 
 class Crowd:
-    """Workers on all slots but the checker's."""
+    """Workers on all slots but the checker's; with tides, or with surges instead."""
 
-    def __init__(self, cache: Cache, seed: int) -> None:
+    def __init__(self, cache: Cache, seed: int, *, tides: bool) -> None:
         self.cache = cache
+        self.tides = tides
         self.seed = seed
         self.serial = 0
         self._children: dict[int, tuple[Member, Child]] = {}
@@ -76,7 +78,8 @@ class Crowd:
     def start(self, slot: int) -> Member:
         """Puts a worker on a slot that is free or whose owner is dead."""
         self.serial += 1
-        member = Member(slot, self.seed * 1000 + self.serial, b"p%d." % self.serial, Journal())
+        seed, prefix = self.seed * 1000 + self.serial, b"p%d." % self.serial
+        member = Member(slot, seed, prefix, Journal(), self.tides)
         child = Child(lambda: member.work(self.cache), deadline_seconds=120)
         self._children[slot] = (member, child)
         return member

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import Handle, Mode
+from tests.unit.core.driver import Cache, Handle, Mode
 from tests.unit.core.lru.queues import fit_probation
 from tests.unit.core.shrinking import shrink_step
 from tests.unit.core.talk import Talk
 
+BEGIN_SECONDS = 100
+# After all clocks of the plan, and before anything expires.
+LATER_SECONDS = 50_000
 LIFETIME_SECONDS = 100_000
+COMPANION_SLOT = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ _WEIGHTS = {
     "crawl": 1,
     "chain": 1,
     "fit": 1,
+    "clock": 2,
+    "accompany": 3,
 }
 _SIZES = (10, 60, 150, 400, 900)
 _LARGE_SIZES = (2500, 9000, 30_000)
@@ -88,10 +94,33 @@ def _tide(prefix: bytes, generation: int) -> Iterator[Operation]:
         yield Operation("shrink", number=20)
 
 
+# Among so many bursts of operations this one fills memory with one size, each time another.
+_SURGE = 30
+_SURGES_APART = 150
+_SURGE_SIZES = (200, 900, 60, 9000, 400)
+_SURGE_BYTES = 1_500_000
+
+
+def _surge(prefix: bytes, generation: int) -> Iterator[Operation]:
+    """Enough of one size to need pages from others, whose items are older by then."""
+    size = _SURGE_SIZES[generation // _SURGES_APART % len(_SURGE_SIZES)]
+    for i in range(_SURGE_BYTES // (size + 40)):
+        key = b"%ss%d.%d" % (prefix, size, i)
+        yield Operation("set", key, value_of(key, generation, size))
+        if i % 64 == 0:
+            yield Operation("accompany")
+    yield Operation("clock", number=60)
+
+
 def operations(
-    seed: int, prefix: bytes = b"", keys: int = 400, *, tides: bool = True
+    seed: int,
+    prefix: bytes = b"",
+    keys: int = 400,
+    *,
+    tides: bool = True,
+    surges: bool = False,
 ) -> Iterator[Operation]:
-    """Operations without end; now and then a tide of keys, as far as wanted."""
+    """Operations without end; now and then a tide of keys or a surge, as far as wanted."""
     dice = random.Random(seed)
     names = list(_WEIGHTS)
     weights = list(_WEIGHTS.values())
@@ -101,6 +130,8 @@ def operations(
         counter = b"%sn%d" % (prefix, dice.randrange(10))
         if tides and generation % _TIDES_APART == _TIDE:
             yield from _tide(prefix, generation)
+        elif surges and generation % _SURGES_APART == _SURGE:
+            yield from _surge(prefix, generation)
         elif name == "set":
             yield Operation(name, key, value_of(key, generation, dice.choice(_SIZES)))
         elif name == "large":
@@ -145,11 +176,40 @@ class Model:
             self.values[operation.key] = text.ljust(len(old))
 
 
-class Player:
-    """Plays operations on a handle."""
+class Companion:
+    """Another process of the same cache that stores a little now and then, and rests."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, cache: Cache) -> None:
+        self._handle = cache.open(COMPANION_SLOT)
+        self._handle.set_now(BEGIN_SECONDS)
+        self._handle.rest()
+        self._visits = 0
+
+    def visit(self, now_seconds: int) -> None:
+        """Leaves chunks of every size in its magazines."""
+        handle = self._handle
+        handle.wake()
+        handle.set_now(now_seconds)
+        self._visits += 1
+        for size in (*_SIZES, 30):
+            key = b"companion %d %d" % (size, self._visits % 3)
+            handle.put(key, value_of(key, self._visits, size))
+        handle.rest()
+
+
+class Player:
+    """Plays operations on a handle, with a companion if there is one."""
+
+    def __init__(
+        self,
+        handle: Handle,
+        companion: Companion | None = None,
+        now_seconds: int = BEGIN_SECONDS,
+    ) -> None:
         self.handle = handle
+        self.companion = companion
+        self.now_seconds = now_seconds
+        handle.set_now(now_seconds)
         self.talk = Talk(handle, values_max=64)
 
     def play(self, operation: Operation) -> None:
@@ -178,6 +238,17 @@ class Player:
                 shrink_step(handle, operation.number)
             case "crawl":
                 handle.crawl(500)
+            case "clock":
+                self.now_seconds += operation.number
+                handle.set_now(self.now_seconds)
+                handle.frontiers_step()
+                handle.turn()
+            case "accompany":
+                # As a worker does that has nothing to do for a moment.
+                handle.rest()
+                handle.wake()
+                if self.companion:
+                    self.companion.visit(self.now_seconds)
             case "fit":
                 fit_probation(handle)
             case "move":

@@ -8,8 +8,8 @@ _FLASH_PREFIXES = ("flash.", "store.writeout.", "store.commit.", "store.back.", 
 
 
 def fault_points() -> list[str]:
-    """Every name in a FAULT_POINT() of a C file."""
-    texts = (path.read_text() for path in sorted(_CSRC.glob("*/*.c")))
+    """Every name in a FAULT_POINT() above the room that defines it."""
+    texts = (path.read_text() for path in _CSRC.glob("*/*.[ch]") if path.parent.name != "base")
     found = {name for text in texts for name in re.findall(r'FAULT_POINT\([^"]*"([^"]+)"\)', text)}
     return sorted(found)
 

@@ -2,7 +2,13 @@
 
 from itertools import islice
 
-from tests.crash.plan import Model, Player, operations
+from tests.crash.plan import (
+    LATER_SECONDS,
+    Companion,
+    Model,
+    Player,
+    operations,
+)
 from tests.unit.core.driver import Cache, Handle
 
 
@@ -11,7 +17,9 @@ def expectations(
 ) -> tuple[Model, Model]:
     """The keys' values before and after the operation during which the process died."""
     before, after = Model(), Model()
-    for i, operation in enumerate(islice(operations(seed, prefix, tides=tides), begun)):
+    for i, operation in enumerate(
+        islice(operations(seed, prefix, tides=tides, surges=not tides), begun)
+    ):
         after.apply(operation)
         if i < begun - 1:
             before.apply(operation)
@@ -45,15 +53,17 @@ def survive(
 ) -> None:
     """Run by a survivor: uses the store, takes the dead slot over, checks everything."""
     handle = cache.open(0)
-    handle.set_now(100)
+    handle.set_now(LATER_SECONDS)
     missing = missing_keys(handle, seed, begun, tides=tides)
     assert most_missing is None or len(missing) <= most_missing, missing
-    player = Player(handle)
-    for operation in islice(operations(seed + 1), 1500):
+    # Its predecessor died with the other one, at rest.
+    companion = Companion(cache)
+    player = Player(handle, companion, LATER_SECONDS)
+    for operation in islice(operations(seed + 1, tides=tides, surges=not tides), 1500):
         player.play(operation)
     player.talk.drain()
     successor = cache.open(dead_slot)
-    successor.set_now(100)
+    successor.set_now(player.now_seconds)
     for i in range(200):
         key = b"after %d" % i
         successor.put(key, key)

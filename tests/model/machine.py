@@ -5,12 +5,24 @@ from functools import partial
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from pymc.core.ffi import lib
 from tests.model import choices
 from tests.model.comparison import Comparison
 from tests.model.reference import Clear, Count
-from tests.unit.core.driver import Mode, Outcome, Write
+from tests.unit.core.driver import Making, Mode, Outcome, Write
 
 MOVE_TURNS_MAX = 50
+
+
+def fills(making: Making, value: bytes) -> bool:
+    """Whether there was room for all of it; else it is given up."""
+    while value:
+        taken = making.fill(value)
+        if not taken:
+            lib.store_give_up(making.handle.store, making.write, making.making)
+            return False
+        value = value[taken:]
+    return True
 
 
 class StoreMachine(Comparison):
@@ -124,7 +136,12 @@ class StoreMachine(Comparison):
         if abandons:
             self.actors.on(slot, making.abandon)
             return
-        self.actors.on(slot, lambda: making.fill_all(value))
+        if not self.actors.on(slot, lambda: fills(making, value)):
+            # No room for the rest: as if there had been none when it began.
+            assert self.may_refuse
+            if want.mode == Mode.SET and want.cas_compare is None:
+                self.reference.entries.pop(key, None)
+            return
         self.settle_put(key, value, want, self.actors.on(slot, making.commit))
 
     @rule(

@@ -272,3 +272,18 @@ def test_lifetimes_make_times_precise(tight: Cache) -> None:
         for _ in range(4):
             store.get(b"k1")
         assert used_seconds(store, b"k1") == second
+
+
+def test_a_class_that_has_enough_takes_no_more() -> None:
+    with Cache(limit_bytes=32 * MIB) as cache:
+        cache.set_live("item_bytes_max", 8 * MIB)
+        store = opened(cache)
+        fill(store, b"s", 100_000, SMALL)
+        store.set_now(200)
+        store.frontiers_step()
+        # Two values of 2 MB take turns: with the one that is being made that is 6 MB.
+        for i in range(60):
+            assert store.put(b"big%d" % (i % 2), b"x" * 2_000_000).outcome == Outcome.STORED
+        assert held(store, b"s", 100_000) > 80_000
+        store.limbo_step()
+        store.check()
