@@ -27,7 +27,7 @@ def hold_pages(neighbour: Handle) -> None:
 @pytest.mark.parametrize("countdown", [1, 2, 3])
 @pytest.mark.parametrize("point", NEIGHBOUR_POINTS)
 def test_who_rested_goes_on(point: str, countdown: int) -> None:
-    with Cache(limit_bytes=5 * MIB, chunk_bytes=TINY_LADDER) as cache:
+    with Cache(limit_bytes=4 * MIB, chunk_bytes=TINY_LADDER) as cache:
         neighbour = cache.open(0)
         neighbour.set_now(100)
         fill(neighbour, b"k", 6000, 900)
