@@ -31,7 +31,7 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
     static const char no_item[SLAB_CHUNK_HEADER_BYTES];
     struct slab_page *page = &slab->pages[page_index];
     struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
-    uint32_t space = SLAB_BATCH_CHUNKS;
+    uint32_t space = slab_batch(slab, class_id);
     uint32_t filled = magazine->count;
     uint32_t taken = 0;
     if (page->free_head) {
@@ -62,7 +62,7 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
     SHARED_STORE(class->free_chunks, class->free_chunks - taken);
 }
 
-bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool beyond_limit) {
+bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id) {
     struct slab_class *class = &slab->root->class[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
     uint32_t page_index = class->partial;
@@ -75,7 +75,7 @@ bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool b
         page_index = class->partial;
     }
     if (!page_index) {
-        page_index = slab_page_open(slab, proc, class_id, beyond_limit);
+        page_index = slab_page_open(slab, proc, class_id);
         if (page_index) {
             slab_ring_insert(slab, class, page_index);
             FAULT_POINT(proc, "slab.refill.ring");
@@ -135,6 +135,15 @@ void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
         }
         lock_give(proc, &other->turn, true);
     }
+}
+
+bool slab_others_work(const struct slab *slab, const struct proc *proc) {
+    for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
+        if (slot != proc->slot_index && lock_is_held(SHARED_LOAD(slab_local(slab, slot)->turn))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void slab_wake(struct slab *slab, struct proc *proc) {

@@ -29,6 +29,7 @@ struct slab_snapshot {
     uint32_t pages_pool;        // Pages that had memory once and belong to no class.
     uint32_t pages_limit;
     uint32_t pages_max;
+    uint32_t pages_opened;      // Counts pages that were given to a class; wraps around.
     uint32_t unit_bytes;        // References count units of this many bytes.
 };
 

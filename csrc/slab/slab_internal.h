@@ -107,7 +107,11 @@ struct CACHE_ALIGNED slab_local {
     struct slab_magazine magazine[SLAB_CLASSES_MAX];
 };
 
-// Process-local handle: addresses only, no state.
+// What a process sets aside of a class is at most this much memory, or one chunk: a page of which anybody at work has a
+// chunk cannot move, and a page has few large ones.
+#define SLAB_MAGAZINE_BYTES (64u * 1024)
+
+// Process-local handle: addresses and what follows from the classes' sizes, no state.
 struct slab {
     char *area;
     struct slab_root *root;
@@ -115,6 +119,7 @@ struct slab {
     uint16_t *page_class;
     char *locals;
     uint32_t unit_shift;
+    uint8_t magazine_most[SLAB_CLASSES_MAX];    // Chunks that a magazine may hold.
 };
 
 struct slab_geometry {
@@ -148,9 +153,14 @@ static inline struct slab_local *slab_local(const struct slab *slab, uint32_t sl
     return (struct slab_local *)(slab->locals + (uint64_t)slot_index * sizeof(struct slab_local));
 }
 
-// Fills the process's magazine from the class's pages, opening a page when the limit allows (or `beyond_limit`).
+// Fills the process's magazine from the class's pages, opening a page when the limit allows.
 // Returns false when there is nothing. Locks: LOCK_CLASS, LOCK_PAGES.
-bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id, bool beyond_limit);
+bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id);
+
+// How many chunks go into a magazine, or out of it, at once.
+static inline uint32_t slab_batch(const struct slab *slab, uint32_t class_id) {
+    return (slab->magazine_most[class_id] + 1u) / 2;
+}
 
 // Empties half of a magazine, or all of it, into the pages. Locks: LOCK_CLASS.
 void slab_spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep);
@@ -161,7 +171,7 @@ static inline bool slab_take(struct slab *slab, struct proc *proc, uint32_t clas
     struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
     uint32_t count = magazine->count;
     if (UNLIKELY(count == 0)) {
-        if (!slab_refill(slab, proc, class_id, false)) {
+        if (!slab_refill(slab, proc, class_id)) {
             return false;
         }
         count = magazine->count;
@@ -178,8 +188,9 @@ static inline void slab_give(struct slab *slab, struct proc *proc, uint32_t *han
     uint16_t page_class = SHARED_LOAD(slab->page_class[slab_page_of(slab, ref)]);
     uint32_t class_id = page_class & SLAB_CLASS_MASK;
     struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
-    if (UNLIKELY(magazine->count == SLAB_MAGAZINE_CHUNKS)) {
-        slab_spill(slab, proc, class_id, SLAB_MAGAZINE_CHUNKS - SLAB_BATCH_CHUNKS);
+    uint32_t most = slab->magazine_most[class_id];
+    if (UNLIKELY(magazine->count >= most)) {
+        slab_spill(slab, proc, class_id, most - slab_batch(slab, class_id));
     }
     uint32_t count = magazine->count;
     SHARED_STORE(magazine->refs[count], ref);
@@ -197,7 +208,7 @@ void slab_partial_remove(struct slab *slab, struct slab_class *class, uint32_t p
 void slab_ring_insert(struct slab *slab, struct slab_class *class, uint32_t page);
 // Gives a page of the pool, or a new one, to the class; 0 when there is none. Locks: holds LOCK_CLASS,
 // takes LOCK_PAGES.
-uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id, bool beyond_limit);
+uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id);
 
 // A run of neighbouring chunks of one page.
 struct slab_window {
@@ -225,10 +236,16 @@ uint32_t slab_pages_ahead(struct slab *slab, struct proc *proc, uint32_t class_i
 // Crash: whoever takes the slot next gives the page back to its class. Locks: LOCK_CLASS.
 bool slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t page);
 // When all of a draining page's chunks are back: hands it to class `to_class` (0: the pool). Returns false until then.
+// While classes have more pages than they may, it stays in the pool all the same.
 bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page, uint32_t to_class);
 // Gives up draining: the page serves its class again. Does nothing to a page that another process drains by now.
 void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page);
 void slab_drain_cancel_all(struct slab *slab, struct proc *proc);
+// Gives the pages back to their classes that processes which rest have begun to drain.
+// Locks: LOCK_TURN_OTHER, LOCK_CLASS. Crash: a page may still be named by who began; that says nothing.
+void slab_drain_cancel_resting(struct slab *slab, struct proc *proc);
+// Whether another process has not given its turn away: it may hold chunks that it was asked for. A hint.
+bool slab_others_work(const struct slab *slab, const struct proc *proc);
 // Whether this process drains the page, for that class. No lock: it stays so until this process ends it.
 static inline bool slab_drains_page(const struct slab *slab, const struct proc *proc, uint32_t page_index,
                                     uint32_t class_id) {

@@ -65,11 +65,11 @@ static void ring_remove(struct slab *slab, struct slab_class *class, uint32_t pa
 }
 
 // Gives a page of the pool, or a new one, to the class; 0 when there is none. Holds LOCK_CLASS.
-uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id, bool beyond_limit) {
+uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id) {
     struct slab_root *root = slab->root;
     lock_take(proc, &root->lock, LOCK_PAGES);
     uint32_t page_index = 0;
-    if (root->pages_used < SHARED_LOAD(root->pages_limit) || beyond_limit) {
+    if (root->pages_used < SHARED_LOAD(root->pages_limit)) {
         if (root->pool) {
             page_index = root->pool;
             root->pool = slab->pages[page_index].next;
@@ -192,12 +192,13 @@ static void forget_drain(struct slab *slab, struct proc *proc, uint32_t page_ind
     }
 }
 
-void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page_index) {
+// Gives the page back to its class if the process of that slot still drains it.
+static void give_back(struct slab *slab, struct proc *proc, uint32_t page_index, uint32_t slot_index) {
     struct slab_page *page = &slab->pages[page_index];
     uint32_t class_id = SHARED_LOAD(page->class_id);
     struct slab_class *class = &slab->root->class[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
-    if (slab_drains_page(slab, proc, page_index, class_id)) {
+    if (page->state == SLAB_PAGE_DRAINING && page->drainer == slot_index + 1 && page->class_id == class_id) {
         SHARED_RELEASE(page->state, SLAB_PAGE_ACTIVE);
         SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
         SHARED_STORE(class->draining, class->draining - 1);
@@ -208,7 +209,38 @@ void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page_index
         }
     }
     lock_give(proc, &class->lock, true);
+}
+
+void slab_drain_cancel(struct slab *slab, struct proc *proc, uint32_t page_index) {
+    give_back(slab, proc, page_index, proc->slot_index);
     forget_drain(slab, proc, page_index);
+}
+
+static bool drains_any(const struct slab_local *local) {
+    uint32_t any = 0;
+    for (uint32_t i = 0; i < SLAB_DRAINS_MAX; i++) {
+        any |= SHARED_LOAD(local->draining_pages[i]);
+    }
+    return any != 0;
+}
+
+void slab_drain_cancel_resting(struct slab *slab, struct proc *proc) {
+    for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
+        struct slab_local *other = slab_local(slab, slot);
+        if (slot == proc->slot_index || !SHARED_LOAD(other->rests) || !drains_any(other)
+            || !lock_try(proc, &other->turn, LOCK_TURN_OTHER)) {
+            continue;
+        }
+        for (uint32_t i = 0; SHARED_LOAD(other->rests) && i < SLAB_DRAINS_MAX; i++) {
+            uint32_t page_index = SHARED_LOAD(other->draining_pages[i]);
+            if (page_index) {
+                give_back(slab, proc, page_index, slot);
+                FAULT_POINT(proc, "slab.drain.given_back");
+                SHARED_RELEASE(other->draining_pages[i], 0);
+            }
+        }
+        lock_give(proc, &other->turn, true);
+    }
 }
 
 void slab_drain_cancel_all(struct slab *slab, struct proc *proc) {
@@ -250,8 +282,8 @@ bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page_index, u
     }
     struct slab_class *target = &slab->root->class[to_class];
     lock_take(proc, &target->lock, LOCK_CLASS);
-    // One page came back, so one may go out, whatever the limit says now.
-    uint32_t opened = slab_page_open(slab, proc, to_class, true);
+    // Another class may have been faster, or the limit is lower than it was: then this page pays for what is too much.
+    uint32_t opened = slab_page_open(slab, proc, to_class);
     if (opened) {
         slab_ring_insert(slab, target, opened);
         slab_partial_push(slab, target, opened);

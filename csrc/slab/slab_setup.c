@@ -78,6 +78,11 @@ void slab_attach(struct arena *arena, struct slab *slab) {
     slab->page_class = (uint16_t *)(arena->base + slab->root->page_class_offset);
     slab->locals = arena->base + slab->root->local_offset;
     slab->unit_shift = slab->root->unit_shift;
+    for (uint32_t class_id = 1; class_id <= slab->root->classes; class_id++) {
+        uint32_t most = SLAB_MAGAZINE_BYTES / slab->root->class[class_id].chunk_bytes;
+        most = most < 1 ? 1 : most;
+        slab->magazine_most[class_id] = (uint8_t)(most < SLAB_MAGAZINE_CHUNKS ? most : SLAB_MAGAZINE_CHUNKS);
+    }
 }
 
 void slab_read(const struct slab *slab, struct slab_snapshot *out) {
@@ -86,6 +91,7 @@ void slab_read(const struct slab *slab, struct slab_snapshot *out) {
     out->pages_used = SHARED_LOAD(root->pages_used);
     out->pages_pool = SHARED_LOAD(root->pool_count);
     out->pages_limit = SHARED_LOAD(root->pages_limit);
+    out->pages_opened = SHARED_LOAD(root->pages_opened);
     out->pages_max = root->pages_max;
     out->unit_bytes = 1u << root->unit_shift;
 }

@@ -284,6 +284,8 @@ struct store_move_avoid {
 };
 int store_move_begin_beside(struct store *store, uint32_t from_class, uint32_t to_class,
                             const struct store_move_avoid *avoid, struct store_move *move);
+// Hands the page on when it is empty: true. Gives its memory back to the system if that is what all have too much.
+bool store_move_end(struct store *store, struct store_move *move);
 void store_push_pending(struct store *store, uint32_t class_id);
 void store_update_pages_limit(struct store *store);
 // An item that was read so often is past probation at its end.

@@ -346,6 +346,20 @@ static void prefetch_ahead(const struct store *store, const struct slab_window *
     }
 }
 
+bool store_move_end(struct store *store, struct store_move *move) {
+    if (!slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
+        return false;
+    }
+    count(store->proc, COUNTER_slabs_moved, 1);
+    move->page = 0;
+    const struct slab_root *root = store->slab.root;
+    if (UNLIKELY(SHARED_LOAD(root->pages_used) + SHARED_LOAD(root->pool_count) > SHARED_LOAD(root->pages_limit))) {
+        // Memory that the index, say, took meanwhile: the keeper would come for it up to a second later.
+        slab_release_pool_step(&store->slab, store->proc, 1);
+    }
+    return true;
+}
+
 bool store_move_step(struct store *store, struct store_move *move, uint32_t chunks) {
     struct slab_window window;
     uint32_t class_id;
@@ -365,9 +379,7 @@ bool store_move_step(struct store *store, struct store_move *move, uint32_t chun
     if (move->chunk < window.count) {
         return false;
     }
-    if (slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
-        count(store->proc, COUNTER_slabs_moved, 1);
-        move->page = 0;
+    if (store_move_end(store, move)) {
         return true;
     }
     // What is left stays, or is in other processes' hands: ask for that and look at the page again.

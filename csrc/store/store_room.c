@@ -5,6 +5,7 @@
 // been used for longer than what the class itself would evict, then the class evicts. A class that has nothing to evict
 // takes the page of the oldest items, whatever their age.
 #include <stdlib.h>
+#include <time.h>
 
 #include "store/store_internal.h"
 
@@ -26,6 +27,13 @@ enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 #define PATIENCE_REFILLS_MAX 16
 #define PATIENCE_REFUSED 64
 #define SOURCES_TRIED 12
+// Of so many pages one may wait, for each process, until others have given its chunks back.
+#define PAGES_PER_WAITING 16
+// Before a store is refused it looks so often; and if others are at work it waits for the chunks that
+// they were asked for, so long and so often in a second.
+#define LAST_TRIES 40
+#define NAP_NANOSECONDS 50000
+#define NAPS_PER_SECOND 200
 // With fewer pages than this, a class with few items shares the pages of larger ones instead of having one.
 #define BORROW_PAGES 12
 #define BORROW_TIMES_PAGES 128
@@ -41,6 +49,8 @@ struct store_room {
     struct store_move waiting[SLAB_DRAINS_MAX - 1];     // Emptied but for chunks in the hands of processes at work.
     uint32_t asked_seconds;
     uint32_t refused_seconds;
+    uint32_t naps_seconds;              // In this second ...
+    uint32_t naps;                      // ... so many were taken.
     uint8_t patience[SLAB_CLASSES_MAX];
     uint8_t patience_next[SLAB_CLASSES_MAX];
     uint16_t refused[SLAB_CLASSES_MAX];
@@ -128,7 +138,8 @@ static uint32_t choose_source(struct store *store, uint32_t to_class, enum sourc
         uint64_t score;
         uint32_t age = age_of(store, class);
         if (!may_evict && age < now - FRONTIER_DEAD) {
-            score = 0;
+            // What is in a page fits into the other pages' free chunks.
+            score = kind == SOURCE_ANY && SHARED_LOAD(class->free_chunks) >= class->chunks_per_page;
         } else if (kind == SOURCE_OLDER) {
             bool is_older = age >= AGE_SECONDS_MIN && (uint64_t)own_age * MILLION < (uint64_t)age * ratio;
             score = is_older ? age : 0;
@@ -145,8 +156,8 @@ static uint32_t choose_source(struct store *store, uint32_t to_class, enum sourc
 }
 
 // Sets the page on its way aside until others have given its chunks back. Returns false when too many wait already.
-static bool set_aside(struct store_room *room) {
-    for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1; i++) {
+static bool set_aside(struct store_room *room, uint32_t pages_limit) {
+    for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1 && i < pages_limit / PAGES_PER_WAITING; i++) {
         if (!room->waiting[i].page) {
             room->waiting[i] = room->move;
             room->move.page = 0;
@@ -190,7 +201,7 @@ static bool advance(struct store *store, uint32_t class_id, uint32_t looks) {
             if (move->stays || move->passes >= STORE_MOVE_PASSES_MAX) {
                 store_move_cancel(store, move);
             } else {
-                set_aside(store->room);
+                set_aside(store->room, SHARED_LOAD(store->slab.root->pages_limit));
             }
             return false;
         }
@@ -294,6 +305,63 @@ static bool evict_larger(struct store *store, uint32_t class_id, uint32_t *hand)
     return false;
 }
 
+// A free chunk of any larger class, however large; else what such a class would evict.
+static bool take_any_larger(struct store *store, uint32_t class_id, uint32_t *hand) {
+    const struct slab_root *root = store->slab.root;
+    for (uint32_t other = class_id; other <= root->classes; other++) {
+        if (SHARED_LOAD(root->class[other].pages) && slab_take(&store->slab, store->proc, other, hand)) {
+            return true;
+        }
+    }
+    for (uint32_t other = class_id; other <= root->classes; other++) {
+        if (evict_own(store, other, hand)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Lets the others come to where they give back what they were asked for. False when nobody is at work, or when so much
+// time went into this that it cannot be that.
+static bool nap(struct store *store) {
+    struct store_room *room = store->room;
+    uint32_t now = store->proc->now_seconds;
+    if (room->naps_seconds != now) {
+        room->naps_seconds = now;
+        room->naps = 0;
+    }
+    if (room->naps >= NAPS_PER_SECOND || !slab_others_work(&store->slab, store->proc)) {
+        return false;
+    }
+    room->naps++;
+    struct timespec time = {.tv_nsec = NAP_NANOSECONDS};
+    nanosleep(&time, NULL);
+    return true;
+}
+
+// Before a store is refused: every page may hold chunks that others have set aside, or be on its way in their hands.
+static bool take_at_last(struct store *store, uint32_t class_id, bool may_move, uint32_t *hand) {
+    for (uint32_t i = 0; i < LAST_TRIES; i++) {
+        if (take_any_larger(store, class_id, hand)) {
+            return true;
+        }
+        // Who waits for this process in the same way gets what it has.
+        slab_flush(&store->slab, store->proc);
+        slab_ask_flush(&store->slab);
+        slab_drain_cancel_all(&store->slab, store->proc);
+        slab_drain_cancel_resting(&store->slab, store->proc);
+        store->room->move.page = 0;
+        memset(store->room->waiting, 0, sizeof store->room->waiting);
+        if (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX, hand)) {
+            return true;
+        }
+        if (i > 0 && !nap(store)) {
+            return false;
+        }
+    }
+    return false;
+}
+
 // The class has nothing to evict: a chunk of a larger class if it has few items, else a page of anybody.
 static bool take_when_starved(struct store *store, uint32_t class_id, bool has_few, bool may_move, uint32_t *hand) {
     struct store_room *room = store->room;
@@ -307,11 +375,12 @@ static bool take_when_starved(struct store *store, uint32_t class_id, bool has_f
         || evict_larger(store, class_id, hand)) {
         return true;
     }
-    if (!live_get(store->arena, LIVE_evictions_enabled)) {
-        // Memory that is full and may not be emptied is not searched again for every refused item.
-        room->refused_seconds = store->proc->now_seconds;
-        room->refused[class_id] = PATIENCE_REFUSED;
+    if (live_get(store->arena, LIVE_evictions_enabled)) {
+        return take_at_last(store, class_id, may_move, hand);
     }
+    // Memory that is full and may not be emptied is not searched again for every refused item.
+    room->refused_seconds = store->proc->now_seconds;
+    room->refused[class_id] = PATIENCE_REFUSED;
     return false;
 }
 
@@ -377,10 +446,7 @@ void store_room_turn(struct store *store) {
     for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1; i++) {
         struct store_move *move = &room->waiting[i];
         if (UNLIKELY(move->page)) {
-            if (slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
-                count(store->proc, COUNTER_slabs_moved, 1);
-                move->page = 0;
-            } else if (is_idle) {
+            if (!store_move_end(store, move) && is_idle) {
                 store_move_cancel(store, move);
             }
         }

@@ -119,7 +119,9 @@ class SizeCount:
 class PageMove:
     """One page on its way from a class to another, or to the pool (class 0)."""
 
-    def __init__(self, store: Store, from_class: int, to_class: int) -> None:
+    def __init__(
+        self, store: Store, from_class: int, to_class: int, *, may_evict: bool = True
+    ) -> None:
         """Chooses the page. Raises NotFoundError when the class has none to give."""
         self._store = store
         self.from_class = from_class
@@ -127,6 +129,7 @@ class PageMove:
         self._move = ffi.new("struct store_move *")
         status = lib.store_move_begin(store.pointer, from_class, to_class, self._move)
         check(status, "store_move_begin")
+        self._move.may_evict = may_evict
 
     @property
     def passes(self) -> int:
@@ -147,10 +150,12 @@ class PageMove:
         lib.store_move_cancel(self._store.pointer, self._move)
 
 
-def begin_move(store: Store, from_class: int, to_class: int) -> PageMove | None:
+def begin_move(
+    store: Store, from_class: int, to_class: int, *, may_evict: bool = True
+) -> PageMove | None:
     """A move, or None when the class has no page to give."""
     try:
-        return PageMove(store, from_class, to_class)
+        return PageMove(store, from_class, to_class, may_evict=may_evict)
     except NotFoundError:
         return None
 

@@ -18,6 +18,8 @@ class SlabSnapshot:
     pages_pool: int
     pages_limit: int
     pages_max: int
+    # Counts pages that were given to a class; wraps around.
+    pages_opened: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,14 @@ def read_slab(store: Store) -> SlabSnapshot:
     """The pages of all classes."""
     out = ffi.new("struct slab_snapshot *")
     lib.slab_read(lib.store_slab(store.pointer), out)
-    return SlabSnapshot(out.classes, out.pages_used, out.pages_pool, out.pages_limit, out.pages_max)
+    return SlabSnapshot(
+        out.classes,
+        out.pages_used,
+        out.pages_pool,
+        out.pages_limit,
+        out.pages_max,
+        out.pages_opened,
+    )
 
 
 def read_class(store: Store, class_id: int) -> ClassSnapshot:

@@ -6,6 +6,7 @@ import selectors
 import signal
 import socket
 import time
+from dataclasses import replace
 from types import FrameType
 
 from pymc.control.messages import (
@@ -26,17 +27,17 @@ from pymc.core.store import Store
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
 from pymc.keeper.mover import Mover
-from pymc.keeper.observe import read_state
+from pymc.keeper.observe import Quiet, read_state
 from pymc.logs import say_exception
 from pymc.policy.pace import rest_seconds
-from pymc.policy.shrink import Move, choose_release, choose_trim
+from pymc.policy.shrink import Move, choose_release, choose_trim, choose_unwanted
 from pymc.server_context import ServerContext
 
 _LOOK_SECONDS = 1.0
 _TICK_MARGIN_SECONDS = 0.01
 # Large items whose readers are not done are looked at again so soon.
 _LIMBO_ITEMS = 256
-_TRIM_PAGES = 64
+_TRIM_PAGES = 16
 _FIT_SECONDS = 0.02
 # A step keeps the index from growing for a millisecond or two.
 _SHRINK_BUCKETS = 2048
@@ -60,6 +61,7 @@ class Keeper:
         self._store = store
         self._mover = Mover(context, store)
         self._crawler = Crawler(context, store)
+        self._quiet = Quiet()
         self._is_stopping = False
         # When each job is due next; a job that is missing has nothing to do.
         self._due: dict[str, float] = {"look": 0.0}
@@ -186,12 +188,15 @@ class Keeper:
     def _fit_into_limit(self) -> float | None:
         """Takes memory from queues and free pages, and pages from classes, down to the limit."""
         is_fitting = fit_probation_step(self._store)
-        state = read_state(self._store, self._arena.seconds())
+        state = read_state(self._store, self._arena.seconds(), self._quiet)
+        if self._arena.large_pages.asked_bytes:
+            # They were got once, at the start: memory that goes back splits them.
+            state = replace(state, quiet_seconds=0)
         released = 0
         if pages := choose_trim(state):
             # None are left to release when all of the pool has been.
             released = release_pool_step(self._store, min(pages, _TRIM_PAGES))
-        move = choose_release(state)
+        move = choose_release(state) or choose_unwanted(state)
         if move and not self._mover.is_busy:
             self._mover.add(move)
             self._schedule_if_idle("move")

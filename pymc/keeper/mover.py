@@ -35,7 +35,7 @@ class Mover:
 
     def add(self, move: Move) -> None:
         """Takes a move up; too many at once are dropped, the policy decides anew each second."""
-        single = Move(move.from_class, move.to_class)
+        single = Move(move.from_class, move.to_class, may_evict=move.may_evict)
         room = _QUEUED_MAX - len(self._queue)
         self._queue.extend([single] * min(move.pages, room))
         self._show()
@@ -70,7 +70,9 @@ class Mover:
     def _begin(self) -> bool:
         while self._queue and self._move is None:
             move = self._queue.popleft()
-            self._move = begin_move(self._store, move.from_class, move.to_class)
+            self._move = begin_move(
+                self._store, move.from_class, move.to_class, may_evict=move.may_evict
+            )
         return self._move is not None
 
     def _show(self) -> None:

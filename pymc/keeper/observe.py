@@ -5,7 +5,23 @@ from pymc.core.store import Store
 from pymc.policy.snapshot import CacheState, ClassState
 
 
-def read_state(store: Store, now_seconds: int) -> CacheState:
+class Quiet:
+    """Since when no class has got a page."""
+
+    def __init__(self) -> None:
+        """Knows nothing yet."""
+        self._opened = -1
+        self._since_seconds = 0
+
+    def seconds(self, pages_opened: int, now_seconds: int) -> int:
+        """How long the count has stood still, as far as was seen."""
+        if pages_opened != self._opened or now_seconds < self._since_seconds:
+            self._opened = pages_opened
+            self._since_seconds = now_seconds
+        return now_seconds - self._since_seconds
+
+
+def read_state(store: Store, now_seconds: int, quiet: Quiet) -> CacheState:
     """The pages as they are now; classes that have none are left out."""
     slab = read_slab(store)
     classes = []
@@ -17,5 +33,10 @@ def read_state(store: Store, now_seconds: int) -> CacheState:
                 ClassState(class_id, one.chunks_per_page, one.pages, one.free_chunks, age)
             )
     return CacheState(
-        now_seconds, slab.pages_used, slab.pages_pool, slab.pages_limit, tuple(classes)
+        now_seconds,
+        slab.pages_used,
+        slab.pages_pool,
+        slab.pages_limit,
+        tuple(classes),
+        quiet.seconds(slab.pages_opened, now_seconds),
     )

@@ -1,8 +1,11 @@
-"""Which class gives pages back when the cache may have fewer than it has."""
+"""Which class gives pages back: when the cache may have fewer, and when nobody wants them."""
 
 from dataclasses import dataclass
 
 from pymc.policy.snapshot import CacheState
+
+# When no class has got a page for so long, what is free goes back to the system.
+QUIET_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,7 @@ class Move:
     from_class: int
     to_class: int
     pages: int = 1
+    may_evict: bool = True
 
 
 def choose_release(state: CacheState) -> Move | None:
@@ -32,6 +36,21 @@ def choose_release(state: CacheState) -> Move | None:
     return Move(max(several, key=lambda one: (one.age_seconds, one.pages)).class_id, 0)
 
 
+def choose_unwanted(state: CacheState) -> Move | None:
+    """The next page that goes to the pool since nobody wants it; no item is lost for that.
+
+    A class with a little more than a page keeps it, so that its next item need not open one.
+    """
+    if state.quiet_seconds < QUIET_SECONDS:
+        return None
+    free = [one for one in state.classes if one.pages and (one.is_free or one.free_pages >= 2)]
+    if not free:
+        return None
+    return Move(max(free, key=lambda one: one.free_pages).class_id, 0, may_evict=False)
+
+
 def choose_trim(state: CacheState) -> int:
-    """How many free pages go back to the system, so that classes and pool stay in the limit."""
+    """How many free pages go back to the system: what is above the limit, or what nobody wants."""
+    if state.quiet_seconds >= QUIET_SECONDS:
+        return state.pages_pool
     return max(0, min(state.pages_pool, state.pages_used + state.pages_pool - state.pages_limit))

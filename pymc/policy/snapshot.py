@@ -15,6 +15,11 @@ class ClassState:
     age_seconds: int = 0
 
     @property
+    def is_free(self) -> bool:
+        """True when none of its chunks is in use."""
+        return self.free_chunks >= self.pages * self.chunks_per_page
+
+    @property
     def free_pages(self) -> float:
         """Free chunks as pages."""
         return self.free_chunks / self.chunks_per_page if self.chunks_per_page else 0.0
@@ -29,6 +34,8 @@ class CacheState:
     pages_pool: int
     pages_limit: int
     classes: tuple[ClassState, ...]
+    # Since when no class has got a page.
+    quiet_seconds: int = 0
 
     @property
     def pages_spare(self) -> int:

@@ -28,10 +28,12 @@ REPAIR_POINTS = [name for name in fault_points() if name.startswith(_REPAIR_PREF
 FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.")]
 # Queues must be long before these are reached: test_probation.py.
 PROBATION_POINTS = [name for name in fault_points() if name.startswith("lru.")]
+# Reached with a neighbour that rests: test_neighbours.py.
+NEIGHBOUR_POINTS = ["slab.collect.locked", "slab.drain.given_back"]
 _DEEP_PREFIXES = ("lru.head.", "lru.segment.freed", "lru.release.")
 WORK_POINTS = [
     name
     for name in fault_points()
-    if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS}
+    if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS, *NEIGHBOUR_POINTS}
     and not name.startswith(_DEEP_PREFIXES)
 ]

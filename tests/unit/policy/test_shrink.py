@@ -1,6 +1,14 @@
 """Which page goes first when the cache has too many."""
 
-from pymc.policy.shrink import Move, choose_release, choose_trim
+from dataclasses import replace
+
+from pymc.policy.shrink import (
+    QUIET_SECONDS,
+    Move,
+    choose_release,
+    choose_trim,
+    choose_unwanted,
+)
 from pymc.policy.snapshot import CacheState, ClassState
 
 
@@ -35,3 +43,16 @@ def test_pool_pages_above_the_limit_go_back() -> None:
     assert choose_trim(state(one(1, 5), limit=7, pool=2)) == 0
     assert choose_trim(state(one(1, 5), limit=6, pool=2)) == 1
     assert choose_trim(state(one(1, 5), limit=1, pool=2)) == 2
+
+
+def quiet(*classes: ClassState, pool: int = 0, seconds: int = QUIET_SECONDS) -> CacheState:
+    return replace(state(*classes, limit=20, pool=pool), quiet_seconds=seconds)
+
+
+def test_what_nobody_wants_goes_to_the_pool_and_then_to_the_system() -> None:
+    assert choose_unwanted(quiet(one(1, 2, free=199))) is None
+    assert choose_unwanted(quiet(one(1, 5, free=200))) == Move(1, 0, may_evict=False)
+    assert choose_unwanted(quiet(one(1, 5), one(2, 1, free=100))) == Move(2, 0, may_evict=False)
+    assert choose_unwanted(quiet(one(1, 5, free=500), seconds=QUIET_SECONDS - 1)) is None
+    assert choose_trim(quiet(one(1, 5), pool=7)) == 7
+    assert choose_trim(quiet(one(1, 5), pool=7, seconds=QUIET_SECONDS - 1)) == 0
