@@ -178,7 +178,10 @@ void flash_index_repair(struct flash *flash, struct proc *self, uint32_t dead_sl
     for (int i = 0; i < 3; i++) {
         // The same bucket may be held for two reasons.
         if (held[i] && lock_is_held_by(&held[i]->words[0], dead_slot_index)) {
-            if (held[i] != held[3]) {
+            // Nobody can reach one that is not counted, and who clears it does so without its lock:
+            // its overflow buckets may be in other chains by now. While the dead one's lock is held
+            // nobody splits or merges it, so it stays counted or not.
+            if ((uint64_t)(held[i] - flash_home_at(flash, 0)) < SHARED_LOAD(root->bucket_count)) {
                 scrub(flash, held[i]);
             }
             FAULT_POINT(self, "flash.index.repair.scrubbed");

@@ -1,6 +1,8 @@
 """A deterministic workload on the fingerprint index, and what must hold after a death in it."""
 
+import mmap
 import random
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
@@ -20,8 +22,35 @@ BUCKETS = 1 << START_BITS
 # Among so many bursts of operations this one is a tide.
 TIDE = 10
 
+# A worker's plan ends with so many insertions that the index refused.
+REFUSALS_MAX = 1 << 16
+
 # Address to hash.
 Entries = dict[int, int]
+
+
+class PlanJournal(Journal):
+    """Tells as well which insertions were refused: the chain is too long, or there is no memory.
+
+    How long a chain is depends on what the others do, so no plan knows it before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refusals = mmap.mmap(-1, 8 * (1 + REFUSALS_MAX))
+
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """The numbers of the refused operations; the one begun last may be missing."""
+        (count,) = struct.unpack_from("Q", self._refusals)
+        return struct.unpack_from(f"{count}Q", self._refusals, 8)
+
+    def refuse(self, number: int) -> bool:
+        """Notes a refusal; False when there is no room for one more."""
+        (count,) = struct.unpack_from("Q", self._refusals)
+        struct.pack_into("Q", self._refusals, 8 * (1 + count), number)
+        struct.pack_into("Q", self._refusals, 0, count + 1)
+        return bool(count + 1 < REFUSALS_MAX)
 
 
 @dataclass(frozen=True)
@@ -106,11 +135,14 @@ def apply(entries: Entries, operation: Operation) -> None:
                 entries[operation.target] = entries.pop(operation.address)
 
 
-def play(handle: Handle, operation: Operation) -> None:
+def play(handle: Handle, operation: Operation) -> bool:
+    """Does the operation; False when the index refused it."""
     key, address = operation.key_hash, operation.address
     match operation.name:
         case "insert":
-            assert handle.insert(key, address) in (0, TOO_LARGE, NO_MEMORY)
+            status = handle.insert(key, address)
+            assert status in (0, TOO_LARGE, NO_MEMORY)
+            return status == 0
         case "remove":
             handle.remove(key, address)
         case "remove_all":
@@ -123,34 +155,38 @@ def play(handle: Handle, operation: Operation) -> None:
             handle.mark_read(key, address)
         case _:
             raise AssertionError(operation)
+    return True
 
 
-def work(handle: Handle, seed: int, page: int, journal: Journal, most: int) -> None:
+def work(handle: Handle, seed: int, page: int, journal: PlanJournal, most: int) -> None:
     """Plays the plan until its end, until it is told to stop, or until death."""
     for begun, operation in enumerate(islice(operations(seed, page), most), start=1):
         if journal.is_stopped:
             return
         journal.begun = begun
-        play(handle, operation)
+        if not play(handle, operation) and not journal.refuse(begun):
+            return
 
 
-def look(handle: Handle, seed: int, page: int, begun: int, *, strict: bool) -> None:
-    """What is there is what was put there; when strict, nothing is missing."""
+def look(handle: Handle, seed: int, page: int, journal: PlanJournal) -> None:
+    """What is there is what was put there, and nothing is missing; the last may have been done."""
     before: Entries = {}
     after: Entries = {}
     hashes: set[tuple[int, int]] = set()
-    for i, operation in enumerate(islice(operations(seed, page), begun)):
-        apply(after, operation)
-        if i < begun - 1:
-            apply(before, operation)
+    refused = set(journal.refused)
+    for number, operation in enumerate(islice(operations(seed, page), journal.begun), start=1):
+        if number not in refused:
+            apply(after, operation)
+            if number < journal.begun:
+                apply(before, operation)
         hashes.add((operation.key_hash, operation.address))
         hashes.add((operation.key_hash, operation.target))
     for key, address in hashes:
-        is_there = handle.entry_at(key, address) != 0
-        if is_there:
-            assert key in (before.get(address), after.get(address)), (key, address)
-        elif strict:
-            assert before.get(address) != key or after.get(address) != key, (key, address)
+        was_there, may_be_there = before.get(address) == key, after.get(address) == key
+        if handle.entry_at(key, address):
+            assert was_there or may_be_there, f"foreign: {(key, address)}"
+        else:
+            assert not (was_there and may_be_there), f"missing: {(key, address)}"
 
 
 def empty(tier: Tier, handle: Handle, deaths: int) -> None:

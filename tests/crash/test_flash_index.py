@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import HAS_DEBUG
-from tests.crash.children import Child, End, Journal, run_child
-from tests.crash.flash_plan import empty, look, work
+from tests.crash.children import Child, End, run_child
+from tests.crash.flash_plan import PlanJournal, empty, look, operations, work
 from tests.crash.points import fault_points
 from tests.support.deadline import wait_until
-from tests.unit.core.flash.index_driver import NO_MEMORY, Tier, hash_of
+from tests.unit.core.flash.index_driver import NO_MEMORY, TOO_LARGE, Handle, Tier, hash_of
 
 POINTS = [name for name in fault_points() if name.startswith("flash.index.")]
 REPAIR_POINTS = [name for name in POINTS if name.startswith("flash.index.repair.")]
@@ -45,7 +45,7 @@ def quiet() -> None:
     wait_until(threads_sleep, "the test runner's threads are at rest")
 
 
-def die_at(tier: Tier, point: str, countdown: int, seed: int, journal: Journal) -> End:
+def die_at(tier: Tier, point: str, countdown: int, seed: int, journal: PlanJournal) -> End:
     """Works in a child until the point is reached for the countdown-th time."""
 
     def action() -> None:
@@ -56,18 +56,22 @@ def die_at(tier: Tier, point: str, countdown: int, seed: int, journal: Journal) 
     return run_child(action)
 
 
-def survive(tier: Tier, seed: int, begun: int, *, strict: bool) -> None:
+def work_and_look(handle: Handle, seed: int, page: int) -> None:
+    journal = PlanJournal()
+    work(handle, seed, page, journal, 2000)
+    look(handle, seed, page, journal)
+
+
+def survive(tier: Tier, seed: int, journal: PlanJournal) -> None:
     """Run in a child: repairs, looks at everything, goes on, and a successor as well."""
     handle = tier.open(SURVIVOR)
     handle.repair(VICTIM)
-    look(handle, seed, VICTIM, begun, strict=strict)
+    look(handle, seed, VICTIM, journal)
     tier.check()
-    work(handle, seed, SURVIVOR, Journal(), 2000)
-    look(handle, seed, SURVIVOR, 2000, strict=strict)
+    work_and_look(handle, seed, SURVIVOR)
     empty(tier, handle, 1)
     with tier.open(VICTIM) as successor:
-        work(successor, seed + 1, VICTIM, Journal(), 2000)
-    look(handle, seed + 1, VICTIM, 2000, strict=strict)
+        work_and_look(successor, seed + 1, VICTIM)
     empty(tier, handle, 0)
 
 
@@ -82,31 +86,29 @@ class TestPoints:
     def test_nothing_is_lost(self, point: str) -> None:
         for countdown in (1, 2, 9, 40):
             with Tier() as tier:
-                journal = Journal()
+                journal = PlanJournal()
                 end = die_at(tier, point, countdown, countdown, journal)
                 if not end.was_killed:
                     assert countdown > 2, f"{point} is not reached: {end.text}"
                     continue
-                after = run_child(lambda: survive(tier, countdown, journal.begun, strict=True))  # noqa: B023
+                after = run_child(lambda: survive(tier, countdown, journal))  # noqa: B023
                 assert after.is_fine, (point, countdown, after)
 
     @pytest.mark.parametrize("point", WORK_POINTS)
     def test_nothing_is_wrong_when_the_index_is_full(self, point: str) -> None:
         for countdown in (1, 5):
             with Tier(index_bytes_max=TIGHT_BYTES) as tier:
-                journal = Journal()
+                journal = PlanJournal()
                 end = die_at(tier, point, countdown, countdown + 50, journal)
                 assert end.was_killed or countdown > 1, f"{point} is not reached: {end.text}"
-                after = run_child(
-                    lambda: survive(tier, countdown + 50, journal.begun, strict=False)  # noqa: B023
-                )
+                after = run_child(lambda: survive(tier, countdown + 50, journal))  # noqa: B023
                 assert after.is_fine, (point, countdown, after)
 
     @pytest.mark.parametrize("point", WORK_POINTS)
     def test_a_repairer_may_die_too(self, point: str) -> None:
         for repair_point in (*REPAIR_POINTS, "flash.index.overflow.given"):
             with Tier() as tier:
-                journal = Journal()
+                journal = PlanJournal()
                 assert die_at(tier, point, 2, 7, journal).was_killed
 
                 def repair() -> None:
@@ -116,7 +118,7 @@ class TestPoints:
 
                 end = run_child(repair)
                 assert end.was_killed or end.is_fine, end
-                after = run_child(lambda: survive(tier, 7, journal.begun, strict=True))  # noqa: B023
+                after = run_child(lambda: survive(tier, 7, journal))  # noqa: B023
                 assert after.is_fine, (point, repair_point, after)
 
     @pytest.mark.parametrize("point", CLEAR_POINTS)
@@ -155,7 +157,7 @@ def rounds(tier: Tier, seed: int, count: int) -> None:
     """Workers with a page each; some are killed at random moments, the others go on."""
     dice = random.Random(seed)
     for number in range(count):
-        journals = {slot: Journal() for slot in (1, 2, 3)}
+        journals = {slot: PlanJournal() for slot in (1, 2, 3)}
         children = {
             slot: Child(lambda: work(tier.open(slot), seed + number, slot, journal, 1 << 30))  # noqa: B023
             for slot, journal in journals.items()
@@ -178,11 +180,29 @@ def rounds(tier: Tier, seed: int, count: int) -> None:
             handle = tier.open(0)
             for slot, journal in journals.items():  # noqa: B023
                 handle.repair(slot)
-                look(handle, seed + number, slot, journal.begun, strict=True)  # noqa: B023
+                look(handle, seed + number, slot, journal)  # noqa: B023
             empty(tier, handle, len(victims))  # noqa: B023
 
         end = run_child(finish)
         assert end.is_fine, (seed, number, end)
+
+
+def test_a_refused_entry_is_not_missed_and_any_other_is() -> None:
+    """Others fill a chain, so that insertions of a plan are refused though nobody dies."""
+    with Tier() as tier, tier.open(SURVIVOR) as other, tier.open(VICTIM) as handle:
+        # No split of this test parts these.
+        statuses = (other.insert(hash_of(0, i << 8), i) for i in range(1 << 10))
+        assert next(status for status in statuses if status) == TOO_LARGE
+        journal = PlanJournal()
+        work(handle, 1, VICTIM, journal, 2000)
+        assert journal.refused
+        look(handle, 1, VICTIM, journal)
+        there = next(
+            one for one in operations(1, VICTIM) if handle.entry_at(one.key_hash, one.address)
+        )
+        other.remove(there.key_hash, there.address)
+        with pytest.raises(AssertionError, match="missing"):
+            look(handle, 1, VICTIM, journal)
 
 
 @pytest.mark.slow
