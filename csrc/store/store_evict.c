@@ -29,7 +29,8 @@ static void push_pending_locked(struct store *store, uint32_t class_id) {
         lru_push_locked(&store->lru, class_id, pending->refs[i]);
     }
     pending->count = 0;
-    if (lru_length(&store->lru, class_id) < wanted) {
+    // With flash the write-out goes along the queue, and what it has not come by had better not go.
+    if (lru_length(&store->lru, class_id) < wanted && !store->flash) {
         struct slab_class *class = &store->slab.root->class[class_id];
         class->unlisted_looks = (uint64_t)class->pages * class->chunks_per_page;
     }
@@ -85,14 +86,14 @@ static void choose_unlisted(struct store *store, uint32_t class_id, struct candi
     }
 }
 
-static void choose(struct store *store, uint32_t class_id, bool force_ring, struct candidates *out) {
+static void choose(struct store *store, uint32_t class_id, bool force_ring, bool avoid_ring, struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
     uint64_t share = store_probation_target(store, class_id);
     out->count = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
     push_pending_locked(store, class_id);
     SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->order) + 1);
-    out->from_ring = force_ring || (lru_length(&store->lru, class_id) > share
+    out->from_ring = force_ring || (!avoid_ring && lru_length(&store->lru, class_id) > share
                                     && !hand_is_at_dead(store, class));
     if (out->from_ring && !force_ring && class->unlisted_looks) {
         choose_unlisted(store, class_id, out);
@@ -168,16 +169,20 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
     }
 }
 
-// An entry of the ring may have had another tenant since it was pushed, so its item may be young, and then has no copy
-// on flash yet. It goes to the ring's new end, and the write-out comes by before its turn.
-#define RENEWALS_MAX 4
+// With flash an item that has its copy there costs nothing to evict, and one that has none yet is lost. So one on
+// probation that was not written goes to the queue's new end, and the write-out comes by before its turn; and then the
+// hand looks for a victim that was written. Only where it finds none in so many does an unwritten one go.
+#define RENEWALS_MAX 64
+#define SPARED_MAX 24
 
 static bool is_worth_renewal(const struct store *store, const struct store_locked *locked) {
     const struct item *item = locked->item;
     uint32_t percent = (uint32_t)live_get(store->arena, LIVE_ext_admit_unread_percent);
-    return !(locked->state & (ITEM_COPIED | ITEM_ON_FLASH))
-           && store_item_bytes(store, item, locked->state)
-                  >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
+    if (locked->state & (ITEM_COPIED | ITEM_ON_FLASH)) {
+        return !(locked->state & ITEM_ON_FLASH);    // Its record is on its way.
+    }
+    return store_item_bytes(store, item, locked->state)
+               >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
            && (percent >= 100
                || store_is_in_luck(locked->state, item_order(item), locked->hash, percent));
 }
@@ -192,7 +197,7 @@ static void renew(struct store *store, uint32_t class_id, uint32_t ref) {
 
 // Evicts or spares one candidate. Returns true when its chunk is free now.
 static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool from_ring, bool force,
-                    uint32_t *renewals) {
+                    uint32_t *spared) {
     const struct item *item = store_item(store, ref);
     uint32_t state = item_state_of(item);
     if (state == ITEM_PART) {
@@ -222,11 +227,12 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         keep_and_unlock(store, &locked, from_ring);
         return false;
     }
-    if (UNLIKELY(store->flash) && from_ring && !force && *renewals < RENEWALS_MAX
-        && is_worth_renewal(store, &locked)) {
+    if (UNLIKELY(store->flash) && !force && *spared < SPARED_MAX + RENEWALS_MAX && is_worth_renewal(store, &locked)) {
         store_unlock(store, &locked, false);
-        renew(store, class_id, ref);
-        ++*renewals;
+        if (from_ring) {
+            renew(store, class_id, ref);
+        }
+        ++*spared;
         return false;
     }
     class_count(store, class_id, CLASS_direct_reclaims, 1);
@@ -257,18 +263,19 @@ bool store_evict(struct store *store, uint32_t class_id) {
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
     bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
     uint32_t limit = may_evict ? EXAMINED_LIMIT : EXAMINED_LIMIT_DEAD;
-    uint32_t renewals = 0;
+    uint32_t spared = 0;
     while (examined < limit) {
         struct candidates candidates;
-        bool force = examined >= EXAMINED_MAX;
-        choose(store, class_id, force, &candidates);
+        // Unwritten items that were passed over do not count: they are no sign of a class in use.
+        bool force = examined >= EXAMINED_MAX + spared;
+        choose(store, class_id, force, spared >= RENEWALS_MAX, &candidates);
         if (candidates.count == 0 && !force) {
             return false;
         }
         for (uint32_t i = 0; i < candidates.count; i++) {
             // One that is in use goes only for want of another; the rest of the batch is judged as always.
             bool is_forced = force && magazine->count == 0;
-            examine(store, class_id, candidates.refs[i], candidates.from_ring, is_forced, &renewals);
+            examine(store, class_id, candidates.refs[i], candidates.from_ring, is_forced, &spared);
         }
         if (magazine->count > 0) {
             return true;

@@ -2,7 +2,7 @@
 #include "store/store_internal.h"
 
 // Entries outlive their items when those are deleted, replaced or moved: for these a quarter
-// more is left.
+// more is left; with flash a quarter of the class, since items that are not written yet go round.
 #define STALE_PART 4
 // Probation begins at this part of what hot_lru_pct says, which is meant for queues without a memory
 // of what was evicted.
@@ -14,8 +14,9 @@ static uint64_t chunks_of(const struct store *store, uint32_t class_id) {
     return (uint64_t)SHARED_LOAD(class->pages) * class->chunks_per_page;
 }
 
+// With flash probation is as long as it is set: the write-out needs the time.
 static uint32_t start_percent(const struct store *store) {
-    return (uint32_t)live_get(store->arena, LIVE_hot_lru_percent) / START_PART;
+    return (uint32_t)live_get(store->arena, LIVE_hot_lru_percent) / (store->flash ? 1 : START_PART);
 }
 
 uint64_t store_probation_target(const struct store *store, uint32_t class_id) {
@@ -32,7 +33,8 @@ void store_adapt_probation(struct store *store, uint32_t class_id, int32_t quart
 // While nothing has to go the queue forgets what is beyond this, which counts as proven then.
 uint64_t store_probation_cap(const struct store *store, uint32_t class_id) {
     uint64_t target = store_probation_target(store, class_id);
-    return target + target / STALE_PART + ENTRIES_MIN;
+    uint64_t spare = store->flash ? chunks_of(store, class_id) : target;
+    return target + spare / STALE_PART + ENTRIES_MIN;
 }
 
 // Returns true when the class's queue is as short as it has to be.

@@ -97,4 +97,4 @@ def test_index_takes_part_of_the_limit() -> None:
     with in_process(["-o", "hashpower=12"]) as server:
         index = read_index(server.store)
         assert index.buckets == 512
-        assert read_slab(server.store).pages_limit == 63
+        assert read_slab(server.store).pages_limit == 64
