@@ -159,7 +159,8 @@ def test_dumps_know_what_is_on_flash(filled: Server) -> None:
         while (line := connection.read_line()) != b"END\r\n":
             assert line.startswith(b"key=k")
             keys.add(line.split()[0])
-    assert wanted * 0.99 < len(keys) <= ITEMS
+    # The write-out goes on meanwhile, so some change places behind the dump's back.
+    assert wanted * 0.97 < len(keys) <= ITEMS
 
 
 def test_a_second_server_may_not_have_the_file(pymc: Program, tmp_path: Path) -> None:
