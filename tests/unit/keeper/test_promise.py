@@ -87,9 +87,10 @@ def test_memory_holds_its_promise_and_comes_back(tmp_path: Path, with_flash: boo
             if done % 20_000 == 0:
                 arena.freeze_clock(100 + done // 20_000)
                 look(server, keeper)
-        assert peak <= LIMIT + ON_ITS_WAY_BYTES
+        # Pages are counted to the nearest one.
+        assert peak <= LIMIT + MIB // 2 + ON_ITS_WAY_BYTES
         look(server, keeper)
-        assert watch.covered() <= LIMIT
+        assert watch.covered() <= LIMIT + MIB // 2
         counters = store.counters()
         assert counters["store_no_memory"] == 0
         assert counters["evictions"] > 100_000
