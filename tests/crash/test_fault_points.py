@@ -76,7 +76,7 @@ def test_nothing_else_is_lost(point: str) -> None:
     "point", [name for name in WORK_POINTS if not any(part in name for part in ROOMY_ONLY)]
 )
 def test_no_wrong_value_when_memory_is_short(point: str) -> None:
-    # A value that is replaced while it is read is rare where memory is short: not every plan has one.
+    # A value that is replaced while it is read is rare where memory is short: some plans have none.
     seeds = [101, 140, *range(201, 209)]
     reached = 0
     for seed, countdown in zip(seeds, (1, 40, *[1] * 8), strict=True):
