@@ -21,11 +21,20 @@ enum class_counter {
 // So many are kept for values on their way in, which readers cannot use up; the last few for freeing large items.
 #define STORE_CLAIMS_FOR_MAKING 1024
 #define STORE_CLAIMS_FOR_FREEING 16
+// So many are kept for values that can only be pinned; smaller ones are copied when fewer are free.
+#define STORE_CLAIMS_FOR_LARGE 6144
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.
 #define STORE_PAGES_MIN 2
-// Values above this size are sent from the arena under a pin instead of being copied into the reply.
+// Values above this size are always sent from the arena under a pin, or as a copy of their own, never through the
+// reply's buffer.
 #define STORE_COPY_BYTES_MAX 16384
+// Values above these sizes are sent from the arena too while few pins are in use: one that is alone in its reply, and
+// one that has others before it, for which sendmsg() is called anyhow. Copying a smaller one costs less than a pin.
+#define STORE_COPY_ALONE_BYTES_MAX 8192
+#define STORE_COPY_AMONG_BYTES_MAX 4096
+// Values up to this size are never pinned: who frees one or changes it in place need not ask.
+#define STORE_UNPINNED_BYTES_MAX STORE_COPY_AMONG_BYTES_MAX
 // An active item's time is renewed this often, or more often where items live a short time.
 #define STORE_BUMP_SECONDS_MAX 60
 
@@ -54,7 +63,7 @@ struct CACHE_ALIGNED store_local {
     uint32_t old_ref;           // Chunk in hand: being unlinked, or to be freed.
     uint32_t hand;              // Chunk in hand: a part on its way into or out of a large item.
     uint32_t link_claim;        // With STEP_LINK: new item is that claim's, + 1.
-    uint32_t claims_high;       // Claims at or above this index were never used.
+    uint32_t claims_high;       // Claims at or above this index are not in use.
     struct store_change after;  // What the item counters will be when the step is done.
     uint64_t flush_noticed;     // The mark of the flush that flushed_* counters stand for.
     uint64_t class_counters[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
@@ -350,6 +359,10 @@ static inline bool store_is_in_limbo(const struct item *item) {
 }
 static inline bool store_may_pin(const struct store *store) {
     return store->claims_free_count > STORE_CLAIMS_FOR_MAKING;
+}
+// Whether a value that could be copied may be pinned as well.
+static inline bool store_may_pin_small(const struct store *store) {
+    return store->claims_free_count > STORE_CLAIMS_FOR_LARGE;
 }
 // Frees a claimed item with all its parts, then the claim.
 void store_dismantle(struct store *store, uint32_t claim);
