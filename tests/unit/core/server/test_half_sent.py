@@ -52,12 +52,12 @@ class Server:
         """Turns until nothing is ready any more."""
         fd = lib.engine_fd(self.engine)
         while select.select([fd], [], [], 0.02)[0]:
-            lib.engine_turn(self.engine)
+            self.turn()
 
     def turn(self) -> None:
-        """One turn if something is ready; for loops that come again until they have what they want."""
-        if select.select([lib.engine_fd(self.engine)], [], [], 0)[0]:
-            lib.engine_turn(self.engine)
+        """Serves what is ready; for loops that come again until they have what they want."""
+        while lib.engine_turn(self.engine) & lib.ENGINE_AGAIN:
+            pass
 
     def begin(self, key: bytes, sent_bytes: int) -> socket.socket:
         """A client that announces a value and sends so much of it."""
