@@ -108,21 +108,21 @@ void flash_count_entries(struct flash *flash, struct proc *proc, int64_t by) {
     SHARED_STORE(local->entries_pending, pending);
     if (UNLIKELY(pending >= COUNT_BATCH || pending <= -COUNT_BATCH)) {
         SHARED_STORE(local->entries_pending, 0);
-        __atomic_fetch_add(&flash->index->entries, pending, __ATOMIC_RELAXED);
+        SHARED_ADD(flash->index->entries, pending, RELAXED);
     }
 }
 
 static void count_in(struct flash *flash, uint64_t address) {
     struct flash_page *page = &flash->pages[flash_address_page(flash, address)];
-    __atomic_fetch_add(&page->objects, 1, __ATOMIC_RELEASE);
+    SHARED_ADD(page->objects, 1, RELEASE);
 }
 
 static void count_out(struct flash *flash, uint64_t entry) {
     struct flash_page *page = &flash->pages[flash_address_page(flash, flash_entry_address(entry))];
     if (entry & FLASH_READ_BIT) {
-        __atomic_fetch_sub(&page->objects_read, 1, __ATOMIC_RELEASE);
+        SHARED_SUB(page->objects_read, 1, RELEASE);
     }
-    __atomic_fetch_sub(&page->objects, 1, __ATOMIC_RELEASE);
+    SHARED_SUB(page->objects, 1, RELEASE);
 }
 
 int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts) {
@@ -290,7 +290,7 @@ bool flash_mark_read(struct flash *flash, struct proc *proc, uint64_t hash, uint
     bool was_read = slot && (*slot & FLASH_READ_BIT);
     if (slot && !was_read) {
         struct flash_page *page = &flash->pages[flash_address_page(flash, address)];
-        __atomic_fetch_add(&page->objects_read, 1, __ATOMIC_RELEASE);
+        SHARED_ADD(page->objects_read, 1, RELEASE);
         FAULT_POINT(proc, "flash.index.mark.counted");
         SHARED_RELEASE(*slot, *slot | FLASH_READ_BIT);
     }

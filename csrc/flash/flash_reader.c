@@ -434,8 +434,8 @@ static void note_device(struct flash_reader *reader, const struct flash_reading 
         count(reader->proc, COUNTER_ext_read_errors, 1);
     }
     if (UNLIKELY(is_bad || took_us > SLOW_US) && !reader->back->uses_flash_io) {
-        __atomic_fetch_add(&path->read_errors, is_bad && !flash_is_refusal(-reading->result), __ATOMIC_RELAXED);
-        __atomic_fetch_add(&path->slow_reads, took_us > SLOW_US, __ATOMIC_RELAXED);
+        SHARED_ADD(path->read_errors, is_bad && !flash_is_refusal(-reading->result), RELAXED);
+        SHARED_ADD(path->slow_reads, took_us > SLOW_US, RELAXED);
     }
 }
 

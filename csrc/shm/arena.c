@@ -205,7 +205,7 @@ void arena_clock_shift(struct arena *arena, int64_t delta_seconds) {
     if (frozen) {
         SHARED_STORE(arena->header->clock_frozen_seconds, (uint32_t)(frozen + delta_seconds));
     }
-    __atomic_fetch_add(&arena->header->clock_shift_seconds, delta_seconds, __ATOMIC_RELAXED);
+    SHARED_ADD(arena->header->clock_shift_seconds, delta_seconds, RELAXED);
 }
 
 void arena_clock_freeze(struct arena *arena, uint32_t frozen_seconds) {

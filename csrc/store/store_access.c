@@ -129,7 +129,7 @@ static int reshape(struct store *store, const struct store_view *view, const cha
         item_set_client_flags(item, state, view->client_flags);
     }
     racy_write(item_key(item, state), key, view->key_bytes);
-    racy_copy(item_inline_value(item, state, view->key_bytes), view->value, view->value_bytes);
+    racy_move(item_inline_value(item, state, view->key_bytes), view->value, view->value_bytes);
     struct store_locked locked;
     store_lock(store, key, view->key_bytes, hash, &locked);
     uint64_t version = SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK;

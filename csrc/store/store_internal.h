@@ -153,7 +153,7 @@ static inline uint64_t store_cas_of(const struct store *store, const struct item
 // depends on its being there, they are taken before the last look whether the old one is flushed: a flush that this
 // look misses covers them too. Whoever gets an order number above a flush's mark sees that mark, see store_flush_all().
 static inline struct item_numbers store_numbers_for(struct store *store, bool has_cas_new, uint64_t cas_new) {
-    uint64_t order = __atomic_add_fetch(&store->header->order, 1, __ATOMIC_ACQUIRE) & ITEM_ORDER_MASK;
+    uint64_t order = SHARED_ADD(store->header->order, 1, ACQUIRE) & ITEM_ORDER_MASK;
     return (struct item_numbers){order, !store_has_cas(store) ? 0 : has_cas_new ? cas_new : order};
 }
 
@@ -243,7 +243,7 @@ uint32_t store_value_bytes(const struct item *item, uint32_t state);
 static inline void store_count_borrowed(struct store *store, uint32_t ref, uint64_t bytes, int sign) {
     uint32_t own = bytes <= SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
     if (UNLIKELY(own && own != slab_class_of(&store->slab, ref))) {
-        __atomic_fetch_add(&store->slab.root->class[own].borrowed_bytes, sign * (int64_t)bytes, __ATOMIC_RELAXED);
+        SHARED_ADD(store->slab.root->class[own].borrowed_bytes, sign * (int64_t)bytes, RELAXED);
     }
 }
 

@@ -221,7 +221,7 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
 static void raise_word(uint64_t *word, uint64_t least) {
     uint64_t seen = SHARED_LOAD(*word);
     while (seen < least
-           && !__atomic_compare_exchange_n(word, &seen, least, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+           && !SHARED_CAS(*word, &seen, least, RELEASE)) {
     }
 }
 
@@ -286,8 +286,7 @@ void store_turn(struct store *store) {
         // Flushed before it is forgotten: who dies between leaves another flush to the next one, and nobody who sees no
         // flush waiting can look at an item before the mark is up.
         flush_now(store, store->proc->now_seconds);
-        __atomic_compare_exchange_n(&header->flush_scheduled_seconds, &due, 0, false, __ATOMIC_RELEASE,
-                                    __ATOMIC_RELAXED);
+        SHARED_CAS(header->flush_scheduled_seconds, &due, 0, RELEASE);
     }
     uint64_t flushed = SHARED_LOAD(header->flush_order);
     uint64_t given = SHARED_LOAD(header->order);
