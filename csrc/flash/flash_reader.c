@@ -236,7 +236,7 @@ static struct flash_reading *dequeue(struct flash_reader *reader) {
 }
 
 static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint32_t page, uint64_t version) {
-    struct flash_reading *reading = reading_take(reader, flash_entry_address(entry), page, version);
+    struct flash_reading *reading = reading_take(reader, flash_entry_address(reader->flash, entry), page, version);
     if (UNLIKELY(reading == NULL)) {
         return NULL;
     }
@@ -262,7 +262,7 @@ static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry,
 
 struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entry) {
     const struct flash *flash = reader->flash;
-    uint64_t address = flash_entry_address(entry);
+    uint64_t address = flash_entry_address(flash, entry);
     uint32_t page = flash_address_page(flash, address);
     if (UNLIKELY(page >= flash->root->page_count)) {
         return read_gone(reader, address, page, 0);

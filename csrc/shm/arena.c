@@ -119,6 +119,7 @@ int arena_create(const struct arena_options *options, struct arena **arena_out) 
     ledger_add(header, "header", 0, sizeof *header);
     header->boot_ns = options->boot_ns;
     header->boot_unix_seconds = options->boot_unix_seconds;
+    header->hash_seed = options->hash_seed;
     header->order = 1;
     for (int i = 0; i < LIVE_COUNT; i++) {
         header->live[i] = live_start[i];

@@ -1,7 +1,6 @@
 // The lock-free look-up of one key: what every read does.
 #pragma once
 
-#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 // A consistent picture of one item. Its value may change or move once the version does: store_holds() tells.

@@ -1,6 +1,7 @@
 // The store's own structures in the arena, its process-local handle, and what its files share.
 #pragma once
 
+#include "base/hash_inline.h"
 #include "index/index_internal.h"
 #include "lru/lru_internal.h"
 #include "shm/live_inline.h"
@@ -84,6 +85,7 @@ struct store {
     struct arena *arena;
     struct arena_header *header;
     struct proc *proc;
+    uint64_t hash_seed;
     struct store_root *root;
     struct store_local *local;
     uint32_t largest_class;                 // Values that do not fit into its chunks have parts ...
@@ -102,6 +104,9 @@ struct store {
     uint8_t anchor[SLAB_CLASSES_MAX];       // The coarser class whose chunks stand in while a class has few items.
 };
 
+static inline uint64_t store_hash(const struct store *store, const char *key, size_t key_bytes) {
+    return hash_key(key, key_bytes, store->hash_seed);
+}
 static inline struct store_local *store_local_at(const struct store *store, uint32_t slot_index) {
     return (struct store_local *)(store->arena->base + store->root->local_offset
                                   + (uint64_t)slot_index * sizeof(struct store_local));
@@ -261,6 +266,11 @@ static inline void store_need_again(struct store *store, uint32_t before, uint32
 int store_refused(struct store *store, enum counter reason);
 // Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
 bool store_evict(struct store *store, uint32_t class_id);
+// A chain of the index could not take one more entry: evicts the oldest item in the chain of `hash`, which counts as an
+// eviction and under chain_evictions. Returns false when there is none that may go. Requires: no lock held.
+bool store_make_chain_room(struct store *store, uint64_t hash);
+// So often a store makes room in its chain before it is refused: others may take what it made.
+#define STORE_CHAIN_ROUNDS 8
 // Counts and evicts a live item, or counts and frees a dead one; unlocks it.
 void store_evict_counted(struct store *store, struct store_locked *locked);
 void store_reap_locked(struct store *store, struct store_locked *locked);
