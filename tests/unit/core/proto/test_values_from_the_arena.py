@@ -1,4 +1,4 @@
-"""Values of some kilobytes leave from the arena: byte for byte what they were when they were asked for."""
+"""Values of some kilobytes leave from the arena, as they were when they were asked for."""
 
 import random
 

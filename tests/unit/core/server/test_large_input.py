@@ -1,4 +1,4 @@
-"""Large values over sockets: received in pieces and with what follows them, sent while they change."""
+"""Large values over sockets: received in pieces and with what follows, sent while they change."""
 
 import random
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_a_slow_reader_gets_the_old_bytes(server: Server, size: int) -> None:
     client = server.connect(buffer_bytes=8192)
     client.sendall(b"get " + b" ".join(keys) + b"\r\n")
     server.serve()
-    asked = 40      # What one reply holds at most is 64 values; these were all asked for by now.
+    asked = 40  # What one reply holds at most is 64 values; these were all asked for by now.
     for key in keys[:asked]:
         server.store.put(key, b"n" * size)
         server.store.delete(key)
