@@ -482,6 +482,11 @@ void connection_converse(struct engine *engine, struct connection *connection, c
     uint64_t before = engine->proc->counters[COUNTER_bytes_read];
     while (UNLIKELY(input_has_value(connection))
            && engine->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
+        // What it was answered before the value may be deferred, and has to leave before what comes behind it.
+        connections_send_deferred(engine);
+        if (!input_has_value(connection)) {
+            break;
+        }
         size_t behind = input_receive_value(engine, connection, engine->tail);
         if (behind == 0) {
             break;
