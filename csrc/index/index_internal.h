@@ -161,7 +161,7 @@ MUST_CHECK int index_insert_locked(struct index *index, struct proc *proc, struc
                                    uint32_t ref);
 // Swaps the reference of an entry. Crash: one or the other.
 static inline void index_replace_locked(struct index_place place, uint32_t ref) {
-    SHARED_RELEASE(place.bucket->refs[place.slot], ref);
+    SHARED_DECIDE(place.bucket->refs[place.slot], ref);
 }
 void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home, struct index_place place);
 // Finds the entry of exactly this reference in a locked chain.

@@ -44,7 +44,7 @@ bool lock_range_take(const struct proc *proc, const struct lock_range *range, ui
         uint64_t *word = range_word(range, i);
         uint64_t seen = SHARED_LOAD(*word);
         if (lock_is_held(seen)
-            || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
+            || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQ_REL,
                                             __ATOMIC_RELAXED)) {
             lock_range_drop(range, proc->slot_index);
             return false;

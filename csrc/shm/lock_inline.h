@@ -34,8 +34,9 @@ static inline void lock_note_rank(struct proc *proc, enum lock_rank rank) {
 
 static inline bool lock_try(struct proc *proc, uint64_t *word, enum lock_rank rank) {
     uint64_t seen = SHARED_LOAD(*word);
+    // Released too: what names the lock for a repairer must not be stored after it is taken.
     if (lock_is_held(seen)
-        || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
+        || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED)) {
         return false;
     }

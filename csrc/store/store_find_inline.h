@@ -127,7 +127,7 @@ static inline bool store_upgrade(struct store *store, const struct store_view *v
     uint32_t home = (uint32_t)(view->home - store->index.buckets);
     SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->held, home + 1);
     if (!__atomic_compare_exchange_n(&view->home->word, &expected, expected | lock_owner_bits(store->proc), false,
-                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         return false;
     }
     __atomic_thread_fence(__ATOMIC_RELEASE);
@@ -158,7 +158,7 @@ int store_missed(struct store *store, const struct store_view *view, int found, 
 // when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
 uint32_t store_pin(struct store *store, const struct store_view *view);
 // The last reader of an item that was unlinked meanwhile frees it. Locks: LOCK_LIMBO then.
-// Requires: new_ref and old_ref are 0. Crash: the pin goes with the process; the item is in limbo
+// Requires: nothing in hand, no transaction armed. Crash: the pin goes with the process; the item is in limbo
 // until the keeper comes by.
 void store_unpin(struct store *store, uint32_t claim);
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/hash_inline.h"
-#include "store/store_internal.h"
+#include "store/store_txn_inline.h"
 
 // The smallest item is about one chunk of the first class; the index never needs more buckets than this.
 static uint32_t bucket_max_of(const struct store_geometry *geometry) {
@@ -156,7 +156,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     }
     follow_lifetime(store);
     slab_rest_no_more(&store->slab, store->proc, false);
-    store_reclaim(store, store->local);
+    store_txn_reclaim(store);
     store_claims_reset(store);
     slab_drain_cancel_all(&store->slab, store->proc);
     // A predecessor may have died with a full list, and the next item would be written past its end.
