@@ -121,6 +121,7 @@ struct slab {
     struct slab_page *pages;
     uint16_t *page_class;
     char *locals;
+    struct slab_local *own;     // The process's own part; NULL until slab_enter().
     uint32_t unit_shift;
     uint8_t magazine_most[SLAB_CLASSES_MAX];    // Chunks that a magazine may hold.
 };
@@ -136,6 +137,8 @@ uint64_t slab_reserve_bytes(const struct slab_geometry *geometry, uint32_t slots
 
 MUST_CHECK int slab_create(struct arena *arena, const struct slab_geometry *geometry);
 void slab_attach(struct arena *arena, struct slab *slab);
+// From now on the handle works for this process.
+void slab_enter(struct slab *slab, const struct proc *proc);
 
 static inline char *slab_chunk(const struct slab *slab, uint32_t ref) {
     return slab->area + ((uint64_t)ref << slab->unit_shift);
@@ -168,19 +171,15 @@ static inline uint32_t slab_batch(const struct slab *slab, uint32_t class_id) {
 // Empties half of a magazine, or all of it, into the pages. Locks: LOCK_CLASS.
 void slab_spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep);
 
-// The chunk in a slot's hand, 0 for none. Requires: it is the caller's own, or its owner is dead.
-static inline uint32_t slab_hand(const struct slab *slab, uint32_t slot_index) {
-    return slab_local(slab, slot_index)->hand;
-}
-// Empties the hand: something else names the chunk for good. Requires: as above.
-static inline void slab_let_go(const struct slab *slab, uint32_t slot_index) {
-    SHARED_DECIDE(slab_local(slab, slot_index)->hand, 0);
+// Empties a hand: something else names the chunk for good. Requires: it is the caller's own, or its owner is dead.
+static inline void slab_let_go(struct slab_local *local) {
+    SHARED_DECIDE(local->hand, 0);
 }
 
 // Takes a chunk into the hand and returns it; 0 when the magazine is empty and cannot be filled.
 // Requires: the hand is empty. Crash: the chunk is in the magazine or in hand; never lost.
 static inline uint32_t slab_take(struct slab *slab, struct proc *proc, uint32_t class_id) {
-    struct slab_local *local = slab_local(slab, proc->slot_index);
+    struct slab_local *local = slab->own;
     struct slab_magazine *magazine = &local->magazine[class_id];
     uint32_t count = magazine->count;
     if (UNLIKELY(count == 0)) {
@@ -199,18 +198,19 @@ static inline uint32_t slab_take(struct slab *slab, struct proc *proc, uint32_t 
 
 // Takes a chunk of the caller's own structures in hand, which cease to name it right after.
 // Requires: the hand is empty. Crash: both name it; the caller's repair says who yields.
-static inline void slab_hold(struct slab *slab, struct proc *proc, uint32_t ref) {
-    struct slab_local *local = slab_local(slab, proc->slot_index);
+static inline void slab_hold(const struct slab *slab, uint32_t ref) {
+    struct slab_local *local = slab->own;
     PYMC_DEBUG_CHECK(!local->hand);
     SHARED_DECIDE(local->hand, ref);
 }
 
 // Gives the chunk in hand back. Requires: nothing else names it, and it no longer looks like an item.
 static inline void slab_give(struct slab *slab, struct proc *proc) {
-    uint32_t ref = slab_local(slab, proc->slot_index)->hand;
+    struct slab_local *local = slab->own;
+    uint32_t ref = local->hand;
     uint16_t page_class = SHARED_LOAD(slab->page_class[slab_page_of(slab, ref)]);
     uint32_t class_id = page_class & SLAB_CLASS_MASK;
-    struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
+    struct slab_magazine *magazine = &local->magazine[class_id];
     uint32_t most = slab->magazine_most[class_id];
     if (UNLIKELY(magazine->count >= most)) {
         slab_spill(slab, proc, class_id, most - slab_batch(slab, class_id));
@@ -220,7 +220,7 @@ static inline void slab_give(struct slab *slab, struct proc *proc) {
     SHARED_DECIDE(magazine->count, count + 1);
     FAULT_POINT(proc, "slab.give.both");
     // Before the magazine gives it on to its page: a repairer looks for it in the magazine.
-    slab_let_go(slab, proc->slot_index);
+    slab_let_go(local);
     if (UNLIKELY(page_class & SLAB_DRAINING)) {
         slab_spill(slab, proc, class_id, count);
     }

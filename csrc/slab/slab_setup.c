@@ -85,6 +85,10 @@ void slab_attach(struct arena *arena, struct slab *slab) {
     }
 }
 
+void slab_enter(struct slab *slab, const struct proc *proc) {
+    slab->own = slab_local(slab, proc->slot_index);
+}
+
 void slab_read(const struct slab *slab, struct slab_snapshot *out) {
     const struct slab_root *root = slab->root;
     out->classes = root->classes;
@@ -274,7 +278,7 @@ void slab_repair(struct slab *slab, struct proc *self, uint32_t dead_slot_index)
     // A chunk on its way between magazine and hand is for an instant in both. The magazine has it from now on: others
     // may take it from there before the slot has a new owner, and the hand would name a chunk that is somebody else's.
     if (local->hand && magazine_has(slab, dead_slot_index, local->hand)) {
-        slab_let_go(slab, dead_slot_index);
+        slab_let_go(local);
     }
     FAULT_POINT(self, "slab.repair.turns");
     repair_turns(slab, dead_slot_index);

@@ -310,7 +310,7 @@ uint32_t store_take(struct store *store, uint32_t bytes) {
     }
     uint32_t ref = slab_take(&store->slab, store->proc, class_id);
     if (UNLIKELY(!ref) && store_room_take(store, class_id, has_few)) {
-        ref = slab_hand(&store->slab, store->proc->slot_index);
+        ref = store_hand(store);
     }
     if (UNLIKELY(!ref)) {
         class_count(store, class_id, CLASS_outofmemory, 1);

@@ -116,6 +116,10 @@ static inline struct store_local *store_local_at(const struct store *store, uint
     return (struct store_local *)(store->arena->base + store->root->local_offset
                                   + (uint64_t)slot_index * sizeof(struct store_local));
 }
+// The chunk in this process's hand, 0 for none.
+static inline uint32_t store_hand(const struct store *store) {
+    return store->slab.own->hand;
+}
 static inline struct item *store_item(const struct store *store, uint32_t ref) {
     return (struct item *)slab_chunk(&store->slab, ref);
 }

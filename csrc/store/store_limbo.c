@@ -42,7 +42,7 @@ uint32_t store_claim_pin(struct store *store, uint32_t ref) {
 uint32_t store_claim_hand(struct store *store) {
     uint32_t claim = pick_claim(store, 0);
     if (claim != STORE_NO_CLAIM) {
-        uint32_t ref = slab_hand(&store->slab, store->proc->slot_index);
+        uint32_t ref = store_hand(store);
         store_txn_arm(store, TXN_CLAIM, (struct store_txn_names){.new_ref = ref, .claim = claim + 1});
         publish_claim(store, claim, ref, CLAIM_MAKING);
         FAULT_POINT(store->proc, "store.begin.claimed");

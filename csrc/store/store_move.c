@@ -156,7 +156,7 @@ void store_adopt_parts(struct store *store, uint32_t ref) {
 // Copies the locked item to the chunk in hand. For a moment both name the same parts; the transaction has a repairer
 // blank the one that is not in the index.
 static void rescue_item_and_unlock(struct store *store, struct store_locked *locked) {
-    uint32_t new_ref = slab_hand(&store->slab, store->proc->slot_index);
+    uint32_t new_ref = store_hand(store);
     struct item *to = store_item(store, new_ref);
     uint64_t item_bytes = store_item_bytes(store, locked->item, locked->state);
     uint64_t order = item_order(locked->item);
@@ -199,7 +199,7 @@ static bool rescue_part_and_unlock(struct store *store, struct store_locked *loc
     if (i == large->part_count) {
         return false;
     }
-    uint32_t new_ref = slab_hand(&store->slab, store->proc->slot_index);
+    uint32_t new_ref = store_hand(store);
     struct item *to = store_item(store, new_ref);
     uint32_t bytes = store_part_bytes(store, large->value_bytes, i);
     racy_write((char *)to + ITEM_HEADER_BYTES, (const char *)store_item(store, part_ref) + ITEM_HEADER_BYTES, bytes);
@@ -219,7 +219,7 @@ static bool rescue_part_and_unlock(struct store *store, struct store_locked *loc
 
 // Copies what is in the chunk `ref` of the locked item's memory elsewhere. Returns false, still locked, if it cannot.
 static bool rescue_and_unlock(struct store *store, struct store_locked *locked, uint32_t ref) {
-    if (!slab_hand(&store->slab, store->proc->slot_index) || locked->is_dead || store_is_pinned(store, locked->ref)) {
+    if (!store_hand(store) || locked->is_dead || store_is_pinned(store, locked->ref)) {
         return false;
     }
     if (ref == locked->ref) {
@@ -305,7 +305,7 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
     } else if (!is_done && !(is_done = rescue_and_unlock(store, &locked, ref))) {
         store_unlock(store, &locked, false);
     }
-    if (slab_hand(&store->slab, store->proc->slot_index)) {
+    if (store_hand(store)) {
         store_give_hand(store);
     }
     return !is_busy && (is_done || give_up_item(store, move, owner));

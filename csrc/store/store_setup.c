@@ -139,6 +139,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         free(store);
         return status;
     }
+    slab_enter(&store->slab, store->proc);
     lru_enter(&store->lru, store->proc);
     status = store_flash_open(store);
     if (status != PYMC_OK) {

@@ -2,7 +2,7 @@
 #include "store/store_txn_inline.h"
 
 void store_give_hand(struct store *store) {
-    item_set_state(store_item(store, slab_hand(&store->slab, store->proc->slot_index)), 0);
+    item_set_state(store_item(store, store_hand(store)), 0);
     SHARED_ORDER();
     slab_give(&store->slab, store->proc);
 }
@@ -12,7 +12,7 @@ static void free_parts(struct store *store, struct item *item, uint32_t state) {
     struct item_large *large = item_large_of(item, state);
     while (large->part_count) {
         uint32_t last = large->part_count - 1;
-        slab_hold(&store->slab, store->proc, large->parts[last]);
+        slab_hold(&store->slab, large->parts[last]);
         FAULT_POINT(store->proc, "store.free.part_named");
         SHARED_DECIDE(large->part_count, last);
         FAULT_POINT(store->proc, "store.free.part_cut");
@@ -40,7 +40,7 @@ void store_txn_free(struct store *store) {
     // A blank chunk, still this transaction's: only its own chunk is left to be freed.
     item_set_state(item, 0);
     SHARED_ORDER();
-    slab_hold(&store->slab, store->proc, ref);
+    slab_hold(&store->slab, ref);
     FAULT_POINT(store->proc, "store.free.named");
     store_txn_disarm(store);
     slab_give(&store->slab, store->proc);
@@ -127,6 +127,7 @@ static bool needs_bucket(enum store_txn_kind kind) {
 
 void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_index, struct bucket *home) {
     struct store_local *local = store_local_at(store, slot_index);
+    struct slab_local *slabs = slab_local(&store->slab, slot_index);
     struct slot *slot = slot_at(store->arena, slot_index);
     enum store_txn_kind kind = local->txn.kind;
     if (kind == TXN_NONE) {
@@ -137,20 +138,19 @@ void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_inde
     bool is_decided = has_bucket && has_decided(store, local, slot, home);
     FAULT_POINT(self, "store.repair.judged");
     if (is_decided) {
-        store_txn_follow(&store->slab, local, slot, slot_index, kind, self);
+        store_txn_follow(local, slabs, slot, kind, self);
     } else {
         SHARED_DECIDE(local->txn.kind, TXN_NONE);
     }
     FAULT_POINT(self, "store.repair.followed");
-    uint32_t hand = slab_hand(&store->slab, slot_index);
-    if (local->txn.kind == TXN_FREE && hand && item_has(store, local->txn.names.old_ref, hand)) {
-        slab_let_go(&store->slab, slot_index);
+    if (local->txn.kind == TXN_FREE && slabs->hand && item_has(store, local->txn.names.old_ref, slabs->hand)) {
+        slab_let_go(slabs);
     }
 }
 
 void store_txn_reclaim(struct store *store) {
     struct store_local *local = store->local;
-    if (slab_hand(&store->slab, store->proc->slot_index)) {
+    if (store_hand(store)) {
         store_give_hand(store);
     }
     FAULT_POINT(store->proc, "store.reclaim.hand");

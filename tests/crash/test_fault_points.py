@@ -56,7 +56,7 @@ def die_at(
 
 def test_there_are_points() -> None:
     assert len(WORK_POINTS) > 30
-    assert len(REPAIR_POINTS) == 11
+    assert len(REPAIR_POINTS) == 10
     assert len(TXN_REPAIR_POINTS) == 5
     assert len(FLUSH_POINTS) == 2
 
