@@ -1,8 +1,10 @@
-// Checks of programmer errors, branch hints and compiler barriers used in all rooms.
+// Checks of programmer errors and branch hints used in all rooms, and the words for shared memory.
 #pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/shared_inline.h"
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
@@ -26,22 +28,11 @@
 #define PYMC_DEBUG_CHECK(condition) ((void)0)
 #endif
 
-// Memory written in one process and read in others: one load or store, never torn, never merged by the compiler.
-#define SHARED_LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
-#define SHARED_STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELAXED)
-#define SHARED_ACQUIRE(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
-#define SHARED_RELEASE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
-
-// Any process may be killed between two instructions: what others find then is what it stored up to
-// there, in the order of its program as the compiler left it. Who looks does so after the kernel
-// said that the owner is dead, so no processor's order matters, and no instruction is needed here.
-// C11 has this order for a thread and a signal handler in it, which sees a thread as it stands
-// between two instructions, just as a repairer does.
-#define SHARED_ORDER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
-// A store that decides: names what is about to be done, does it, or says that it is done. A release
-// store keeps what comes before it there, but lets a later store go ahead of it; this does not.
-#define SHARED_DECIDE(place, value)                                                                 \
-    do {                                                                                            \
-        SHARED_RELEASE(place, value);                                                               \
-        SHARED_ORDER();                                                                             \
-    } while (0)
+// Tells the processor that this thread spins.
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}

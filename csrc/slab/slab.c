@@ -183,14 +183,14 @@ void slab_flush(struct slab *slab, struct proc *proc) {
 }
 
 void slab_ask_flush(struct slab *slab) {
-    __atomic_fetch_add(&slab->root->flush_epoch, 1, __ATOMIC_RELAXED);
+    SHARED_ADD(slab->root->flush_epoch, 1, RELAXED);
 }
 
 void slab_flush_if_asked(struct slab *slab, struct proc *proc) {
     struct slab_local *local = slab_local(slab, proc->slot_index);
     uint32_t epoch = SHARED_LOAD(slab->root->flush_epoch);
     if (UNLIKELY(local->flush_epoch_seen != epoch)) {
-        local->flush_epoch_seen = epoch;
+        SHARED_STORE(local->flush_epoch_seen, epoch);
         slab_flush(slab, proc);
     }
 }
