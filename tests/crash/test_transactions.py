@@ -1,17 +1,19 @@
 """Kills a process at each step of a transaction, then its repairers one after the other at each step of repair.
 
-Each repairer finds what the one before left, so all of them together see the repair begun anew at every step. Nothing
-may leak, nothing may be owned twice, and the counters are exact.
+Each repairer finds what the one before left, so all of them together see the repair begun anew at every step; and so
+do those who take the dead process's slot over. Nothing may leak, nothing may be owned twice, and the counters are exact.
 """
 
-from collections.abc import Callable
+import mmap
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG
+from pymc.core.ffi import HAS_DEBUG, ffi, lib, text
 from tests.crash.children import run_child
-from tests.crash.points import TXN_REPAIR_POINTS, WORK_POINTS
+from tests.crash.points import RECLAIM_POINTS, TXN_REPAIR_POINTS, WORK_POINTS
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode
 from tests.unit.core.talk import Talk
 
@@ -33,6 +35,12 @@ REPAIR_POINTS = [
     "store.txn.unclaimed",
     "store.txn.followed",
     "store.repair.unlocked",
+]
+
+# What a successor passes who gives back what its predecessor had in hand.
+SUCCESSOR_POINTS = [
+    *RECLAIM_POINTS,
+    *(name for name in POINTS if name.startswith(("store.txn.", "store.free.", "slab.give."))),
 ]
 
 SMALL, LARGE = b"s" * 50, b"L" * 9000
@@ -123,29 +131,70 @@ def reader_ends(cache: Cache, name: str) -> None:
         cache.open(0).close()
 
 
-def die(cache: Cache, case: Case, point: str, countdown: int) -> bool:
-    def work() -> None:
-        handle = cache.open(VICTIM)
-        handle.set_now(NOW_SECONDS)
-        handle.arm_fault(point, countdown)
-        case.work(handle)
+class Hits:
+    """Counts in forked children how often they pass each store to shared memory."""
 
+    def __init__(self) -> None:
+        self._map = mmap.mmap(-1, 4 * lib.fault_site_count())
+        self.words = ffi.from_buffer("uint32_t[]", self._map)
+
+    def reached(self) -> dict[str, int]:
+        place = ffi.new("char[]", lib.FAULT_NAME_BYTES)
+        found = {}
+        for number, hits in enumerate(self.words):
+            if hits:
+                lib.fault_site_name(number, place)
+                found[text(place)] = int(hits)
+        return found
+
+
+def arm(point: str, countdown: int, hits: Hits | None) -> None:
+    """From here on; also before there is a handle."""
+    lib.fault_arm(point.encode(), countdown, ffi.NULL, ffi.NULL)
+    lib.fault_count_hits(hits.words if hits else ffi.NULL)
+
+
+def killed(work: Callable[[], object], what: object) -> bool:
     end = run_child(work)
-    assert end.was_killed or end.is_fine, (point, countdown, end)
+    assert end.was_killed or end.is_fine, (what, end)
     return end.was_killed
 
 
-def repair(cache: Cache, point: str, countdown: int = 1) -> bool:
+def die(
+    cache: Cache, case: Case, point: str = "", countdown: int = 0, hits: Hits | None = None
+) -> bool:
+    def work() -> None:
+        handle = cache.open(VICTIM)
+        handle.set_now(NOW_SECONDS)
+        arm(point, countdown, hits)
+        case.work(handle)
+        arm("", 0, None)
+
+    return killed(work, (point, countdown))
+
+
+def repair(cache: Cache, point: str = "", hits: Hits | None = None) -> bool:
     """A repairer that dies at the point, if it comes there; and it repairs one that died before."""
 
     def work() -> None:
         handle = cache.open(REPAIRER)
-        handle.arm_fault(point, countdown)
+        arm(point, 1, hits)
         handle.reclaim_slot(VICTIM)
+        arm("", 0, None)
 
-    end = run_child(work)
-    assert end.was_killed or end.is_fine, (point, end)
-    return end.was_killed
+    return killed(work, point)
+
+
+def succeed(cache: Cache, point: str = "", hits: Hits | None = None) -> bool:
+    """A new owner of the slot that dies at the point, if it comes there."""
+
+    def work() -> None:
+        arm(point, 1, hits)
+        cache.open(VICTIM)
+        arm("", 0, None)
+        # Not closed: whoever follows finds what is left, and repairs it again.
+
+    return killed(work, point)
 
 
 def judge(cache: Cache, case: Case) -> None:
@@ -168,23 +217,74 @@ def judge(cache: Cache, case: Case) -> None:
     assert lost == handle.counters()["items_lost_to_recovery"]
 
 
+def begin(name: str) -> Cache:
+    cache = Cache(limit_bytes=16 * MIB, chunk_bytes=TINY_LADDER, bucket_start=4)
+    assert run_child(lambda: prepare(cache, name)).is_fine
+    assert run_child(lambda: reader_ends(cache, name)).is_fine
+    return cache
+
+
+def try_out(
+    name: str, point: str, countdown: int, repairs: Sequence[str], successions: Sequence[str]
+) -> bool:
+    """Dies there; then all repairers and successors die, each at its point. False: not reached."""
+    with begin(name) as cache:
+        if not die(cache, CASES[name], point, countdown):
+            return False
+        for each in repairs:
+            repair(cache, each)
+        for each in successions:
+            succeed(cache, each)
+        after = run_child(lambda: judge(cache, CASES[name]))
+        assert after.is_fine, (name, point, countdown, after)
+    return True
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_leaks_however_often_repair_dies(name: str) -> None:
-    case = CASES[name]
     reached = 0
     for point in POINTS:
         for countdown in COUNTDOWNS:
-            cache = Cache(limit_bytes=16 * MIB, chunk_bytes=TINY_LADDER, bucket_start=4)
-            assert run_child(lambda: prepare(cache, name)).is_fine  # noqa: B023
-            assert run_child(lambda: reader_ends(cache, name)).is_fine  # noqa: B023
-            was_killed = die(cache, case, point, countdown)
-            if was_killed:
-                reached += 1
-                for repair_point in REPAIR_POINTS:
-                    repair(cache, repair_point)
-                after = run_child(lambda: judge(cache, case))  # noqa: B023
-                assert after.is_fine, (name, point, countdown, after)
-            cache.close()
-            if not was_killed:
+            # Half of the successors find a slot that nobody repaired for them.
+            repairs = REPAIR_POINTS if countdown % 2 else ()
+            if not try_out(name, point, countdown, repairs, SUCCESSOR_POINTS):
                 break
+            reached += 1
     assert reached >= 4
+
+
+def places_in(name: str) -> list[tuple[str, int]]:
+    """Every store that the case makes, for the first time, in the middle and for the last."""
+    hits = Hits()
+    with begin(name) as cache:
+        die(cache, CASES[name], hits=hits)
+    return [
+        (site, countdown)
+        for site, times in hits.reached().items()
+        for countdown in sorted({1, (times + 1) // 2, times})
+    ]
+
+
+def try_every_store_of_repair(name: str, point: str, countdown: int) -> None:
+    """What repair passes after this death is found out first, in a cache of its own."""
+    repairs, successions = Hits(), Hits()
+    with begin(name) as cache:
+        if not die(cache, CASES[name], point, countdown):
+            return
+        repair(cache, hits=repairs)
+        succeed(cache, hits=successions)
+    try_out(name, point, countdown, list(repairs.reached()), list(successions.reached()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_some_stores(name: str) -> None:
+    places = places_in(name)
+    for point, countdown in random.Random(name).sample(places, 3):
+        try_every_store_of_repair(name, point, countdown)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CASES)
+def test_every_store(name: str) -> None:
+    for point, countdown in places_in(name):
+        try_every_store_of_repair(name, point, countdown)
