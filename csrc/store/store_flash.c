@@ -184,7 +184,8 @@ bool store_flash_note_read(struct store *store, const struct flash_read *read, c
     return true;
 }
 
-// Fills a new item from the view, in hand when its claim is STORE_NO_CLAIM. Returns false without memory, counted; then nothing is held.
+// Fills a new item from the view, in hand when its claim is STORE_NO_CLAIM. Returns false without memory, counted; then
+// nothing is held.
 static bool make(struct store *store, const struct store_write *write, const struct store_view *view,
                  uint32_t extra_state, struct store_making *making) {
     struct store_shape shape;

@@ -1,23 +1,24 @@
-// One process's transaction: the record from which a repairer knows what it was doing to an item, and what that frees.
+// One process's transaction: the record from which a repairer knows what it did to an item, and what that frees.
 //
 // A transaction is filled plainly, armed by the store of its kind, decided by one store elsewhere, and disarmed by
 // another store of its kind. While it is armed nothing in it changes, so whoever repairs sees what its owner meant,
-// however often. Nobody but the verbs below stores to it, and nobody else orders the stores around the one that decides.
+// however often. Nobody but the verbs below stores to it, and nobody else chooses the order of the stores around the
+// one that decides.
 //
-// kind       armed with               the store that decides       not yet: repair        since then: repair
-// ---------  -----------------------  ---------------------------  ---------------------  ---------------------------
-// NONE       -                        -                            the hand's chunk goes back (see below)
-// LINK       bucket; new, old, claim  the index has `new`          disarms                counters; claim and hand let
-//                                                                                         go of `new`; old: FREE
-// UNLINK     bucket; old              old's entry leaves the index  finishes it            counters; old: FREE
-// IN_PLACE   bucket; old              disarming                    unlinks old, a loss    (disarmed)
-// MOVE_ITEM  bucket; new, old         the index has `new`          blanks new, disarms    blanks old; the hand lets go;
-//                                                                                         old: FREE
-// MOVE_PART  bucket; new, old, owner  owner's list has `new`       disarms                the hand lets go; old: FREE
-// ADD_PART   new, owner               owner's list has `new`       disarms                the hand lets go, disarms
-// CLAIM      new, claim               the claim names `new`        disarms                the hand lets go, disarms
-// FREE       old, claim               arming                       -                      the claim lets go; what is
-//                                                                                         left of old is freed
+// kind       armed with               decides                     not yet: repair      since then: repair
+// ---------  -----------------------  --------------------------  -------------------  -------------------------
+// NONE       -                        -                           the hand keeps what  it has
+// LINK       bucket; new, old, claim  the index has new           disarms              counters; claim and hand
+//                                                                                      let go of new; old: FREE
+// UNLINK     bucket; old              old leaves the index        finishes it          counters; old: FREE
+// IN_PLACE   bucket; old              disarming                   unlinks old, a loss  (disarmed)
+// MOVE_ITEM  bucket; new, old         the index has new           blanks new, disarms  blanks old, the hand lets
+//                                                                                      go; old: FREE
+// MOVE_PART  bucket; new, old, owner  owner's list has new        disarms              hand lets go; old: FREE
+// ADD_PART   new, owner               owner's list has new        disarms              hand lets go, disarms
+// CLAIM      new, claim               the claim names new         disarms              hand lets go, disarms
+// FREE       old, claim               arming                      -                    the claim lets go; what is
+//                                                                                      left of old is freed
 //
 // `bucket`: the process holds the lock of the key's bucket from before it arms until after it disarms or goes on to
 // FREE. `new` is the chunk in hand, but for a LINK with a claim, where it is the claim's item. `old` is 0 for a LINK of

@@ -267,7 +267,7 @@ class Handle:
         return int(lib.store_check(self.store))
 
     def chunks(self) -> dict[str, int]:
-        """Checks everything; how many chunks each kind of owner has, and how many claims there are."""
+        """Checks everything; how many chunks each owner has, and how many claims there are."""
         out = ffi.new("struct store_chunks *")
         lib.store_check_chunks(self.store, out)
         return {name: getattr(out, name) for name, _ in ffi.typeof("struct store_chunks").fields}
