@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fa
 VICTIM, REPAIRER, READER = 1, 2, 3
 NOW_SECONDS = 100
 # Which time that a point is reached is the last.
-COUNTDOWNS = (1, 2, 3, 9)
+COUNTDOWNS = (1, 3)
 SHARES = 4
 ROOMS = (
     *("store.txn.", "store.free.", "store.link.", "store.unlink.", "store.in_place."),
@@ -44,7 +44,8 @@ REPAIR_POINTS = [
 # What a successor passes who gives back what its predecessor had in hand.
 SUCCESSOR_POINTS = [
     *RECLAIM_POINTS,
-    *(name for name in POINTS if name.startswith(("store.txn.", "store.free.", "slab.give."))),
+    *(name for name in POINTS if name.startswith(("store.free.", "slab.give."))),
+    "store.txn.followed",
 ]
 
 SMALL, LARGE = b"s" * 50, b"L" * 9000
@@ -245,8 +246,8 @@ def try_out(
 @pytest.mark.parametrize("countdown", COUNTDOWNS)
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_leaks_however_often_repair_dies(name: str, countdown: int) -> None:
-    # For half of them successors find a slot that nobody repaired before.
-    repairs = REPAIR_POINTS if countdown % 2 else ()
+    # The other time successors find a slot that nobody has begun to repair.
+    repairs = REPAIR_POINTS if countdown == 1 else ()
     reached = [try_out(name, point, countdown, repairs, SUCCESSOR_POINTS) for point in POINTS]
     assert sum(reached) >= 4 or countdown > 1
 
@@ -277,7 +278,7 @@ def try_every_store_of_repair(name: str, point: str, countdown: int) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_some_stores(name: str) -> None:
     places = places_in(name)
-    for point, countdown in random.Random(name).sample(places, 3):
+    for point, countdown in random.Random(name).sample(places, 2):
         try_every_store_of_repair(name, point, countdown)
 
 
