@@ -36,7 +36,7 @@ struct meta_request {
     struct token returns[META_RETURNS_MAX];     // Flags in request order.
     int32_t expiry;                 // T
     int32_t vivify_expiry;          // N
-    int32_t recache_seconds;        // R
+    int32_t recache;                // R, an expiry like the other two.
     uint32_t client_flags;          // F
     char mode;                      // M
     uint64_t cas_compare;           // C
@@ -190,6 +190,8 @@ void text_flush_all(struct session *session, struct token *tokens, uint32_t coun
 // Parses the words behind a meta command. Returns NULL, or the error line to answer with.
 const char *meta_parse(const struct token *tokens, uint32_t count, uint32_t flags_from, char command,
                        struct meta_request *request);
+// The expiry of an item that mg or ma makes: of T and N the one that comes last.
+uint32_t meta_expiry_of_new(const struct store *store, const struct meta_request *request);
 void meta_get(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 void meta_delete(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 void meta_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);

@@ -27,11 +27,7 @@ static char *put_header(char *at, const char *key, uint32_t key_bytes, const str
 
 static void count_miss(struct store *store, int found) {
     count(store->proc, COUNTER_get_misses, 1);
-    if (found == STORE_MISS_EXPIRED) {
-        count(store->proc, COUNTER_get_expired, 1);
-    } else if (found == STORE_MISS_FLUSHED) {
-        count(store->proc, COUNTER_get_flushed, 1);
-    }
+    store_count_dead(store, found);
 }
 
 enum answered { ANSWERED, ANSWERED_NO_MEMORY, ANSWERED_LATER, ANSWERED_NOT };
@@ -134,6 +130,7 @@ static enum answered touch_one(struct session *session, const struct wanted *wan
         bool is_gone_by_touch = is_marked && found == STORE_MISS_EXPIRED;
         if (found != STORE_HIT && !is_gone_by_touch) {
             count(store->proc, COUNTER_touch_misses, 1);
+            store_count_dead(store, found);
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }
