@@ -304,11 +304,13 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
                         const char **after, bool *too_long_out) {
     struct store *store = session_store(session);
     uint32_t filled = 0;
+    uint32_t lines = 0;
     bool in_line = true;
     *too_long_out = false;
     while (filled < BATCH) {
         if (!in_line) {
-            if (session->get_kind != GET_PLAIN || session->is_verbose || !begins_short_get(scan, end)) {
+            if (session->get_kind != GET_PLAIN || session->is_verbose || session_has_had_its_turn(session, lines)
+                || !begins_short_get(scan, end)) {
                 break;
             }
             scan += 4;
@@ -323,6 +325,7 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
             store_prefetch_bucket(store, wanted->hash);
         }
         in_line = !wanted->ends_line;
+        lines += wanted->ends_line;
         after[filled++] = scan = next;
     }
     return filled;
