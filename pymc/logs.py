@@ -1,7 +1,7 @@
 """Lines for standard error that wait for nobody, each in one piece so that processes do not mix.
 
-A full pipe that nobody reads must not stop a process: what does not fit is kept within a bound, then
-counted, and the count is said once there is room. Workers' lines from C go the same way
+A full pipe that nobody reads must not stop a process: what does not fit is kept within a bound,
+then counted, and the count is said once there is room. Workers' lines from C go the same way
 (csrc/base/log.c).
 """
 
@@ -40,7 +40,9 @@ class Log:
         if self.dropped > self._dropped_told:
             lost = self.dropped - self._dropped_told
             # Said only when what follows can be said too.
-            if self._kept or not self._keep(f"pymc: {lost} lines of the log were dropped: nobody read them"):
+            if self._kept or not self._keep(
+                f"pymc: {lost} lines of the log were dropped: nobody read them"
+            ):
                 self.dropped += 1
                 return
             self._dropped_told = self.dropped

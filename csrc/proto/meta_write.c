@@ -58,7 +58,8 @@ static const char *write_from(const struct session *session, const struct meta_r
     *write = (struct store_write){.key = request->key, .key_bytes = request->key_bytes, .value_bytes = value_bytes,
                                   .key_is_binary = meta_has(request, 'b'),
                                   .has_cas_compare = meta_has(request, 'C'), .cas_compare = request->cas_compare,
-                                  .has_cas_new = meta_has(request, 'E') && request->cas_new, .cas_new = request->cas_new,
+                                  .has_cas_new = meta_has(request, 'E') && request->cas_new,
+                                  .cas_new = request->cas_new,
                                   .invalidate = meta_has(request, 'I'), .vivify = meta_has(request, 'N')};
     write->client_flags = meta_has(request, 'F') ? request->client_flags : 0;
     write->expiry_seconds = meta_has(request, 'T') ? expiry_from_client(store, request->expiry) : 0;

@@ -159,7 +159,8 @@ static inline void store_count_dead(struct store *store, int found) {
 // Removes a dead item that a look-up met, if it is still there unchanged.
 void store_reap(struct store *store, const struct store_view *view);
 
-// A look-up of an operation found nothing alive: what it met dead is counted and goes. Returns STORE_MISS when the key is nowhere,
+// A look-up of an operation found nothing alive: what it met dead is counted and goes. Returns
+// STORE_MISS when the key is nowhere,
 // STORE_ON_FLASH when flash has to be asked, STORE_HIT when its bucket changed meanwhile: look again.
 int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash);
 

@@ -150,7 +150,7 @@ class ProcessSettings:
     )
     requests_per_event: int = setting(
         20,
-        "requests of one connection that are served before others get their turn; unless it is given"
+        "requests of one connection that are served before others get their turn; unless given,"
         " a turn ends after 32 KiB of input",
         reader=Number(
             atoi, 1, INT_MAX, outside="Number of requests per event must be greater than 0"

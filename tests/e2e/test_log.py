@@ -49,9 +49,12 @@ def ask_much(server: Server, args: Sequence[bytes]) -> None:
 
 
 def test_a_log_that_nobody_reads_stops_nobody() -> None:
-    with UnreadServer(pymc_program(), ("-vv", "-t", "1")) as server:
+    server = UnreadServer(pymc_program(), ("-vv", "-t", "1"))
+    with server:
         try:
-            ask_much(server, [b"get somewhat-longer-key-%04d\r\n" % n for n in range(REQUESTS // 100)])
+            ask_much(
+                server, [b"get somewhat-longer-key-%04d\r\n" % n for n in range(REQUESTS // 100)]
+            )
             read = b""
 
             def is_told() -> bool:

@@ -1,4 +1,4 @@
-"""Turns: how many requests of one connection are served before others (-R), binary clients, the wall clock."""
+"""How many requests of one connection are served before others (-R); binary clients; dates."""
 
 import os
 import select
