@@ -22,7 +22,8 @@ static void weigh(const struct store *store, struct meta_hit *hit) {
     bool may_win = !hit->is_created && !(hit->view->state & ITEM_TOKEN_SENT);
     uint32_t expiry = expiry_at_first(store, hit);
     hit->won = hit->is_created || (may_win && (hit->view->state & ITEM_STALE));
-    for (uint32_t i = 0; i < request->return_count; i++) {
+    bool has_any = request->flags_seen & (META_BIT('T') | META_BIT('N') | META_BIT('R'));
+    for (uint32_t i = 0; has_any && i < request->return_count; i++) {
         char letter = request->returns[i].text[0];
         if (letter == 'T') {
             expiry = expiry_from_client(store, request->expiry);
