@@ -25,6 +25,8 @@ struct engine_options {
     uint32_t flash_depth;
     uint32_t flash_threads;
     uint64_t flash_memory_bytes;
+    int log_fd;                 // Where lines for the operator go, see log_open(); 0 is standard error. Borrowed.
+    bool log_is_stamped;        // They carry time and worker.
 };
 
 // Reserves what engines share (connection records, load counts). Call once on a fresh arena, before the first fork.

@@ -42,7 +42,7 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     # Why stores were refused; the sum is store_no_memory.
     for name in _REFUSALS:
         yield name, total[name]
-    for name in ("get_copied_for_claims", "value_timeouts"):
+    for name in ("get_copied_for_claims", "value_timeouts", "binary_refused"):
         yield name, total[name]
     yield "lock_waits", total["lock_waits"]
     yield "read_retries", total["read_retries"]
