@@ -31,6 +31,7 @@ static bool watch(struct engine *engine, int fd, struct source *source, uint32_t
 
 static void update_clock(struct engine *engine) {
     store_wake(engine->store);
+    proc_beat(engine->proc);
     engine->proc->now_seconds = arena_seconds(engine->arena, monotonic_ns(CLOCK_MONOTONIC_COARSE));
     store_turn(engine->store);
 }
@@ -230,12 +231,11 @@ void engine_stop_listening(struct engine *engine) {
 
 // What goes with a handed-over descriptor.
 struct hand_over {
-    uint32_t epoch;             // Of the receiver, when it was counted in.
+    uint32_t epoch;             // Of the receiver, when it was counted in; 0 when it is to count itself.
     uint32_t listener;
 };
 
-static bool hand_over(struct engine *engine, int fd, uint32_t worker, uint32_t epoch, uint32_t listener) {
-    struct hand_over note = {epoch, listener};
+static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
     struct iovec iov = {&note, sizeof note};
     union {
         struct cmsghdr header;
@@ -248,8 +248,11 @@ static bool hand_over(struct engine *engine, int fd, uint32_t worker, uint32_t e
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return engine->peer_fds[worker] >= 0
-           && sendmsg(engine->peer_fds[worker], &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+    return inbox_fd >= 0 && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+}
+
+bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
+    return send_connection(inbox_fd, fd, (struct hand_over){0, listener});
 }
 
 static void take_over(struct engine *engine) {
@@ -314,7 +317,8 @@ static void accept_some(struct engine *engine, struct listener *listener) {
         }
         if (worker == engine->worker) {
             connection_open(engine, fd, listener);
-        } else if (hand_over(engine, fd, worker, epoch, (uint32_t)(listener - engine->listeners))) {
+        } else if (send_connection(engine->peer_fds[worker], fd,
+                                   (struct hand_over){epoch, (uint32_t)(listener - engine->listeners)})) {
             count(engine->proc, COUNTER_connections_handed, 1);
             close(fd);
         } else {

@@ -31,7 +31,7 @@ class World:
     pulses: dict[int, Pulse] = field(
         default_factory=lambda: {slot: Pulse(100 + slot) for slot in range(3)}
     )
-    verdict: Verdict = Verdict(frozenset(), (), PAUSE_SECONDS)
+    verdict: Verdict = field(default_factory=lambda: Verdict(frozenset(), (), PAUSE_SECONDS))
     kills: list[Kill] = field(default_factory=list)
 
     def change(self, slot: int, **changes: object) -> None:
@@ -123,7 +123,7 @@ def test_a_pause_of_the_machine_kills_nobody(world: World) -> None:
 
 
 def test_many_short_pauses_kill_nobody(world: World) -> None:
-    """A machine so busy that each look is a second late: the limit is far away, and yet it comes."""
+    """A machine so busy that each look takes a second: the limit is far away, yet it comes."""
     world.silent = {1}
     for _ in range(int(LIMIT * 3)):
         world.look(1.0)
