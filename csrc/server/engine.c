@@ -231,7 +231,8 @@ void engine_stop_listening(struct engine *engine) {
 
 // What goes with a handed-over descriptor.
 struct hand_over {
-    uint32_t epoch;             // Of the receiver, when it was counted in; 0 when it is to count itself.
+    uint32_t worker;            // Where it was counted in: the receiver, unless somebody passed it on.
+    uint32_t epoch;             // Of that worker at that time; 0 when it was not counted at all.
     uint32_t listener;
 };
 
@@ -252,7 +253,7 @@ static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
 }
 
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
-    return send_connection(inbox_fd, fd, (struct hand_over){0, listener});
+    return send_connection(inbox_fd, fd, (struct hand_over){.listener = listener});
 }
 
 static void take_over(struct engine *engine) {
@@ -269,17 +270,21 @@ static void take_over(struct engine *engine) {
         if (received < 0) {
             return;
         }
+        if (received != (ssize_t)sizeof note || note.worker >= engine->workers) {
+            continue;
+        }
+        if (note.worker != engine->worker || note.epoch != engine->epoch) {
+            // It was counted for another worker, for a life of this one that is over, or not at all.
+            server_place_here(engine, note.worker, note.epoch);
+        }
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         if (!header || header->cmsg_type != SCM_RIGHTS) {
             // The descriptor did not fit into this process's table; its peer sees the end.
-            server_load_change(engine, received == (ssize_t)sizeof note && note.epoch == engine->epoch ? -1 : 0);
+            server_load_change(engine, -1);
             continue;
         }
         int fd;
         memcpy(&fd, CMSG_DATA(header), sizeof fd);
-        if (note.epoch != engine->epoch) {
-            server_load_change(engine, 1);      // It was counted for a life of this worker that is over.
-        }
         connection_open(engine, fd,
                         note.listener < engine->listener_count ? &engine->listeners[note.listener] : NULL);
     }
@@ -318,7 +323,7 @@ static void accept_some(struct engine *engine, struct listener *listener) {
         if (worker == engine->worker) {
             connection_open(engine, fd, listener);
         } else if (send_connection(engine->peer_fds[worker], fd,
-                                   (struct hand_over){epoch, (uint32_t)(listener - engine->listeners)})) {
+                                   (struct hand_over){worker, epoch, (uint32_t)(listener - engine->listeners)})) {
             count(engine->proc, COUNTER_connections_handed, 1);
             close(fd);
         } else {

@@ -1,5 +1,7 @@
 """Looks after the children: who does not go on gets no new work and, in the end, is killed."""
 
+import contextlib
+import os
 import socket
 import time
 
@@ -51,34 +53,53 @@ class Guard:
         self.due = now + (CLOSE_PAUSE_SECONDS if absent else verdict.pause_seconds)
 
     def _rescue(self, late: int, healthy: list[int]) -> None:
-        """Accepts what the kernel dealt to a worker that does not, for those that do."""
-        for listener, address in enumerate(self._context.addresses):
-            # Of a shared socket the others accept anyway.
-            if len(address.sockets) == 1:
-                continue
-            for _ in range(_RESCUES_MAX):
-                if not self._rescue_one(address.socket_for(late), late, listener, healthy):
-                    break
-
-    def _rescue_one(
-        self, queue: socket.socket, late: int, listener: int, healthy: list[int]
-    ) -> bool:
+        """Finds others for connections that this worker was dealt and does not take."""
         context = self._context
         loads = read_loads(context.arena, context.settings.workers)
+        receivers = {slot: loads[slot] for slot in healthy}
+        self._pass_on(context.worker_inboxes[late].reader, late, receivers)
         # Above the limit they wait here; the next life of this worker refuses them.
-        if sum(loads) >= context.settings.connections_max:
-            return False
+        room = min(context.settings.connections_max - sum(loads), _RESCUES_MAX)
+        for listener, address in enumerate(context.addresses):
+            # Of a shared socket the others accept anyway.
+            if len(address.sockets) > 1:
+                queue = address.socket_for(late)
+                while room > 0 and self._accept(queue, listener, late, receivers):
+                    room -= 1
+
+    def _pass_on(self, inbox: socket.socket, late: int, receivers: dict[int, int]) -> None:
+        """What other workers handed to it. The note says where it was counted."""
+        for _ in range(_RESCUES_MAX):
+            try:
+                note, descriptors, _, _ = socket.recv_fds(inbox, 64, 1)
+            except OSError:
+                return
+            try:
+                with contextlib.suppress(OSError):
+                    socket.send_fds(self._next_inbox(receivers), [note], descriptors)
+                    self._context.arena.count_for(late, "connections_rescued")
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _accept(
+        self, queue: socket.socket, listener: int, late: int, receivers: dict[int, int]
+    ) -> bool:
+        """One that the kernel dealt to it; False when there is none."""
         try:
             client, _ = queue.accept()
         except OSError:
             return False
         with client:
-            receiver = min(healthy, key=loads.__getitem__)
-            inbox = context.worker_inboxes[receiver].writer.fileno()
-            if not give_connection(inbox, client.fileno(), listener):
-                return False
-        context.arena.count_for(late, "connections_rescued")
+            if give_connection(self._next_inbox(receivers).fileno(), client.fileno(), listener):
+                self._context.arena.count_for(late, "connections_rescued")
         return True
+
+    def _next_inbox(self, receivers: dict[int, int]) -> socket.socket:
+        """Where the next connection goes: to who has the fewest, counting those on their way."""
+        receiver = min(receivers, key=receivers.__getitem__)
+        receivers[receiver] += 1
+        return self._context.worker_inboxes[receiver].writer
 
 
 def _pulse(child: Child, seen: SlotPulse) -> Pulse:
