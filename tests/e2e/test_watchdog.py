@@ -75,7 +75,7 @@ def test_new_connections_pass_by_a_stopped_worker(
 
 
 def test_a_stopped_worker_is_killed_and_its_clients_are_cut(pymc: Program) -> None:
-    with Server(pymc, ["-t", "2", "-o", "watchdog=1"]) as server:
+    with Server(pymc, ["-t", "2", "-o", "watchdog=2"]) as server:
         pid = server.worker_pids()[1]
         with connected(server, 8) as clients, stopped(pid):
             # Each of them is answered or cut; none waits for ever.
@@ -88,18 +88,18 @@ def test_a_stopped_worker_is_killed_and_its_clients_are_cut(pymc: Program) -> No
         assert stats["watchdog_kills"] == "1"
         assert stats["worker_1_restarts"] == "1"
         lines = [line for line in server.stderr.splitlines() if f"(pid {pid})" in line]
-        said = r"pymc: watchdog kills worker 1 \(pid \d+\): no beat for 1\.\d\d s, state T.*"
+        said = r"pymc: watchdog kills worker 1 \(pid \d+\): no beat for 2\.\d\d s, state T.*"
         assert len(lines) == 1, lines
         assert re.fullmatch(said, lines[0])
 
 
 def test_a_stopped_keeper_is_killed_and_replaced(pymc: Program) -> None:
-    with Server(pymc, ["-t", "1", "-o", "watchdog=1"]) as server:
+    with Server(pymc, ["-t", "1", "-o", "watchdog=2"]) as server:
         pid = int(server.stats("pymc")["keeper_pid"])
         with stopped(pid):
             wait_until(lambda: server.stats("pymc")["watchdog_kills"] == "1", "it is killed")
         wait_until(lambda: server.stats("pymc")["keeper_restarts"] == "1", "there is another one")
-        assert f"watchdog kills keeper (pid {pid}): no beat for 1." in server.stderr
+        assert f"watchdog kills keeper (pid {pid}): no beat for 2." in server.stderr
 
 
 def test_the_end_does_not_wait_for_who_is_stopped(pymc: Program) -> None:
