@@ -36,7 +36,7 @@ static bool spin(const uint64_t *word) {
         if (!lock_is_held(SHARED_LOAD(*word))) {
             return true;
         }
-        __builtin_ia32_pause();
+        cpu_relax();
     }
     return false;
 }
@@ -103,9 +103,7 @@ bool lock_range_take(const struct proc *proc, const struct lock_range *range, ui
     for (uint64_t i = range->first; i < range->end; i++) {
         uint64_t *word = range_word(range, i);
         uint64_t seen = SHARED_LOAD(*word);
-        if (lock_is_held(seen)
-            || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
-                                            __ATOMIC_RELAXED)) {
+        if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQUIRE)) {
             lock_range_drop(range, proc->slot_index);
             return false;
         }

@@ -32,9 +32,7 @@ static inline void lock_note_rank(struct proc *proc, enum lock_rank rank) {
 
 static inline bool lock_try(struct proc *proc, uint64_t *word, enum lock_rank rank) {
     uint64_t seen = SHARED_LOAD(*word);
-    if (lock_is_held(seen)
-        || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED)) {
+    if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQUIRE)) {
         return false;
     }
     // Stores made under the lock must not be seen before the owner bits that warn readers.

@@ -210,7 +210,7 @@ void proc_set_now(struct proc *proc, uint32_t now_seconds) {
 }
 
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown) {
-    fault_arm(&proc->fault, name, countdown);
+    fault_arm(name, countdown, proc, NULL);
 }
 
 void proc_count(struct proc *proc, uint32_t counter_index, uint64_t by) {

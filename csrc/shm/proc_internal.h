@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 
-#include "base/fault_inline.h"
 #include "shm/arena_internal.h"
 #include "shm/counters_inline.h"
 #include "shm/proc.h"
@@ -37,7 +36,6 @@ struct proc {
     void *repair_context;
     uint32_t held_count;                    // Debug builds: ranks of the locks held, lowest first.
     uint8_t held_ranks[PROC_HELD_MAX];
-    struct fault fault;
 };
 
 // Formats the slots; called once by arena_create().
