@@ -53,7 +53,7 @@ int engine_listen(struct engine *engine, int fd, int kind);
 
 // Gives a worker a connection that was accepted for another one. `inbox_fd` is the sending end of its inbox, `listener`
 // the number of its engine_listen() call, from 0. Returns false when the inbox is full. Any process; the descriptor
-// stays the caller's to close; the worker counts the connection when it takes it.
+// becomes non-blocking and stays the caller's to close; the worker counts the connection when it takes it.
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener);
 
 // Stops accepting for good (shutdown); established connections go on.

@@ -1,6 +1,7 @@
 """Which worker a new connection goes to, and where it counts when it goes another way."""
 
 import contextlib
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -140,6 +141,8 @@ def test_one_that_was_accepted_elsewhere_is_counted_when_it_is_taken(workers: Wo
     with accepted:
         inbox = workers.inboxes[1][1].fileno()
         assert lib.engine_give_connection(inbox, accepted.fileno(), 0)
+        # As the engine wants it: it is one open file for all who hold it.
+        assert not os.get_blocking(accepted.fileno())
     assert workers.loads == [0, 0]
     workers.serve(1)
     assert workers.loads == [0, 1]
