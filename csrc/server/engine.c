@@ -253,7 +253,8 @@ static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
 }
 
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
-    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && send_connection(inbox_fd, fd, (struct hand_over){.listener = listener});
+    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0
+           && send_connection(inbox_fd, fd, (struct hand_over){.listener = listener});
 }
 
 static void take_over(struct engine *engine) {
