@@ -243,7 +243,8 @@ def test_who_was_continued_is_not_killed_for_having_been_stopped(world: World) -
     world.states[101] = STOPPED
     world.change(1, is_stopped=True)
     world.change(0, waits_for=1)
-    world.pass_time(HALTED_SECONDS - 0.02)
+    for _ in range(2):
+        world.look(HALTED_SECONDS / 3)
     world.states[101] = SLEEPING
     world.change(1, is_stopped=False)
     world.change(0, waits_for=None)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from pymc.core.arena import Arena, Role
+from pymc.core.arena import Arena, Role, SlotPulse
 from pymc.core.ffi import ffi, lib
 from pymc.core.store import Store
+from pymc.policy.watchdog import Pulse
 from pymc.supervisor.children import Child
-from pymc.supervisor.guard import Guard
+from pymc.supervisor.guard import Guard, _pulse
 from pymc.supervisor.process_state import read_state
 from tests.support.deadline import wait_until
 from tests.unit.inprocess import InProcess, in_process
@@ -114,6 +115,15 @@ def test_the_absent_are_late(server: InProcess, family: Family) -> None:
     guard = Guard(server.context, family)  # type: ignore[arg-type]
     guard.look()
     assert server.context.arena.pulse(HOLDER).is_late
+
+
+def test_what_a_slot_says_is_passed_to_the_policy() -> None:
+    child = Child("worker 1", 1, lambda: 0, pid=77, is_stopped=True)
+    seen = SlotPulse(77, False, beats=5, waits_for=2, naps=9, waited_us=300)
+    wanted = Pulse(77, beats=5, is_stopped=True, waits_for=2, naps=9, waited_us=300)
+    assert _pulse(child, seen) == wanted
+    # What a predecessor left there is not the child's.
+    assert _pulse(child, replace(seen, pid=76)) == Pulse(77, is_starting=True, is_stopped=True)
 
 
 def test_states_are_read(server: InProcess) -> None:
