@@ -5,8 +5,17 @@ import signal
 import traceback
 from collections.abc import Callable
 
+import pytest
+
+from pymc.supervisor import children as children_module
 from pymc.supervisor.children import Child, Children
 from tests.support.deadline import wait_until
+
+
+@pytest.fixture(autouse=True)
+def names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A title is written over the start of a process's memory; here that is the test's own."""
+    monkeypatch.setattr(children_module, "name_child", lambda role: None)
 
 
 def stand_still() -> int:
