@@ -1,4 +1,4 @@
-"""Stories of the store in memory: the caches they happen in, who dies, who takes over, what holds."""
+"""Stories of the store in memory: their caches, who dies, who takes over, and what must hold."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

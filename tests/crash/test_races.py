@@ -1,4 +1,4 @@
-"""The races that comments in the core name: one worker stands at a store while the other goes on."""
+"""Races that comments in the core name: one worker stands at a store while another goes on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -208,7 +208,7 @@ class TestBuckets:
             writer.do(lambda: (thin_out if shrinks else grow)(writer.handle))
             assert (writer.handle.index().buckets < before) is shrinks
             assert stand.go_on() == keys[0]
-            assert all(reader.do(lambda key=key: reader.handle.get(key)) == key for key in keys)
+            assert reader.do(lambda: [reader.handle.get(key) for key in keys]) == keys
 
     @pytest.mark.parametrize("shrinks", [False, True])
     def test_locking_the_old_home(self, shrinks: bool) -> None:
