@@ -208,7 +208,7 @@ class TestBuckets:
             writer.do(lambda: (thin_out if shrinks else grow)(writer.handle))
             assert (writer.handle.index().buckets < before) is shrinks
             assert stand.go_on() == keys[0]
-            assert reader.do(lambda: [reader.handle.get(key) for key in keys]) == keys
+            assert reader.do(lambda: [reader.handle.get(key) for key in keys]) == list(keys)
 
     @pytest.mark.parametrize("shrinks", [False, True])
     def test_locking_the_old_home(self, shrinks: bool) -> None:
@@ -267,11 +267,10 @@ class TestTurns:
             owner.do(lambda: fill_magazine(owner.handle))
 
     def test_who_woke_keeps_what_it_has(self) -> None:
-        site = site_at("shm/lock_inline.h", "lock_try", LOCK_WORDS, "slab/slab.c")
         with two_actors() as (owner, collector):
             owner.do(lambda: fill_magazine(owner.handle))
             owner.do(owner.handle.rest)
-            stand = collector.stand_at(site, lambda: collect(collector.handle))
+            stand = collector.stand_at("slab.collect.seen", lambda: collect(collector.handle))
             owner.do(owner.handle.wake)
             before = set_aside(owner.handle)
             stand.go_on()
@@ -279,11 +278,10 @@ class TestTurns:
 
     def test_a_new_owner_that_does_not_rest(self) -> None:
         """The lock is free and yet the magazines are somebody's: who has the lock looks again."""
-        site = site_at("shm/lock_inline.h", "lock_try", LOCK_WORDS, "slab/slab.c")
         with two_actors() as (owner, collector):
             owner.do(lambda: fill_magazine(owner.handle))
             owner.do(owner.handle.rest)
-            stand = collector.stand_at(site, lambda: collect(collector.handle))
+            stand = collector.stand_at("slab.collect.seen", lambda: collect(collector.handle))
             cache = owner.handle.cache
             owner.do(owner.handle.close)
             owner.handle = owner.do(lambda: cache.open(1))
