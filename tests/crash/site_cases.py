@@ -1,7 +1,7 @@
 """Deaths at one site each: who dies where, who repairs, and what must hold for who is left."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -159,7 +159,7 @@ def deaths(story: Story, seed: int, telling: Telling, sites: Iterable[int]) -> l
     return cases
 
 
-def deaths_of_repairers(outcomes: Iterable[Outcome], seed: int, most: int) -> list[Case]:
+def deaths_of_repairers(outcomes: Sequence[Outcome], seed: int, most: int = 1) -> list[Case]:
     """For each site that repairs came by, the deaths of who repairs after some of those cases."""
     after: dict[int, list[Case]] = {}
     for outcome in outcomes:
@@ -168,6 +168,8 @@ def deaths_of_repairers(outcomes: Iterable[Outcome], seed: int, most: int) -> li
     dice = random.Random(seed)
     pairs = []
     for site, cases in sorted(after.items()):
-        for case in dice.sample(cases, min(most, len(cases))):
+        # The first stories are the shorter ones.
+        among = cases[: 10 * most]
+        for case in dice.sample(among, min(most, len(among))):
             pairs.append(Case(case.story, case.seed, case.site, case.countdown, site))
     return pairs
