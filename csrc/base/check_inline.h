@@ -27,3 +27,12 @@
 #else
 #define PYMC_DEBUG_CHECK(condition) ((void)0)
 #endif
+
+// Tells the processor that this thread spins.
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}

@@ -216,6 +216,15 @@ static inline uint32_t index_match(const struct bucket *bucket, uint8_t tag) {
     uint32_t bits = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag)));
     return bits & INDEX_ALL_SLOTS;
 }
+#elif defined(__aarch64__) && !defined(__SANITIZE_THREAD__)
+#include <arm_neon.h>
+static inline uint32_t index_match(const struct bucket *bucket, uint8_t tag) {
+    static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint8x16_t equal = vceqq_u8(vld1q_u8(bucket->tags), vdupq_n_u8(tag));
+    uint8x16_t bits = vandq_u8(equal, vld1q_u8(weights));
+    uint32_t high = vaddv_u8(vget_high_u8(bits));
+    return (vaddv_u8(vget_low_u8(bits)) | high << 8) & INDEX_ALL_SLOTS;
+}
 #else
 static inline uint32_t index_match(const struct bucket *bucket, uint8_t tag) {
     uint32_t bits = 0;

@@ -36,7 +36,7 @@ static bool spin(const uint64_t *word) {
         if (!lock_is_held(SHARED_LOAD(*word))) {
             return true;
         }
-        __builtin_ia32_pause();
+        cpu_relax();
     }
     return false;
 }
