@@ -93,6 +93,7 @@ static inline int store_find(struct store *store, const char *key, uint32_t key_
                              struct store_view *view) {
     for (;;) {
         uint32_t home = index_home(&store->index, hash);
+        FAULT_POINT(store->proc, "store.find.homed");
         view->home = &store->index.buckets[home];
         view->version = SHARED_ACQUIRE(view->home->word);
         if (UNLIKELY(lock_is_held(view->version))) {

@@ -183,6 +183,7 @@ uint32_t store_pin(struct store *store, const struct store_view *view) {
     if (claim == STORE_NO_CLAIM) {
         return claim;
     }
+    FAULT_POINT(store->proc, "store.pin.claimed");
     // Whoever unlinks looks at the claims after the version moved; this order makes one of the two see the other.
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (LIKELY(store_holds(view))) {
