@@ -69,7 +69,8 @@ static int open_reader(struct engine *engine, const struct engine_options *optio
 
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
     engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
-    engine->input = malloc((size_t)STAGES * STAGE_BYTES);
+    engine->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
+    engine->tail = engine->input ? engine->input + (size_t)STAGES * STAGE_BYTES : NULL;
     engine->reply_base = engine->reply.start = malloc(REPLY_BYTES);
     if (!engine->peer_fds || !engine->input || !engine->reply_base
         || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {

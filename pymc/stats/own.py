@@ -43,7 +43,12 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     # Why stores were refused; the sum is store_no_memory.
     for name in _REFUSALS:
         yield name, total[name]
-    for name in ("get_copied_for_claims", "value_timeouts", "binary_refused"):
+    for name in (
+        "get_copied_for_claims",
+        "value_timeouts",
+        "read_ahead_refused",
+        "binary_refused",
+    ):
         yield name, total[name]
     yield from progress_pairs(server, total)
     yield "read_retries", total["read_retries"]
