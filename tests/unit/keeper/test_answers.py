@@ -24,6 +24,7 @@ class Asked:
         self.selector = selectors.DefaultSelector()
         self.now = 0.0
         self.rests = 0
+        self.sockets: list[socket.socket] = []
         self.answers = Answers(
             server.context, server.store, self.selector, lambda: self.now, self._rest
         )
@@ -38,8 +39,18 @@ class Asked:
         client.setblocking(False)
         theirs.setblocking(False)
         told.setblocking(False)
+        self.sockets += [client, told]
         self.answers.take(line, theirs.detach(), teller.detach())
         return client, told
+
+    def close(self) -> None:
+        """Everybody leaves; nothing of what was under way stays."""
+        for one in self.sockets:
+            one.close()
+        for key, _ in self.selector.select(0):
+            key.data()
+        assert self.answers.count == 0
+        self.selector.close()
 
     def turn(self) -> float | None:
         """One turn of the keeper's loop."""
@@ -51,7 +62,11 @@ class Asked:
 @contextmanager
 def asked(args: list[str] | None = None) -> Iterator[tuple[InProcess, Asked]]:
     with in_process(args or []) as server:
-        yield server, Asked(server)
+        one = Asked(server)
+        try:
+            yield server, one
+        finally:
+            one.close()
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, parts: Iterator[bytes | None]) -> None:
@@ -158,7 +173,7 @@ def test_who_leaves_ends_it(monkeypatch: pytest.MonkeyPatch, who: str) -> None:
         finally:
             is_closed = True
 
-    answer_with(monkeypatch, endless())
+    monkeypatch.setitem(HANDLERS, b"stats", lambda command: Parts(endless(), is_walk=True))
     with asked() as (_, one):
         client, told = one.ask(b"stats")
         one.turn()
