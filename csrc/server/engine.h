@@ -85,7 +85,7 @@ enum engine_reply_kind {
 // Sends bytes as (part of) the answer; copies them. Unknown connections (closed since) are ignored: returns false.
 bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes, uint32_t byte_count, int kind);
 
-// Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be sent to that process
+// Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be sent there
 // at once, or -1 when the connection is gone or still has to send what was said before. engine_next_stream() names the
 // connection when `told_fd` becomes readable or ends, or, with more_out false, when the connection closes before; what
 // was told is the caller's to read. Borrows told_fd, until then or until engine_reply(), which takes the answer back.
