@@ -131,6 +131,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     }
     connection->source.kind = SOURCE_CONNECTION;
     connection->fd = fd;
+    connection->told_fd = -1;
     connection->record = record;
     connection->state = CONNECTION_READ;
     connection->session.proto = engine->proto;
@@ -181,6 +182,13 @@ static void wait_on_flash(struct engine *engine, struct connection *connection) 
     note_state(engine, connection, CONNECTION_IO_QUEUE);
 }
 
+void connection_take_back(struct engine *engine, struct connection *connection) {
+    if (UNLIKELY(connection->told_fd >= 0)) {
+        epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->told_fd, NULL);
+        connection->told_fd = -1;
+    }
+}
+
 void connection_close(struct engine *engine, struct connection *connection) {
     if (connection->is_dead) {
         return;
@@ -197,6 +205,7 @@ void connection_close(struct engine *engine, struct connection *connection) {
     }
     queue_remove(&engine->requests, connection);
     queue_remove(&engine->streams, connection);
+    connection_take_back(engine, connection);
     drop_backlog(engine, connection);
     input_drop(engine, connection);
     if (UNLIKELY(engine->reader)) {
