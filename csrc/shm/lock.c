@@ -10,7 +10,7 @@
 static void note_nap(struct proc *proc, uint32_t owner, uint32_t nap_us) {
     proc->naps++;
     SHARED_STORE(proc->slot->waits_for, (uint64_t)proc->naps << PROC_WAITS_SHIFT | (owner + 1));
-    __atomic_fetch_add(&slot_at(proc->arena, owner)->waited_us, nap_us, __ATOMIC_RELAXED);
+    SHARED_ADD(slot_at(proc->arena, owner)->waited_us, nap_us, RELAXED);
 }
 
 // Short ones as long as the default patience lasts, then longer and longer.

@@ -128,8 +128,11 @@ void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
     }
     for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
         struct slab_local *other = slab_local(slab, slot);
-        if (slot == proc->slot_index || !SHARED_LOAD(other->rests) || !SHARED_LOAD(other->magazine[class_id].count)
-            || !lock_try(proc, &other->turn, LOCK_TURN_OTHER)) {
+        if (slot == proc->slot_index || !SHARED_LOAD(other->rests) || !SHARED_LOAD(other->magazine[class_id].count)) {
+            continue;
+        }
+        FAULT_POINT(proc, "slab.collect.seen");
+        if (!lock_try(proc, &other->turn, LOCK_TURN_OTHER)) {
             continue;
         }
         FAULT_POINT(proc, "slab.collect.locked");

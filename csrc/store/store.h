@@ -142,7 +142,7 @@ struct store_arith {
 struct store_number {
     uint64_t value;
     uint64_t cas;
-    uint32_t expiry_seconds;
+    uint32_t expiry_seconds;        // Before the change; of an item that was just made, its first.
     uint32_t text_bytes;
     char text[24];                  // The digits, not terminated; an item changed in place may have blanks behind.
     bool vivified;

@@ -33,8 +33,12 @@ static int clear_value(struct store *store, const struct store_delete *request, 
         store_give_hand(store);
         return STORE_MISS;
     }
-    int status = store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers);
-    return status == PYMC_OK ? STORE_DELETED : STORE_NO_MEMORY;
+    if (store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers) != PYMC_OK) {
+        return STORE_NO_MEMORY;
+    }
+    class_count(store, view->class_id, CLASS_delete_hits, !request->mark_stale);
+    count(store->proc, COUNTER_total_items, 1);
+    return STORE_DELETED;
 }
 
 // Changes header fields in place; the value stays, so readers with a pin are not disturbed.
@@ -81,6 +85,7 @@ int store_delete(struct store *store, const struct store_delete *request) {
             return STORE_NOT_FOUND;
         }
         if (request->has_cas_compare && request->cas_compare != view.cas) {
+            count(store->proc, COUNTER_delete_misses, 1);
             return STORE_EXISTS;
         }
         int outcome;
@@ -187,7 +192,7 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, request->expiry_seconds);
     }
-    item_set_state(item, item_read_once_more(state));
+    item_set_state(item, item_used_once_more(state));
     store_txn_disarm(store);
     index_unlock(store->proc, view->home, true);
     return true;
@@ -255,11 +260,13 @@ static int change_number(struct store *store, const struct store_arith *request,
         value += request->delta;
     }
     *out = (struct store_number){.value = value};
-    out->expiry_seconds = request->has_expiry ? request->expiry_seconds : view->expiry_seconds;
+    out->expiry_seconds = view->expiry_seconds;
     out->text_bytes = print_number(value, out->text);
     bool needs_field = (request->has_expiry && request->expiry_seconds && !(view->state & ITEM_EXPIRES))
                        || (request->has_cas_new && store_has_cas(store) && !(view->state & ITEM_OWN_CAS));
-    if (out->text_bytes <= view->value_bytes && !needs_field) {
+    // What somebody may be sending from the arena is not changed under him: a new item takes its place.
+    bool is_in_place = view->value_bytes <= STORE_UNPINNED_BYTES_MAX;
+    if (out->text_bytes <= view->value_bytes && !needs_field && is_in_place) {
         return write_in_place(store, request, view, out) ? STORE_STORED : STORE_MISS;
     }
     return write_replaced(store, request, view, out);
@@ -278,17 +285,13 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
             if (missed == STORE_HIT) {
                 continue;
             }
-            count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);
             if (!request->vivify) {
+                count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);
                 return STORE_NOT_FOUND;
             }
             int outcome = vivify_number(store, request, number_out);
             if (outcome == STORE_NOT_STORED) {
                 continue;       // Somebody else was faster: count with that one.
-            }
-            if (UNLIKELY(outcome == STORE_ON_FLASH)) {
-                // All this will be done over again, and counted then.
-                count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, (uint64_t)-1);
             }
             return outcome;
         }

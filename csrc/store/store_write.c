@@ -242,6 +242,7 @@ static int decide(struct store *store, const struct store_write *write, const st
         return STORE_STORED;
     }
     if (write->cas_compare && write->invalidate && write->cas_compare < cas) {
+        class_count(store, locked->class_id, CLASS_cas_hits, 1);
         *stale_out = true;
         return STORE_STORED;
     }
@@ -286,7 +287,7 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     int outcome = decide(store, write, &locked, &is_stale);
     if (outcome != STORE_STORED) {
         if (write->mode == STORE_ADD && locked.item && !locked.is_dead) {
-            item_set_state(locked.item, item_read_once_more(locked.state));
+            item_set_state(locked.item, item_used_once_more(locked.state));
         }
         store_unlock(store, &locked, true);
         return outcome;
@@ -298,12 +299,29 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     struct item *item = store_item(store, new_ref);
     SHARED_STORE(item->time_seconds, store->proc->now_seconds);
     result->value_bytes = store_value_bytes(item, item_state_of(item));
+    int dead_as = !locked.is_dead ? STORE_HIT
+                  : store_is_flushed(store, item_order(locked.item)) ? STORE_MISS_FLUSHED
+                                                                     : STORE_MISS_EXPIRED;
     if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, numbers) != PYMC_OK) {
         return store_refused(store, COUNTER_oom_index);
     }
+    store_count_dead(store, dead_as);
     result->cas = numbers.cas;
     count(store->proc, COUNTER_total_items, 1);
     return STORE_STORED;
+}
+
+// A write that found nothing to write to may have found something dead.
+static void reap_dead(struct store *store, const struct store_write *write, uint64_t hash, int outcome) {
+    struct store_view view;
+    if (write->mode == STORE_ADD || (outcome != STORE_NOT_STORED && outcome != STORE_NOT_FOUND)) {
+        return;
+    }
+    int found = store_find(store, write->key, write->key_bytes, hash, &view);
+    if (found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
+        store_count_dead(store, found);
+        store_reap(store, &view);
+    }
 }
 
 static int refuse(struct store *store, const struct store_write *write, int outcome) {
@@ -423,6 +441,7 @@ int store_put(struct store *store, const struct store_write *write, const char *
     }
     if (outcome != STORE_STORED) {
         store_give_hand(store);
+        reap_dead(store, write, hash, outcome);
     }
     return outcome;
 }
@@ -438,12 +457,13 @@ int store_commit(struct store *store, const struct store_write *write, struct st
         }
         return outcome;
     }
-    int outcome = commit(store, write, store_hash(store, write->key, write->key_bytes), making->ref, making->claim + 1,
-                         result);
+    uint64_t hash = store_hash(store, write->key, write->key_bytes);
+    int outcome = commit(store, write, hash, making->ref, making->claim + 1, result);
     if (outcome == STORE_STORED) {
         making->ref = 0;
     } else if (outcome != STORE_ON_FLASH) {
         store_abandon(store, making);
+        reap_dead(store, write, hash, outcome);
     }
     return outcome;
 }

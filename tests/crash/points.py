@@ -38,7 +38,7 @@ FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.
 # Queues must be long before these are reached: test_probation.py.
 PROBATION_POINTS = [name for name in fault_points() if name.startswith("lru.")]
 # Reached with a neighbour that rests: test_neighbours.py.
-NEIGHBOUR_POINTS = ["slab.collect.locked", "slab.drain.given_back"]
+NEIGHBOUR_POINTS = ["slab.collect.seen", "slab.collect.locked", "slab.drain.given_back"]
 _DEEP_PREFIXES = ("lru.head.", "lru.segment.freed", "lru.release.")
 WORK_POINTS = [
     name
