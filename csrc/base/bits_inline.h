@@ -1,8 +1,10 @@
-// A set of small numbers as bits in words: the lowest that is missing, and where the set ends; and a word turned round.
+// A set of small numbers as bits in shared words: the lowest that is missing, where it ends; and a word turned round.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "base/shared_inline.h"
 
 // The bits of a word in the other order: the lowest becomes the highest.
 static inline uint64_t bits_reversed(uint64_t word) {
@@ -19,10 +21,10 @@ static inline bool bits_has(const uint64_t *words, uint32_t bit) {
     return words[bit / 64] >> bit % 64 & 1;
 }
 static inline void bits_add(uint64_t *words, uint32_t bit) {
-    words[bit / 64] |= 1ull << bit % 64;
+    SHARED_STORE(words[bit / 64], words[bit / 64] | 1ull << bit % 64);
 }
 static inline void bits_remove(uint64_t *words, uint32_t bit) {
-    words[bit / 64] &= ~(1ull << bit % 64);
+    SHARED_STORE(words[bit / 64], words[bit / 64] & ~(1ull << bit % 64));
 }
 // The lowest number that is missing, `count` when none below it is. Words below *low are known to
 // be full; it moves on.

@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include "base/log.h"
 #include "proto/session_internal.h"
 #include "server/engine.h"
 
@@ -110,6 +111,12 @@ struct deferred {
     uint32_t bytes;
 };
 
+// What the operator was told last.
+struct notices {
+    uint64_t binary_told;
+    uint32_t told_seconds;
+};
+
 struct connection_queue {
     struct connection *first, *last;
 };
@@ -140,6 +147,9 @@ struct engine {
     uint64_t tickets;
     struct connection *connections;
     struct value_list values;
+    struct log *log;                        // NULL without memory for one.
+    bool log_is_stamped;
+    struct notices notices;
     struct connection_queue requests;       // Wait to be fetched by Python.
     struct connection_queue streams;
     struct connection *dead;
@@ -182,6 +192,8 @@ void connection_close(struct engine *engine, struct connection *connection);
 void values_note(struct engine *engine, struct connection *connection);
 // Closes connections that have been silent for too long in the middle of a value. Call once a second.
 void values_drop_silent(struct engine *engine);
+// Tells what there is to tell. Call once a second.
+void notices_tell(struct engine *engine);
 // Receives into the stage behind kept input. Returns how many bytes lie there for connection_converse(), 0 for none.
 size_t connection_receive(struct engine *engine, struct connection *connection, char *stage);
 // Feeds received input to the session, sends the reply, keeps what is unfinished.

@@ -85,6 +85,10 @@ void slab_attach(struct arena *arena, struct slab *slab) {
     }
 }
 
+void slab_enter(struct slab *slab, const struct proc *proc) {
+    slab->own = slab_local(slab, proc->slot_index);
+}
+
 void slab_read(const struct slab *slab, struct slab_snapshot *out) {
     const struct slab_root *root = slab->root;
     out->classes = root->classes;
@@ -144,7 +148,7 @@ uint32_t slab_release_pool_step(struct slab *slab, struct proc *proc, uint32_t p
     lock_take(proc, &root->lock, LOCK_PAGES);
     for (uint32_t page = root->pool; page && released < pages_max; page = slab->pages[page].next) {
         if (!slab->pages[page].is_released) {
-            slab->pages[page].is_released = 1;
+            SHARED_STORE(slab->pages[page].is_released, 1);
             madvise(slab->area + ((uint64_t)page << SLAB_PAGE_SHIFT), SLAB_PAGE_BYTES, MADV_REMOVE);
             released++;
         }
@@ -166,7 +170,8 @@ void slab_page_window(const struct slab *slab, uint32_t page_index, struct slab_
     *class_out = class_id;
 }
 
-bool slab_magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref) {
+// True when the dead slot's magazines hold the chunk. Requires: its intent is repaired, its turn is not free yet.
+static bool magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref) {
     const struct slab_magazine *magazine = &slab_local(slab, slot_index)->magazine[slab_class_of(slab, ref)];
     for (uint32_t i = 0; i < magazine->count && i < SLAB_MAGAZINE_CHUNKS; i++) {
         if (magazine->refs[i] == ref) {
@@ -180,26 +185,29 @@ bool slab_magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t re
 static void rebuild_class(struct slab *slab, uint32_t class_id) {
     struct slab_class *class = &slab->root->class[class_id];
     uint32_t last = 0;
-    class->pages = class->draining = class->ring = class->partial = 0;
+    SHARED_STORE(class->pages, 0);
+    SHARED_STORE(class->draining, 0);
+    SHARED_STORE(class->ring, 0);
+    SHARED_STORE(class->partial, 0);
     uint64_t free_chunks = 0;
     for (uint32_t i = 1; i <= slab->root->pages_begun; i++) {
         struct slab_page *page = &slab->pages[i];
         if (page->state == SLAB_PAGE_FREE || page->class_id != class_id) {
             continue;
         }
-        page->is_partial = 0;
+        SHARED_STORE(page->is_partial, 0);
         uint32_t mark = page->state == SLAB_PAGE_DRAINING ? SLAB_DRAINING : 0;
         SHARED_STORE(slab->page_class[i], (uint16_t)(class_id | mark));
-        page->previous = last;
+        SHARED_STORE(page->previous, last);
         if (last) {
-            slab->pages[last].next = i;
+            SHARED_STORE(slab->pages[last].next, i);
         } else {
-            class->ring = i;
+            SHARED_STORE(class->ring, i);
         }
         last = i;
-        class->pages++;
+        SHARED_STORE(class->pages, class->pages + 1);
         if (page->state == SLAB_PAGE_DRAINING) {
-            class->draining++;
+            SHARED_STORE(class->draining, class->draining + 1);
             continue;
         }
         free_chunks += page->free_count + (class->chunks_per_page - page->carved);
@@ -208,17 +216,18 @@ static void rebuild_class(struct slab *slab, uint32_t class_id) {
         }
     }
     if (last) {
-        slab->pages[last].next = class->ring;
-        slab->pages[class->ring].previous = last;
+        SHARED_STORE(slab->pages[last].next, class->ring);
+        SHARED_STORE(slab->pages[class->ring].previous, last);
     }
-    class->hand_page = class->ring;
-    class->hand_chunk = 0;
+    SHARED_STORE(class->hand_page, class->ring);
+    SHARED_STORE(class->hand_chunk, 0);
     SHARED_STORE(class->free_chunks, free_chunks);
 }
 
 static void rebuild_pool(struct slab *slab) {
     struct slab_root *root = slab->root;
-    root->pool = root->pool_count = 0;
+    SHARED_STORE(root->pool, 0);
+    SHARED_STORE(root->pool_count, 0);
     uint32_t used = 0;
     for (uint32_t i = 1; i <= root->pages_begun; i++) {
         if (slab->pages[i].state != SLAB_PAGE_FREE) {
@@ -226,26 +235,40 @@ static void rebuild_pool(struct slab *slab) {
             continue;
         }
         SHARED_STORE(slab->page_class[i], 0);
-        slab->pages[i].next = root->pool;
-        root->pool = i;
-        root->pool_count++;
+        SHARED_STORE(slab->pages[i].next, root->pool);
+        SHARED_STORE(root->pool, i);
+        SHARED_STORE(root->pool_count, root->pool_count + 1);
     }
     SHARED_STORE(root->pages_used, used);
 }
 
-void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
-    struct slab_local *local = slab_local(slab, dead_slot_index);
-    struct slab_intent *intent = &local->intent;
-    if (intent->step != SLAB_STEP_NONE) {
-        struct slab_page *page = &slab->pages[intent->page];
-        uint32_t word = intent->step == SLAB_STEP_LIST ? page->free_head : page->carved;
-        if (word == intent->commit_value) {
-            page->free_count = intent->free_count_after;
-            struct slab_local *owner = slab_local(slab, intent->magazine_slot);
-            SHARED_RELEASE(owner->magazine[intent->class_id].count, intent->magazine_count_after);
-        }
-        SHARED_RELEASE(intent->step, SLAB_STEP_NONE);
+static void repair_intent(struct slab *slab, struct slab_intent *intent) {
+    if (intent->step == SLAB_STEP_NONE) {
+        return;
     }
+    struct slab_page *page = &slab->pages[intent->page];
+    uint32_t word = intent->step == SLAB_STEP_LIST ? page->free_head : page->carved;
+    if (word == intent->commit_value) {
+        SHARED_STORE(page->free_count, intent->free_count_after);
+        struct slab_local *owner = slab_local(slab, intent->magazine_slot);
+        SHARED_STORE(owner->magazine[intent->class_id].count, intent->magazine_count_after);
+    }
+    SHARED_DECIDE(intent->step, SLAB_STEP_NONE);
+}
+
+// Lets others at the magazines again that the dead process was at, its own among them.
+static void repair_turns(struct slab *slab, uint32_t dead_slot_index) {
+    for (uint32_t slot = 0; slot < slots_of(slab); slot++) {
+        if (lock_is_held_by(&slab_local(slab, slot)->turn, dead_slot_index)) {
+            lock_free_dead(&slab_local(slab, slot)->turn);
+        }
+    }
+}
+
+void slab_repair(struct slab *slab, struct proc *self, uint32_t dead_slot_index) {
+    struct slab_local *local = slab_local(slab, dead_slot_index);
+    repair_intent(slab, &local->intent);
+    FAULT_POINT(self, "slab.repair.intent");
     if (lock_is_held_by(&slab->root->lock, dead_slot_index)) {
         rebuild_pool(slab);
         lock_free_dead(&slab->root->lock);
@@ -256,14 +279,13 @@ void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
             lock_free_dead(&slab->root->class[class_id].lock);
         }
     }
-}
-
-void slab_repair_turns(struct slab *slab, uint32_t dead_slot_index) {
-    for (uint32_t slot = 0; slot < slots_of(slab); slot++) {
-        if (lock_is_held_by(&slab_local(slab, slot)->turn, dead_slot_index)) {
-            lock_free_dead(&slab_local(slab, slot)->turn);
-        }
+    // A chunk on its way between magazine and hand is for an instant in both. The magazine has it from now on: others
+    // may take it from there before the slot has a new owner, and the hand would name a chunk that is somebody else's.
+    if (local->hand && magazine_has(slab, dead_slot_index, local->hand)) {
+        slab_let_go(local);
     }
+    FAULT_POINT(self, "slab.repair.turns");
+    repair_turns(slab, dead_slot_index);
 }
 
 static void check_page(const struct slab *slab, uint32_t page_index) {

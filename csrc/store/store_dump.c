@@ -5,7 +5,6 @@
 // cursor that is a place in this order stays true while the index grows and shrinks: who is there all the time is named
 // once, whether its bucket splits, its chunk moves or its value is replaced meanwhile.
 #include "base/bits_inline.h"
-#include "base/hash_inline.h"
 #include "store/store_dump_internal.h"
 #include "store/store_find_inline.h"
 #include "store/store_flash_internal.h"
@@ -238,7 +237,7 @@ static void dump_record(struct dump *dump, const struct flash_record *record, ui
     if (!store_image_of(record, &image) || store_image_is_dead(store, &image)) {
         return;
     }
-    uint64_t hash = hash_key(image.key, image.key_bytes);
+    uint64_t hash = store_hash(store, image.key, image.key_bytes);
     uint64_t entry = flash_entry_at(store->flash, store->proc, hash, address);
     // What is in memory as well was dumped from there.
     if (!entry || store_find(store, image.key, image.key_bytes, hash, &view) == STORE_HIT) {

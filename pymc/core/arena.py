@@ -31,6 +31,18 @@ class SlotOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotPulse:
+    """What tells whether a slot's owner goes on, and what it hinders; see csrc/shm/proc.h."""
+
+    pid: int
+    is_late: bool
+    beats: int
+    waits_for: int | None
+    naps: int
+    waited_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class LargePages:
     """What -L asked for and what it got, measured when the server started."""
 
@@ -63,8 +75,13 @@ class Arena:
         self.large_pages = LargePages()
 
     @classmethod
-    def create(cls, reserve_bytes: int, slots: int, *, huge_pages: bool = False) -> "Arena":
+    def create(
+        cls, reserve_bytes: int, slots: int, *, huge_pages: bool = False, hash_seed: int = 0
+    ) -> "Arena":
         """Makes and maps the shared memory; its clock starts now.
+
+        `hash_seed` is 64 bits that clients must not know: who does can choose keys that meet in
+        one bucket.
 
         Raises SystemCallError when the system refuses, InvalidArgumentError for bad sizes.
         """
@@ -74,6 +91,7 @@ class Arena:
         options.huge_pages = huge_pages
         options.boot_ns = time.monotonic_ns()
         options.boot_unix_seconds = int(time.time())
+        options.hash_seed = hash_seed
         out = ffi.new("struct arena **")
         check(lib.arena_create(options, out), "arena_create")
         return cls(out[0], slots)
@@ -156,6 +174,21 @@ class Arena:
             Role(lib.proc_slot_role(self.pointer, slot)),
             lib.proc_slot_generation(self.pointer, slot),
         )
+
+    def pulse(self, slot: int) -> SlotPulse:
+        """How the slot's owner does."""
+        out = ffi.new("struct proc_pulse *")
+        lib.proc_read_pulse(self.pointer, slot, out)
+        waits_for = out.waits_for if out.waits_for < self.slots else None
+        return SlotPulse(out.pid, out.is_late, out.beats, waits_for, out.naps, out.waited_us)
+
+    def set_late(self, slot: int, is_late: bool) -> None:
+        """Marks a slot that gets no new connections because its owner does not go on."""
+        lib.proc_set_late(self.pointer, slot, is_late)
+
+    def count_for(self, slot: int, name: str) -> None:
+        """Counts one in another process's slot; only for what the supervisor alone counts."""
+        lib.counters_add(self.pointer, slot, COUNTER_INDEX[name], 1)
 
     def counters(self, slot: int) -> dict[str, int]:
         """One slot's own counters since the server started, by name."""

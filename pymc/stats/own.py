@@ -7,6 +7,7 @@ from pymc.core.snapshots import prefix_total, read_index, read_loads
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.memory import memory_pairs
+from pymc.stats.progress import progress_pairs
 
 Pair = tuple[str, object]
 _REFUSALS = (
@@ -32,14 +33,19 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     yield "keeper_pid", server.living_pid(server.keeper_slot)
     yield "keeper_restarts", max(keeper.generation - 1, 0)
     total = store.counters()
-    for name in ("connections_handed", "lock_recoveries", "items_lost_to_recovery"):
+    for name in (
+        "connections_handed",
+        "lock_recoveries",
+        "items_lost_to_recovery",
+        "chain_evictions",
+    ):
         yield name, total[name]
     # Why stores were refused; the sum is store_no_memory.
     for name in _REFUSALS:
         yield name, total[name]
-    for name in ("get_copied_for_claims", "value_timeouts"):
+    for name in ("get_copied_for_claims", "value_timeouts", "binary_refused"):
         yield name, total[name]
-    yield "lock_waits", total["lock_waits"]
+    yield from progress_pairs(server, total)
     yield "read_retries", total["read_retries"]
     # `stats detail dump` has memcached's form, where no line can say what it lacks.
     yield "detail_prefixes", prefix_total(arena)

@@ -37,6 +37,7 @@ class Shape:
     chunk_bytes: Sequence[int] = LADDER
     bucket_start: int = 64
     live: dict[str, int] = field(default_factory=dict)
+    hash_seed: int = 0
     reserve_bytes_more: int = 0  # For what is in the arena besides the store.
 
 
@@ -57,6 +58,7 @@ class Cache:
         options.reserve_bytes = store_bytes + shape.reserve_bytes_more + MIB
         options.slots = shape.slots
         options.boot_unix_seconds = EPOCH_UNIX_SECONDS + 2
+        options.hash_seed = shape.hash_seed
         out = ffi.new("struct arena **")
         assert lib.arena_create(options, out) == 0
         self.arena = out[0]
@@ -263,6 +265,12 @@ class Handle:
 
     def check(self) -> int:
         return int(lib.store_check(self.store))
+
+    def chunks(self) -> dict[str, int]:
+        """Checks everything; how many chunks each owner has, and how many claims there are."""
+        out = ffi.new("struct store_chunks *")
+        lib.store_check_chunks(self.store, out)
+        return {name: getattr(out, name) for name, _ in ffi.typeof("struct store_chunks").fields}
 
     def arm_fault(self, name: str, countdown: int = 1) -> None:
         lib.proc_arm_fault(self.proc, name.encode(), countdown)
