@@ -32,6 +32,7 @@ static bool watch(struct engine *engine, int fd, struct source *source, uint32_t
 
 static void update_clock(struct engine *engine) {
     store_wake(engine->store);
+    proc_beat(engine->proc);
     engine->proc->now_seconds = arena_seconds(engine->arena, read_ns(CLOCK_MONOTONIC_COARSE));
     store_turn(engine->store);
     if (UNLIKELY(engine->log_is_stamped && engine->log)) {
@@ -240,12 +241,12 @@ void engine_stop_listening(struct engine *engine) {
 
 // What goes with a handed-over descriptor.
 struct hand_over {
-    uint32_t epoch;             // Of the receiver, when it was counted in.
+    uint32_t worker;            // Where it was counted in: the receiver, unless somebody passed it on.
+    uint32_t epoch;             // Of that worker at that time; 0 when it was not counted at all.
     uint32_t listener;
 };
 
-static bool hand_over(struct engine *engine, int fd, uint32_t worker, uint32_t epoch, uint32_t listener) {
-    struct hand_over note = {epoch, listener};
+static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
     struct iovec iov = {&note, sizeof note};
     union {
         struct cmsghdr header;
@@ -258,8 +259,12 @@ static bool hand_over(struct engine *engine, int fd, uint32_t worker, uint32_t e
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return engine->peer_fds[worker] >= 0
-           && sendmsg(engine->peer_fds[worker], &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+    return inbox_fd >= 0 && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+}
+
+bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
+    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0
+           && send_connection(inbox_fd, fd, (struct hand_over){.listener = listener});
 }
 
 static void take_over(struct engine *engine) {
@@ -276,17 +281,21 @@ static void take_over(struct engine *engine) {
         if (received < 0) {
             return;
         }
+        if (received != (ssize_t)sizeof note || note.worker >= engine->workers) {
+            continue;
+        }
+        if (note.worker != engine->worker || note.epoch != engine->epoch) {
+            // It was counted for another worker, for a life of this one that is over, or not at all.
+            server_place_here(engine, note.worker, note.epoch);
+        }
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         if (!header || header->cmsg_type != SCM_RIGHTS) {
             // The descriptor did not fit into this process's table; its peer sees the end.
-            server_load_change(engine, received == (ssize_t)sizeof note && note.epoch == engine->epoch ? -1 : 0);
+            server_load_change(engine, -1);
             continue;
         }
         int fd;
         memcpy(&fd, CMSG_DATA(header), sizeof fd);
-        if (note.epoch != engine->epoch) {
-            server_load_change(engine, 1);      // It was counted for a life of this worker that is over.
-        }
         connection_open(engine, fd,
                         note.listener < engine->listener_count ? &engine->listeners[note.listener] : NULL);
     }
@@ -324,7 +333,8 @@ static void accept_some(struct engine *engine, struct listener *listener) {
         }
         if (worker == engine->worker) {
             connection_open(engine, fd, listener);
-        } else if (hand_over(engine, fd, worker, epoch, (uint32_t)(listener - engine->listeners))) {
+        } else if (send_connection(engine->peer_fds[worker], fd,
+                                   (struct hand_over){worker, epoch, (uint32_t)(listener - engine->listeners)})) {
             count(engine->proc, COUNTER_connections_handed, 1);
             close(fd);
         } else {

@@ -1,5 +1,6 @@
 // Locking a key, noticing reads, pins, and small changes to an item's header.
 #include "store/store_find_inline.h"
+#include "store/store_txn_inline.h"
 
 void store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_locked *out) {
     uint8_t tag = index_tag(hash);
@@ -109,18 +110,18 @@ static int reshape(struct store *store, const struct store_view *view, const cha
                    uint32_t extra_state, uint32_t expiry_seconds) {
     uint32_t state = (view->state | extra_state) & ~(uint32_t)(ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH);
     uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
-    struct store_local *local = store->local;
+    uint32_t new_ref = 0;
     if (head_bytes + view->value_bytes > slab_chunk_bytes(&store->slab, store->largest_class)
-        || !store_take_beside(store, view->ref, head_bytes + view->value_bytes, &local->new_ref)) {
+        || !(new_ref = store_take_beside(store, view->ref, head_bytes + view->value_bytes))) {
         store_refused(store, COUNTER_oom_no_victim);
         return -1;
     }
     // Making room may have evicted the very item, and its chunk may be the one in hand.
     if (!store_holds(view)) {
-        store_free(store, &local->new_ref);
+        store_give_hand(store);
         return 0;
     }
-    struct item *item = store_item(store, local->new_ref);
+    struct item *item = store_item(store, new_ref);
     SHARED_STORE(item->time_seconds, view->time_seconds);
     SHARED_STORE(item->sizes, item_pack_sizes(view->value_bytes, view->key_bytes));
     item_set_state(item, state);
@@ -137,11 +138,11 @@ static int reshape(struct store *store, const struct store_view *view, const cha
     uint64_t version = SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK;
     if (!locked.item || locked.home != view->home || version != view->version) {
         store_unlock(store, &locked, false);
-        store_free(store, &local->new_ref);
+        store_give_hand(store);
         return 0;
     }
     struct item_numbers numbers = {view->order, view->cas};
-    return store_link_and_unlock(store, &locked, local->new_ref, 0, hash, numbers) == PYMC_OK ? 1 : -1;
+    return store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers) == PYMC_OK ? 1 : -1;
 }
 
 // Whether the mark changes anything that a copy on flash has too.

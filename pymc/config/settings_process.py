@@ -271,6 +271,14 @@ class ProcessSettings:
         reader=Number(whole_unsigned, 0, 2**31 - 1),
         options={"value_timeout": READ},
     )
+    watchdog_seconds: int = setting(
+        5,
+        "pymc only: seconds after which a process that does not go on is killed and replaced, more "
+        "while the machine stalls; 0 is never, as a debugger wants it",
+        unit="seconds",
+        reader=Number(whole_unsigned, 0, 2**31 - 1),
+        options={"watchdog": READ},
+    )
     watcher_logbuf_bytes: int = setting(
         256 * KILOBYTE,
         "kilobytes of buffer for each watcher",

@@ -89,6 +89,14 @@ def format_server(arena: Arena, workers: int, connections_max: int) -> None:
     check(lib.server_create(arena.pointer, workers, connections_max), "server_create")
 
 
+def give_connection(inbox_fd: int, client_fd: int, listener: int) -> bool:
+    """Hands a connection to the worker with this inbox; False when the inbox is full.
+
+    `listener` is the number of the address it came to. The descriptor stays the caller's.
+    """
+    return bool(lib.engine_give_connection(inbox_fd, client_fd, listener))
+
+
 class Engine:
     """All connections of one worker. Borrows the store and all descriptors it is given."""
 

@@ -7,6 +7,7 @@ from pymc.core.snapshots import read_index, read_loads
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.memory import memory_pairs
+from pymc.stats.progress import progress_pairs
 
 Pair = tuple[str, object]
 _REFUSALS = (
@@ -44,7 +45,7 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
         yield name, total[name]
     for name in ("get_copied_for_claims", "value_timeouts", "binary_refused"):
         yield name, total[name]
-    yield "lock_waits", total["lock_waits"]
+    yield from progress_pairs(server, total)
     yield "read_retries", total["read_retries"]
     index = read_index(store)
     yield "index_bytes", index.bytes

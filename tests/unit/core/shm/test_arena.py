@@ -1,5 +1,8 @@
 """The arena: bad options, the cache's clock, live settings."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from pymc.core.ffi import ffi, lib
@@ -30,6 +33,29 @@ def create(reserve_bytes: int, slots: int) -> int:
 )
 def test_create(reserve_bytes: int, slots: int, status: str) -> None:
     assert create(reserve_bytes, slots) == getattr(lib, status)
+
+
+def flags_at(address: int) -> list[str]:
+    """The kernel's flags of the mapping that holds an address of this process."""
+    is_inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            first, last = (int(word, 16) for word in words[0].split("-"))
+            is_inside = first <= address < last
+        elif is_inside and words[0] == "VmFlags:":
+            return words[1:]
+    return []
+
+
+def test_the_arena_is_in_no_core_file(cache: Cache) -> None:
+    """Neither in one of this process nor of its children: a dump of it would take minutes."""
+    address = int(lib.arena_address(cache.arena))
+    assert "dd" in flags_at(address)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if "dd" in flags_at(address) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_clock_starts_at_two_and_counts_whole_seconds(cache: Cache) -> None:
