@@ -8,7 +8,10 @@ from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
 FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
-KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter", "replay")
+KINDS = (
+    *("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter", "replay"),
+    *("dump", "stats"),
+)
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
 Arguments = Mapping[str, int | float | str | bool]
@@ -116,6 +119,8 @@ def smoke_sized(workload: Workload) -> Workload:
         return replace(workload, run={**workload.run, "requests": limits["requests"]})
     data = {**workload.data, "keys": min(limits["keys"], int(workload.data.get("keys", 400)))}
     run = {**workload.run, "connections": limits["connections"]}
+    if workload.kind in ("dump", "stats"):
+        run["rate"] = 500
     if workload.kind == "capacity":
         data["value-bytes"] = 30_000
     if workload.kind == "hit-ratio":

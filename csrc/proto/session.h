@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "flash/flash_reader.h"
 #include "store/store.h"
 
@@ -21,6 +22,9 @@ int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count);
 // What sessions read with that meet flash; NULL (as at first) when there is no flash tier. Borrows it.
 void proto_set_reader(struct proto *proto, struct flash_reader *reader);
 
+// Where -vv shows commands and replies; NULL (as at first) for nowhere. Borrows it.
+void proto_set_log(struct proto *proto, struct log *log);
+
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
 void session_destroy(struct session *session);
@@ -31,6 +35,7 @@ enum session_stop {
     SESSION_REPLY_FULL,     // Send the reply, clear it, then feed the rest.
     SESSION_PARKED,         // An administrative command waits: session_admin_line(), then session_resume().
     SESSION_CLOSE,          // Send the reply, then close.
+    SESSION_YIELD,          // As many requests as one turn may have: send the reply, let others go, feed the rest.
     SESSION_ON_FLASH        // A read from flash is under way: session_wait(), then feed the same again, even nothing.
 };
 

@@ -113,6 +113,12 @@ static void fill_record(struct connection_record *record, uint32_t id, int fd, c
     }
 }
 
+static void show(struct engine *engine, int fd, const char *what) {
+    char text[80];
+    int bytes = snprintf(text, sizeof text, "<%d %s", fd, what);
+    log_line(engine->log, text, (uint32_t)bytes);
+}
+
 void connection_open(struct engine *engine, int fd, const struct listener *listener) {
     struct connection *connection = calloc(1, sizeof *connection);
     uint32_t record = connection ? server_record_take(engine) : UINT32_MAX;
@@ -125,6 +131,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     }
     connection->source.kind = SOURCE_CONNECTION;
     connection->fd = fd;
+    connection->told_fd = -1;
     connection->record = record;
     connection->state = CONNECTION_READ;
     connection->session.proto = engine->proto;
@@ -141,7 +148,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     count(engine->proc, COUNTER_total_connections, 1);
     count(engine->proc, COUNTER_curr_connections, 1);
     if (live_get(engine->arena, LIVE_verbosity) > 1) {
-        fprintf(stderr, "<%d new auto-negotiating client connection\n", fd);
+        show(engine, fd, "new auto-negotiating client connection");
     }
     struct epoll_event event = {.events = connection->interest, .data.ptr = connection};
     if (epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
@@ -175,12 +182,19 @@ static void wait_on_flash(struct engine *engine, struct connection *connection) 
     note_state(engine, connection, CONNECTION_IO_QUEUE);
 }
 
+void connection_take_back(struct engine *engine, struct connection *connection) {
+    if (UNLIKELY(connection->told_fd >= 0)) {
+        epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->told_fd, NULL);
+        connection->told_fd = -1;
+    }
+}
+
 void connection_close(struct engine *engine, struct connection *connection) {
     if (connection->is_dead) {
         return;
     }
     if (live_get(engine->arena, LIVE_verbosity) > 1) {
-        fprintf(stderr, "<%d connection closed.\n", connection->fd);
+        show(engine, connection->fd, "connection closed.");
     }
     connection->is_dead = true;
     for (struct connection **link = &engine->again; connection->is_in_again && *link; link = &(*link)->again_next) {
@@ -191,6 +205,7 @@ void connection_close(struct engine *engine, struct connection *connection) {
     }
     queue_remove(&engine->requests, connection);
     queue_remove(&engine->streams, connection);
+    connection_take_back(engine, connection);
     drop_backlog(engine, connection);
     input_drop(engine, connection);
     if (UNLIKELY(engine->reader)) {
@@ -432,7 +447,7 @@ static void after_flush(struct engine *engine, struct connection *connection, in
     if (UNLIKELY(!is_free)) {
         input_begin_ahead(engine, connection);
     }
-    if (stop == SESSION_REPLY_FULL && is_free) {
+    if ((stop == SESSION_REPLY_FULL || stop == SESSION_YIELD) && is_free) {
         // It reads as fast as it is answered: others get their turn in between.
         count(engine->proc, COUNTER_conn_yields, 1);
         connection->has_work = true;
@@ -448,6 +463,9 @@ static void converse(struct engine *engine, struct connection *connection, const
         connections_send_deferred(engine);
     }
     engine->reply.start = engine->reply.at;
+    int64_t requests_max = live_get(engine->arena, LIVE_requests_per_event);
+    connection->session.requests_until =
+        UNLIKELY(requests_max) ? engine->proc->counters[COUNTER_requests] + (uint64_t)requests_max : 0;
     for (uint32_t replies = 1;; replies++) {
         size_t consumed;
         int stop = session_feed(&connection->session, in + at, bytes - at, &engine->reply, &consumed);

@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include "base/log.h"
 #include "proto/session_internal.h"
 #include "server/engine.h"
 
@@ -32,7 +33,7 @@ struct server_root {
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was counted for.
 };
 
-enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH };
+enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH, SOURCE_TOLD };
 
 // First member of everything that epoll points to.
 struct source {
@@ -77,7 +78,7 @@ struct connection {
     bool is_parked;                 // Waits for engine_reply().
     bool is_on_flash;               // Its session waits for a read; then it has no backlog.
     bool has_missed_input;          // An event came meanwhile.
-    bool is_streaming;              // Answered in part; more when the backlog is sent.
+    bool is_streaming;              // Answered in part, or by another process; more when that is sent, or done.
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     bool has_work;                  // Its kept input holds commands; it only let others go first.
@@ -98,6 +99,8 @@ struct connection {
     uint32_t admin_bytes;
     bool admin_is_pipelined;
     struct backlog *backlog;
+    struct source told;             // What epoll points to for told_fd.
+    int told_fd;                    // Readable when the process that answers is done; -1 for none.
     struct session session;
     struct flash_waiter waiter;
     struct connection *next, *previous;         // All connections of the engine.
@@ -119,6 +122,12 @@ struct deferred {
     struct connection *connection;
     char *text;
     uint32_t bytes;
+};
+
+// What the operator was told last.
+struct notices {
+    uint64_t binary_told;
+    uint32_t told_seconds;
 };
 
 struct connection_queue {
@@ -151,6 +160,9 @@ struct engine {
     uint64_t tickets;
     struct connection *connections;
     struct value_list values;
+    struct log *log;                        // NULL without memory for one.
+    bool log_is_stamped;
+    struct notices notices;
     struct connection_queue requests;       // Wait to be fetched by Python.
     struct connection_queue streams;
     struct connection *dead;
@@ -185,6 +197,8 @@ void server_record_give(struct engine *engine, uint32_t id);
 void server_worker_begin(struct engine *engine);
 uint32_t server_connections_total(const struct engine *engine);
 
+// The connection's answer comes from this process again.
+void connection_take_back(struct engine *engine, struct connection *connection);
 // Takes over an accepted socket; closes it when there is no memory.
 void connection_open(struct engine *engine, int fd, const struct listener *listener);
 void connection_close(struct engine *engine, struct connection *connection);
@@ -193,6 +207,8 @@ void connection_close(struct engine *engine, struct connection *connection);
 void values_note(struct engine *engine, struct connection *connection);
 // Closes connections that have been silent for too long in the middle of a value. Call once a second.
 void values_drop_silent(struct engine *engine);
+// Tells what there is to tell. Call once a second.
+void notices_tell(struct engine *engine);
 // Asks for these epoll events. Asking again, also for the same, brings an event for what is there already.
 void connection_ask(struct engine *engine, struct connection *connection, uint32_t interest);
 // The same if it does not ask for them already.
