@@ -11,7 +11,8 @@
 // In `waits_for`: a count of naps above the slot number + 1 of the lock's owner.
 #define PROC_WAITS_SHIFT 16
 
-// One process's lines in the arena. Only the owner writes, except under `alive` after its death.
+// One process's lines in the arena. Only the owner writes, except under `alive` after its death; the
+// supervisor writes `is_late` and two counters, and who waits for the owner's locks adds to `waited_us`.
 struct CACHE_ALIGNED slot {
     pthread_mutex_t alive;      // Robust: held for life; whoever gets EOWNERDEAD repairs while holding it.
     uint32_t pid;
