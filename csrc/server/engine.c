@@ -14,11 +14,12 @@
 #include "server/server_internal.h"
 
 #define LINGER_NS 100000
+#define SAME_MOMENT_NS 10000000
 // Reads from the page cache are done when they are handed over: then their replies go out in the same round.
 #define FLASH_PASSES 3
 #define TOO_MANY "ERROR Too many open connections\r\n"
 
-static uint64_t monotonic_ns(clockid_t clock) {
+static uint64_t read_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -32,8 +33,11 @@ static bool watch(struct engine *engine, int fd, struct source *source, uint32_t
 static void update_clock(struct engine *engine) {
     store_wake(engine->store);
     proc_beat(engine->proc);
-    engine->proc->now_seconds = arena_seconds(engine->arena, monotonic_ns(CLOCK_MONOTONIC_COARSE));
+    engine->proc->now_seconds = arena_seconds(engine->arena, read_ns(CLOCK_MONOTONIC_COARSE));
     store_turn(engine->store);
+    if (UNLIKELY(engine->log_is_stamped && engine->log)) {
+        log_stamp(engine->log, read_ns(CLOCK_REALTIME_COARSE));
+    }
 }
 
 // Python has its turn, or the worker sleeps: what it set aside is there for others.
@@ -65,12 +69,18 @@ static int open_reader(struct engine *engine, const struct engine_options *optio
 
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
     engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
-    engine->input = malloc((size_t)STAGES * STAGE_BYTES);
+    engine->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
+    engine->tail = engine->input ? engine->input + (size_t)STAGES * STAGE_BYTES : NULL;
     engine->reply_base = engine->reply.start = malloc(REPLY_BYTES);
     if (!engine->peer_fds || !engine->input || !engine->reply_base
         || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {
         return PYMC_NO_MEMORY;
     }
+    char name[32];
+    snprintf(name, sizeof name, "worker %u", engine->worker);
+    engine->log = log_open(options->log_fd ? options->log_fd : STDERR_FILENO, name);
+    engine->log_is_stamped = options->log_is_stamped;
+    proto_set_log(engine->proto, engine->log);
     engine->reply.end = engine->reply_base + REPLY_BYTES;
     engine->reply.values = engine->reply_values;
     engine->reply.values_room = REPLY_VALUES;
@@ -136,6 +146,7 @@ void engine_close(struct engine *engine) {
         close(engine->epoll_fd);
     }
     proto_close(engine->proto);
+    log_close(engine->log);
     free(engine->peer_fds);
     free(engine->input);
     free(engine->reply_base);
@@ -196,7 +207,7 @@ int engine_listen(struct engine *engine, int fd, int kind) {
 static void pause_listening(struct engine *engine) {
     if (engine->is_accepting) {
         engine->is_accepting = false;
-        engine->refused_since_ns = monotonic_ns(CLOCK_MONOTONIC);
+        engine->refused_since_ns = read_ns(CLOCK_MONOTONIC);
         count(engine->proc, COUNTER_listen_disabled_num, 1);
         for (uint32_t i = 0; i < engine->listener_count; i++) {
             epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, engine->listeners[i].fd, NULL);
@@ -211,7 +222,7 @@ static void resume_listening(struct engine *engine) {
     }
     engine->is_accepting = true;
     count(engine->proc, COUNTER_time_in_listen_disabled_us,
-          (monotonic_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
+          (read_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         struct listener *listener = &engine->listeners[i];
         watch(engine, listener->fd, &listener->source,
@@ -374,12 +385,22 @@ static void converse_staged(struct engine *engine, struct staged *staged, uint32
     connections_send_deferred(engine);
 }
 
+// The process that answered for this connection is done, or gone.
+static void hear(struct engine *engine, struct connection *connection) {
+    if (!connection->is_dead && connection->told_fd >= 0) {
+        connection_take_back(engine, connection);
+        queue_push(&engine->streams, connection);
+    }
+}
+
 static void serve_other(struct engine *engine, const struct epoll_event *event) {
     struct source *source = event->data.ptr;
     if (source->kind == SOURCE_LISTENER) {
         accept_some(engine, (struct listener *)source);
     } else if (source->kind == SOURCE_INBOX) {
         take_over(engine);
+    } else if (source->kind == SOURCE_TOLD) {
+        hear(engine, (struct connection *)((char *)source - offsetof(struct connection, told)));
     } else if (source->kind == SOURCE_FLASH) {
         return;     // What is done is collected at the end of each round.
     } else if (event->events & EPOLLOUT) {
@@ -510,6 +531,15 @@ uint32_t engine_turn(struct engine *engine) {
     return wants(engine) | again;
 }
 
+// Not when the process stood still in between: that would look as if the wall clock had been set.
+static void compare_clocks(struct engine *engine) {
+    uint64_t before_ns = read_ns(CLOCK_MONOTONIC);
+    uint64_t wall_ns = read_ns(CLOCK_REALTIME);
+    if (read_ns(CLOCK_MONOTONIC) - before_ns < SAME_MOMENT_NS) {
+        arena_clock_set_wall(engine->arena, before_ns, wall_ns);
+    }
+}
+
 void engine_tick(struct engine *engine) {
     update_clock(engine);
     uint32_t now = engine->proc->now_seconds;
@@ -525,6 +555,11 @@ void engine_tick(struct engine *engine) {
         connection = next;
     }
     values_drop_silent(engine);
+    notices_tell(engine);
+    if (engine->log) {
+        log_flush(engine->log);
+    }
+    compare_clocks(engine);
     if (engine->reader) {
         serve_flash(engine);
     }
@@ -558,6 +593,9 @@ static struct connection *find_ticket(struct engine *engine, uint64_t ticket) {
 static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
     update_clock(engine);       // The command may have moved it.
     struct connection *connection = find_ticket(engine, ticket);
+    if (connection) {
+        connection_take_back(engine, connection);
+    }
     if (!connection || !connection_send(engine, connection, bytes, byte_count)) {
         connections_free_dead(engine);
         return false;
@@ -594,6 +632,20 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
     bool is_known = reply_to(engine, ticket, bytes, byte_count, kind);
     rest(engine);
     return is_known;
+}
+
+int engine_lend(struct engine *engine, uint64_t ticket, int told_fd) {
+    struct connection *connection = find_ticket(engine, ticket);
+    if (!connection || connection->backlog || connection->told_fd >= 0) {
+        return -1;
+    }
+    connection->told.kind = SOURCE_TOLD;
+    if (!watch(engine, told_fd, &connection->told, EPOLLIN)) {
+        return -1;
+    }
+    connection->told_fd = told_fd;
+    connection->is_streaming = true;
+    return connection->fd;
 }
 
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out) {

@@ -150,7 +150,8 @@ class ProcessSettings:
     )
     requests_per_event: int = setting(
         20,
-        "requests of one connection that are served before others get their turn",
+        "requests of one connection that are served before others get their turn; unless given,"
+        " a turn ends after 32 KiB of input",
         reader=Number(
             atoi, 1, INT_MAX, outside="Number of requests per event must be greater than 0"
         ),
@@ -252,6 +253,15 @@ class ProcessSettings:
         reader=Number(atoi, missing="Missing numeric argument for {name}"),
         options={"idle_timeout": READ},
         stats=("idle_timeout", 470),
+    )
+    log_format: str = setting(
+        "plain",
+        "pymc only: plain lines on standard error as memcached's, or full ones with time and"
+        " process in front",
+        reader=Choice(
+            {"plain": "plain", "full": "full"}, "log_format must be plain or full, not {value}"
+        ),
+        options={"log_format": READ},
     )
     value_timeout_seconds: int = setting(
         60,

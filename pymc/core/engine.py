@@ -111,10 +111,13 @@ class Engine:
         version: str,
         round_max: int = 0,
         flash_reads: FlashReads = DEFAULT_FLASH_READS,
+        log_fd: int = 0,
+        log_is_stamped: bool = False,
     ) -> None:
         """Opens the engine. Raises SystemCallError or CoreMemoryError.
 
-        `flash_reads` counts when the store has a flash tier.
+        `flash_reads` counts when the store has a flash tier. Lines for the operator go to `log_fd`,
+        0 for standard error, with time and worker in front if `log_is_stamped`.
         """
         peers = ffi.new("int[]", list(peer_fds))
         options = ffi.new("struct engine_options *")
@@ -129,6 +132,8 @@ class Engine:
         options.flash_depth = flash_reads.depth
         options.flash_threads = flash_reads.threads
         options.flash_memory_bytes = flash_reads.memory_bytes
+        options.log_fd = log_fd
+        options.log_is_stamped = log_is_stamped
         out = ffi.new("struct engine **")
         check(lib.engine_open(store.pointer, options, out), "engine_open")
         self._pointer = out[0]
@@ -181,8 +186,16 @@ class Engine:
         """Sends (part of) an answer; False when the connection has closed meanwhile."""
         return bool(lib.engine_reply(self._pointer, connection, answer, len(answer), kind))
 
+    def lend(self, connection: int, told_fd: int) -> int | None:
+        """The descriptor of a connection that another process shall answer on; None: it cannot.
+
+        streams() names the connection when `told_fd` is readable, or when it closes.
+        """
+        fd = int(lib.engine_lend(self._pointer, connection, told_fd))
+        return None if fd < 0 else fd
+
     def streams(self) -> Iterator[tuple[int, bool]]:
-        """Takes connections whose last part was sent (True) or that closed (False)."""
+        """Takes connections that may be answered on (True), or that closed (False)."""
         connection = ffi.new("uint64_t *")
         more = ffi.new("bool *")
         while lib.engine_next_stream(self._pointer, connection, more):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pymc.logs import say, say_exception
+from pymc.logs import say, say_exception, set_role
 from pymc.policy.restart import count_death, restart_delay_seconds
 from pymc.process import become_child, die_with_parent, name_child
 
@@ -120,6 +120,7 @@ class Children:
             die_with_parent(self._parent_pid)
             become_child()
             name_child(child.role)
+            set_role(child.role)
             self._before_life()
             code = child.life()
         except BaseException:

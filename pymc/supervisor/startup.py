@@ -12,7 +12,7 @@ from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupStop
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
-from pymc.logs import say
+from pymc.logs import attach, say, stamp
 from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
 from pymc.server_context import Inbox, ListeningAddress, ServerContext
 from pymc.slab_sizes import ladder
@@ -50,6 +50,9 @@ def main(settings: Settings) -> int:
 
 def _prepare(settings: Settings) -> "Supervisor":
     """Everything that may fail, in the process that was called, so that the caller hears of it."""
+    # Before the user changes, who may not be allowed to open it.
+    attach()
+    stamp(settings.log_format == "full")
     per_address = 1 if settings.unix_socket_path else settings.workers
     identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
     identity.become_user(settings)
