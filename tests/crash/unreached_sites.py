@@ -43,6 +43,5 @@ UNREACHED = {
     "store/store_large.c claim_room": "all claims are taken",
     "store/store_modify.c write_replaced": _RACES,
     "store/store_modify.c clear_value": _RACES,
-    "store/store_repair.c store_repair": "who dies between naming a step and taking the lock",
     "store/store_write.c store_link_and_unlock": "a chain of 64 buckets is full",
 }
