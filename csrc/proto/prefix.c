@@ -44,7 +44,7 @@ static struct prefix_record *find_locked(const struct store *store, struct prefi
             if (root->used >= PREFIX_SLOTS / 4 * 3) {
                 return NULL;
             }
-            memcpy(record->prefix, prefix, bytes);
+            SHARED_COPY(record->prefix, prefix, bytes);
             SHARED_RELEASE(record->prefix_bytes, bytes);
             SHARED_STORE(root->order[root->used], slot + 1);
             SHARED_RELEASE(root->used, root->used + 1);
@@ -104,7 +104,7 @@ void prefix_clear(struct store *store) {
     if (root) {
         lock_take(store->proc, &root->lock, LOCK_LEAF);
         SHARED_RELEASE(root->used, 0);
-        memset(root->slots, 0, sizeof root->slots);
+        SHARED_CLEAR(root->slots, sizeof root->slots);
         lock_give(store->proc, &root->lock, false);
     }
 }

@@ -15,8 +15,8 @@
 // How much one connection may send, and how often fill the reply buffer, before others get their turn.
 #define SEND_BYTES_MAX (4u << 20)
 #define REPLIES_MAX 8
-// Large values, pipelined, that are received in one turn of a connection.
-#define VALUES_MAX 8
+// Large values, pipelined, are received one after the other in one turn of a connection up to so many bytes.
+#define RECEIVE_BYTES_MAX (4u << 20)
 
 // What push() says.
 enum { PUSH_BROKEN = -1, PUSH_LATER, PUSH_DONE };
@@ -497,7 +497,9 @@ void connection_converse(struct engine *engine, struct connection *connection, c
     if (UNLIKELY(connection->has_more)) {
         connection->reads_little = session_is_filling_value(&connection->session);
     }
-    for (int values = 0; UNLIKELY(input_has_value(connection)) && values < VALUES_MAX; values++) {
+    uint64_t before = engine->proc->counters[COUNTER_bytes_read];
+    while (UNLIKELY(input_has_value(connection))
+           && engine->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
         size_t behind = input_receive_value(engine, connection, engine->tail);
         if (behind == 0) {
             break;
