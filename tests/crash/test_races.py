@@ -219,11 +219,7 @@ class TestBuckets:
     @pytest.mark.parametrize("shrinks", [False, True])
     def test_locking_the_old_home(self, shrinks: bool) -> None:
         key = moving_key()
-<<<<<<< HEAD
-        site = site_at("index/index.c", "index_lock", "SHARED_DECIDE(local->held")
-=======
         site = site_at("index/index.c", "index_lock", "local->held, home + 1")
->>>>>>> main
         with two_actors() as (one, other):
             other.do(lambda: other.handle.put(key, b"old"))
             if shrinks:
