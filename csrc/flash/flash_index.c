@@ -5,9 +5,14 @@
 
 #define COUNT_BATCH 32
 
-// Home bucket and version of a look-up without the lock.
-static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *version_out) {
-    for (;;) {
+// So often a look-up looks without the lock; then it takes it, so that nobody keeps it from ending.
+#define LOOKS_OPTIMISTIC 8
+
+// Home bucket and version of the look `round`. Without the lock, or with it: then the version names
+// this process.
+static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uint64_t hash, uint32_t round,
+                                     uint64_t *version_out) {
+    for (uint32_t tries = round; LIKELY(tries < LOOKS_OPTIMISTIC); tries++) {
         uint64_t number = flash_home_number(flash->index, hash);
         struct flash_home *home = flash_home_at(flash, number);
         uint64_t version = SHARED_ACQUIRE(home->words[0]);
@@ -22,18 +27,30 @@ static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uin
             return home;
         }
     }
+    struct flash_home *home = flash_index_lock(flash, proc, hash);
+    *version_out = SHARED_LOAD(home->words[0]);
+    count(proc, COUNTER_optimistic_locked, 1);
+    return home;
 }
 
-static bool look_holds(const struct flash_home *home, uint64_t version) {
+// Ends the look; true when what was seen is whole.
+static bool look_ends(struct proc *proc, struct flash_home *home, uint64_t version) {
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return LIKELY(SHARED_LOAD(home->words[0]) == version);
+    if (LIKELY(SHARED_LOAD(home->words[0]) == version)) {
+        if (UNLIKELY(lock_is_held(version))) {
+            flash_index_unlock(proc, home, false);
+        }
+        return true;
+    }
+    count(proc, COUNTER_read_retries, 1);
+    return false;
 }
 
 uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *out) {
     uint64_t wanted = flash_fingerprint(flash->index, hash);
-    for (;;) {
+    for (uint32_t round = 0;; round++) {
         uint64_t version;
-        struct flash_home *home = look_begin(flash, proc, hash, &version);
+        struct flash_home *home = look_begin(flash, proc, hash, round, &version);
         struct flash_span span = flash_span_of(home);
         uint32_t found = 0;
         uint32_t depth = 0;
@@ -45,10 +62,9 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
                 }
             }
         } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
-        if (look_holds(home, version)) {
+        if (look_ends(proc, home, version)) {
             return found;
         }
-        count(proc, COUNTER_read_retries, 1);
     }
 }
 
@@ -72,15 +88,14 @@ static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, u
 }
 
 uint64_t flash_entry_at(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address) {
-    for (;;) {
+    for (uint32_t round = 0;; round++) {
         uint64_t version;
-        struct flash_home *home = look_begin(flash, proc, hash, &version);
+        struct flash_home *home = look_begin(flash, proc, hash, round, &version);
         uint64_t *slot = find_slot(flash, home, hash, address);
         uint64_t entry = slot ? SHARED_LOAD(*slot) : 0;
-        if (look_holds(home, version)) {
+        if (look_ends(proc, home, version)) {
             return entry;
         }
-        count(proc, COUNTER_read_retries, 1);
     }
 }
 
@@ -93,6 +108,7 @@ struct flash_home *flash_index_lock_number(struct flash *flash, struct proc *pro
 }
 
 struct flash_home *flash_index_lock(struct flash *flash, struct proc *proc, uint64_t hash) {
+    // Each time around is a split or a merge of this very bucket.
     for (;;) {
         uint64_t number = flash_home_number(flash->index, hash);
         struct flash_home *home = flash_index_lock_number(flash, proc, number);
@@ -216,13 +232,14 @@ static bool pull_forward(struct flash *flash, struct proc *proc, struct flash_ho
 
 void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *home) {
     struct flash_local *local = flash_local(flash, proc->slot_index);
-    for (;;) {
+    for (uint32_t buckets = 0; buckets < FLASH_CHAIN_MAX; buckets++) {
         struct flash_span before = flash_span_of(home);
         struct flash_span last = before;
         if (!flash_span_next(flash, &last)) {
             return;
         }
-        for (struct flash_span next = last; flash_span_next(flash, &next); last = next) {
+        uint32_t depth = 0;
+        for (struct flash_span next = last; depth++ < FLASH_CHAIN_MAX && flash_span_next(flash, &next); last = next) {
             before = last;
         }
         if (!pull_forward(flash, proc, home, last)) {
@@ -270,6 +287,7 @@ uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash)
     uint32_t removed = 0;
     struct flash_home *home = flash_index_lock(flash, proc, hash);
     struct flash_span span = flash_span_of(home);
+    uint32_t depth = 0;
     do {
         for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits; bits &= bits - 1) {
             uint64_t *slot = &span.words[__builtin_ctz(bits)];
@@ -278,7 +296,7 @@ uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash)
                 removed++;
             }
         }
-    } while (flash_span_next(flash, &span));
+    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
     if (removed) {
         flash_compact(flash, proc, home);
     }

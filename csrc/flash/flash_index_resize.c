@@ -14,7 +14,7 @@
 void flash_clear_unreachable(struct flash *flash, struct proc *proc, struct flash_home *home) {
     struct flash_local *local = flash_local(flash, proc->slot_index);
     uint64_t *link = &home->words[FLASH_HOME_WORDS - 1];
-    while (*link & FLASH_LINK) {
+    for (uint32_t depth = 0; depth < FLASH_CHAIN_MAX && (*link & FLASH_LINK); depth++) {
         uint64_t number = *link & ~FLASH_LINK;
         uint64_t next = flash_overflow_at(flash, number)->words[FLASH_OVERFLOW_WORDS - 1];
         SHARED_RELEASE(local->overflow_taken, number + 1);
@@ -37,6 +37,7 @@ static bool is_entry(uint64_t word) {
 static bool copy_entries(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to, bool all) {
     struct flash_span span = flash_span_of(from);
     struct flash_home *home = flash_home_at(flash, to);
+    uint32_t depth = 0;
     do {
         for (uint32_t i = flash_span_first(span); i < span.count; i++) {
             uint64_t entry = span.words[i];
@@ -45,12 +46,13 @@ static bool copy_entries(struct flash *flash, struct proc *proc, struct flash_ho
                 return false;
             }
         }
-    } while (flash_span_next(flash, &span));
+    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
     return true;
 }
 
 static void remove_moved(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to) {
     struct flash_span span = flash_span_of(from);
+    uint32_t depth = 0;
     do {
         for (uint32_t i = flash_span_first(span); i < span.count; i++) {
             uint64_t entry = span.words[i];
@@ -59,7 +61,7 @@ static void remove_moved(struct flash *flash, struct proc *proc, struct flash_ho
                 FAULT_POINT(proc, "flash.index.split.cleared");
             }
         }
-    } while (flash_span_next(flash, &span));
+    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
     flash_compact(flash, proc, from);
 }
 

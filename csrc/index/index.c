@@ -3,19 +3,33 @@
 
 #include "index/index_internal.h"
 
+// A key's home moves when its bucket is split or merged: no key sees more of that at a time.
+#define HOMES_MAX 64
+
 struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash) {
     struct index_local *local = index_local(index, proc->slot_index);
-    for (;;) {
+    for (uint32_t looks = 0; looks < HOMES_MAX; looks++) {
         uint32_t home = index_home(index, hash);
         // Named before it is taken, so that a repairer knows where to look.
         SHARED_DECIDE(local->held, home + 1);
         struct bucket *bucket = &index->buckets[home];
-        lock_take(proc, &bucket->word, LOCK_BUCKET);
+        if (UNLIKELY(!lock_take_bounded(proc, &bucket->word, LOCK_BUCKET, lock_patience(proc)))) {
+            return NULL;
+        }
         if (LIKELY(index_home(index, hash) == home)) {
             return bucket;
         }
         lock_give(proc, &bucket->word, false);
     }
+    return NULL;
+}
+
+struct bucket *index_lock_hastily(struct index *index, struct proc *proc, uint64_t hash) {
+    bool was_hasty = proc->is_hasty;
+    proc->is_hasty = true;
+    struct bucket *bucket = index_lock(index, proc, hash);
+    proc->is_hasty = was_hasty;
+    return bucket;
 }
 
 void index_chain_commit(struct bucket *bucket, uint32_t overflow) {
@@ -78,7 +92,7 @@ void index_trim_chain(struct index *index, struct proc *proc, struct bucket *hom
     for (uint32_t depth = 0; depth < INDEX_CHAIN_MAX && home->chained; depth++) {
         struct bucket *before = home;
         struct bucket *last = (struct bucket *)index_next(index, before);
-        while (last->chained) {
+        for (uint32_t behind = 0; behind < INDEX_CHAIN_MAX && last->chained; behind++) {
             before = last;
             last = (struct bucket *)index_next(index, before);
         }

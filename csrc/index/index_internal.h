@@ -110,8 +110,11 @@ static inline const struct bucket *index_next(const struct index *index, const s
     return number < index->root->overflow_max ? &index->overflow[number] : NULL;
 }
 
-// Locks the home bucket of `hash` and returns it. Locks: LOCK_BUCKET.
+// Locks the home bucket of `hash` and returns it; NULL when another process holds it beyond the
+// bound of lock_patience(). Locks: LOCK_BUCKET. Crash: the repairer finds it named in `held`.
 struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash);
+// The same for work that can be left: NULL when it is held after a few microseconds.
+struct bucket *index_lock_hastily(struct index *index, struct proc *proc, uint64_t hash);
 static inline void index_unlock(struct proc *proc, struct bucket *home, bool changed) {
     lock_give(proc, &home->word, changed);
 }

@@ -39,8 +39,9 @@ static bool copy_entries(struct index *index, struct proc *proc, struct bucket *
 // Moves entries from the end of a chain into the holes of its home bucket, and frees what is empty
 // then.
 static void pull_forward(struct index *index, struct proc *proc, struct bucket *home) {
-    for (struct bucket *bucket = (struct bucket *)index_next(index, home); bucket;
-         bucket = (struct bucket *)index_next(index, bucket)) {
+    uint32_t depth = 0;
+    for (struct bucket *bucket = (struct bucket *)index_next(index, home); bucket && depth < INDEX_CHAIN_MAX;
+         bucket = (struct bucket *)index_next(index, bucket), depth++) {
         for (uint32_t slot = 0; slot < INDEX_SLOTS; slot++) {
             uint32_t holes = index_free_slots(home);
             if (bucket->tags[slot] && holes) {
@@ -82,17 +83,25 @@ void index_clear_unreachable(struct index *index, struct proc *proc, struct buck
     index_bucket_clear(bucket);
 }
 
-// The two buckets of the next split or the last one, locked and named. Requires LOCK_GROW.
+// The two buckets of the next split or the last one, locked and named; NULL while somebody holds
+// one of them: it is split or merged another time. Requires LOCK_GROW.
 static struct bucket *pair_lock(struct index *index, struct proc *proc, uint32_t to) {
     struct index_local *local = index_local(index, proc->slot_index);
     uint32_t from = to - (1u << (31 - __builtin_clz(to)));
     struct bucket *bucket = &index->buckets[from];
     SHARED_DECIDE(local->split_to, to);
     SHARED_DECIDE(local->split_from, from + 1);
-    lock_take(proc, &bucket->word, LOCK_BUCKET);
+    if (!lock_try(proc, &bucket->word, LOCK_BUCKET)) {
+        SHARED_DECIDE(local->split_from, 0);
+        return NULL;
+    }
     // Until the moved entries have left their old chain nobody may remove one of them from the new
     // one: its chunk could be another item's by the time we ask for its hash.
-    lock_take(proc, &index->buckets[to].word, LOCK_SPLIT);
+    if (!lock_try(proc, &index->buckets[to].word, LOCK_SPLIT)) {
+        lock_give(proc, &bucket->word, false);
+        SHARED_DECIDE(local->split_from, 0);
+        return NULL;
+    }
     return bucket;
 }
 
@@ -111,6 +120,9 @@ static bool split_one(struct index *index, struct proc *proc) {
         return false;
     }
     struct bucket *from = pair_lock(index, proc, to);
+    if (UNLIKELY(!from)) {
+        return false;
+    }
     struct bucket *made = &index->buckets[to];
     root->buckets_touched = to >= root->buckets_touched ? index_page_end(to + 1) : root->buckets_touched;
     if ((SHARED_LOAD(made->word) & ~LOCK_OWNER_MASK) < root->version_floor) {
@@ -136,6 +148,9 @@ static bool merge_one(struct index *index, struct proc *proc) {
     struct index_root *root = index->root;
     uint32_t last = root->bucket_count - 1;
     struct bucket *into = pair_lock(index, proc, last);
+    if (UNLIKELY(!into)) {
+        return false;
+    }
     struct bucket *gone = &index->buckets[last];
     uint64_t version = (SHARED_LOAD(gone->word) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
     SHARED_STORE(root->version_floor, version > root->version_floor ? version : root->version_floor);
@@ -245,7 +260,10 @@ bool index_shrink_step(struct index *index, struct proc *proc, uint32_t buckets_
 }
 
 void index_stir(struct index *index, struct proc *proc, uint64_t hash) {
-    index_unlock(proc, index_lock(index, proc, hash), true);
+    struct bucket *home = index_lock(index, proc, hash);
+    if (home) {
+        index_unlock(proc, home, true);
+    }
 }
 
 uint64_t index_bytes(const struct index *index) {

@@ -98,7 +98,7 @@ static struct flash_read *hold(struct session *session, uint64_t entry, bool is_
 
 static int park(struct session *session, struct flash_read *read) {
     session->flash->waits_for = read;
-    session->is_on_flash = true;
+    session->is_waiting = true;
     // Other sessions' commands come in between.
     store_rule_out_none(session_store(session));
     session_store(session)->needed_ref = 0;
@@ -135,11 +135,18 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
                struct store_view *view, struct flash_read **read_out) {
     struct store *store = session_store(session);
     *read_out = NULL;
-    for (;;) {
+    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
         uint64_t entry = store_flash_entry(store, hash);
         if (!entry) {
             if (store_holds(view)) {
                 return STORE_MISS;
+            }
+            // Its bucket is changing all the time: what is under its lock is true.
+            int found = round >= STORE_LOOKS_OPTIMISTIC ? store_find_locked(store, key, key_bytes, hash, view)
+                                                        : STORE_ON_FLASH;
+            store_let_go(store, view);
+            if (found != STORE_ON_FLASH) {
+                return found == STORE_MISS || found == STORE_BUSY ? found : STORE_HIT;
             }
         } else {
             if (!session->proto->reader || !flash_of(session)) {
@@ -166,19 +173,22 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
                 return STORE_MISS;
             }
         }
-        if (store_find(store, key, key_bytes, hash, view) != STORE_MISS) {
-            return STORE_HIT;
+        int found = store_find(store, key, key_bytes, hash, view);
+        if (found != STORE_MISS) {
+            return found == STORE_BUSY ? STORE_BUSY : STORE_HIT;
         }
     }
+    return STORE_BUSY;
 }
 
 int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get) {
     struct store *store = session_store(session);
     struct store_view view;
-    for (;;) {
+    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
         struct flash_read *read;
-        if (store_find(store, key, key_bytes, hash, &view) != STORE_MISS) {
-            return STORE_HIT;
+        int in_memory = store_find(store, key, key_bytes, hash, &view);
+        if (in_memory != STORE_MISS) {
+            return in_memory == STORE_BUSY ? STORE_BUSY : STORE_HIT;
         }
         int found = flash_look(session, key, key_bytes, hash, is_get, &view, &read);
         if (found == STORE_NO_MEMORY) {
@@ -188,7 +198,7 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
             return found;
         }
         int brought = store_bring_back(store, read, &view, key, hash);
-        if (brought == STORE_NO_MEMORY) {
+        if (brought == STORE_NO_MEMORY || brought == STORE_BUSY) {
             return brought;
         }
         if (!may_look_again(session)) {
@@ -198,11 +208,13 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
             return STORE_HIT;
         }
     }
+    return STORE_BUSY;
 }
 
-bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
+// flash_retry() that leaves STORE_BUSY to its caller.
+static bool bring_for(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
     int brought = flash_bring(session, key, key_bytes, store_hash(session_store(session), key, key_bytes), false);
-    if (brought == STORE_ON_FLASH || brought == STORE_NO_MEMORY) {
+    if (store_is_put_off(brought) || brought == STORE_NO_MEMORY) {
         *outcome = brought;
         return false;
     }
@@ -214,36 +226,49 @@ bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, i
     return true;
 }
 
-int flash_delete(struct session *session, const struct store_delete *request) {
+bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
+    bool is_again = *outcome == STORE_ON_FLASH && bring_for(session, key, key_bytes, outcome);
+    if (*outcome == STORE_BUSY) {
+        session_put_off(session);
+    }
+    return is_again;
+}
+
+// flash_delete() that leaves STORE_BUSY to its caller.
+static int delete_anywhere(struct session *session, const struct store_delete *request) {
     struct store *store = session_store(session);
     uint64_t hash = store_hash(store, request->key, request->key_bytes);
-    for (;;) {
+    for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
         int outcome = store_delete(store, request);
         if (LIKELY(outcome != STORE_ON_FLASH)) {
             return outcome;
         }
         bool is_plain = !request->has_cas_compare && !request->mark_stale && !request->clear_value;
         if (!is_plain) {
-            if (!flash_retry(session, request->key, request->key_bytes, &outcome)) {
+            if (!bring_for(session, request->key, request->key_bytes, &outcome)) {
                 return outcome;
             }
             continue;
         }
         struct store_view view;
         struct flash_read *read;
-        if (store_find(store, request->key, request->key_bytes, hash, &view) != STORE_MISS) {
+        int in_memory = store_find(store, request->key, request->key_bytes, hash, &view);
+        if (in_memory == STORE_BUSY) {
+            return in_memory;
+        }
+        if (in_memory != STORE_MISS) {
             continue;
         }
         int found = flash_look(session, request->key, request->key_bytes, hash, false, &view, &read);
         if (found == STORE_NO_MEMORY) {
             return store_refused(store, COUNTER_oom_process_memory);
         }
-        if (found == STORE_ON_FLASH) {
+        if (store_is_put_off(found)) {
             return found;
         }
         if (found == STORE_HIT && read) {
             outcome = store_flash_delete(store, read, &view, request->key, hash);
-            if (outcome == STORE_DELETED) {
+            if (outcome == STORE_DELETED || outcome == STORE_BUSY) {
                 return outcome;
             }
         }
@@ -251,6 +276,15 @@ int flash_delete(struct session *session, const struct store_delete *request) {
             return store_refused(store, COUNTER_oom_gave_up);
         }
     }
+    return STORE_BUSY;
+}
+
+int flash_delete(struct session *session, const struct store_delete *request) {
+    int outcome = delete_anywhere(session, request);
+    if (UNLIKELY(outcome == STORE_BUSY)) {
+        session_put_off(session);
+    }
+    return outcome;
 }
 
 void flash_note_read(struct session *session, const struct flash_read *read, const struct store_view *view,

@@ -4,7 +4,7 @@
 
 struct meta_hit {
     const struct meta_request *request;
-    const struct store_view *view;
+    struct store_view *view;
     bool is_created;
     bool won;
     uint32_t expiry_seconds;        // After all flags; see weigh().
@@ -83,29 +83,24 @@ static char *put_hit_line(char *at, const struct store *store, const struct meta
     return PUT_LITERAL(at, "\r\n");
 }
 
-// Applies what the read changes. Returns false when the item changed since it was viewed.
-static bool apply(struct store *store, const struct meta_hit *hit, uint64_t hash) {
+// Applies what the read changes, and lets the view's bucket go. Returns STORE_TOUCHED, STORE_MISS
+// when the item changed since it was viewed, or STORE_BUSY. Without memory for a field the item
+// stays as it is.
+static int apply(struct store *store, const struct meta_hit *hit, uint64_t hash) {
     const struct meta_request *request = hit->request;
     bool bumps = !meta_has(request, 'u');
     if (hit->is_created || (!meta_has(request, 'T') && !hit->won)) {
         if (bumps && store_wants_bump(store, hit->view)) {
             store_bump(store, hit->view);
         }
-        return true;
+        store_let_go(store, hit->view);
+        return STORE_TOUCHED;
     }
     struct store_mark mark = {.set_state = hit->won ? ITEM_TOKEN_SENT : 0, .is_read = bumps,
                               .has_expiry = meta_has(request, 'T'),
                               .expiry_seconds = hit->expiry_seconds};
     int done = store_mark(store, hit->view, request->key, hash, &mark);
-    struct store_view moved;
-    while (done == 2) {
-        mark.has_expiry = false;
-        if (store_find(store, request->key, request->key_bytes, hash, &moved) != STORE_HIT) {
-            return true;
-        }
-        done = store_mark(store, &moved, request->key, hash, &mark) == 1 ? 1 : 2;
-    }
-    return done != 0;
+    return done == STORE_NO_MEMORY ? STORE_TOUCHED : done;
 }
 
 static void reply_miss(const struct meta_request *request, struct reply *reply) {
@@ -155,6 +150,14 @@ static int vivify(struct store *store, const struct meta_request *request) {
 // What one look at the item came to.
 enum look { LOOK_ANSWERED, LOOK_AGAIN, LOOK_PARKED };
 
+static __attribute__((noinline)) enum look put_off(struct session *session, struct reply *reply) {
+    if (session_put_off(session)) {
+        return LOOK_PARKED;
+    }
+    reply_line(reply, REPLY_BUSY);
+    return LOOK_ANSWERED;
+}
+
 // The key is not in memory (the hit's view is of that look-up). What the read would change is brought back to memory
 // first. Returns what flash_look() does.
 static int find_on_flash(struct session *session, struct meta_hit *hit, struct store_view *view, uint64_t hash,
@@ -189,8 +192,12 @@ static enum look answer_missing(struct session *session, struct meta_hit *hit, i
         if (met_flash(session, request->key, request->key_bytes, &outcome)) {
             return LOOK_AGAIN;      // Somebody else was faster, and it went to flash since.
         }
-        if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        if (UNLIKELY(session->is_waiting)) {
             return LOOK_PARKED;
+        }
+        if (outcome == STORE_BUSY) {
+            reply_line(reply, REPLY_BUSY);
+            return LOOK_ANSWERED;
         }
         if (outcome != STORE_STORED && outcome != STORE_NOT_STORED) {
             reply_line(reply, "SERVER_ERROR Out of memory allocating new item");
@@ -210,7 +217,7 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
                             uint64_t hash, struct reply *reply) {
     struct store *store = session_store(session);
     const struct meta_request *request = hit->request;
-    const struct store_view *view = hit->view;
+    struct store_view *view = hit->view;
     char *start = reply->at;
     weigh(store, hit);
     char *at = put_hit_line(start, store, hit);
@@ -221,7 +228,11 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
     } else {
         put = UNLIKELY(read) ? reply_put_record(store, view, at, reply) : reply_put_value(store, view, at, reply);
     }
-    if (put == PUT_DONE && (UNLIKELY(read) || (store_holds(view) && apply(store, hit, hash)))) {
+    int applied = STORE_MISS;
+    if (LIKELY(put == PUT_DONE)) {
+        applied = UNLIKELY(read) ? STORE_TOUCHED : LIKELY(store_holds(view)) ? apply(store, hit, hash) : STORE_MISS;
+    }
+    if (LIKELY(applied == STORE_TOUCHED)) {
         count_lookup(store, request, view, STORE_HIT);
         count_prefix(store, request->key, request->key_bytes, PREFIX_GET, true);
         if (UNLIKELY(read) && !meta_has(request, 'u')) {
@@ -229,10 +240,14 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
         }
         return LOOK_ANSWERED;
     }
+    store_let_go(store, view);
     if (reply->value_count > values) {
         reply_value_release(store, &reply->values[--reply->value_count]);
     }
     reply->at = start;
+    if (applied == STORE_BUSY) {
+        return put_off(session, reply);
+    }
     if (put == PUT_NO_MEMORY && read) {
         return answer_no_memory(store, request, reply);
     }
@@ -243,13 +258,14 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
     return LOOK_AGAIN;
 }
 
-static enum look look(struct session *session, struct meta_hit *hit, struct store_view *view, uint64_t hash,
-                      struct reply *reply) {
+static inline __attribute__((always_inline)) enum look look(struct session *session, struct meta_hit *hit,
+                                                            uint64_t hash, uint32_t round, struct reply *reply) {
     struct store *store = session_store(session);
     const struct meta_request *request = hit->request;
     struct flash_read *read = NULL;
-    int found = store_find(store, request->key, request->key_bytes, hash, view);
-    if (UNLIKELY(found == STORE_MISS && session->proto->reader)) {
+    struct store_view *view = hit->view;
+    int found = store_look(store, request->key, request->key_bytes, hash, round, view);
+    if (UNLIKELY(found != STORE_HIT && session->proto->reader && (found == STORE_MISS || found == STORE_ON_FLASH))) {
         found = find_on_flash(session, hit, view, hash, &read);
         if (found == STORE_ON_FLASH) {
             return LOOK_PARKED;
@@ -260,6 +276,9 @@ static enum look look(struct session *session, struct meta_hit *hit, struct stor
         if (found == STORE_HIT && !read) {
             return LOOK_AGAIN;
         }
+    }
+    if (UNLIKELY(found == STORE_BUSY)) {
+        return put_off(session, reply);
     }
     // An item may be made with an expiry that is over at once: its maker still gets it.
     bool is_stillborn = hit->is_created && found == STORE_MISS_EXPIRED && !read;
@@ -285,9 +304,15 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
     }
     uint64_t hash = store_hash(session_store(session), request.key, request.key_bytes);
     struct store_view view;
-    struct meta_hit hit = {.request = &request, .view = &view};
-    while (look(session, &hit, &view, hash, reply) == LOOK_AGAIN) {
+    struct meta_hit hit = {.request = &request, .view = &view, .is_created = session->has_vivified};
+    enum look seen = LOOK_AGAIN;
+    for (uint32_t round = 0; round < STORE_LOOKS_MAX && seen == LOOK_AGAIN; round++) {
+        seen = look(session, &hit, hash, round, reply);
     }
+    if (UNLIKELY(seen == LOOK_AGAIN)) {
+        put_off(session, reply);
+    }
+    session->has_vivified = UNLIKELY(session->is_waiting) && hit.is_created;
 }
 
 void meta_debug(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
@@ -308,16 +333,21 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
     struct store_view view;
     struct flash_read *read = NULL;
     uint64_t hash = store_hash(store, request.key, request.key_bytes);
-    int found;
-    bool is_elsewhere;
-    do {
+    int found = STORE_BUSY;
+    bool is_elsewhere = true;
+    for (uint32_t round = 0; round < STORE_LOOKS_MAX && is_elsewhere; round++) {
         found = store_find(store, request.key, request.key_bytes, hash, &view);
         is_elsewhere = UNLIKELY(found == STORE_MISS && session->proto->reader);
         if (is_elsewhere) {
             found = flash_look(session, request.key, request.key_bytes, hash, false, &view, &read);
+            is_elsewhere = found == STORE_HIT && !read;
         }
-    } while (is_elsewhere && found == STORE_HIT && !read);
-    if (UNLIKELY(found == STORE_ON_FLASH)) {
+    }
+    if (UNLIKELY(found == STORE_BUSY || is_elsewhere) && !session_put_off(session)) {
+        reply_line(reply, REPLY_BUSY);
+        return;
+    }
+    if (UNLIKELY(found == STORE_ON_FLASH || session->is_waiting)) {
         return;
     }
     if (found != STORE_HIT) {

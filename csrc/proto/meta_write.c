@@ -142,9 +142,9 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     }
     // A value without its line end goes the same way however it came: first is asked whether it is too large.
     if (UNLIKELY(!is_whole || memcmp(body + value_bytes, "\r\n", 2) != 0)) {
-        count(store->proc, COUNTER_requests, 1);
         stream(session, line, line_end, (uint32_t)value_bytes, reply);
-        return UPDATE_STREAM;
+        count(store->proc, COUNTER_requests, LIKELY(!session->is_waiting));
+        return UNLIKELY(session->is_waiting) ? UPDATE_MORE : UPDATE_STREAM;
     }
     *body_consumed = (size_t)value_bytes + 2;
     struct store_result result;
@@ -152,14 +152,16 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     do {
         outcome = store_put(store, &write, body, &result);
     } while (met_flash(session, write.key, write.key_bytes, &outcome));
-    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+    bool is_refused = outcome == STORE_TOO_LARGE || outcome == STORE_NO_MEMORY;
+    if (UNLIKELY(is_refused) && store_forget(store, write.key, write.key_bytes) == STORE_BUSY
+        && session_put_off(session)) {
+        outcome = STORE_BUSY;
+    }
+    if (UNLIKELY(session->is_waiting)) {
         return UPDATE_MORE;
     }
     count(store->proc, COUNTER_requests, 1);
     count_prefix(store, write.key, write.key_bytes, PREFIX_SET, false);
-    if (outcome == STORE_TOO_LARGE || outcome == STORE_NO_MEMORY) {
-        store_forget(store, write.key, write.key_bytes);
-    }
     meta_set_outcome(&request, outcome, &result, reply);
     return UPDATE_DONE;
 }
@@ -186,12 +188,12 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
         wanted.expiry_seconds = expiry_from_client(store, request.expiry);
     }
     int outcome = flash_delete(session, &wanted);
-    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+    if (UNLIKELY(session->is_waiting)) {
         return;
     }
     count_prefix(store, request.key, request.key_bytes, PREFIX_DELETE, false);
-    if (outcome == STORE_NO_MEMORY) {
-        reply_line(reply, "SERVER_ERROR out of memory");
+    if (outcome == STORE_NO_MEMORY || outcome == STORE_BUSY) {
+        reply_line(reply, outcome == STORE_BUSY ? REPLY_BUSY : "SERVER_ERROR out of memory");
         return;
     }
     if (outcome == STORE_DELETED && meta_has(&request, 'q')) {
@@ -276,8 +278,11 @@ void meta_arith(struct session *session, struct token *tokens, uint32_t words, s
     do {
         outcome = store_arith(store, &wanted, &number);
     } while (met_flash(session, request.key, request.key_bytes, &outcome));
+    if (UNLIKELY(session->is_waiting)) {
+        return;
+    }
     switch (outcome) {
-    case STORE_ON_FLASH: break;
+    case STORE_BUSY: reply_line(reply, REPLY_BUSY); break;
     case STORE_STORED: arith_hit(session, &request, &number, reply); break;
     case STORE_NOT_FOUND: arith_other(&request, "NF", reply); break;
     case STORE_EXISTS: arith_other(&request, "EX", reply); break;

@@ -110,7 +110,7 @@ enum put_result reply_put_copy(struct store *store, const struct store_view *vie
         racy_copy(copy + copied, piece, bytes);
         copied += bytes;
     }
-    if (!store_holds(view)) {
+    if (copied < view->value_bytes || !store_holds(view)) {
         count(store->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)view->value_bytes);
         free(copy);
         return PUT_CHANGED;

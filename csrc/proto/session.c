@@ -47,7 +47,7 @@ bool session_is_awaiting_value(const struct session *session) {
     return session->awaits_value || session->mode == MODE_VALUE;
 }
 bool session_is_unfinished(const struct session *session) {
-    return session->is_on_flash;
+    return session->is_waiting;
 }
 bool session_is_in_get(const struct session *session) {
     return session->get_kind != GET_NONE;
@@ -75,7 +75,7 @@ static void meta_command(struct session *session, struct token *tokens, uint32_t
     case 'a': meta_arith(session, tokens, words, reply); break;
     case 'e':
         meta_debug(session, tokens, words, reply);
-        count(session_store(session)->proc, COUNTER_cmd_meta, LIKELY(!session->is_on_flash));
+        count(session_store(session)->proc, COUNTER_cmd_meta, LIKELY(!session->is_waiting));
         break;
     case 'n': REPLY_LITERAL(reply, "MN\r\n"); break;
     default: REPLY_LITERAL(reply, "ERROR\r\n"); break;
@@ -120,7 +120,7 @@ static void line_command(struct session *session, const char *line, const char *
     } else {
         unknown_command(session, tokens, words, reply);
     }
-    count(session_store(session)->proc, COUNTER_requests, LIKELY(!session->is_on_flash));
+    count(session_store(session)->proc, COUNTER_requests, LIKELY(!session->is_waiting));
 }
 
 static bool starts(const char *line, const char *end, const char *word, size_t word_bytes) {
@@ -239,7 +239,7 @@ static size_t command(struct session *session, const char *line, const char *new
         line_command(session, line, end, reply);
     }
     if (wants == UPDATE_MORE) {
-        session->awaits_value = !session->is_on_flash;
+        session->awaits_value = !session->is_waiting;
         return (size_t)(line - start);      // Blanks need not be kept.
     }
     return (size_t)(newline + 1 - start) + body_consumed;
@@ -297,8 +297,10 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
         return 0;
     }
     size_t eaten = command(session, in, newline, in + bytes, reply);
-    if (UNLIKELY(session->is_on_flash)) {
-        flash_look_ahead_meta(session, in, in + bytes);
+    if (UNLIKELY(session->is_waiting)) {
+        if (!session->is_busy) {
+            flash_look_ahead_meta(session, in, in + bytes);
+        }
         return 0;
     }
     if (eaten == 0) {
@@ -334,11 +336,39 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     return eaten;
 }
 
-// After a step of a session that has to do with flash. Returns why the feed stops, -1 when it goes on.
-static int after_step(struct session *session, int stop) {
-    if (session->is_on_flash) {
-        return SESSION_ON_FLASH;
+// A command that waits for a bucket longer than this is given up. Whoever holds one is dead or at
+// work again before.
+#define BUSY_SECONDS_MAX 10
+
+bool session_put_off(struct session *session) {
+    struct store *store = session_store(session);
+    uint32_t now = store->proc->now_seconds;
+    if (session->busy_rounds++ == 0) {
+        session->busy_since_seconds = now;
+        count(store->proc, COUNTER_busy_waits, 1);
+    } else if (now - session->busy_since_seconds >= BUSY_SECONDS_MAX) {
+        count(store->proc, COUNTER_busy_refused, 1);
+        return false;
     }
+    session->is_waiting = session->is_busy = true;
+    if (session->flash) {
+        // Other sessions' commands come in between.
+        store_rule_out_none(store);
+        store->needed_ref = 0;
+    }
+    return true;
+}
+
+// After a step of a session that has to do with flash or a busy bucket. Returns why the feed stops,
+// -1 when it goes on.
+static int after_step(struct session *session, int stop) {
+    if (session->is_waiting) {
+        return session->is_busy ? SESSION_BUSY : SESSION_ON_FLASH;
+    }
+    if (session->get_kind == GET_NONE) {
+        session->busy_rounds = 0;       // A command is done, not only the beginning of a get.
+    }
+    session->has_vivified = false;
     flash_settle(session);
     return stop;
 }
@@ -357,8 +387,8 @@ static void begin(struct session *session, const char *in) {
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out) {
     size_t at = 0;
     int stop = -1;
-    bool is_resumed = session->is_on_flash;
-    session->is_on_flash = session->awaits_value = false;
+    bool is_resumed = session->is_waiting;
+    session->is_waiting = session->is_busy = session->awaits_value = false;
     session->fetched_until = NULL;
     session->is_verbose = live_get(session_store(session)->arena, LIVE_verbosity) > 1;
     if (UNLIKELY(!session->has_begun) && bytes > 0) {
@@ -385,11 +415,11 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
             at += swallow(session, bytes - at);
         }
         is_resumed = false;
-        if (UNLIKELY(session->flash)) {
+        if (UNLIKELY(session->flash || session->busy_rounds)) {
             stop = after_step(session, stop);
         }
     }
-    if (UNLIKELY(session->flash) && stop != SESSION_ON_FLASH && stop != SESSION_REPLY_FULL) {
+    if (UNLIKELY(session->flash) && !session->is_waiting && stop != SESSION_REPLY_FULL) {
         session_drop_reads(session);
     }
     *consumed_out = at;

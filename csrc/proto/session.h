@@ -36,7 +36,8 @@ enum session_stop {
     SESSION_PARKED,         // An administrative command waits: session_admin_line(), then session_resume().
     SESSION_CLOSE,          // Send the reply, then close.
     SESSION_YIELD,          // As many requests as one turn may have: send the reply, let others go, feed the rest.
-    SESSION_ON_FLASH        // A read from flash is under way: session_wait(), then feed the same again, even nothing.
+    SESSION_ON_FLASH,       // A read from flash is under way: session_wait(), then feed the same again, even nothing.
+    SESSION_BUSY            // Another process holds a bucket: feed the same again a little later, even nothing.
 };
 
 // Consumes commands from in[0..bytes) and appends their answers to the reply. Returns enum session_stop;
@@ -52,7 +53,7 @@ void session_wait(struct session *session, struct flash_waiter *waiter);
 // True when feeding goes on with something though there may be no input.
 bool session_is_unfinished(const struct session *session);
 // Gives back what was read from flash ahead: what is still wanted will be read again. To be called when a session that
-// stopped with SESSION_REPLY_FULL or SESSION_ON_FLASH is not fed again soon.
+// stopped with SESSION_REPLY_FULL, SESSION_ON_FLASH or SESSION_BUSY is not fed again soon.
 void session_drop_reads(struct session *session);
 // The same for good: nobody will get the answers.
 void session_abort_reads(struct session *session);

@@ -77,11 +77,15 @@ struct session {
     uint8_t mode;
     uint8_t get_kind;               // Not GET_NONE: the input stands inside the key list of a get.
     bool awaits_value;              // The input ends within a value that waits there for its rest.
-    bool is_on_flash;               // The command under way waits for a read, and has left no trace.
+    bool is_waiting;                // The command under way waits for a read or a bucket, and has left no trace.
+    bool is_busy;                   // It waits for a bucket.
+    bool has_vivified;              // Before it had to wait it made the item that it answers from.
     bool has_begun;                 // Its first byte was seen.
     bool is_authenticated;
     bool get_is_broken;             // The rest of the get's line is thrown away.
     bool is_verbose;                // Command lines are shown (-vv); found out once per feed.
+    uint32_t busy_rounds;           // How often the command under way met a busy bucket ...
+    uint32_t busy_since_seconds;    // ... and since when.
     int log_id;                     // What they are shown with, as memcached does: the descriptor.
 };
 
@@ -135,19 +139,27 @@ struct session_flash {
 //   STORE_HIT        *read_out == NULL: it is in memory now; else the view is the record's, until flash_settle();
 //   STORE_MISS, STORE_MISS_EXPIRED, STORE_MISS_FLUSHED    it is nowhere; with *read_out == NULL the view is of memory;
 //   STORE_ON_FLASH   the session is parked: leave no trace and return;
+//   STORE_BUSY       see session_put_off();
 //   STORE_NO_MEMORY.
 int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get,
                struct store_view *view, struct flash_read **read_out);
 // The same, and puts what is found on flash into memory. STORE_HIT: look there (again).
 int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get);
-// An operation said STORE_ON_FLASH. Returns true when it is to be done over again; else *outcome is STORE_ON_FLASH (the
-// session is parked) or STORE_NO_MEMORY.
+// A bucket that the command needs is busy (STORE_BUSY). Returns true when the session is parked:
+// leave no trace and return. False when the command has waited for BUSY_SECONDS_MAX: answer it with
+// REPLY_BUSY.
+bool session_put_off(struct session *session);
+#define REPLY_BUSY "SERVER_ERROR busy"
+// An operation said STORE_ON_FLASH or STORE_BUSY. Returns true when it is to be done over again;
+// else the session is parked (is_waiting), or *outcome is STORE_NO_MEMORY or, for REPLY_BUSY,
+// STORE_BUSY.
 bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome);
 // For `do outcome = store_...(); while (met_flash(...));`
 static inline bool met_flash(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
-    return UNLIKELY(*outcome == STORE_ON_FLASH) && flash_retry(session, key, key_bytes, outcome);
+    return store_is_put_off(*outcome) && flash_retry(session, key, key_bytes, outcome);
 }
-// store_delete() that goes on on flash. Returns what it does, or STORE_ON_FLASH: the session is parked.
+// store_delete() that goes on on flash. Returns what it does, STORE_BUSY for REPLY_BUSY; or the
+// session is parked.
 int flash_delete(struct session *session, const struct store_delete *request);
 // Counts a get's read of a record, and brings the item back to memory when it is read often. The view may be gone then.
 void flash_note_read(struct session *session, const struct flash_read *read, const struct store_view *view,
@@ -172,7 +184,7 @@ void text_update_prefetch(struct session *session, const char *in, const char *e
 // What a storage command line asks of the input behind it.
 enum update_wants { UPDATE_DONE, UPDATE_MORE, UPDATE_STREAM };
 // Handles a storage command whose line ends at `body`; `bytes` are there behind it. Consumes from the body.
-// UPDATE_MORE: value_may_wait(), or the session is parked.
+// UPDATE_MORE: value_may_wait(), or the session is parked (is_waiting).
 enum update_wants text_update(struct session *session, struct token *tokens, uint32_t count, const char *body,
                               size_t bytes, struct reply *reply, size_t *body_consumed);
 enum update_wants meta_set(struct session *session, const char *line, const char *line_end, const char *body,

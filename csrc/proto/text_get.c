@@ -30,7 +30,12 @@ static void count_miss(struct store *store, int found) {
     store_count_dead(store, found);
 }
 
-enum answered { ANSWERED, ANSWERED_NO_MEMORY, ANSWERED_LATER, ANSWERED_NOT };
+enum answered { ANSWERED, ANSWERED_NO_MEMORY, ANSWERED_BUSY, ANSWERED_LATER, ANSWERED_NOT };
+
+// The key's bucket is busy: what becomes of the get.
+static __attribute__((noinline)) enum answered get_put_off(struct session *session) {
+    return session_put_off(session) ? ANSWERED_LATER : ANSWERED_BUSY;
+}
 
 // A key that is not in memory, of which `view` is the look-up: answers from flash, or parks the session. ANSWERED_NOT:
 // it is in memory now.
@@ -43,6 +48,9 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
     int found = flash_look(session, wanted->key, wanted->key_bytes, wanted->hash, true, view, &read);
     if (found == STORE_ON_FLASH) {
         return ANSWERED_LATER;
+    }
+    if (found == STORE_BUSY) {
+        return get_put_off(session);
     }
     if (found == STORE_HIT && !read) {
         store_rule_out_none(store);     // The next key may be the one whose record was ruled out for this one.
@@ -66,101 +74,161 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
     return answered;
 }
 
-static enum answered get_one(struct session *session, const struct wanted *wanted, bool with_cas,
-                             struct reply *reply) {
-    struct store *store = session_store(session);
-    struct store_view view;
-    for (;;) {
-        int found = store_find(store, wanted->key, wanted->key_bytes, wanted->hash, &view);
-        if (UNLIKELY(found != STORE_HIT)) {
-            if (found == STORE_MISS && session->proto->reader) {
-                enum answered answered = get_from_flash(session, wanted, with_cas, &view, reply);
-                if (answered != ANSWERED_NOT) {
-                    return answered;
-                }
-                continue;
-            }
-            count_miss(store, found);
-            count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, false);
-            if (found != STORE_MISS) {
-                store_reap(store, &view);
-            }
-            return ANSWERED;
-        }
-        char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
-        enum put_result put = reply_put_value(store, &view, at, reply);
-        if (LIKELY(put == PUT_DONE)) {
-            break;
-        }
-        if (put == PUT_NO_MEMORY) {
-            return ANSWERED_NO_MEMORY;
-        }
-    }
-    store_count_hit(store, &view);
-    count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, true);
-    if (UNLIKELY(store_wants_bump(store, &view))) {
-        store_bump(store, &view);
+static enum answered count_missing(struct store *store, const struct wanted *wanted, int found,
+                                   const struct store_view *view) {
+    count_miss(store, found);
+    count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, false);
+    if (found != STORE_MISS) {
+        store_reap(store, view);
     }
     return ANSWERED;
 }
 
-// gat: the expiry changes first, then the value is read; both count as touch only.
+// Puts the viewed value into the reply. The bucket of a view that has it locked is let go.
+static inline enum put_result put_hit(struct store *store, const struct wanted *wanted, bool with_cas,
+                                      struct store_view *view, struct reply *reply) {
+    char *at = put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas);
+    enum put_result put = reply_put_value(store, view, at, reply);
+    if (LIKELY(put == PUT_DONE)) {
+        store_count_hit(store, view);
+        count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, true);
+        if (UNLIKELY(store_wants_bump(store, view))) {
+            store_bump(store, view);
+        }
+    }
+    return put;
+}
+
+// get_one() where the first look, which came to `found`, was not enough. `has_changed`: the value
+// changed under it.
+static __attribute__((noinline)) enum answered get_again(struct session *session, const struct wanted *wanted,
+                                                         bool with_cas, int found, bool has_changed,
+                                                         struct store_view *view, struct reply *reply) {
+    struct store *store = session_store(session);
+    for (uint32_t round = 1; round < STORE_LOOKS_MAX; round++) {
+        if (!has_changed && found == STORE_BUSY) {
+            break;
+        }
+        if (!has_changed && found != STORE_HIT) {
+            bool may_be_on_flash = (found == STORE_MISS || found == STORE_ON_FLASH) && session->proto->reader;
+            enum answered answered = may_be_on_flash ? get_from_flash(session, wanted, with_cas, view, reply)
+                                                     : count_missing(store, wanted, found, view);
+            if (answered != ANSWERED_NOT) {
+                return answered;
+            }
+        }
+        found = store_look(store, wanted->key, wanted->key_bytes, wanted->hash, round, view);
+        has_changed = false;
+        if (found == STORE_HIT) {
+            enum put_result put = put_hit(store, wanted, with_cas, view, reply);
+            store_let_go(store, view);
+            if (put != PUT_CHANGED) {
+                return put == PUT_DONE ? ANSWERED : ANSWERED_NO_MEMORY;
+            }
+            has_changed = true;
+        }
+    }
+    return get_put_off(session);
+}
+
+static enum answered get_one(struct session *session, const struct wanted *wanted, bool with_cas,
+                             struct reply *reply) {
+    struct store *store = session_store(session);
+    struct store_view view;
+    int found = store_look(store, wanted->key, wanted->key_bytes, wanted->hash, 0, &view);
+    if (LIKELY(found == STORE_HIT)) {
+        enum put_result put = put_hit(store, wanted, with_cas, &view, reply);
+        if (LIKELY(put != PUT_CHANGED)) {
+            return LIKELY(put == PUT_DONE) ? ANSWERED : ANSWERED_NO_MEMORY;
+        }
+        return get_again(session, wanted, with_cas, found, true, &view, reply);
+    }
+    if (LIKELY(found != STORE_BUSY && (found != STORE_MISS || !session->proto->reader))) {
+        return count_missing(store, wanted, found, &view);
+    }
+    return get_again(session, wanted, with_cas, found, false, &view, reply);
+}
+
+// A gat of what is not alive in memory. ANSWERED_NOT: it is in memory now.
+static enum answered touch_missing(struct session *session, const struct wanted *wanted, int found,
+                                   const struct store_view *view) {
+    struct store *store = session_store(session);
+    if (found == STORE_BUSY) {
+        return get_put_off(session);
+    }
+    if ((found == STORE_MISS || found == STORE_ON_FLASH) && session->proto->reader) {
+        int brought = flash_bring(session, wanted->key, wanted->key_bytes, wanted->hash, true);
+        if (brought == STORE_HIT) {
+            return ANSWERED_NOT;
+        }
+        if (brought == STORE_ON_FLASH) {
+            return ANSWERED_LATER;
+        }
+        if (brought == STORE_BUSY) {
+            return get_put_off(session);
+        }
+        flash_settle(session);
+        if (brought == STORE_NO_MEMORY) {
+            count(store->proc, COUNTER_get_oom_extstore, 1);
+            return ANSWERED_NO_MEMORY;
+        }
+    }
+    count(store->proc, COUNTER_touch_misses, 1);
+    store_count_dead(store, found);
+    if (found != STORE_MISS) {
+        store_reap(store, view);
+    }
+    return ANSWERED;
+}
+
+// gat: the expiry changes first, then the value is read; both count as touch only. Done over again
+// after a wait it may set the same expiry twice.
 static enum answered touch_one(struct session *session, const struct wanted *wanted, bool with_cas,
                                struct reply *reply) {
     struct store *store = session_store(session);
     struct store_mark mark = {.has_expiry = true, .expiry_seconds = session->get_expiry, .is_read = true};
     struct store_view view;
     bool is_marked = false;
-    for (;;) {
-        int found = store_find(store, wanted->key, wanted->key_bytes, wanted->hash, &view);
-        if (UNLIKELY(found == STORE_MISS && session->proto->reader)) {
-            int brought = flash_bring(session, wanted->key, wanted->key_bytes, wanted->hash, true);
-            if (brought == STORE_HIT) {
-                continue;
-            }
-            if (brought == STORE_ON_FLASH) {
-                return ANSWERED_LATER;
-            }
-            flash_settle(session);
-            if (brought == STORE_NO_MEMORY) {
-                count(store->proc, COUNTER_get_oom_extstore, 1);
-                return ANSWERED_NO_MEMORY;
-            }
-        }
+    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
+        int found = store_look(store, wanted->key, wanted->key_bytes, wanted->hash, round, &view);
         bool is_gone_by_touch = is_marked && found == STORE_MISS_EXPIRED;
         if (found != STORE_HIT && !is_gone_by_touch) {
-            count(store->proc, COUNTER_touch_misses, 1);
-            store_count_dead(store, found);
-            if (found != STORE_MISS) {
-                store_reap(store, &view);
+            enum answered answered = touch_missing(session, wanted, found, &view);
+            if (answered != ANSWERED_NOT) {
+                return answered;
             }
-            return ANSWERED;
+            continue;
         }
         if (!is_marked) {
-            is_marked = store_mark(store, &view, wanted->key, wanted->hash, &mark) != 0;
+            int marked = store_mark(store, &view, wanted->key, wanted->hash, &mark);
+            if (marked == STORE_BUSY) {
+                break;
+            }
+            is_marked = marked != STORE_MISS;
             continue;
         }
         char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
         enum put_result put = reply_put_value(store, &view, at, reply);
+        store_let_go(store, &view);
         if (put == PUT_DONE) {
-            break;
+            class_count(store, view.class_id, CLASS_touch_hits, 1);
+            if (UNLIKELY(session->flash)) {
+                flash_settle(session);
+            }
+            return ANSWERED;
         }
         if (put == PUT_NO_MEMORY) {
             return ANSWERED_NO_MEMORY;
         }
     }
-    class_count(store, view.class_id, CLASS_touch_hits, 1);
-    if (UNLIKELY(session->flash)) {
-        flash_settle(session);
-    }
-    return ANSWERED;
+    return get_put_off(session);
 }
 
 // The error is the whole rest of a get's answer. Returns the last key of its line; when that is still to come, what
 // follows is thrown away.
 static uint32_t fail_get(struct session *session, const struct wanted *batch, uint32_t at, uint32_t count_wanted,
-                         struct reply *reply) {
-    reply_line(reply, "SERVER_ERROR out of memory writing get response");
+                         const char *error, struct reply *reply) {
+    reply_line(reply, error);
     while (!batch[at].ends_line) {
         if (at + 1 == count_wanted) {
             session->get_is_broken = true;
@@ -201,12 +269,16 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
             enum answered answered = LIKELY(!touches) ? get_one(session, &batch[i], with_cas, reply)
                                                       : touch_one(session, &batch[i], with_cas, reply);
             if (UNLIKELY(answered == ANSWERED_LATER)) {
-                look_ahead(session, batch + i, count_wanted - i);
+                if (!session->is_busy) {
+                    look_ahead(session, batch + i, count_wanted - i);
+                }
                 return i;
             }
             count(store->proc, LIKELY(!touches) ? COUNTER_cmd_get : COUNTER_cmd_touch, 1);
-            if (UNLIKELY(answered == ANSWERED_NO_MEMORY)) {
-                i = fail_get(session, batch, i, count_wanted, reply);
+            if (UNLIKELY(answered != ANSWERED)) {
+                i = fail_get(session, batch, i, count_wanted,
+                             answered == ANSWERED_BUSY ? REPLY_BUSY
+                                                       : "SERVER_ERROR out of memory writing get response", reply);
                 continue;
             }
         }

@@ -22,8 +22,11 @@ static void arith_reply(struct session *session, const struct token *tokens, str
     do {
         outcome = store_arith(session_store(session), &request, &number);
     } while (met_flash(session, request.key, request.key_bytes, &outcome));
+    if (UNLIKELY(session->is_waiting)) {
+        return;
+    }
     switch (outcome) {
-    case STORE_ON_FLASH: break;
+    case STORE_BUSY: reply_line(reply, REPLY_BUSY); break;
     case STORE_STORED:
         reply->at = put_u64(reply->at, number.value);
         REPLY_LITERAL(reply, "\r\n");
@@ -63,9 +66,12 @@ static void touch_reply(struct session *session, const struct token *tokens, str
     do {
         outcome = store_touch(store, tokens[1].text, tokens[1].bytes, expiry_from_client(store, expiry));
     } while (met_flash(session, tokens[1].text, tokens[1].bytes, &outcome));
-    count(store->proc, COUNTER_cmd_touch, outcome != STORE_ON_FLASH);
+    if (UNLIKELY(session->is_waiting)) {
+        return;
+    }
+    count(store->proc, COUNTER_cmd_touch, 1);
     switch (outcome) {
-    case STORE_ON_FLASH: break;
+    case STORE_BUSY: reply_line(reply, REPLY_BUSY); break;
     case STORE_TOUCHED: REPLY_LITERAL(reply, "TOUCHED\r\n"); break;
     case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
     default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
@@ -108,11 +114,12 @@ void text_delete(struct session *session, struct token *tokens, uint32_t words, 
     } else {
         struct store_delete request = {.key = tokens[1].text, .key_bytes = tokens[1].bytes};
         int outcome = flash_delete(session, &request);
-        if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        if (UNLIKELY(session->is_waiting)) {
             return;
         }
         count_prefix(store, request.key, request.key_bytes, PREFIX_DELETE, false);
         switch (outcome) {
+        case STORE_BUSY: reply_line(reply, REPLY_BUSY); break;
         case STORE_DELETED: REPLY_LITERAL(reply, "DELETED\r\n"); break;
         case STORE_NO_MEMORY: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
         default: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;

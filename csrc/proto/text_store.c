@@ -10,6 +10,7 @@ void text_outcome(struct reply *reply, int outcome) {
     case STORE_EXISTS: REPLY_LITERAL(reply, "EXISTS\r\n"); break;
     case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
     case STORE_TOO_LARGE: REPLY_LITERAL(reply, "SERVER_ERROR object too large for cache\r\n"); break;
+    case STORE_BUSY: reply_line(reply, REPLY_BUSY); break;
     default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory storing object\r\n"); break;
     }
 }
@@ -116,9 +117,9 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     }
     // A value without its line end goes the same way however it came: first is asked whether it is too large.
     if (UNLIKELY(!is_whole || memcmp(body + write.value_bytes, "\r\n", 2) != 0)) {
-        count(store->proc, COUNTER_requests, 1);
         value_begin(session, value_new(&write, is_quiet), reply);
-        return UPDATE_STREAM;
+        count(store->proc, COUNTER_requests, LIKELY(!session->is_waiting));
+        return UNLIKELY(session->is_waiting) ? UPDATE_MORE : UPDATE_STREAM;
     }
     *body_consumed = (size_t)write.value_bytes + 2;
     char *start = reply->at;
@@ -127,7 +128,7 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     do {
         outcome = store_put(store, &write, body, &result);
     } while (met_flash(session, write.key, write.key_bytes, &outcome));
-    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+    if (UNLIKELY(session->is_waiting)) {
         return UPDATE_MORE;
     }
     count(store->proc, COUNTER_requests, 1);
@@ -142,6 +143,13 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
 bool value_may_wait(const struct session *session, const struct store_write *write, size_t line_bytes, size_t bytes) {
     return line_bytes <= LINE_BYTES_MAX && (write->value_bytes <= VALUE_BUFFERED_MAX || bytes < VALUE_BUFFERED_MAX)
            && store_fits(session_store(session), write);
+}
+
+// A refused meta command takes the key's old value with it, whatever its mode. STORE_BUSY: it could
+// not yet.
+static int forget_for_meta(struct session *session, const struct session_value *value) {
+    return value->is_meta ? store_forget(session_store(session), value->key, value->write.key_bytes)
+                          : STORE_NOT_FOUND;
 }
 
 void value_begin(struct session *session, struct session_value *value, struct reply *reply) {
@@ -165,8 +173,10 @@ void value_begin(struct session *session, struct session_value *value, struct re
         session->mode = MODE_CLOSE;
         return;
     }
-    if (value->is_meta) {
-        store_forget(store, value->key, value->write.key_bytes);
+    outcome = UNLIKELY(forget_for_meta(session, value) == STORE_BUSY) ? STORE_BUSY : outcome;
+    if (UNLIKELY(outcome == STORE_BUSY) && session_put_off(session)) {
+        free(value);
+        return;
     }
     if (!value->is_quiet) {
         text_outcome(reply, outcome);
@@ -181,10 +191,12 @@ static void value_give_up(struct session *session, struct reply *reply) {
     struct session_value *value = session->value;
     struct store *store = session_store(session);
     uint64_t missing_bytes = value->making.value_bytes - value->making.filled_bytes;
-    int outcome = store_give_up(store, &value->write, &value->making);
-    if (value->is_meta) {
-        store_forget(store, value->key, value->write.key_bytes);
+    int outcome = forget_for_meta(session, value);
+    outcome = outcome == STORE_BUSY ? outcome : store_give_up(store, &value->write, &value->making);
+    if (UNLIKELY(outcome == STORE_BUSY) && session_put_off(session)) {
+        return;     // What has come of it stays until this is done again.
     }
+    store_abandon(store, &value->making);
     if (!value->is_quiet) {
         text_outcome(reply, outcome);
     }
@@ -207,7 +219,7 @@ void value_finish(struct session *session, struct reply *reply) {
         do {
             outcome = store_commit(store, &value->write, &value->making, &result);
         } while (met_flash(session, value->key, value->write.key_bytes, &outcome));
-        if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+        if (UNLIKELY(session->is_waiting)) {
             return;     // The value stays as it is until this is done again.
         }
         store_abandon(store, &value->making);   // Unless it was stored: the old value may have found no room.

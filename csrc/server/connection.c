@@ -168,6 +168,13 @@ static void drop_backlog(struct engine *engine, struct connection *connection) {
     }
 }
 
+// Interest stays what it is here too.
+static void wait_on_bucket(struct engine *engine, struct connection *connection) {
+    connection->is_busy = true;
+    queue_push(&engine->busy, connection);
+    note_state(engine, connection, CONNECTION_IO_QUEUE);
+}
+
 static void leave_flash(struct engine *engine, struct connection *connection) {
     if (connection->is_on_flash) {
         flash_reader_unwait(engine->reader, &connection->waiter);
@@ -205,6 +212,9 @@ void connection_close(struct engine *engine, struct connection *connection) {
     }
     queue_remove(&engine->requests, connection);
     queue_remove(&engine->streams, connection);
+    if (connection->is_busy) {
+        queue_remove(&engine->busy, connection);
+    }
     connection_take_back(engine, connection);
     drop_backlog(engine, connection);
     input_drop(engine, connection);
@@ -442,6 +452,8 @@ static void after_flush(struct engine *engine, struct connection *connection, in
         session_drop_reads(&connection->session);   // A slow reader keeps no memory of the reader.
     } else if (UNLIKELY(stop == SESSION_ON_FLASH)) {
         wait_on_flash(engine, connection);
+    } else if (UNLIKELY(stop == SESSION_BUSY)) {
+        wait_on_bucket(engine, connection);
     }
     input_keep(engine, connection, rest, bytes);
     if (UNLIKELY(!is_free)) {
@@ -481,7 +493,8 @@ static void converse(struct engine *engine, struct connection *connection, const
             input_keep(engine, connection, in + at, bytes - at);
             return;
         }
-        bool is_free = (UNLIKELY(stop == SESSION_ON_FLASH) && !had_reply) || flush(engine, connection);
+        bool is_free = (UNLIKELY(session_is_unfinished(&connection->session)) && !had_reply)
+                       || flush(engine, connection);
         if (connection->is_dead) {
             return;
         }
@@ -520,7 +533,8 @@ void connection_converse(struct engine *engine, struct connection *connection, c
 }
 
 void connection_continue(struct engine *engine, struct connection *connection) {
-    if (connection->is_dead || connection->backlog || connection->is_parked || connection->is_on_flash) {
+    if (connection->is_dead || connection->backlog || connection->is_parked || connection->is_on_flash
+        || connection->is_busy) {
         return;
     }
     connection->has_work = false;
@@ -543,13 +557,19 @@ void connection_resume(struct engine *engine, struct connection *connection) {
     if (connection->is_dead) {
         return;
     }
-    connection->is_on_flash = false;
+    bool was_on_flash = connection->is_on_flash;
+    connection->is_on_flash = connection->is_busy = false;
     input_note_command(engine, connection);
     connection_continue(engine, connection);
     if (UNLIKELY(connection->is_on_flash)) {
         return;     // If it lacks memory again, it has kept its place among those who do.
     }
-    flash_reader_unwait(engine->reader, &connection->waiter);
+    if (was_on_flash) {
+        flash_reader_unwait(engine->reader, &connection->waiter);
+    }
+    if (UNLIKELY(connection->is_busy)) {
+        return;
+    }
     if (UNLIKELY(connection->has_missed_input)) {
         connection->has_missed_input = false;
         connection_read_again(engine, connection);

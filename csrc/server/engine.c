@@ -17,6 +17,8 @@
 #define SAME_MOMENT_NS 10000000
 // Reads from the page cache are done when they are handed over: then their replies go out in the same round.
 #define FLASH_PASSES 3
+// Who waits for a bucket that another process holds is tried again so often.
+#define BUSY_NS 1000000
 #define TOO_MANY "ERROR Too many open connections\r\n"
 
 static uint64_t read_ns(clockid_t clock) {
@@ -465,6 +467,24 @@ static __attribute__((noinline)) void serve_flash(struct engine *engine) {
     }
 }
 
+// Tries those again who met a busy bucket. While there are any, nobody waits for a bucket in C:
+// others are to be served.
+static void serve_busy(struct engine *engine) {
+    uint64_t now = read_ns(CLOCK_MONOTONIC);
+    if (now < engine->busy_ns) {
+        return;
+    }
+    engine->busy_ns = now + BUSY_NS;
+    // Those that have to wait on are queued again, behind the others.
+    uint32_t waiting = 0;
+    for (const struct connection *at = engine->busy.first; at; at = at->queue_next) {
+        waiting++;
+    }
+    for (struct connection *at; waiting > 0 && (at = queue_pop(&engine->busy)); waiting--) {
+        connection_resume(engine, at);
+    }
+}
+
 static void serve(struct engine *engine, int ready) {
     struct staged staged[STAGES];
     uint32_t count_staged = 0;
@@ -482,7 +502,7 @@ static void serve(struct engine *engine, int ready) {
         if (LIKELY(source->kind == SOURCE_CONNECTION && (events & EPOLLIN))) {
             struct connection *connection = (struct connection *)source;
             connection->has_ended |= (events & (EPOLLRDHUP | EPOLLHUP)) != 0;
-            if (UNLIKELY(connection->is_on_flash && (events & (EPOLLHUP | EPOLLERR)))) {
+            if (UNLIKELY((connection->is_on_flash || connection->is_busy) && (events & (EPOLLHUP | EPOLLERR)))) {
                 connection_close(engine, connection);
                 continue;
             }
@@ -495,6 +515,10 @@ static void serve(struct engine *engine, int ready) {
     if (UNLIKELY(engine->reader)) {
         serve_flash(engine);
     }
+    if (UNLIKELY(engine->busy.first)) {
+        serve_busy(engine);
+    }
+    engine->proc->is_hasty = engine->busy.first != NULL;
     connections_free_dead(engine);
 }
 
@@ -505,7 +529,7 @@ static uint32_t wants(const struct engine *engine) {
 
 // Waits a little for more work here: under load the next request comes sooner than a trip through the loop takes.
 static int linger(struct engine *engine) {
-    struct timespec wait = {.tv_nsec = LINGER_NS};
+    struct timespec wait = {.tv_nsec = UNLIKELY(engine->busy.first) ? BUSY_NS : LINGER_NS};
     return epoll_pwait2(engine->epoll_fd, engine->events, EVENTS_MAX, &wait, NULL);
 }
 
@@ -514,15 +538,19 @@ uint32_t engine_turn(struct engine *engine) {
     uint32_t again = ENGINE_AGAIN;
     for (uint32_t round = 0; round < engine->round_max; round++) {
         int ready = epoll_wait(engine->epoll_fd, engine->events, EVENTS_MAX, 0);
-        if (ready <= 0 && !engine->again && round > 0 && !wants(engine)) {
+        bool is_busy = engine->busy.first;
+        if (ready <= 0 && !engine->again && (round > 0 || is_busy) && !wants(engine)) {
             ready = linger(engine);
         }
-        if (ready <= 0 && !engine->again) {
+        if (ready <= 0 && !engine->again && !is_busy) {
             again = 0;
             break;
         }
         update_clock(engine);       // Time passed in the last round, and while lingering.
         serve(engine, ready > 0 ? ready : 0);
+        if (is_busy && ready <= 0) {
+            break;      // Nothing but waiting: Python gets its turn, and calls again if that goes on.
+        }
     }
     if (UNLIKELY(!engine->is_accepting)) {
         resume_listening(engine);

@@ -64,7 +64,7 @@ void values_drop_silent(struct engine *engine) {
     uint32_t now = engine->proc->now_seconds;
     while (values->first && values->first->value_seconds + seconds <= now) {
         struct connection *connection = values->first;
-        if (connection->backlog || connection->is_on_flash || connection->is_parked) {
+        if (connection->backlog || connection->is_on_flash || connection->is_busy || connection->is_parked) {
             values_note(engine, connection);    // It is this server that does not listen now.
             continue;
         }

@@ -100,7 +100,7 @@ void input_keep(struct engine *engine, struct connection *connection, const char
 
 bool input_has_value(const struct connection *connection) {
     return connection->has_more && session_is_filling_value(&connection->session) && !connection->is_dead
-           && !connection->backlog && !connection->is_on_flash && !connection->is_closing
+           && !connection->backlog && !connection->is_on_flash && !connection->is_busy && !connection->is_closing
            && connection->kept.bytes == 0;
 }
 
@@ -234,7 +234,7 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
     if (UNLIKELY(connection->backlog || connection->is_parked)) {
         return 0;   // Asking for input again re-arms the event.
     }
-    if (UNLIKELY(connection->is_on_flash)) {
+    if (UNLIKELY(connection->is_on_flash || connection->is_busy)) {
         connection->has_missed_input = true;
         return 0;
     }

@@ -77,6 +77,7 @@ struct connection {
     bool is_dead;                   // Closed; freed at the end of the turn.
     bool is_parked;                 // Waits for engine_reply().
     bool is_on_flash;               // Its session waits for a read; then it has no backlog.
+    bool is_busy;                   // Its session waits for a bucket, in engine->busy; no backlog either.
     bool has_missed_input;          // An event came meanwhile.
     bool is_streaming;              // Answered in part, or by another process; more when that is sent, or done.
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
@@ -105,7 +106,7 @@ struct connection {
     struct flash_waiter waiter;
     struct connection *next, *previous;         // All connections of the engine.
     struct connection *value_next, *value_previous;     // In the engine's list of half-sent values.
-    struct connection *queue_next;              // In the request, stream or dead queue.
+    struct connection *queue_next;              // In the request, stream, busy or dead queue.
     struct connection *again_next;
 };
 
@@ -165,6 +166,8 @@ struct engine {
     struct notices notices;
     struct connection_queue requests;       // Wait to be fetched by Python.
     struct connection_queue streams;
+    struct connection_queue busy;           // Wait for buckets that other processes hold ...
+    uint64_t busy_ns;                       // ... and are tried again at this time.
     struct connection *dead;
     struct connection *again;               // To be read again without waiting for an event.
     struct connection_queue closed_streams; // Closed while answered in part: engine_next_stream() frees them.
@@ -241,7 +244,7 @@ void connections_send_deferred(struct engine *engine);
 void connection_continue(struct engine *engine, struct connection *connection);
 // The same after others had their turn.
 void connection_go_on(struct engine *engine, struct connection *connection);
-// Goes on with a connection whose read from flash is done.
+// Goes on with a connection whose read from flash is done, or whose busy bucket may be free.
 void connection_resume(struct engine *engine, struct connection *connection);
 // Sends bytes of an administrative answer, or keeps them. Returns false when the connection died.
 bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count);

@@ -13,6 +13,15 @@ static void note_nap(struct proc *proc, uint32_t owner, uint32_t nap_us) {
     SHARED_ADD(slot_at(proc->arena, owner)->waited_us, nap_us, RELAXED);
 }
 
+// Who gives up without a nap has others to serve, and will come again: that is waiting too.
+static void note_put_off(struct proc *proc, const uint64_t *word) {
+    uint64_t seen = SHARED_LOAD(*word);
+    if (lock_is_held(seen)) {
+        struct slot *owner = slot_at(proc->arena, (uint32_t)(seen & LOCK_OWNER_MASK) - 1);
+        SHARED_ADD(owner->waited_us, LOCK_NAP_US, RELAXED);
+    }
+}
+
 // Short ones as long as the default patience lasts, then longer and longer.
 static uint32_t nap_us_of(uint32_t nap) {
     uint32_t doublings = nap / (LOCK_PATIENCE_DEFAULT - LOCK_YIELDS);
@@ -77,6 +86,9 @@ bool lock_wait_bounded(struct proc *proc, const uint64_t *word, uint32_t *patien
         }
     }
     end_wait(proc, waited_us);
+    if (!is_free && waited_us == 0) {
+        note_put_off(proc, word);
+    }
     count(proc, COUNTER_lock_gave_up, !is_free);
     return is_free;
 }

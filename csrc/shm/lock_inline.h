@@ -54,6 +54,13 @@ static inline bool lock_take_bounded(struct proc *proc, uint64_t *word, enum loc
     return LIKELY(lock_try(proc, word, rank)) || lock_take_slowly(proc, word, rank, patience);
 }
 
+// How long to wait where that is not for ever: while the process is hasty (proc_set_hasty()) it
+// only spins and looks once whether the owner lives.
+#define LOCK_PATIENCE_HASTY 2
+static inline uint32_t lock_patience(const struct proc *proc) {
+    return proc->is_hasty ? LOCK_PATIENCE_HASTY : LOCK_PATIENCE_DEFAULT;
+}
+
 // Releases; `changed` says whether readers who saw the old version must look again.
 static inline void lock_give(struct proc *proc, uint64_t *word, bool changed) {
     uint64_t held = SHARED_LOAD(*word);

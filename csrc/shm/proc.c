@@ -209,6 +209,10 @@ void proc_set_now(struct proc *proc, uint32_t now_seconds) {
     proc->now_seconds = now_seconds;
 }
 
+void proc_set_hasty(struct proc *proc, bool is_hasty) {
+    proc->is_hasty = is_hasty;
+}
+
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown) {
     fault_arm(name, countdown, proc, NULL);
 }

@@ -59,6 +59,10 @@ void proc_set_late(struct arena *arena, uint32_t slot_index, bool is_late);
 // Sets the second that operations of this process take for the present.
 void proc_set_now(struct proc *proc, uint32_t now_seconds);
 
+// While it is hasty a process waits for a bucket that another holds no longer than a few
+// microseconds: others wait for it. A word of this process alone.
+void proc_set_hasty(struct proc *proc, bool is_hasty);
+
 // Arms a fault point in this process (debug builds; elsewhere it does nothing).
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown);
 

@@ -33,6 +33,7 @@ struct proc {
     uint64_t *counters;
     uint32_t slot_index;
     uint32_t now_seconds;
+    bool is_hasty;                          // Does not wait for a lock that it can do without for now.
     uint32_t naps;                          // While waiting for lock words; only its changes matter.
     proc_repair repair;
     void *repair_context;

@@ -27,8 +27,10 @@ enum store_outcome {
     STORE_TOO_LARGE,
     STORE_NO_MEMORY,
     STORE_NON_NUMERIC,
-    STORE_ON_FLASH          // The answer depends on what is on flash: see store_flash.h, then ask again.
+    STORE_ON_FLASH,         // The answer depends on what is on flash: see store_flash.h, then ask again.
+    STORE_BUSY              // Another process holds what is needed, or changes it all the time: ask again.
 };
+// Any operation on a key may answer STORE_BUSY; then it has changed nothing and counted nothing.
 
 struct store_geometry {
     uint64_t limit_bytes;           // Memory for items and index at start (-m).
@@ -98,14 +100,17 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
 // The next place to fill and how much fits there; 0 bytes when full, or, while bytes are missing, when there is no room
 // for the next part: ask again later, or give up. Requires: no lock held. Crash: as store_begin().
 uint32_t store_making_span(struct store *store, const struct store_making *making, char **place_out);
+// STORE_ON_FLASH and STORE_BUSY leave the value as it is: commit it again.
 int store_commit(struct store *store, const struct store_write *write, struct store_making *making,
                  struct store_result *result);
 void store_abandon(struct store *store, struct store_making *making);
-// No room was found for the rest: the same as if store_begin() had found none. Returns STORE_NO_MEMORY.
+// No room was found for the rest: the same as if store_begin() had found none. Returns
+// STORE_NO_MEMORY; or STORE_BUSY, then the value on its way is still there.
 int store_give_up(struct store *store, const struct store_write *write, struct store_making *making);
 
-// Removes the key as a refused or failed SET does. Returns true when there was one.
-bool store_forget(struct store *store, const char *key, uint32_t key_bytes);
+// Removes the key as a refused or failed SET does. Returns STORE_DELETED, STORE_NOT_FOUND or
+// STORE_BUSY.
+int store_forget(struct store *store, const char *key, uint32_t key_bytes);
 
 struct store_delete {
     const char *key;
@@ -178,6 +183,21 @@ void store_wake(struct store *store);
 
 // Runs what is due at a wake-up: scheduled flush, magazines that others asked for, the page limit.
 void store_turn(struct store *store);
+
+// For tests. Locks the bucket of a key as a process does that is stopped in the middle of a change;
+// false when it is held. Requires: no lock held. Owns: the caller, until store_release_key().
+// Locks: LOCK_BUCKET.
+bool store_hold_key(struct store *store, const char *key, uint32_t key_bytes);
+// Frees it, as after a change.
+void store_release_key(struct store *store, const char *key, uint32_t key_bytes);
+// For tests: called, in debug builds, whenever an operation of this process has looked at its key,
+// or let its bucket go after a look, and is about to act on that. Requires: it uses other
+// processes' handles only.
+typedef void (*store_meddler)(void *context);
+void store_meddle(struct store *store, store_meddler meddle, void *context);
+// For tests: writes over a linked item so that it cannot be: the value's size (inline and large),
+// for a large one `parts` too when it is not 0. False when the key is not there.
+bool store_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes, uint32_t parts);
 
 const struct slab *store_slab(const struct store *store);
 const struct index *store_index(const struct store *store);

@@ -57,6 +57,12 @@ static bool is_same(const struct item *item, const struct batch_note *note) {
 
 static void link_item(struct store *store, const struct batch_note *note, struct store_commit_result *out) {
     struct bucket *home = index_lock(&store->index, store->proc, note->hash);
+    if (UNLIKELY(!home)) {
+        // The item keeps its mark, which says nothing once the batch is gone: it will be written
+        // again.
+        out->changed++;
+        return;
+    }
     struct index_place place;
     struct item *item = store_item(store, note->ref);
     store_notice_flush(store);
@@ -93,6 +99,9 @@ static void link_item(struct store *store, const struct batch_note *note, struct
 
 static void unmark_item(struct store *store, const struct batch_note *note) {
     struct bucket *home = index_lock(&store->index, store->proc, note->hash);
+    if (UNLIKELY(!home)) {
+        return;
+    }
     struct index_place place;
     struct item *item = store_item(store, note->ref);
     bool is_there = index_find_ref_locked(&store->index, home, note->ref, &place) && is_same(item, note);

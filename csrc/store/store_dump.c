@@ -130,7 +130,8 @@ static bool look(struct dump *dump, struct span *span, bool *fits_out) {
     struct bucket *bucket = &store->index.buckets[home];
     uint64_t version = SHARED_ACQUIRE(bucket->word);
     if (lock_is_held(version)) {
-        lock_wait(store->proc, &bucket->word);
+        uint32_t patience = lock_patience(store->proc);
+        lock_wait_bounded(store->proc, &bucket->word, &patience);
         return false;
     }
     fit_to_bucket(span, home, count_before);
@@ -142,17 +143,22 @@ static bool look(struct dump *dump, struct span *span, bool *fits_out) {
            && (version || (!lock_is_held(resizes) && SHARED_LOAD(root->grow_lock) == resizes));
 }
 
-static bool look_locked(struct dump *dump, struct span *span) {
+// The same under the lock. Returns false when another process holds the bucket.
+static bool look_locked(struct dump *dump, struct span *span, bool *fits_out) {
     struct store *store = dump->store;
     struct bucket *bucket = index_lock(&store->index, store->proc, bits_reversed(span->first));
+    if (UNLIKELY(!bucket)) {
+        return false;
+    }
     fit_to_bucket(span, (uint32_t)(bucket - store->index.buckets), SHARED_LOAD(store->index.root->bucket_count));
-    bool fits = put_chain(dump, bucket, span);
+    *fits_out = put_chain(dump, bucket, span);
     index_unlock(store->proc, bucket, false);
-    return fits;
+    return true;
 }
 
-// Writes the lines of the bucket at the cursor and moves it on; false when they do not fit into what room there is.
-// When they do not fit into all of the place, it takes as large a part of the bucket as does.
+// Writes the lines of the bucket at the cursor and moves it on; false when they do not fit into what
+// room there is, or another process holds the bucket. When they do not fit into all of the place, it
+// takes as large a part of the bucket as does.
 static bool dump_bucket(struct dump *dump, uint64_t *position) {
     struct span span = {.first = *position, .last = UINT64_MAX};
     uint32_t used = dump->used;
@@ -165,7 +171,9 @@ static bool dump_bucket(struct dump *dump, uint64_t *position) {
         dump->used = used;
         dump->lines = lines;
         if (changes == LOOKS_MAX) {
-            fits = look_locked(dump, &span);
+            if (!look_locked(dump, &span, &fits)) {
+                return false;   // It is the next one again in the next step.
+            }
         } else if (!look(dump, &span, &fits)) {
             count(dump->store->proc, COUNTER_read_retries, 1);
             fits = false;

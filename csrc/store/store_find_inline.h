@@ -47,6 +47,9 @@ static inline const struct item *store_search(const struct store *store, const s
     for (uint32_t depth = 0; bucket && depth < INDEX_CHAIN_MAX; depth++) {
         for (uint32_t bits = index_match(bucket, tag); bits; bits &= bits - 1) {
             uint32_t ref = SHARED_LOAD(bucket->refs[__builtin_ctz(bits)]);
+            if (UNLIKELY(ref >= store->ref_end)) {
+                continue;   // Who locks the bucket to change the key removes it.
+            }
             const struct item *item = store_item(store, ref);
             if (item_key_bytes(SHARED_LOAD(item->sizes)) == key_bytes
                 && racy_equal(item_key(item, item_state_of(item)), key, key_bytes)) {
@@ -59,9 +62,17 @@ static inline const struct item *store_search(const struct store *store, const s
     return NULL;
 }
 
-// Fills the view from the item; false when the item is being changed under our eyes.
-static inline bool store_picture(const struct store *store, const struct item *item, uint32_t ref,
-                                 struct store_view *view) {
+// What came of a look at one item. PICTURE_CHANGED: it is being changed under our eyes.
+// PICTURE_CORRUPT: it stands still and cannot be: it says that it is larger than its chunk, or has
+// parts that are none.
+enum store_picture { PICTURE_GOOD, PICTURE_CHANGED, PICTURE_CORRUPT };
+
+// Whether the parts that a large item names can be its parts. It may be changing meanwhile.
+bool store_parts_fit(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id);
+
+static inline __attribute__((always_inline)) enum store_picture store_picture(const struct store *store,
+                                                                              const struct item *item, uint32_t ref,
+                                                                              struct store_view *view) {
     uint32_t sizes = SHARED_LOAD(item->sizes);
     uint32_t state = item_state_of(item);
     view->item = item;
@@ -78,51 +89,113 @@ static inline bool store_picture(const struct store *store, const struct item *i
     if (UNLIKELY(state & ITEM_LARGE)) {
         view->value = NULL;
         view->value_bytes = item_load32(&item_large_of(item, state)->value_bytes);
-        return store_holds(view);
+        bool fits = store_parts_fit(store, item, state, view->class_id);
+        return !store_holds(view) ? PICTURE_CHANGED : fits ? PICTURE_GOOD : PICTURE_CORRUPT;
     }
     view->value_bytes = item_inline_value_bytes(sizes);
     view->value = item_inline_value(item, state, view->key_bytes);
     // A picture of half-changed sizes must not lead a copy out of the chunk.
-    return store_holds(view)
-           && (uint64_t)(view->value - (const char *)item) + view->value_bytes <= chunk_bytes;
+    bool fits = (uint64_t)(view->value - (const char *)item) + view->value_bytes <= chunk_bytes;
+    if (LIKELY(store_holds(view) && fits)) {
+        return PICTURE_GOOD;
+    }
+    return fits ? PICTURE_CHANGED : store_holds(view) ? PICTURE_CORRUPT : PICTURE_CHANGED;
 }
 
-// Finds a live item. Returns STORE_HIT, STORE_MISS, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED; the view is filled
-// for all but STORE_MISS. Waits while a writer holds the bucket.
-static inline int store_find(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
-                             struct store_view *view) {
-    for (;;) {
-        uint32_t home = index_home(&store->index, hash);
-        FAULT_POINT(store->proc, "store.find.homed");
-        view->home = &store->index.buckets[home];
-        view->version = SHARED_ACQUIRE(view->home->word);
-        if (UNLIKELY(lock_is_held(view->version))) {
-            lock_wait(store->proc, &view->home->word);
-            continue;
-        }
-        uint32_t ref = 0;
-        const struct item *item = store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
-        if (!item) {
-            if (UNLIKELY(!view->version)) {
-                index_stir(&store->index, store->proc, hash);
-                continue;
-            }
-            // In this order: the key's home was this bucket while the version was this one.
-            if (index_home(&store->index, hash) == home && store_holds(view)) {
-                return STORE_MISS;
-            }
-        } else if (LIKELY(store_picture(store, item, ref, view))) {
-            if (UNLIKELY(store_is_flushed(store, view->order))) {
-                return STORE_MISS_FLUSHED;
-            }
-            return UNLIKELY(store_is_expired(store, view->expiry_seconds)) ? STORE_MISS_EXPIRED : STORE_HIT;
-        }
-        count(store->proc, COUNTER_read_retries, 1);
+// Looks this often without a lock, in one operation; then the bucket's lock is taken for the look.
+#define STORE_LOOKS_OPTIMISTIC 4
+// An operation that has to let the lock go, to make room, begins so often; then it answers
+// STORE_BUSY.
+#define STORE_LOOKS_MAX 32
+
+// The key under its bucket's lock. STORE_HIT: the lock is held, so that nothing changes, until
+// store_let_go() or whatever takes the view and says that it lets go. All other outcomes, of which
+// the view is filled as by store_find(), leave no lock: STORE_MISS also says that flash has nothing
+// of the key; where it may have, STORE_ON_FLASH comes instead. STORE_BUSY: another process holds
+// the bucket. Requires: no bucket locked. Locks: LOCK_BUCKET, LOCK_FLASH.
+int store_find_locked(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                      struct store_view *view);
+// Drops the viewed item, which is corrupt, if it still is; counted in corrupt_items. STORE_BUSY:
+// its bucket is held by another. Requires: no bucket locked. Locks: LOCK_BUCKET.
+int store_drop_corrupt(struct store *store, const struct store_view *view, uint64_t hash);
+
+static inline bool store_is_locked(const struct store_view *view) {
+    return lock_is_held(view->version);
+}
+// Unlocks the bucket of a view from store_find_locked(). Not `changed`: the view still holds.
+static inline void store_view_unlock(struct store *store, struct store_view *view, bool changed) {
+    index_unlock(store->proc, view->home, changed);
+    view->version &= ~LOCK_OWNER_MASK;
+}
+// For tests, in debug builds: somebody may come in between here.
+static inline void store_may_meddle(struct store *store) {
+#ifdef PYMC_DEBUG
+    if (store->meddle) {
+        store->meddle(store->meddle_context);
+    }
+#else
+    (void)store;
+#endif
+}
+static inline void store_let_go(struct store *store, struct store_view *view) {
+    if (UNLIKELY(store_is_locked(view))) {
+        store_view_unlock(store, view, false);
+        store_may_meddle(store);
     }
 }
 
-// Locks the view's bucket if nothing in it has changed: what was decided from the view still stands.
+// store_find() when its first look came to nothing: looks again, in the end under the lock.
+int store_find_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_view *view);
+
+// Whether the pictured item lives: STORE_HIT, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED.
+static inline int store_life_of(const struct store *store, const struct store_view *view) {
+    if (UNLIKELY(store_is_flushed(store, view->order))) {
+        return STORE_MISS_FLUSHED;
+    }
+    return UNLIKELY(store_is_expired(store, view->expiry_seconds)) ? STORE_MISS_EXPIRED : STORE_HIT;
+}
+
+// Finds a live item. Returns STORE_HIT, STORE_MISS, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED; the view is filled
+// for all but STORE_MISS. STORE_BUSY: a writer holds the bucket for longer than this process waits.
+static inline int store_find(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                             struct store_view *view) {
+    uint32_t home = index_home(&store->index, hash);
+    FAULT_POINT(store->proc, "store.find.homed");
+    view->home = &store->index.buckets[home];
+    view->version = SHARED_ACQUIRE(view->home->word);
+    if (LIKELY(!lock_is_held(view->version))) {
+        uint32_t ref = 0;
+        const struct item *item = store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
+        if (item) {
+            if (LIKELY(store_picture(store, item, ref, view) == PICTURE_GOOD)) {
+                return store_life_of(store, view);
+            }
+            // In this order: the key's home was this bucket while the version was this one.
+        } else if (LIKELY(view->version && index_home(&store->index, hash) == home && store_holds(view))) {
+            return STORE_MISS;
+        }
+    }
+    return store_find_again(store, key, key_bytes, hash, view);
+}
+
+// One look of an operation that may have to look again: the first ones without a lock, later ones
+// as store_find_locked(), so that nobody keeps it from ending.
+int store_look_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, uint32_t round,
+                     struct store_view *view);
+static inline int store_look(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, uint32_t round,
+                             struct store_view *view) {
+    int found = LIKELY(round == 0) ? store_find(store, key, key_bytes, hash, view)
+                                   : store_look_again(store, key, key_bytes, hash, round, view);
+    store_may_meddle(store);
+    return found;
+}
+
+// Locks the view's bucket if nothing in it has changed, or it is locked by the view: what was
+// decided from the view still stands.
 static inline bool store_upgrade(struct store *store, const struct store_view *view) {
+    if (UNLIKELY(store_is_locked(view))) {
+        return true;
+    }
     uint64_t expected = view->version;
     uint32_t home = (uint32_t)(view->home - store->index.buckets);
     SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->held, home + 1);
@@ -134,8 +207,9 @@ static inline bool store_upgrade(struct store *store, const struct store_view *v
     return true;
 }
 
-// Notes a read: the item was fetched and is active. A hot item is written to at most once in a while.
-void store_bump(struct store *store, const struct store_view *view);
+// Notes a read: the item was fetched and is active. A hot item is written to at most once in a
+// while. Lets the view's bucket go.
+void store_bump(struct store *store, struct store_view *view);
 static inline bool store_wants_bump(const struct store *store, const struct store_view *view) {
     return (view->state & store->bump_mask) != store->bump_mask
            || view->time_seconds + store->bump_seconds <= store->proc->now_seconds;
@@ -158,10 +232,10 @@ static inline void store_count_dead(struct store *store, int found) {
 // Removes a dead item that a look-up met, if it is still there unchanged.
 void store_reap(struct store *store, const struct store_view *view);
 
-// A look-up of an operation found nothing alive: what it met dead is counted and goes. Returns
-// STORE_MISS when the key is nowhere, STORE_ON_FLASH when flash has to be asked, STORE_HIT when its
-// bucket changed meanwhile: look again.
-int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash);
+// The look `round` of an operation found nothing alive: what it met dead is counted and goes. Returns STORE_MISS
+// when the key is nowhere, STORE_ON_FLASH when flash has to be asked, STORE_HIT when its bucket
+// changed meanwhile: look again. What else was found comes back as it is.
+int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash, uint32_t round);
 
 // Pins the viewed item so that its memory stays what it is until store_unpin(). Returns the claim, STORE_NO_CLAIM
 // when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
@@ -172,7 +246,6 @@ uint32_t store_pin(struct store *store, const struct store_view *view);
 void store_unpin(struct store *store, uint32_t claim);
 
 // Changes flags in the state and the expiry of a viewed item, atomically with the view: 0 bits change nothing.
-// Returns false when the item changed since (look again), true when done.
 struct store_mark {
     uint32_t set_state;
     uint32_t clear_state;
@@ -183,7 +256,11 @@ struct store_mark {
     bool has_cas_new;
     uint64_t cas_new;
 };
-// Returns 1 when done, 2 when the item moved to get a field (look again, then mark the rest), 0 to look again, -1 when
-// there is no memory for a field.
-int store_mark(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
+// Lets the view's bucket go in any case. Returns STORE_TOUCHED when all is done (the item may have
+// moved to get a field), STORE_MISS to look again, STORE_NO_MEMORY when there is none for a field,
+// STORE_BUSY.
+int store_mark(struct store *store, struct store_view *view, const char *key, uint64_t hash,
                const struct store_mark *mark);
+// Whether the locked item is the viewed one with the same value, marks and expiry, whatever else of
+// its bucket changed.
+bool store_stands(const struct store_locked *locked, const struct store_view *view);

@@ -241,7 +241,10 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
     }
     FAULT_POINT(store->proc, "store.back.made");
     struct store_locked locked;
-    store_lock(store, key, view->key_bytes, hash, &locked);
+    if (!store_lock(store, key, view->key_bytes, hash, &locked)) {
+        abandon(store, &making);
+        return STORE_BUSY;
+    }
     bool is_current = !locked.item && flash_entry_at(store->flash, store->proc, hash, read->address)
                       && flash_page_is_readable(store->flash, read->page, read->page_version);
     if (!is_current) {
@@ -267,7 +270,9 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
 int store_flash_delete(struct store *store, const struct flash_read *read, const struct store_view *view,
                        const char *key, uint64_t hash) {
     struct store_locked locked;
-    store_lock(store, key, view->key_bytes, hash, &locked);
+    if (!store_lock(store, key, view->key_bytes, hash, &locked)) {
+        return STORE_BUSY;
+    }
     bool is_gone = !locked.item && flash_page_is_readable(store->flash, read->page, read->page_version)
                    && flash_remove(store->flash, store->proc, hash, read->address);
     store_unlock(store, &locked, false);

@@ -34,12 +34,14 @@ bool store_flash_note_read(struct store *store, const struct flash_read *read, c
                            uint64_t hash);
 
 // Deletes the viewed record's key, which is not in memory. Needs no memory for that.
-// Returns STORE_DELETED, or STORE_NOT_STORED when something changed meanwhile (look again). Crash: deleted or not.
+// Returns STORE_DELETED, STORE_NOT_STORED when something changed meanwhile (look again), or
+// STORE_BUSY. Crash: deleted or not.
 int store_flash_delete(struct store *store, const struct flash_read *read, const struct store_view *view,
                        const char *key, uint64_t hash);
 
 // Puts the viewed item into memory, its record staying its clean copy on flash. This process does not evict it until it
 // sets needed_ref to 0.
-// Returns STORE_STORED, STORE_NOT_STORED when something changed meanwhile (look again), or STORE_NO_MEMORY.
+// Returns STORE_STORED, STORE_NOT_STORED when something changed meanwhile (look again),
+// STORE_NO_MEMORY or STORE_BUSY.
 int store_bring_back(struct store *store, const struct flash_read *read, const struct store_view *view,
                      const char *key, uint64_t hash);

@@ -107,6 +107,7 @@ struct store {
     uint64_t hash_seed;
     struct store_root *root;
     struct store_local *local;
+    uint32_t ref_end;                       // References from here on are none.
     uint32_t largest_class;                 // Values that do not fit into its chunks have parts ...
     uint32_t part_class;                    // ... in chunks of this class; the last one as small as it may be.
     // The item that the command under way works on, 0 for none: making room for the command does not evict it. A word
@@ -114,6 +115,8 @@ struct store {
     uint32_t needed_ref;
     struct store_flash_local *on_flash;     // NULL without a flash tier.
     bool is_resting;
+    store_meddler meddle;                   // Debug builds: called after each store_look(); NULL for nothing.
+    void *meddle_context;
     uint32_t bump_seconds;
     uint32_t bump_mask;                     // An item in this state that is read again need not be told.
     struct store_room *room;                // What this process does to get pages for its classes.
@@ -231,9 +234,22 @@ struct store_locked {
     uint32_t class_id;
     bool is_dead;               // Present but expired or flushed.
 };
-void store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_locked *out);
-// Locks the bucket in which `ref` is linked; false when it is not (any more).
+// False when another process holds the bucket beyond the bound of index_lock(): nothing is locked
+// then. An entry for the key that cannot be one is removed (corrupt_items).
+MUST_CHECK bool store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                           struct store_locked *out);
+// Locks the bucket in which `ref` is linked; false when it is not (any more), or somebody is at
+// that bucket: what is done for its own sake goes on with others.
 bool store_lock_ref(struct store *store, uint32_t ref, struct store_locked *out);
+// The same, with index_lock()'s patience.
+bool store_lock_ref_patiently(struct store *store, uint32_t ref, struct store_locked *out);
+// Removes an entry of a locked bucket that names no chunk; counted.
+void store_remove_stray(struct store *store, struct index_place place);
+// The command is to be done over again, for flash or for a busy bucket: it has changed and counted
+// nothing.
+static inline bool store_is_put_off(int outcome) {
+    return UNLIKELY(outcome >= STORE_ON_FLASH);
+}
 static inline void store_unlock(struct store *store, struct store_locked *locked, bool changed) {
     index_unlock(store->proc, locked->home, changed);
 }

@@ -107,8 +107,9 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
         }
         outcome = STORE_NO_MEMORY;
     }
-    if (write->mode == STORE_SET && !write->has_cas_compare) {
-        store_forget(store, write->key, write->key_bytes);
+    if (write->mode == STORE_SET && !write->has_cas_compare
+        && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
+        return STORE_BUSY;
     }
     return outcome;
 }
@@ -137,10 +138,11 @@ uint32_t store_making_span(struct store *store, const struct store_making *makin
 }
 
 int store_give_up(struct store *store, const struct store_write *write, struct store_making *making) {
-    store_abandon(store, making);
-    if (write->mode == STORE_SET && !write->has_cas_compare) {
-        store_forget(store, write->key, write->key_bytes);
+    if (write->mode == STORE_SET && !write->has_cas_compare
+        && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
+        return STORE_BUSY;
     }
+    store_abandon(store, making);
     return store_refused(store, COUNTER_oom_no_victim);
 }
 

@@ -295,7 +295,7 @@ static void drop_chunk(void *context, uint32_t ref, uint32_t class_id) {
     struct drop *drop = context;
     uint32_t state = item_state_of(store_item(drop->store, ref));
     struct store_locked locked;
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || !store_lock_ref(drop->store, ref, &locked)) {
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || !store_lock_ref_patiently(drop->store, ref, &locked)) {
         return;
     }
     if (!(locked.state & ITEM_ON_FLASH)) {

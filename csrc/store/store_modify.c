@@ -2,6 +2,21 @@
 #include "store/store_find_inline.h"
 #include "store/store_txn_inline.h"
 
+// Locks the viewed item for its successor in hand. Returns STORE_HIT; else the hand is empty
+// again: STORE_MISS (it has changed, or is gone), STORE_BUSY.
+static int lock_again(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
+                      struct store_locked *locked) {
+    bool is_locked = store_lock(store, key, view->key_bytes, hash, locked);
+    if (is_locked && store_stands(locked, view)) {
+        return STORE_HIT;
+    }
+    if (is_locked) {
+        store_unlock(store, locked, false);
+    }
+    store_give_hand(store);
+    return is_locked ? STORE_MISS : STORE_BUSY;
+}
+
 // Rewrites the key as an empty item that keeps what the request says: the tombstone of `md x`.
 static int clear_value(struct store *store, const struct store_delete *request, const struct store_view *view,
                        uint64_t hash) {
@@ -25,13 +40,9 @@ static int clear_value(struct store *store, const struct store_delete *request, 
     store_fill_head(store, new_ref, &empty, 0, &shape);
     struct item_numbers numbers = store_numbers_for(store, empty.has_cas_new, empty.cas_new);
     struct store_locked locked;
-    store_lock(store, request->key, request->key_bytes, hash, &locked);
-    bool same = locked.item && !locked.is_dead && locked.home == view->home
-                && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
-    if (!same) {
-        store_unlock(store, &locked, false);
-        store_give_hand(store);
-        return STORE_MISS;
+    int outcome = lock_again(store, view, request->key, hash, &locked);
+    if (outcome != STORE_HIT) {
+        return outcome;
     }
     if (store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers) != PYMC_OK) {
         return STORE_NO_MEMORY;
@@ -42,26 +53,28 @@ static int clear_value(struct store *store, const struct store_delete *request, 
 }
 
 // Changes header fields in place; the value stays, so readers with a pin are not disturbed.
-static int mark_stale(struct store *store, const struct store_delete *request, const struct store_view *view,
+static int mark_stale(struct store *store, const struct store_delete *request, struct store_view *view,
                       uint64_t hash) {
     struct store_mark mark = {.set_state = ITEM_STALE, .clear_state = ITEM_TOKEN_SENT,
                               .has_expiry = request->has_expiry, .expiry_seconds = request->expiry_seconds,
                               .renumbers = true, .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
     int done = store_mark(store, view, request->key, hash, &mark);
-    return done == 1 ? STORE_DELETED : done < 0 ? STORE_NO_MEMORY : STORE_MISS;
+    return done == STORE_TOUCHED ? STORE_DELETED : done;
 }
 
-static int unlink_viewed(struct store *store, const struct store_delete *request, const struct store_view *view,
-                         uint64_t hash) {
+static int unlink_now(struct store *store, const struct store_delete *request, uint64_t hash) {
     struct store_locked locked;
-    store_lock(store, request->key, request->key_bytes, hash, &locked);
+    if (!store_lock(store, request->key, request->key_bytes, hash, &locked)) {
+        return STORE_BUSY;
+    }
     if (!locked.item || locked.is_dead) {
         store_unlock(store, &locked, false);
         return STORE_NOT_FOUND;
     }
-    if (request->has_cas_compare && item_order(locked.item) != view->order) {
+    if (request->has_cas_compare && request->cas_compare != store_cas_of(store, locked.item, locked.state)) {
         store_unlock(store, &locked, false);
-        return STORE_MISS;
+        count(store->proc, COUNTER_delete_misses, 1);
+        return STORE_EXISTS;
     }
     class_count(store, locked.class_id, CLASS_delete_hits, 1);
     store_unlink_and_unlock(store, &locked);
@@ -70,36 +83,37 @@ static int unlink_viewed(struct store *store, const struct store_delete *request
 
 int store_delete(struct store *store, const struct store_delete *request) {
     uint64_t hash = store_hash(store, request->key, request->key_bytes);
-    for (;;) {
+    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
         struct store_view view;
-        int found = store_find(store, request->key, request->key_bytes, hash, &view);
+        int found = store_look(store, request->key, request->key_bytes, hash, round, &view);
         if (found != STORE_HIT) {
-            int missed = store_missed(store, &view, found, hash);
-            if (missed == STORE_ON_FLASH) {
-                return missed;
-            }
+            int missed = store_missed(store, &view, found, hash, round);
             if (missed == STORE_HIT) {
                 continue;
             }
-            count(store->proc, COUNTER_delete_misses, 1);
-            return STORE_NOT_FOUND;
+            count(store->proc, COUNTER_delete_misses, missed == STORE_MISS);
+            return missed == STORE_MISS ? STORE_NOT_FOUND : missed;
         }
         if (request->has_cas_compare && request->cas_compare != view.cas) {
+            store_let_go(store, &view);
             count(store->proc, COUNTER_delete_misses, 1);
             return STORE_EXISTS;
         }
-        int outcome;
-        if (request->clear_value) {
-            outcome = clear_value(store, request, &view, hash);
-        } else if (request->mark_stale) {
-            outcome = mark_stale(store, request, &view, hash);
-        } else {
-            outcome = unlink_viewed(store, request, &view, hash);
+        if (request->mark_stale && !request->clear_value) {
+            int marked = mark_stale(store, request, &view, hash);
+            if (marked != STORE_MISS) {
+                return marked;
+            }
+            continue;
         }
+        store_let_go(store, &view);
+        int outcome = request->clear_value ? clear_value(store, request, &view, hash)
+                                           : unlink_now(store, request, hash);
         if (outcome != STORE_MISS) {
             return outcome;
         }
     }
+    return STORE_BUSY;
 }
 
 // More zeros before a number than this are not looked at.
@@ -161,14 +175,14 @@ static int vivify_number(struct store *store, const struct store_arith *request,
 }
 
 // Overwrites the digits in place, padded with blanks to the old length.
-static bool write_in_place(struct store *store, const struct store_arith *request, const struct store_view *view,
+static bool write_in_place(struct store *store, const struct store_arith *request, struct store_view *view,
                            struct store_number *number) {
     if (!store_upgrade(store, view)) {
         return false;
     }
     struct item_numbers numbers = store_numbers_for(store, request->has_cas_new, request->cas_new);
     if (store_is_flushed(store, view->order)) {
-        index_unlock(store->proc, view->home, false);
+        store_view_unlock(store, view, false);
         return false;
     }
     store_notice_flush(store);
@@ -194,7 +208,7 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     }
     item_set_state(item, item_used_once_more(state));
     store_txn_disarm(store);
-    index_unlock(store->proc, view->home, true);
+    store_view_unlock(store, view, true);
     return true;
 }
 
@@ -227,19 +241,15 @@ static int write_replaced(struct store *store, const struct store_arith *request
     number->cas = numbers.cas;
     uint64_t hash = store_hash(store, request->key, request->key_bytes);
     struct store_locked locked;
-    store_lock(store, request->key, request->key_bytes, hash, &locked);
-    bool same = locked.item && !locked.is_dead && locked.home == view->home
-                && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
-    if (!same) {
-        store_unlock(store, &locked, false);
-        store_give_hand(store);
-        return STORE_MISS;
+    int outcome = lock_again(store, view, request->key, hash, &locked);
+    if (outcome != STORE_HIT) {
+        return outcome;
     }
     int status = store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers);
     return status == PYMC_OK ? STORE_STORED : STORE_NO_MEMORY;
 }
 
-static int change_number(struct store *store, const struct store_arith *request, const struct store_view *view,
+static int change_number(struct store *store, const struct store_arith *request, struct store_view *view,
                          struct store_number *out) {
     char text[NUMBER_TEXT_BYTES];
     uint64_t value;
@@ -269,36 +279,38 @@ static int change_number(struct store *store, const struct store_arith *request,
     if (out->text_bytes <= view->value_bytes && !needs_field && is_in_place) {
         return write_in_place(store, request, view, out) ? STORE_STORED : STORE_MISS;
     }
+    // There is no making room under a bucket's lock.
+    store_let_go(store, view);
     return write_replaced(store, request, view, out);
+}
+
+// The number is nowhere. Returns STORE_MISS when somebody else was faster to make it: count with
+// that one.
+static int number_missing(struct store *store, const struct store_arith *request, struct store_number *number_out) {
+    int outcome = request->vivify ? vivify_number(store, request, number_out) : STORE_NOT_FOUND;
+    enum counter misses = request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses;
+    count(store->proc, misses, outcome == STORE_NOT_FOUND);
+    return outcome == STORE_NOT_STORED ? STORE_MISS : outcome;
 }
 
 int store_arith(struct store *store, const struct store_arith *request, struct store_number *number_out) {
     uint64_t hash = store_hash(store, request->key, request->key_bytes);
-    for (;;) {
+    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
         struct store_view view;
-        int found = store_find(store, request->key, request->key_bytes, hash, &view);
+        int found = store_look(store, request->key, request->key_bytes, hash, round, &view);
         if (found != STORE_HIT) {
-            int missed = store_missed(store, &view, found, hash);
-            if (missed == STORE_ON_FLASH) {
-                return missed;
-            }
-            if (missed == STORE_HIT) {
+            int missed = store_missed(store, &view, found, hash, round);
+            missed = missed == STORE_MISS ? number_missing(store, request, number_out) : missed;
+            if (missed == STORE_HIT || missed == STORE_MISS) {
                 continue;
             }
-            if (!request->vivify) {
-                count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);
-                return STORE_NOT_FOUND;
-            }
-            int outcome = vivify_number(store, request, number_out);
-            if (outcome == STORE_NOT_STORED) {
-                continue;       // Somebody else was faster: count with that one.
-            }
-            return outcome;
+            return missed;
         }
-        if (request->has_cas_compare && request->cas_compare && request->cas_compare != view.cas) {
-            return STORE_EXISTS;
+        int outcome = STORE_EXISTS;
+        if (!request->has_cas_compare || !request->cas_compare || request->cas_compare == view.cas) {
+            outcome = change_number(store, request, &view, number_out);
         }
-        int outcome = change_number(store, request, &view, number_out);
+        store_let_go(store, &view);
         if (outcome == STORE_STORED) {
             class_count(store, view.class_id, request->decrement ? CLASS_decr_hits : CLASS_incr_hits, 1);
         }
@@ -306,4 +318,5 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
             return outcome;
         }
     }
+    return STORE_BUSY;
 }

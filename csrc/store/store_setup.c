@@ -81,6 +81,9 @@ static void follow_lifetime(struct store *store) {
 
 static uint64_t hash_of_ref(void *context, uint32_t ref) {
     const struct store *store = context;
+    if (UNLIKELY(ref >= store->ref_end)) {
+        return 0;       // Who locks its bucket removes it.
+    }
     const struct item *item = store_item(store, ref);
     return store_hash(store, item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
@@ -122,6 +125,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     slab_attach(arena, &store->slab);
     index_attach(arena, &store->index, hash_of_ref, store);
     lru_attach(arena, &store->lru);
+    store->ref_end = (uint32_t)(((uint64_t)store->slab.root->pages_max << SLAB_PAGE_SHIFT) >> store->slab.unit_shift);
     store->largest_class = store->slab.root->classes;
     store->part_class = part_class_of(&store->slab);
     for (uint32_t units = 0; units <= 1024; units++) {

@@ -262,19 +262,23 @@ static bool needs_old(const struct store_write *write) {
     return write->mode != STORE_SET || write->has_cas_compare;
 }
 
-// Found out before anything is counted or made: the command will be done over again.
-static bool waits_for_flash(struct store *store, const struct store_write *write, uint64_t hash) {
+// Found out before anything is counted or made: STORE_ON_FLASH and STORE_BUSY put the command off.
+static int look_for_old(struct store *store, const struct store_write *write, uint64_t hash) {
     struct store_view view;
-    return store->flash && needs_old(write)
-           && store_find(store, write->key, write->key_bytes, hash, &view) == STORE_MISS
-           && store_may_be_on_flash(store, hash);
+    if (!store->flash || !needs_old(write)) {
+        return STORE_MISS;
+    }
+    int found = store_find(store, write->key, write->key_bytes, hash, &view);
+    return found == STORE_MISS && store_may_be_on_flash(store, hash) ? STORE_ON_FLASH : found;
 }
 
 // Decides under the lock and links. The new item is in hand or in a claim.
 static int commit(struct store *store, const struct store_write *write, uint64_t hash, uint32_t new_ref,
                   uint32_t claim_plus_one, struct store_result *result) {
     struct store_locked locked;
-    store_lock(store, write->key, write->key_bytes, hash, &locked);
+    if (UNLIKELY(!store_lock(store, write->key, write->key_bytes, hash, &locked))) {
+        return STORE_BUSY;
+    }
     if (UNLIKELY(!locked.item && needs_old(write)) && store_may_be_on_flash(store, hash)) {
         store_unlock(store, &locked, false);
         return STORE_ON_FLASH;
@@ -325,13 +329,14 @@ static void reap_dead(struct store *store, const struct store_write *write, uint
 }
 
 static int refuse(struct store *store, const struct store_write *write, int outcome) {
+    if (write->mode == STORE_SET && !write->has_cas_compare
+        && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
+        return STORE_BUSY;
+    }
     if (outcome == STORE_TOO_LARGE) {
         count(store->proc, COUNTER_store_too_large, 1);
     } else {
         store_refused(store, COUNTER_oom_no_victim);
-    }
-    if (write->mode == STORE_SET && !write->has_cas_compare) {
-        store_forget(store, write->key, write->key_bytes);
     }
     return outcome;
 }
@@ -364,12 +369,13 @@ static int put_by_pieces(struct store *store, const struct store_write *write, c
     if (outcome != STORE_HIT) {
         return outcome;
     }
-    if (!store_take_parts(store, &making)) {
-        return store_give_up(store, write, &making);
+    if (store_take_parts(store, &making)) {
+        fill(store, &making, value, write->value_bytes);
+        outcome = store_commit(store, write, &making, result);
+    } else {
+        outcome = store_give_up(store, write, &making);
     }
-    fill(store, &making, value, write->value_bytes);
-    outcome = store_commit(store, write, &making, result);
-    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+    if (store_is_put_off(outcome)) {
         discount_set(store, write, making.ref);
     }
     store_abandon(store, &making);
@@ -400,7 +406,7 @@ static int put_joined(struct store *store, const struct store_write *write, cons
     class_count(store, class_id, CLASS_cmd_set, !write->is_uncounted);
     struct piece piece = {value, NULL, write->value_bytes};
     outcome = commit_joined(store, write, &piece, result);
-    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+    if (store_is_put_off(outcome)) {
         class_count(store, class_id, CLASS_cmd_set, write->is_uncounted ? 0 : (uint64_t)-1);
     }
     return outcome;
@@ -410,8 +416,9 @@ int store_put(struct store *store, const struct store_write *write, const char *
     struct store_shape shape;
     uint64_t hash = store_hash(store, write->key, write->key_bytes);
     *result = (struct store_result){.value_bytes = write->value_bytes};
-    if (UNLIKELY(needs_old(write)) && waits_for_flash(store, write, hash)) {
-        return STORE_ON_FLASH;
+    int old = UNLIKELY(needs_old(write)) ? look_for_old(store, write, hash) : STORE_MISS;
+    if (store_is_put_off(old)) {
+        return old;
     }
     if (write->mode >= STORE_APPEND) {
         return put_joined(store, write, value, result);
@@ -436,7 +443,7 @@ int store_put(struct store *store, const struct store_write *write, const char *
     racy_write((char *)store_item(store, ref) + shape.head_bytes, value, write->value_bytes);
     FAULT_POINT(store->proc, "store.put.filled");
     outcome = commit(store, write, hash, ref, 0, result);
-    if (UNLIKELY(outcome == STORE_ON_FLASH)) {
+    if (store_is_put_off(outcome)) {
         discount_set(store, write, ref);
     }
     if (outcome != STORE_STORED) {
@@ -452,7 +459,7 @@ int store_commit(struct store *store, const struct store_write *write, struct st
     if (write->mode >= STORE_APPEND) {
         struct piece piece = {NULL, making, making->value_bytes};
         int outcome = commit_joined(store, write, &piece, result);
-        if (outcome != STORE_ON_FLASH) {
+        if (!store_is_put_off(outcome)) {
             store_abandon(store, making);
         }
         return outcome;
@@ -461,7 +468,7 @@ int store_commit(struct store *store, const struct store_write *write, struct st
     int outcome = commit(store, write, hash, making->ref, making->claim + 1, result);
     if (outcome == STORE_STORED) {
         making->ref = 0;
-    } else if (outcome != STORE_ON_FLASH) {
+    } else if (!store_is_put_off(outcome)) {
         store_abandon(store, making);
         reap_dead(store, write, hash, outcome);
     }
@@ -543,6 +550,7 @@ static int begin_joined(struct store *store, const struct store_write *joined, c
         outcome = store_give_up(store, joined, making);
     }
     store_need_again(store, needed_before, view->ref);
+    // A STORE_REPLACE that finds no room forgets nothing, so that it is not put off.
     return outcome == STORE_HIT ? STORE_HIT : STORE_NOT_STORED;     // memcached's word for either.
 }
 
@@ -588,7 +596,10 @@ static int join_once(struct store *store, const struct store_write *write, const
     }
     struct item_numbers numbers = store_numbers_for(store, write->has_cas_new, write->cas_new);
     struct store_locked locked;
-    store_lock(store, write->key, write->key_bytes, hash, &locked);
+    if (!store_lock(store, write->key, write->key_bytes, hash, &locked)) {
+        store_abandon(store, &making);
+        return STORE_BUSY;
+    }
     // Flushed meanwhile, it must not come back as part of the new value.
     bool same = locked.item && !locked.is_dead
                 && (is_patient ? locked.home == view->home
@@ -617,10 +628,12 @@ static int commit_joined(struct store *store, const struct store_write *write, c
     uint64_t hash = store_hash(store, write->key, write->key_bytes);
     for (uint32_t round = 0; round < JOINS_MAX; round++) {
         struct store_view view;
-        int found = store_find(store, write->key, write->key_bytes, hash, &view);
+        int found = store_look(store, write->key, write->key_bytes, hash, round, &view);
+        // There is no making room under a bucket's lock: it is taken again when there is some.
+        store_let_go(store, &view);
         if (found != STORE_HIT) {
-            int missed = store_missed(store, &view, found, hash);
-            if (missed == STORE_ON_FLASH) {
+            int missed = store_missed(store, &view, found, hash, round);
+            if (store_is_put_off(missed)) {
                 return missed;
             }
             if (missed == STORE_HIT) {
@@ -640,18 +653,20 @@ static int commit_joined(struct store *store, const struct store_write *write, c
             return outcome;
         }
     }
-    return store_refused(store, COUNTER_oom_gave_up);
+    return STORE_BUSY;
 }
 
-bool store_forget(struct store *store, const char *key, uint32_t key_bytes) {
+int store_forget(struct store *store, const char *key, uint32_t key_bytes) {
     struct store_locked locked;
     uint64_t hash = store_hash(store, key, key_bytes);
-    store_lock(store, key, key_bytes, hash, &locked);
+    if (!store_lock(store, key, key_bytes, hash, &locked)) {
+        return STORE_BUSY;
+    }
     if (!locked.item) {
         store_spoil_copy(store, NULL, 0, hash);
         store_unlock(store, &locked, false);
-        return false;
+        return STORE_NOT_FOUND;
     }
     store_unlink_and_unlock(store, &locked);
-    return true;
+    return STORE_DELETED;
 }

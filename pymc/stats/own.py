@@ -10,6 +10,15 @@ from pymc.stats.memory import memory_pairs
 from pymc.stats.progress import progress_pairs
 
 Pair = tuple[str, object]
+# Looks that came to nothing, and what became of them.
+_WAITS = (
+    "read_retries",
+    "optimistic_retries",
+    "optimistic_locked",
+    "busy_waits",
+    "busy_refused",
+    "corrupt_items",
+)
 _REFUSALS = (
     "oom_no_victim",
     "oom_claims",
@@ -51,7 +60,8 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     ):
         yield name, total[name]
     yield from progress_pairs(server, total)
-    yield "read_retries", total["read_retries"]
+    for name in _WAITS:
+        yield name, total[name]
     # `stats detail dump` has memcached's form, where no line can say what it lacks.
     yield "detail_prefixes", prefix_total(arena)
     yield "detail_prefixes_dropped", total["prefixes_dropped"]

@@ -20,6 +20,7 @@ LADDER = (48, 64, 96, 128, 192, 256, 512, 1024, 4096, 16384, 65536, 524288)
 TINY_LADDER = (48, 64, 96, 128, 256, 512, 1024)
 MIB = 1 << 20
 EPOCH_UNIX_SECONDS = 1_700_000_000
+BUSY_TRIES = 100_000
 
 
 COUNTERS = [text(lib.counter_name(i)) for i in range(lib.counter_count())]
@@ -142,6 +143,8 @@ class Handle:
         self.proc = lib.store_proc(self.store)
         self.proto: Any = ffi.NULL
         self.reads: Reads | None = None
+        # False: what meets a busy bucket answers BUSY instead of being tried again.
+        self.waits_for_buckets = True
         self._on_close: list[Callable[[], None]] = []
         self.set_now(2)
 
@@ -158,6 +161,21 @@ class Handle:
                 self.reads.close()
             lib.store_close(self.store)
             self.store = ffi.NULL
+
+    def _when_free(self, operation: Callable[[], int]) -> Outcome:
+        outcome = operation()
+        for _ in range(BUSY_TRIES if self.waits_for_buckets else 0):
+            if outcome != lib.STORE_BUSY:
+                break
+            outcome = operation()
+        return Outcome(outcome)
+
+    def hold(self, key: bytes) -> None:
+        """Takes the lock of the key's bucket, as a process does that is stopped in a change."""
+        assert lib.store_hold_key(self.store, key, len(key))
+
+    def release(self, key: bytes) -> None:
+        lib.store_release_key(self.store, key, len(key))
 
     def set_now(self, seconds: int) -> None:
         lib.proc_set_now(self.proc, seconds)
@@ -187,8 +205,9 @@ class Handle:
     def put(self, key: bytes, value: bytes, want: Write | None = None, **wants: Any) -> Stored:
         write, _keep = self._write(key, len(value), want or Write(**wants))
         result = ffi.new("struct store_result *")
-        outcome = lib.store_put(self.store, write, ffi.from_buffer("char[]", value), result)
-        return Stored(Outcome(outcome), result.cas, result.value_bytes)
+        data = ffi.from_buffer("char[]", value)
+        outcome = self._when_free(lambda: lib.store_put(self.store, write, data, result))
+        return Stored(outcome, result.cas, result.value_bytes)
 
     def begin(self, key: bytes, value_bytes: int, **wants: Any) -> Making:
         write, keep = self._write(key, value_bytes, Write(**wants))
@@ -198,9 +217,11 @@ class Handle:
         """The item, or the kind of miss. Values above `most_bytes` are read again in full."""
         place = ffi.new("char[]", most_bytes)
         read = ffi.new("struct store_read *")
-        outcome = lib.store_read_value(self.store, key, len(key), place, most_bytes, read)
-        if outcome != lib.STORE_HIT:
-            return Outcome(outcome)
+        outcome = self._when_free(
+            lambda: lib.store_read_value(self.store, key, len(key), place, most_bytes, read)
+        )
+        if outcome != Outcome.HIT:
+            return outcome
         if read.value_bytes > most_bytes:
             return self.look(key, read.value_bytes)
         value = bytes(ffi.buffer(place, read.value_bytes))
@@ -218,7 +239,8 @@ class Handle:
         return found.value if isinstance(found, Found) else None
 
     def forget(self, key: bytes) -> bool:
-        return bool(lib.store_forget(self.store, key, len(key)))
+        forget = self._when_free(lambda: lib.store_forget(self.store, key, len(key)))
+        return forget == Outcome.DELETED
 
     def delete(self, key: bytes, **wants: Any) -> Outcome:
         """`wants` are fields of struct store_delete; a value sets its has_ field too."""
@@ -227,7 +249,7 @@ class Handle:
         request.key = place
         request.key_bytes = len(key)
         _set_fields(request, wants)
-        return Outcome(lib.store_delete(self.store, request))
+        return self._when_free(lambda: lib.store_delete(self.store, request))
 
     def arith(self, key: bytes, delta: int = 1, **wants: Any) -> Number:
         """`wants` are fields of struct store_arith; a value sets its has_ field too."""
@@ -238,12 +260,12 @@ class Handle:
         request.delta = delta
         _set_fields(request, wants)
         out = ffi.new("struct store_number *")
-        outcome = Outcome(lib.store_arith(self.store, request, out))
+        outcome = self._when_free(lambda: lib.store_arith(self.store, request, out))
         shown = bytes(ffi.buffer(out.text, out.text_bytes)) if outcome == Outcome.STORED else b""
         return Number(outcome, out.value, shown, out.cas, out.expiry_seconds, bool(out.vivified))
 
     def touch(self, key: bytes, expiry_seconds: int) -> Outcome:
-        return Outcome(lib.store_touch(self.store, key, len(key), expiry_seconds))
+        return self._when_free(lambda: lib.store_touch(self.store, key, len(key), expiry_seconds))
 
     def flush_all(self, at_seconds: int = 0) -> None:
         lib.store_flush_all(self.store, at_seconds)

@@ -29,6 +29,7 @@ class Outcome(IntEnum):
     NO_MEMORY = lib.STORE_NO_MEMORY
     NON_NUMERIC = lib.STORE_NON_NUMERIC
     ON_FLASH = lib.STORE_ON_FLASH
+    BUSY = lib.STORE_BUSY
 
 
 @dataclass(frozen=True)

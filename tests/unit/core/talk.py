@@ -18,6 +18,8 @@ class Talk:
         self.answers_admin = answers_admin
         # False: feed() returns when a command waits for flash; feed(b"") goes on.
         self.waits_for_flash = True
+        # False: feed() returns when a command meets a busy bucket.
+        self.waits_for_buckets = True
         out = ffi.new("struct session **")
         assert lib.session_create(self.proto, out) == 0
         self.session: Any = out[0]
@@ -77,6 +79,8 @@ class Talk:
                     break
                 assert self.handle.reads is not None
                 self.handle.reads.wait()
+            elif stop == lib.SESSION_BUSY and not self.waits_for_buckets:
+                break
             elif stop == lib.SESSION_PARKED and self.answers_admin:
                 lib.session_resume(self.session)
             elif stop == lib.SESSION_PARKED:
