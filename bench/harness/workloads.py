@@ -8,7 +8,18 @@ from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
 FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
-KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter", "replay")
+KINDS = (
+    "closed",
+    "rate",
+    "start",
+    "latency",
+    "capacity",
+    "hit-ratio",
+    "idle",
+    "memtier",
+    "interpreter",
+    "replay",
+)
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
 Arguments = Mapping[str, int | float | str | bool]
@@ -71,6 +82,7 @@ class Workload:
     threads: int = 1
     memory_mib: int = 1024
     connections_max: int = 1024
+    unix: bool = False
     pinned: bool = True
     rounds: int | None = None
     servers: tuple[str, ...] | None = None  # measured on these only
@@ -114,7 +126,10 @@ def smoke_sized(workload: Workload) -> Workload:
         # Its keys and connections are the trace's; only its beginning is replayed.
         return replace(workload, run={**workload.run, "requests": limits["requests"]})
     data = {**workload.data, "keys": limits["keys"]}
-    run = {**workload.run, "connections": limits["connections"]}
+    most = limits["connections"]
+    run = {**workload.run, "connections": min(int(workload.run.get("connections", most)), most)}
+    if "idle" in run:
+        run["idle"] = limits["connections"]
     if workload.kind == "capacity":
         data["value-bytes"] = 30_000
     if workload.kind == "hit-ratio":
