@@ -7,7 +7,7 @@ import sys
 import time
 from functools import partial
 
-from pymc import keeper, worker
+from pymc import worker
 from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupStop
 from pymc.core.arena import Arena
@@ -100,7 +100,6 @@ class Supervisor:
         self._children = Children(self._before_life)
         for number in range(settings.workers):
             self._children.add(f"worker {number}", partial(worker.run, self._context, number))
-        self._children.add("keeper", partial(keeper.run, self._context))
 
     def serve(self) -> int:
         """Starts everybody and stays until a signal says stop; returns the exit code."""
@@ -110,17 +109,26 @@ class Supervisor:
         name_supervisor(settings.program)
         self._lock_memory()
         # Pages that nobody writes to stay shared with all children.
-        gc.collect()
         gc.freeze()
-        gc.disable()
         self._children.start_due()
         if settings.port_file_path and settings.unix_socket_path is None:
             sockets.write_port_file(settings.port_file_path, self._context.addresses)
         if settings.pidfile_path:
             identity.write_pidfile(settings.pidfile_path)
+        self._add_keeper()
         number = self._watch()
         self._stop(number)
         return 0
+
+    def _add_keeper(self) -> None:
+        # A quarter of all code is the keeper's, and clients need not wait until it is loaded.
+        from pymc import keeper
+
+        self._children.add("keeper", partial(keeper.run, self._context))
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._children.start_due()
 
     def _watch(self) -> int:
         """Replaces who dies and passes signals on; returns the signal that ends the server."""
