@@ -38,7 +38,7 @@ test: $(CORE) .venv/ready-dev build/system-test $(NEWEST)
 ALL_ROOMS := $(and $(wildcard pymc/core/ffi.py),$(wildcard pymc/policy/*),$(wildcard pymc/supervisor*))
 ##   make check                        format, lint, types, layers, C warnings, house rules
 .PHONY: check
-check: .venv/ready-dev
+check: .venv/ready-dev build/system-check
 	@.venv/bin/ruff format --check -q . || { echo "run make format"; exit 1; }
 	@.venv/bin/ruff check -q .
 	@.venv/bin/mypy $(wildcard csrc/*.py pymc scripts tests bench)

@@ -115,6 +115,7 @@ def check_c(path: str, text: str) -> Iterator[Finding]:
     for function in check_c_rules.functions(text):
         yield from _long_function(path, function.name, function.line, function.lines)
     yield from check_c_rules.calls(path, text)
+    yield from check_c_rules.raw_writes(path, text)
     yield from check_c_rules.includes(path, text)
     yield from check_c_rules.columns(path, text)
     if path.startswith("csrc/"):

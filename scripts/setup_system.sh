@@ -1,5 +1,5 @@
 #!/bin/sh
-# Finds what the machine lacks for `build`, `test`, `bench` or `fuzz`; as root installs it, else names the packages.
+# Finds what the machine lacks for `build`, `check`, `test`, `bench` or `fuzz`; as root installs it, else names the packages.
 #
 # It prints the Python interpreter that .venv is to be made with.
 set -eu
@@ -62,6 +62,10 @@ look() {
         command -v memccapable >/dev/null || need libmemcached-tools
         # Lets a test move the clock of a memcached, instead of waiting for an expiry.
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || need libfaketime
+        ;;
+    check)
+        # Its headers of C come with it; those of libraries are the machine's own.
+        command -v aarch64-linux-gnu-gcc >/dev/null || { need gcc-aarch64-linux-gnu; need libc6-dev-arm64-cross; }
         ;;
     fuzz)
         command -v clang >/dev/null || need clang

@@ -1,8 +1,10 @@
-// A set of small numbers as bits in words: the lowest that is missing, and where the set ends.
+// A set of small numbers as bits in shared words: the lowest that is missing, and where the set ends.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "base/shared_inline.h"
 
 static inline uint32_t bits_words(uint32_t count) {
     return (count + 63) / 64;
@@ -11,10 +13,10 @@ static inline bool bits_has(const uint64_t *words, uint32_t bit) {
     return words[bit / 64] >> bit % 64 & 1;
 }
 static inline void bits_add(uint64_t *words, uint32_t bit) {
-    words[bit / 64] |= 1ull << bit % 64;
+    SHARED_STORE(words[bit / 64], words[bit / 64] | 1ull << bit % 64);
 }
 static inline void bits_remove(uint64_t *words, uint32_t bit) {
-    words[bit / 64] &= ~(1ull << bit % 64);
+    SHARED_STORE(words[bit / 64], words[bit / 64] & ~(1ull << bit % 64));
 }
 // The lowest number that is missing, `count` when none below it is. Words below *low are known to
 // be full; it moves on.

@@ -1,8 +1,10 @@
-// Checks of programmer errors, branch hints and compiler barriers used in all rooms.
+// Checks of programmer errors and branch hints used in all rooms, and the words for shared memory.
 #pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/shared_inline.h"
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
@@ -26,8 +28,11 @@
 #define PYMC_DEBUG_CHECK(condition) ((void)0)
 #endif
 
-// Memory written in one process and read in others: one load or store, never torn, never merged by the compiler.
-#define SHARED_LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
-#define SHARED_STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELAXED)
-#define SHARED_ACQUIRE(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
-#define SHARED_RELEASE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
+// Tells the processor that this thread spins.
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}

@@ -4,5 +4,5 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// XXH3 64 of `key_bytes` bytes at `key`.
-uint64_t hash_of(const char *key, size_t key_bytes);
+// XXH3 64 of `key_bytes` bytes at `key`; an arena's seed is in its options.
+uint64_t hash_of(const char *key, size_t key_bytes, uint64_t seed);

@@ -1,4 +1,4 @@
-// The key hash: XXH3 over the key bytes, one 64-bit number for bucket and tag.
+// The key hash: seeded XXH3 over the key bytes, one 64-bit number for bucket and tag.
 #pragma once
 
 #define XXH_INLINE_ALL
@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-static inline uint64_t hash_key(const char *key, size_t key_bytes) {
-    return XXH3_64bits(key, key_bytes);
+// Without the seed nobody can choose keys that meet in one bucket.
+static inline uint64_t hash_key(const char *key, size_t key_bytes, uint64_t seed) {
+    return XXH3_64bits_withSeed(key, key_bytes, seed);
 }

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/fault_inline.h"
+
 // ThreadSanitizer must see these reads as atomic, since the version check that makes them safe is invisible to it;
 // every other build uses the plain, fast routines.
 #ifdef __SANITIZE_THREAD__
@@ -25,7 +27,7 @@ static inline bool racy_equal(const void *shared, const void *own, size_t bytes)
     return true;
 }
 // The writer's side of the same rule.
-static inline void racy_write(void *to, const void *from, size_t bytes) {
+static inline void racy_write_bytes(void *to, const void *from, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) {
         __atomic_store_n((uint8_t *)to + i, ((const uint8_t *)from)[i], __ATOMIC_RELAXED);
     }
@@ -37,7 +39,11 @@ static inline void racy_copy(void *to, const void *from, size_t bytes) {
 static inline bool racy_equal(const void *shared, const void *own, size_t bytes) {
     return memcmp(shared, own, bytes) == 0;
 }
-static inline void racy_write(void *to, const void *from, size_t bytes) {
+static inline void racy_write_bytes(void *to, const void *from, size_t bytes) {
     memcpy(to, from, bytes);
 }
 #endif
+
+// As racy_copy() and its writer's side, into shared memory: fault points, as all such stores are.
+#define racy_move(to, from, bytes) (FAULT_SITE(), racy_copy((to), (from), (bytes)))
+#define racy_write(to, from, bytes) (FAULT_SITE(), racy_write_bytes((to), (from), (bytes)))

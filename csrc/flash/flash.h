@@ -112,6 +112,11 @@ void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path);
 // The index in memory.
 uint64_t flash_index_bytes(const struct flash *flash);
 uint64_t flash_index_entries(const struct flash *flash);
+// How many bits of its key's hash tell an entry from others: another key has the same ones once in 2^bits.
+uint32_t flash_index_hash_bits(const struct flash *flash);
+// Whoever removes a key's entries removes those of other keys with the same bits. The counter ext_index_chances grows
+// by entries / FLASH_CHANCES_ENTRIES each time; so many, times this, over 2^bits, can be expected to have been lost.
+#define FLASH_CHANCES_ENTRIES 1024
 // Those of them that name a page whose records are flushed, all of them.
 uint64_t flash_flushed_entries(const struct flash *flash);
 

@@ -4,7 +4,6 @@
 #include "flash/flash_index_inline.h"
 
 #define COUNT_BATCH 32
-#define HASH_MASK (FLASH_LINK | ((1ull << FLASH_HASH_BITS) - 1) << FLASH_HASH_SHIFT)
 
 // Home bucket and version of a look-up without the lock.
 static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *version_out) {
@@ -31,7 +30,7 @@ static bool look_holds(const struct flash_home *home, uint64_t version) {
 }
 
 uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *out) {
-    uint64_t wanted = flash_hash_field(flash->index, hash);
+    uint64_t wanted = flash_fingerprint(flash->index, hash);
     for (;;) {
         uint64_t version;
         struct flash_home *home = look_begin(flash, proc, hash, &version);
@@ -39,7 +38,7 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
         uint32_t found = 0;
         uint32_t depth = 0;
         do {
-            for (uint32_t bits = flash_match(span, HASH_MASK, wanted); bits; bits &= bits - 1) {
+            for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits; bits &= bits - 1) {
                 uint64_t entry = SHARED_LOAD(span.words[__builtin_ctz(bits)]);
                 if (entry && found < FLASH_CANDIDATES_MAX) {
                     out[found++] = entry;
@@ -55,11 +54,13 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
 
 // The slot of an address in a chain, NULL when it is not there.
 static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, uint64_t hash, uint64_t address) {
-    uint64_t wanted = flash_hash_field(flash->index, hash) | address;
+    const struct flash_index_root *root = flash->index;
+    uint64_t mask = root->fingerprint_mask | root->address_mask;
+    uint64_t wanted = flash_fingerprint(root, hash) | address;
     struct flash_span span = flash_span_of(home);
     uint32_t depth = 0;
     do {
-        for (uint32_t bits = flash_match(span, HASH_MASK | FLASH_ADDRESS_MASK, wanted); bits; bits &= bits - 1) {
+        for (uint32_t bits = flash_match(span, mask, wanted); bits; bits &= bits - 1) {
             uint64_t *slot = &span.words[__builtin_ctz(bits)];
             // Hash bits and address may all be 0: then empty slots look like it.
             if (SHARED_LOAD(*slot)) {
@@ -108,21 +109,21 @@ void flash_count_entries(struct flash *flash, struct proc *proc, int64_t by) {
     SHARED_STORE(local->entries_pending, pending);
     if (UNLIKELY(pending >= COUNT_BATCH || pending <= -COUNT_BATCH)) {
         SHARED_STORE(local->entries_pending, 0);
-        __atomic_fetch_add(&flash->index->entries, pending, __ATOMIC_RELAXED);
+        SHARED_ADD(flash->index->entries, pending, RELAXED);
     }
 }
 
 static void count_in(struct flash *flash, uint64_t address) {
     struct flash_page *page = &flash->pages[flash_address_page(flash, address)];
-    __atomic_fetch_add(&page->objects, 1, __ATOMIC_RELEASE);
+    SHARED_ADD(page->objects, 1, RELEASE);
 }
 
 static void count_out(struct flash *flash, uint64_t entry) {
-    struct flash_page *page = &flash->pages[flash_address_page(flash, flash_entry_address(entry))];
+    struct flash_page *page = &flash->pages[flash_address_page(flash, flash_entry_address(flash, entry))];
     if (entry & FLASH_READ_BIT) {
-        __atomic_fetch_sub(&page->objects_read, 1, __ATOMIC_RELEASE);
+        SHARED_SUB(page->objects_read, 1, RELEASE);
     }
-    __atomic_fetch_sub(&page->objects, 1, __ATOMIC_RELEASE);
+    SHARED_SUB(page->objects, 1, RELEASE);
 }
 
 int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts) {
@@ -140,7 +141,7 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
         return PYMC_NO_MEMORY;
     }
     if (counts) {
-        count_in(flash, flash_entry_address(entry));
+        count_in(flash, flash_entry_address(flash, entry));
         FAULT_POINT(proc, "flash.index.insert.counted");
     }
     if (bits) {
@@ -159,16 +160,31 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
     return PYMC_OK;
 }
 
+// A chain that readers would not follow any further loses an entry of its last bucket. Only chosen keys, or millions of
+// equal hashes, make one; so what goes need not be chosen with care. Its record is dead weight until its page goes.
+static void drop_last(struct flash *flash, struct proc *proc, struct flash_home *home) {
+    struct flash_span span = flash_span_of(home);
+    for (uint32_t depth = 0; depth < FLASH_CHAIN_MAX && flash_span_next(flash, &span); depth++) {
+    }
+    flash_take_out(flash, proc, &span.words[flash_span_first(span)]);
+    count(proc, COUNTER_ext_chain_full, 1);
+}
+
 int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address, uint32_t record_bytes) {
     PYMC_DEBUG_CHECK(record_bytes <= FLASH_RECORD_BYTES_MAX);
     PYMC_DEBUG_CHECK(flash_address_page(flash, address) < flash->root->page_count);
-    uint64_t entry = flash_hash_field(flash->index, hash)
+    uint64_t entry = flash_fingerprint(flash->index, hash)
                      | (uint64_t)flash_size_class(record_bytes) << FLASH_SIZE_SHIFT | address;
     struct flash_home *home = flash_index_lock(flash, proc, hash);
     int status = flash_put(flash, proc, home, entry, true);
-    flash_index_unlock(proc, home, status == PYMC_OK);
+    bool is_full = status == PYMC_TOO_LARGE;
+    if (UNLIKELY(is_full)) {
+        drop_last(flash, proc, home);
+        status = flash_put(flash, proc, home, entry, true);
+    }
+    flash_index_unlock(proc, home, status == PYMC_OK || is_full);
     if (status == PYMC_OK) {
-        flash_count_entries(flash, proc, 1);
+        flash_count_entries(flash, proc, !is_full);
         flash_grow_if_needed(flash, proc);
     }
     return status;
@@ -237,18 +253,25 @@ bool flash_remove(struct flash *flash, struct proc *proc, uint64_t hash, uint64_
     return slot != NULL;
 }
 
+static uint64_t chances(const struct flash_index_root *root) {
+    int64_t entries = SHARED_LOAD(root->entries);
+    return entries > 0 ? (uint64_t)entries / FLASH_CHANCES_ENTRIES : 0;
+}
+
 uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash) {
+    // Each entry of another key that the index holds may have these bits; see FLASH_CHANCES_ENTRIES.
+    count(proc, COUNTER_ext_index_chances, chances(flash->index));
     uint64_t found[FLASH_CANDIDATES_MAX];
     // Nobody but the caller adds entries for the key, so what is not there will not come.
     if (LIKELY(!flash_find(flash, proc, hash, found))) {
         return 0;
     }
-    uint64_t wanted = flash_hash_field(flash->index, hash);
+    uint64_t wanted = flash_fingerprint(flash->index, hash);
     uint32_t removed = 0;
     struct flash_home *home = flash_index_lock(flash, proc, hash);
     struct flash_span span = flash_span_of(home);
     do {
-        for (uint32_t bits = flash_match(span, HASH_MASK, wanted); bits; bits &= bits - 1) {
+        for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits; bits &= bits - 1) {
             uint64_t *slot = &span.words[__builtin_ctz(bits)];
             if (*slot) {
                 flash_take_out(flash, proc, slot);
@@ -272,7 +295,7 @@ bool flash_move(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t 
         uint64_t entry = *slot;
         count_in(flash, to);
         FAULT_POINT(proc, "flash.index.move.counted");
-        SHARED_RELEASE(*slot, (entry & ~(FLASH_READ_BIT | FLASH_ADDRESS_MASK)) | to);
+        SHARED_RELEASE(*slot, (entry & ~(FLASH_READ_BIT | flash->index->address_mask)) | to);
         FAULT_POINT(proc, "flash.index.move.stored");
         count_out(flash, entry);
     }
@@ -290,7 +313,7 @@ bool flash_mark_read(struct flash *flash, struct proc *proc, uint64_t hash, uint
     bool was_read = slot && (*slot & FLASH_READ_BIT);
     if (slot && !was_read) {
         struct flash_page *page = &flash->pages[flash_address_page(flash, address)];
-        __atomic_fetch_add(&page->objects_read, 1, __ATOMIC_RELEASE);
+        SHARED_ADD(page->objects_read, 1, RELEASE);
         FAULT_POINT(proc, "flash.index.mark.counted");
         SHARED_RELEASE(*slot, *slot | FLASH_READ_BIT);
     }

@@ -1,11 +1,13 @@
 // The fingerprint index: for each record on flash one 8-byte entry, found by the hash of its key; no keys in memory.
 //
-// An entry says where a record is, about how large it is, 21 bits of its key's hash, and whether it was read since it
-// was written. A look-up may find entries of other keys with the same bits: whoever reads compares the key. The owner
-// of a key (who holds its bucket of the main index) adds entries for it; anybody who knows a record's address may
-// remove it. A page's counts change while the entry's bucket is locked; after a death they may be one too high.
+// An entry says where a record is, about how large it is, whether it was read since it was written,
+// and 21 bits of its key's hash: more, where the addresses of the tier leave some of theirs free. A
+// look-up may find entries of other keys with the same bits: whoever reads compares the key. The
+// owner of a key (who holds its bucket of the main index) adds entries for it; anybody who knows a
+// record's address may remove it. A page's counts change while the entry's bucket is locked; after
+// a death they may be one too high.
 //
-//   entry: | link 1 = 0 | hash 21 | read 1 | size class 5 | address 36 |      0 is an empty slot
+//   entry: | link 1 = 0 | hash 21 | read 1 | size class 5 | more hash, address: 36 |      0 is an empty slot
 //   link:  | 1 | number of an overflow bucket |                               only in a bucket's last slot
 #pragma once
 
@@ -22,8 +24,8 @@ MUST_CHECK int flash_index_create(struct flash *flash, const struct flash_geomet
 // Copies the entries that may be the key's into out[]; returns how many, at most FLASH_CANDIDATES_MAX. Takes no lock.
 uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *out);
 
-// Adds an entry and counts it in its page. Returns PYMC_NO_MEMORY when the index may not grow, PYMC_TOO_LARGE when too
-// many keys share their hash's low bits: more memory would not help, and what is there says nothing of other keys.
+// Adds an entry and counts it in its page. Where so many keys share their hash's low bits that the
+// chain is full, another entry of it goes. Returns PYMC_NO_MEMORY when the index may not grow.
 // Locks: LOCK_FLASH. Crash: the entry is in or it is not.
 MUST_CHECK int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address,
                             uint32_t record_bytes);

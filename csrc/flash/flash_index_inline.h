@@ -5,10 +5,9 @@
 
 #define FLASH_READ_BIT (1ull << 41)
 #define FLASH_SIZE_SHIFT 36
-#define FLASH_ADDRESS_MASK ((1ull << FLASH_ADDRESS_BITS) - 1)
 
-static inline uint64_t flash_entry_address(uint64_t entry) {
-    return entry & FLASH_ADDRESS_MASK;
+static inline uint64_t flash_entry_address(const struct flash *flash, uint64_t entry) {
+    return entry & flash->index->address_mask;
 }
 // Sizes are kept as classes 1 to 31: 128, 192, 256, 384, ... 4 MiB.
 static inline uint32_t flash_size_of_class(uint32_t size_class) {

@@ -43,7 +43,11 @@ struct CACHE_ALIGNED flash_index_root {
     uint64_t overflow_bits_offset;              // A bit per overflow bucket that is in use; under overflow_lock.
     uint64_t bucket_count;                      // Atomic; the commit of a split and of a merge.
     uint64_t bucket_max;
-    uint64_t hash_mask;                         // Of the hash bits that name a bucket or stand in an entry.
+    uint64_t hash_mask;                         // Of the hash bits that name a bucket or stand in an entry's field.
+    uint64_t address_mask;                      // Of an entry's bits that are its address.
+    uint64_t fingerprint_mask;                  // Of an entry's bits that come from the hash, and FLASH_LINK.
+    uint32_t address_bits;
+    uint32_t spare_bits;                        // Address bits that the tier does not need: more of the hash.
     uint32_t start_bits;                        // There were 2^start_bits buckets at the start.
     uint32_t overflow_max;
     CACHE_ALIGNED uint64_t grow_lock;           // LOCK_FLASH_GROW
@@ -101,8 +105,10 @@ static inline uint64_t flash_home_of_entry(const struct flash_index_root *root, 
 static inline uint64_t flash_split_source(uint64_t to) {
     return to - (1ull << (63 - __builtin_clzll(to)));
 }
-static inline uint64_t flash_hash_field(const struct flash_index_root *root, uint64_t hash) {
-    return (hash & root->hash_mask) >> root->start_bits << FLASH_HASH_SHIFT;
+// The bits of an entry that its key's hash gives.
+static inline uint64_t flash_fingerprint(const struct flash_index_root *root, uint64_t hash) {
+    uint64_t spare = hash >> (root->start_bits + FLASH_HASH_BITS) & ((1ull << root->spare_bits) - 1);
+    return (hash & root->hash_mask) >> root->start_bits << FLASH_HASH_SHIFT | spare << root->address_bits;
 }
 
 static inline struct flash_span flash_span_of(struct flash_home *home) {

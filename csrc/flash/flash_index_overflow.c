@@ -41,7 +41,7 @@ void flash_overflow_give(struct flash *flash, struct proc *proc, struct flash_lo
     if (taken && bits_has(bits, taken - 1)) {
         bits_remove(bits, taken - 1);
         FAULT_POINT(proc, "flash.index.overflow.given");
-        root->overflow_low = (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low;
+        SHARED_STORE(root->overflow_low, (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low);
         if (taken == root->overflow_begun) {
             SHARED_RELEASE(root->overflow_begun, bits_end(bits, taken));
         }
@@ -66,7 +66,7 @@ void flash_overflow_repair(struct flash *flash, uint32_t dead_slot_index) {
             SHARED_RELEASE(local->overflow_taken, 0);
         }
     }
-    root->overflow_low = 0;
+    SHARED_STORE(root->overflow_low, 0);
     SHARED_RELEASE(root->overflow_begun, bits_end(bits, root->overflow_begun));
     lock_free_dead(&root->overflow_lock);
 }

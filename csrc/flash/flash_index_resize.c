@@ -126,7 +126,7 @@ static bool merge_one(struct flash *flash, struct proc *proc) {
     struct flash_home *into = pair_lock(flash, proc, last);
     struct flash_home *gone = flash_home_at(flash, last);
     uint64_t version = (SHARED_LOAD(gone->words[0]) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
-    root->version_floor = version > root->version_floor ? version : root->version_floor;
+    SHARED_STORE(root->version_floor, version > root->version_floor ? version : root->version_floor);
     bool copied = copy_entries(flash, proc, gone, (uint64_t)(into - flash_home_at(flash, 0)), true);
     FAULT_POINT(proc, "flash.index.merge.copied");
     if (copied) {
@@ -178,7 +178,7 @@ static bool release_homes(struct flash *flash, struct proc *proc) {
     FAULT_POINT(proc, "flash.index.release.locked");
     if (is_taken) {
         highest += LOCK_VERSION_STEP;
-        root->version_floor = highest > root->version_floor ? highest : root->version_floor;
+        SHARED_STORE(root->version_floor, highest > root->version_floor ? highest : root->version_floor);
         if (!arena_give_back(flash_home_at(flash, first), (end - first) * sizeof(struct flash_home))) {
             lock_range_drop(&range, proc->slot_index);
         }
@@ -186,7 +186,7 @@ static bool release_homes(struct flash *flash, struct proc *proc) {
     }
     SHARED_RELEASE(local->release_end, 0);
     FAULT_POINT(proc, "flash.index.release.forgotten");
-    root->buckets_touched = is_taken ? first : end;
+    SHARED_STORE(root->buckets_touched, is_taken ? first : end);
     return is_taken;
 }
 

@@ -53,6 +53,14 @@ uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry) {
            + sizeof(struct flash_index_root) + 3 * ARENA_SYSTEM_PAGE_BYTES;
 }
 
+// How many bits the addresses of a tier need.
+static uint32_t bits_of(const struct flash_root *root) {
+    uint64_t units = (uint64_t)root->page_count * root->units_per_page;
+    uint32_t bits = units > 1 ? 64 - (uint32_t)__builtin_clzll(units - 1) : 1;
+    PYMC_CHECK(bits <= FLASH_ADDRESS_BITS);
+    return bits;
+}
+
 int flash_index_create(struct flash *flash, const struct flash_geometry *geometry) {
     struct shape shape = shape_of(geometry);
     uint64_t offset = arena_reserve(flash->arena, sizeof(struct flash_index_root), 64, "flash_index");
@@ -74,9 +82,20 @@ int flash_index_create(struct flash *flash, const struct flash_geometry *geometr
     root->bucket_max = shape.bucket_max;
     root->overflow_max = shape.overflow_max;
     root->hash_mask = (1ull << (shape.start_bits + FLASH_HASH_BITS)) - 1;
+    root->address_bits = bits_of(flash->root);
+    root->address_mask = (1ull << root->address_bits) - 1;
+    root->spare_bits = FLASH_ADDRESS_BITS - root->address_bits;
+    uint32_t left = 64 - shape.start_bits - FLASH_HASH_BITS;
+    root->spare_bits = root->spare_bits < left ? root->spare_bits : left;
+    root->fingerprint_mask = FLASH_LINK | ((1ull << FLASH_HASH_BITS) - 1) << FLASH_HASH_SHIFT
+                             | ((1ull << root->spare_bits) - 1) << root->address_bits;
     flash->root->index_offset = offset;
     flash->index = root;
     return PYMC_OK;
+}
+
+uint32_t flash_index_hash_bits(const struct flash *flash) {
+    return flash->index->start_bits + FLASH_HASH_BITS + flash->index->spare_bits;
 }
 
 uint64_t flash_index_bytes(const struct flash *flash) {
@@ -130,7 +149,7 @@ static const uint64_t *first_of(const struct flash *flash, struct flash_home *ho
     do {
         for (uint32_t i = flash_span_first(span); i < span.count; i++) {
             uint64_t entry = span.words[i];
-            if (entry && !(entry & FLASH_LINK) && flash_entry_address(entry) == address) {
+            if (entry && !(entry & FLASH_LINK) && flash_entry_address(flash, entry) == address) {
                 return &span.words[i];
             }
         }
@@ -148,7 +167,7 @@ static void scrub(struct flash *flash, struct flash_home *home) {
             uint64_t entry = span.words[i];
             if (entry && !(entry & FLASH_LINK)
                 && (flash_home_of_entry(root, entry, number, root->bucket_count) != number
-                    || first_of(flash, home, flash_entry_address(entry)) != &span.words[i])) {
+                    || first_of(flash, home, flash_entry_address(flash, entry)) != &span.words[i])) {
                 SHARED_RELEASE(span.words[i], 0);
             }
         }
@@ -206,9 +225,9 @@ static void check_entry(struct flash *flash, struct flash_home *home, const uint
     const struct flash_index_root *root = flash->index;
     uint64_t number = (uint64_t)(home - flash_home_at(flash, 0));
     uint64_t entry = *slot;
-    uint32_t page = flash_address_page(flash, flash_entry_address(entry));
+    uint32_t page = flash_address_page(flash, flash_entry_address(flash, entry));
     PYMC_CHECK(flash_home_of_entry(root, entry, number, root->bucket_count) == number);
-    PYMC_CHECK(first_of(flash, home, flash_entry_address(entry)) == slot);
+    PYMC_CHECK(first_of(flash, home, flash_entry_address(flash, entry)) == slot);
     PYMC_CHECK((entry >> FLASH_SIZE_SHIFT & 31) != 0);
     PYMC_CHECK(page < flash->root->page_count);
     tally->entries++;

@@ -24,7 +24,7 @@ static int fault_met(struct flash *flash, uint32_t path, bool is_write) {
     if (wanted_path != FLASH_PATHS_MAX && wanted_path != path) {
         return FLASH_FAULT_NONE;
     }
-    uint64_t seen = __atomic_fetch_add(&root->fault_seen, 1, __ATOMIC_RELAXED);
+    uint64_t seen = SHARED_ADD(root->fault_seen, 1, RELAXED) - 1;
     uint64_t skip = SHARED_LOAD(root->fault.skip);
     uint64_t most = SHARED_LOAD(root->fault.count);
     return seen >= skip && (most == 0 || seen < skip + most) ? kind : FLASH_FAULT_NONE;
@@ -172,11 +172,11 @@ int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, 
         flash_note_time(times, took_us);
     }
     if (!is_write && took_us > SLOW_US) {
-        __atomic_fetch_add(&state->slow_reads, 1, __ATOMIC_RELAXED);
+        SHARED_ADD(state->slow_reads, 1, RELAXED);
     }
     if (error) {
         uint64_t *errors = is_write ? &state->write_errors : &state->read_errors;
-        __atomic_fetch_add(errors, is_write || !flash_is_refusal(error), __ATOMIC_RELAXED);
+        SHARED_ADD(*errors, is_write || !flash_is_refusal(error), RELAXED);
         errno = error;
         return PYMC_OS_ERROR;
     }

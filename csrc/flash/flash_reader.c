@@ -236,7 +236,7 @@ static struct flash_reading *dequeue(struct flash_reader *reader) {
 }
 
 static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint32_t page, uint64_t version) {
-    struct flash_reading *reading = reading_take(reader, flash_entry_address(entry), page, version);
+    struct flash_reading *reading = reading_take(reader, flash_entry_address(reader->flash, entry), page, version);
     if (UNLIKELY(reading == NULL)) {
         return NULL;
     }
@@ -262,7 +262,7 @@ static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry,
 
 struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entry) {
     const struct flash *flash = reader->flash;
-    uint64_t address = flash_entry_address(entry);
+    uint64_t address = flash_entry_address(flash, entry);
     uint32_t page = flash_address_page(flash, address);
     if (UNLIKELY(page >= flash->root->page_count)) {
         return read_gone(reader, address, page, 0);
@@ -434,8 +434,8 @@ static void note_device(struct flash_reader *reader, const struct flash_reading 
         count(reader->proc, COUNTER_ext_read_errors, 1);
     }
     if (UNLIKELY(is_bad || took_us > SLOW_US) && !reader->back->uses_flash_io) {
-        __atomic_fetch_add(&path->read_errors, is_bad && !flash_is_refusal(-reading->result), __ATOMIC_RELAXED);
-        __atomic_fetch_add(&path->slow_reads, took_us > SLOW_US, __ATOMIC_RELAXED);
+        SHARED_ADD(path->read_errors, is_bad && !flash_is_refusal(-reading->result), RELAXED);
+        SHARED_ADD(path->slow_reads, took_us > SLOW_US, RELAXED);
     }
 }
 

@@ -5,7 +5,7 @@ static bool is_draining(const struct flash *flash, uint64_t entry) {
     if (!entry || (entry & FLASH_LINK)) {
         return false;
     }
-    uint32_t page = flash_address_page(flash, flash_entry_address(entry));
+    uint32_t page = flash_address_page(flash, flash_entry_address(flash, entry));
     // Looked at without the lock, a word may be one of the list of free overflow buckets.
     return page < flash->root->page_count && SHARED_LOAD(flash->pages[page].state) == FLASH_PAGE_DRAINING;
 }

@@ -54,7 +54,7 @@ static void *thread_run(void *context) {
         reading->next = NULL;
         *threads->done_end = reading;
         threads->done_end = &reading->next;
-        __atomic_store_n(&threads->has_done, 1, __ATOMIC_RELEASE);
+        SHARED_RELEASE(threads->has_done, 1);
         if (is_first) {
             uint64_t one = 1;
             ssize_t written = write(threads->event_fd, &one, sizeof(one));
@@ -136,14 +136,14 @@ static void threads_submit(struct flash_reader *reader) {
 
 static void threads_collect(struct flash_reader *reader, struct flash_chain *woken) {
     struct flash_threads *threads = reader->threads;
-    if (!__atomic_load_n(&threads->has_done, __ATOMIC_ACQUIRE)) {
+    if (!SHARED_ACQUIRE(threads->has_done)) {
         return;
     }
     pthread_mutex_lock(&threads->mutex);
     struct flash_reading *reading = threads->done_first;
     threads->done_first = NULL;
     threads->done_end = &threads->done_first;
-    __atomic_store_n(&threads->has_done, 0, __ATOMIC_RELAXED);
+    SHARED_STORE(threads->has_done, 0);
     pthread_mutex_unlock(&threads->mutex);
     uint64_t now_us = flash_now_us();
     while (reading) {
@@ -155,7 +155,7 @@ static void threads_collect(struct flash_reader *reader, struct flash_chain *wok
 }
 
 static bool threads_has_done(const struct flash_reader *reader) {
-    return __atomic_load_n(&reader->threads->has_done, __ATOMIC_ACQUIRE) != 0;
+    return SHARED_ACQUIRE(reader->threads->has_done) != 0;
 }
 
 static const struct flash_reader_back back = {

@@ -97,7 +97,7 @@ static bool is_delayed(struct flash_reader *reader, struct flash_reading *readin
         || (fault->path != FLASH_PATHS_MAX && fault->path != reading->path)) {
         return false;
     }
-    uint32_t seen = __atomic_fetch_add(&root->fault_seen, 1, __ATOMIC_RELAXED);
+    uint32_t seen = SHARED_ADD(root->fault_seen, 1, RELAXED) - 1;
     if (seen < fault->skip || (fault->count > 0 && seen - fault->skip >= fault->count)) {
         return false;
     }

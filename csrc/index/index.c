@@ -103,6 +103,20 @@ void index_remove_locked(struct index *index, struct proc *proc, struct bucket *
     }
 }
 
+uint32_t index_chain_refs(const struct index *index, struct bucket *home, uint32_t *refs) {
+    uint32_t found = 0;
+    uint32_t depth = 0;
+    for (struct bucket *bucket = home; bucket && depth < INDEX_CHAIN_MAX; depth++) {
+        uint32_t bits = INDEX_ALL_SLOTS & ~index_free_slots(bucket);
+        bits &= bucket->chained ? ~(1u << INDEX_CHAIN_SLOT) : ~0u;
+        for (; bits; bits &= bits - 1) {
+            refs[found++] = bucket->refs[__builtin_ctz(bits)];
+        }
+        bucket = (struct bucket *)index_next(index, bucket);
+    }
+    return found;
+}
+
 bool index_find_ref_locked(const struct index *index, struct bucket *home, uint32_t ref, struct index_place *out) {
     uint32_t depth = 0;
     for (struct bucket *bucket = home; bucket && depth < INDEX_CHAIN_MAX; depth++) {

@@ -155,7 +155,8 @@ struct index_place {
     uint32_t slot;
 };
 
-// Adds an entry to a locked chain; PYMC_NO_MEMORY when a new overflow bucket is needed and none is left.
+// Adds an entry to a locked chain; PYMC_NO_MEMORY when a new overflow bucket is needed and none is left, or the chain
+// is as long as readers follow: then an entry of the chain must go, see store_make_chain_room().
 // Crash: the entry is in or it is not.
 MUST_CHECK int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home, uint8_t tag,
                                    uint32_t ref);
@@ -164,6 +165,10 @@ static inline void index_replace_locked(struct index_place place, uint32_t ref) 
     SHARED_RELEASE(place.bucket->refs[place.slot], ref);
 }
 void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home, struct index_place place);
+// The references in a locked chain: copies them to `refs`, which has room for INDEX_CHAIN_REFS_MAX,
+// and returns how many there are.
+#define INDEX_CHAIN_REFS_MAX (INDEX_CHAIN_MAX * INDEX_SLOTS)
+uint32_t index_chain_refs(const struct index *index, struct bucket *home, uint32_t *refs);
 // Finds the entry of exactly this reference in a locked chain.
 bool index_find_ref_locked(const struct index *index, struct bucket *home, uint32_t ref, struct index_place *out);
 
@@ -210,6 +215,15 @@ static inline uint32_t index_match(const struct bucket *bucket, uint8_t tag) {
     __m128i tags = _mm_loadu_si128((const __m128i *)bucket->tags);
     uint32_t bits = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag)));
     return bits & INDEX_ALL_SLOTS;
+}
+#elif defined(__aarch64__) && !defined(__SANITIZE_THREAD__)
+#include <arm_neon.h>
+static inline uint32_t index_match(const struct bucket *bucket, uint8_t tag) {
+    static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint8x16_t equal = vceqq_u8(vld1q_u8(bucket->tags), vdupq_n_u8(tag));
+    uint8x16_t bits = vandq_u8(equal, vld1q_u8(weights));
+    uint32_t high = vaddv_u8(vget_high_u8(bits));
+    return (vaddv_u8(vget_low_u8(bits)) | high << 8) & INDEX_ALL_SLOTS;
 }
 #else
 static inline uint32_t index_match(const struct bucket *bucket, uint8_t tag) {

@@ -46,7 +46,7 @@ void index_overflow_give(struct index *index, struct proc *proc, struct index_lo
         bits_remove(index->overflow_bits, taken - 1);
         FAULT_POINT(proc, "index.overflow.given");
         SHARED_STORE(root->overflow_used, root->overflow_used - 1);
-        root->overflow_low = (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low;
+        SHARED_STORE(root->overflow_low, (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low);
         if (taken == root->overflow_begun) {
             SHARED_RELEASE(root->overflow_begun, bits_end(index->overflow_bits, taken));
         }
@@ -70,7 +70,7 @@ void index_overflow_repair(struct index *index, uint32_t dead_slot_index) {
             SHARED_RELEASE(local->overflow_taken, 0);
         }
     }
-    root->overflow_low = 0;
+    SHARED_STORE(root->overflow_low, 0);
     SHARED_RELEASE(root->overflow_begun, bits_end(index->overflow_bits, root->overflow_begun));
     SHARED_STORE(root->overflow_used, bits_count(index->overflow_bits, root->overflow_begun));
     lock_free_dead(&root->overflow_lock);

@@ -138,7 +138,7 @@ static bool merge_one(struct index *index, struct proc *proc) {
     struct bucket *into = pair_lock(index, proc, last);
     struct bucket *gone = &index->buckets[last];
     uint64_t version = (SHARED_LOAD(gone->word) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
-    root->version_floor = version > root->version_floor ? version : root->version_floor;
+    SHARED_STORE(root->version_floor, version > root->version_floor ? version : root->version_floor);
     bool copied = copy_entries(index, proc, gone, (uint32_t)(into - index->buckets), true);
     FAULT_POINT(proc, "index.merge.copied");
     if (copied) {
@@ -187,7 +187,7 @@ static bool release_buckets(struct index *index, struct proc *proc) {
     FAULT_POINT(proc, "index.release.locked");
     if (is_taken) {
         highest += LOCK_VERSION_STEP;
-        root->version_floor = highest > root->version_floor ? highest : root->version_floor;
+        SHARED_STORE(root->version_floor, highest > root->version_floor ? highest : root->version_floor);
         if (!arena_give_back(&index->buckets[first], (uint64_t)(end - first) * sizeof(struct bucket))) {
             lock_range_drop(&range, proc->slot_index);
         }
@@ -195,14 +195,14 @@ static bool release_buckets(struct index *index, struct proc *proc) {
     }
     SHARED_RELEASE(local->release_end, 0);
     FAULT_POINT(proc, "index.release.forgotten");
-    root->buckets_touched = is_taken ? first : end;
+    SHARED_STORE(root->buckets_touched, is_taken ? first : end);
     return is_taken;
 }
 
 static int64_t count_entries(struct index *index, struct proc *proc) {
     struct index_local *local = index_local(index, proc->slot_index);
-    int64_t entries = __atomic_add_fetch(&index->root->entries, local->entries_pending, __ATOMIC_RELAXED);
-    local->entries_pending = 0;
+    int64_t entries = SHARED_ADD(index->root->entries, local->entries_pending, RELAXED);
+    SHARED_STORE(local->entries_pending, 0);
     return entries;
 }
 

@@ -93,13 +93,12 @@ static uint32_t lines_for(const struct lru *lru, uint64_t items) {
 static void raise_touched(struct lru_ghost *ghost, uint32_t lines) {
     uint32_t seen = SHARED_LOAD(ghost->lines_touched);
     while (seen < lines
-           && !__atomic_compare_exchange_n(&ghost->lines_touched, &seen, lines, false,
-                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+           && !SHARED_CAS(ghost->lines_touched, &seen, lines, RELAXED)) {
     }
 }
 
 static void renew_salt(struct lru_ghost *ghost) {
-    __atomic_fetch_add(&ghost->salt, 1, __ATOMIC_RELAXED);
+    SHARED_ADD(ghost->salt, 1, RELAXED);
 }
 
 void ghost_begin(struct lru *lru, uint64_t items) {
@@ -111,8 +110,7 @@ void ghost_begin(struct lru *lru, uint64_t items) {
     uint32_t lines = lines_for(lru, items);
     // Counted before it is used.
     raise_touched(ghost, lines);
-    __atomic_compare_exchange_n(&ghost->lines, &none, lines, false, __ATOMIC_RELEASE,
-                                __ATOMIC_RELAXED);
+    SHARED_CAS(ghost->lines, &none, lines, RELEASE);
 }
 
 void ghost_empty(struct lru *lru) {

@@ -28,13 +28,13 @@ uint32_t lru_segment_take(struct lru *lru, uint32_t class_id, bool is_first) {
         uint32_t group = (number - 1) / LRU_GROUP_SEGMENTS;
         if (!lru->touched[group]) {
             SHARED_STORE(root->groups_touched, root->groups_touched + 1);
-            lru->touched[group] = 1;
+            SHARED_STORE(lru->touched[group], 1);
         }
         FAULT_POINT(lru->proc, "lru.segment.chosen");
         SHARED_RELEASE(lru->owner[number - 1], (uint8_t)class_id);
         FAULT_POINT(lru->proc, "lru.segment.owned");
-        root->low = number;
-        root->used++;
+        SHARED_STORE(root->low, number);
+        SHARED_STORE(root->used, root->used + 1);
     }
     lock_give(lru->proc, &root->lock, false);
     return number;
@@ -47,8 +47,8 @@ void lru_segment_give(struct lru *lru, struct proc *proc, uint32_t number) {
     if (lru->owner[number - 1]) {
         SHARED_RELEASE(lru->owner[number - 1], 0);
         FAULT_POINT(proc, "lru.segment.freed");
-        root->low = number - 1 < root->low ? number - 1 : root->low;
-        root->used--;
+        SHARED_STORE(root->low, number - 1 < root->low ? number - 1 : root->low);
+        SHARED_STORE(root->used, root->used - 1);
     }
     lock_give(proc, &root->lock, false);
 }
@@ -78,7 +78,7 @@ static uint32_t release(struct lru *lru, uint32_t first, uint32_t groups) {
         return 0;
     }
     FAULT_POINT(lru->proc, "lru.release.removed");
-    memset(lru->touched + first, 0, groups);
+    SHARED_CLEAR(lru->touched + first, groups);
     SHARED_STORE(lru->root->groups_touched, lru->root->groups_touched - groups);
     return groups;
 }
@@ -99,7 +99,7 @@ bool lru_release_step(struct lru *lru) {
         group += run ? run : 1;
     }
     bool is_complete = group >= groups_begun(lru);
-    root->release_group = is_complete ? 0 : group;
+    SHARED_STORE(root->release_group, is_complete ? 0 : group);
     lock_give(lru->proc, &root->lock, false);
     return !is_complete;
 }
@@ -117,8 +117,8 @@ void lru_repair(struct lru *lru, uint32_t dead_slot_index) {
     for (uint32_t group = 0; group < groups_begun(lru); group++) {
         touched += lru->touched[group];
     }
-    root->used = used;
-    root->low = 0;
+    SHARED_STORE(root->used, used);
+    SHARED_STORE(root->low, 0);
     SHARED_STORE(root->groups_touched, touched);
     lock_free_dead(&root->lock);
 }

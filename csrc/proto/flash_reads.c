@@ -1,7 +1,6 @@
 // What a session reads from flash: which reads it holds, when it waits, when a command is done over again.
 #include <stdlib.h>
 
-#include "base/hash_inline.h"
 #include "flash/flash_index_inline.h"
 #include "proto/session_internal.h"
 
@@ -73,7 +72,7 @@ void session_wait(struct session *session, struct flash_waiter *waiter) {
 // The read of the entry's record, one that is held already or a new one. NULL: there is no room for it now.
 static struct flash_read *hold(struct session *session, uint64_t entry, bool is_get, uint32_t *place_out) {
     struct session_flash *flash = session->flash;
-    uint64_t address = flash_entry_address(entry);
+    uint64_t address = flash_entry_address(session->proto->store->flash, entry);
     for (uint32_t bits = flash->held; bits; bits &= bits - 1) {
         uint32_t place = (uint32_t)__builtin_ctz(bits);
         if (flash->reads[place]->address == address) {
@@ -202,7 +201,7 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
 }
 
 bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
-    int brought = flash_bring(session, key, key_bytes, hash_key(key, key_bytes), false);
+    int brought = flash_bring(session, key, key_bytes, store_hash(session_store(session), key, key_bytes), false);
     if (brought == STORE_ON_FLASH || brought == STORE_NO_MEMORY) {
         *outcome = brought;
         return false;
@@ -217,7 +216,7 @@ bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, i
 
 int flash_delete(struct session *session, const struct store_delete *request) {
     struct store *store = session_store(session);
-    uint64_t hash = hash_key(request->key, request->key_bytes);
+    uint64_t hash = store_hash(store, request->key, request->key_bytes);
     for (;;) {
         int outcome = store_delete(store, request);
         if (LIKELY(outcome != STORE_ON_FLASH)) {
@@ -293,7 +292,7 @@ void flash_look_ahead_meta(struct session *session, const char *in, const char *
         }
         uint32_t key_bytes = (uint32_t)(key_end - key);
         if (lines > 0 && key_bytes > 0 && key_bytes <= KEY_BYTES_MAX) {
-            flash_look_ahead(session, key, key_bytes, hash_key(key, key_bytes));
+            flash_look_ahead(session, key, key_bytes, store_hash(session_store(session), key, key_bytes));
         }
         in = newline + 1;
     }

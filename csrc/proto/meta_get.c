@@ -268,7 +268,7 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
         reply_line(reply, error);
         return;
     }
-    uint64_t hash = hash_key(request.key, request.key_bytes);
+    uint64_t hash = store_hash(session_store(session), request.key, request.key_bytes);
     struct store_view view;
     struct meta_hit hit = {.request = &request, .view = &view};
     while (look(session, &hit, &view, hash, reply) == LOOK_AGAIN) {
@@ -292,7 +292,7 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
     }
     struct store_view view;
     struct flash_read *read = NULL;
-    uint64_t hash = hash_key(request.key, request.key_bytes);
+    uint64_t hash = store_hash(store, request.key, request.key_bytes);
     int found;
     bool is_elsewhere;
     do {

@@ -31,8 +31,9 @@ static struct prefix_root *root_of(const struct arena *arena) {
     return offset ? (struct prefix_root *)(arena->base + offset) : NULL;
 }
 
-static struct prefix_record *find_locked(struct prefix_root *root, const char *prefix, uint32_t bytes) {
-    uint32_t slot = (uint32_t)hash_key(prefix, bytes) % PREFIX_SLOTS;
+static struct prefix_record *find_locked(const struct store *store, struct prefix_root *root, const char *prefix,
+                                         uint32_t bytes) {
+    uint32_t slot = (uint32_t)store_hash(store, prefix, bytes) % PREFIX_SLOTS;
     for (uint32_t tries = 0; tries < PREFIX_SLOTS; tries++, slot = (slot + 1) % PREFIX_SLOTS) {
         struct prefix_record *record = &root->slots[slot];
         if (record->prefix_bytes == bytes && memcmp(record->prefix, prefix, bytes) == 0) {
@@ -64,7 +65,7 @@ void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int 
         return;
     }
     lock_take(store->proc, &root->lock, LOCK_LEAF);
-    struct prefix_record *record = find_locked(root, key, (uint32_t)(end - key));
+    struct prefix_record *record = find_locked(store, root, key, (uint32_t)(end - key));
     if (record) {
         if (what == PREFIX_GET) {
             add(&record->gets);

@@ -322,7 +322,7 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
             break;
         }
         if (LIKELY(wanted->is_key)) {
-            wanted->hash = hash_key(wanted->key, wanted->key_bytes);
+            wanted->hash = store_hash(store, wanted->key, wanted->key_bytes);
             store_prefetch_bucket(store, wanted->hash);
         }
         in_line = !wanted->ends_line;

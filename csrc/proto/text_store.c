@@ -55,7 +55,7 @@ void text_update_prefetch(struct session *session, const char *in, const char *e
         if (!newline || newline - in > LINE_BYTES_MAX) {
             break;
         }
-        hashes[found] = hash_key(in + 4, (size_t)(key_end - in - 4));
+        hashes[found] = store_hash(store, in + 4, (size_t)(key_end - in - 4));
         store_prefetch_bucket(store, hashes[found++]);
         // The value's size is the last word; anything else there ends the guessing.
         const char *digit = newline - (newline[-1] == '\r' ? 2 : 1);

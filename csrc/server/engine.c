@@ -370,7 +370,7 @@ static uint64_t peek_key(const struct engine *engine, const char *in, size_t byt
     while (end < bytes && (unsigned char)in[end] > ' ') {
         end++;
     }
-    uint64_t hash = hash_key(in + 4, end - 4);
+    uint64_t hash = store_hash(engine->store, in + 4, end - 4);
     store_prefetch_bucket(engine->store, hash);
     return hash;
 }

@@ -119,6 +119,7 @@ int arena_create(const struct arena_options *options, struct arena **arena_out) 
     ledger_add(header, "header", 0, sizeof *header);
     header->boot_ns = options->boot_ns;
     header->boot_unix_seconds = options->boot_unix_seconds;
+    header->hash_seed = options->hash_seed;
     header->order = 1;
     for (int i = 0; i < LIVE_COUNT; i++) {
         header->live[i] = live_start[i];
@@ -205,7 +206,7 @@ void arena_clock_shift(struct arena *arena, int64_t delta_seconds) {
     if (frozen) {
         SHARED_STORE(arena->header->clock_frozen_seconds, (uint32_t)(frozen + delta_seconds));
     }
-    __atomic_fetch_add(&arena->header->clock_shift_seconds, delta_seconds, __ATOMIC_RELAXED);
+    SHARED_ADD(arena->header->clock_shift_seconds, delta_seconds, RELAXED);
 }
 
 void arena_clock_freeze(struct arena *arena, uint32_t frozen_seconds) {

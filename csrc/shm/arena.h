@@ -24,6 +24,7 @@ struct arena_options {
     bool huge_pages;            // Reserve huge pages of the system's pool; without any, small ones are mapped.
     uint64_t boot_ns;           // CLOCK_MONOTONIC when the server started, for the seconds counted since then.
     int64_t boot_unix_seconds;  // Wall clock at the same moment.
+    uint64_t hash_seed;         // Of the key hash; secret, so that clients cannot choose keys of one bucket.
 };
 
 // One line of the ledger: what a room set aside. The parts of a room that follow each other are one row.

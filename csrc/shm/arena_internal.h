@@ -8,7 +8,7 @@
 #include "shm/arena.h"
 
 #define ARENA_MAGIC 0x3130636d79700a1aull
-#define ARENA_LAYOUT 2
+#define ARENA_LAYOUT 3
 #define ARENA_LIVE_MAX 64
 #define ARENA_ROOTS 8
 #define ARENA_PLAIN_LOCKS 8
@@ -26,6 +26,7 @@ struct arena_header {
     uint64_t reserved_bytes;            // High-water mark of arena_reserve(); written before the first fork only.
     uint64_t boot_ns;
     int64_t boot_unix_seconds;
+    uint64_t hash_seed;                 // Of the key hash; written once.
     uint64_t slots_offset;
     uint32_t slots;
     uint32_t slot_bytes;

@@ -114,7 +114,7 @@ int arena_take_slice(struct arena *arena, uint64_t offset, uint64_t bytes) {
             return PYMC_OS_ERROR;
         }
         for (uint64_t at = 0; at < end - start; at += SMALL_PAGE_BYTES) {
-            __atomic_fetch_or((uint8_t *)from + at, 0, __ATOMIC_RELAXED);
+            SHARED_OR(*((uint8_t *)from + at), 0, RELAXED);
         }
     }
     if (!arena->is_hugetlb) {

@@ -5,34 +5,94 @@
 #include "shm/lock_inline.h"
 
 #define SPINS 200
-#define YIELDS 20
 
-void lock_wait(struct proc *proc, const uint64_t *word) {
-    count(proc, COUNTER_lock_waits, 1);
+// What the watchdog reads: that this process waits, for whom, and that it still does.
+static void note_nap(struct proc *proc, uint32_t owner, uint32_t nap_us) {
+    proc->naps++;
+    SHARED_STORE(proc->slot->waits_for, (uint64_t)proc->naps << PROC_WAITS_SHIFT | (owner + 1));
+    __atomic_fetch_add(&slot_at(proc->arena, owner)->waited_us, nap_us, __ATOMIC_RELAXED);
+}
+
+// Short ones as long as the default patience lasts, then longer and longer.
+static uint32_t nap_us_of(uint32_t nap) {
+    uint32_t doublings = nap / (LOCK_PATIENCE_DEFAULT - LOCK_YIELDS);
+    uint32_t us = doublings < 8 ? (uint32_t)LOCK_NAP_US << doublings : LOCK_NAP_US_MAX;
+    return us < LOCK_NAP_US_MAX ? us : LOCK_NAP_US_MAX;
+}
+
+// The wait is over; `waited_us` is the sum of its naps, which lasted at least so long.
+static void end_wait(struct proc *proc, uint64_t waited_us) {
+    if (waited_us == 0) {
+        return;
+    }
+    SHARED_STORE(proc->slot->waits_for, 0);
+    if (waited_us > proc->counters[COUNTER_lock_longest_wait_us]) {
+        SHARED_STORE(proc->counters[COUNTER_lock_longest_wait_us], waited_us);
+    }
+}
+
+static bool spin(const uint64_t *word) {
     for (int i = 0; i < SPINS; i++) {
         if (!lock_is_held(SHARED_LOAD(*word))) {
-            return;
+            return true;
         }
-        __builtin_ia32_pause();
+        cpu_relax();
     }
-    for (uint32_t rounds = 0;; rounds++) {
+    return false;
+}
+
+static void spend(uint32_t *patience) {
+    *patience -= *patience > 0 && *patience != LOCK_PATIENCE_ENDLESS;
+}
+
+// One round after the spinning; returns how long it napped.
+static uint32_t wait_round(struct proc *proc, uint32_t owner, uint32_t round) {
+    PYMC_CHECK(owner < proc->arena->header->slots);
+    if (owner != proc->slot_index) {
+        proc_repair_if_dead(proc, owner);
+    }
+    if (round < LOCK_YIELDS) {
+        sched_yield();
+        return 0;
+    }
+    // Under SCHED_FIFO a yield never lets a lower priority run; the owner may have one.
+    uint32_t nap_us = nap_us_of(round - LOCK_YIELDS);
+    note_nap(proc, owner, nap_us);
+    struct timespec nap = {.tv_nsec = (long)nap_us * 1000};
+    nanosleep(&nap, NULL);
+    return nap_us;
+}
+
+bool lock_wait_bounded(struct proc *proc, const uint64_t *word, uint32_t *patience) {
+    count(proc, COUNTER_lock_waits, 1);
+    bool is_free = *patience > 0 && spin(word);
+    spend(patience);
+    uint64_t waited_us = 0;
+    for (uint32_t round = 0; !is_free && *patience > 0; round += round < UINT32_MAX) {
         uint64_t seen = SHARED_LOAD(*word);
-        if (!lock_is_held(seen)) {
-            return;
-        }
-        uint32_t owner = (uint32_t)(seen & LOCK_OWNER_MASK) - 1;
-        PYMC_CHECK(owner < proc->arena->header->slots);
-        if (owner != proc->slot_index) {
-            proc_repair_if_dead(proc, owner);
-        }
-        if (rounds < YIELDS) {
-            sched_yield();
-        } else {
-            // Under SCHED_FIFO a yield never lets a lower priority run; the owner may have one.
-            struct timespec nap = {.tv_nsec = 50000};
-            nanosleep(&nap, NULL);
+        is_free = !lock_is_held(seen);
+        if (!is_free) {
+            spend(patience);
+            waited_us += wait_round(proc, (uint32_t)(seen & LOCK_OWNER_MASK) - 1, round);
         }
     }
+    end_wait(proc, waited_us);
+    count(proc, COUNTER_lock_gave_up, !is_free);
+    return is_free;
+}
+
+void lock_wait(struct proc *proc, const uint64_t *word) {
+    uint32_t endless = LOCK_PATIENCE_ENDLESS;
+    lock_wait_bounded(proc, word, &endless);
+}
+
+bool lock_take_slowly(struct proc *proc, uint64_t *word, int rank, uint32_t patience) {
+    while (!lock_try(proc, word, (enum lock_rank)rank)) {
+        if (!lock_wait_bounded(proc, word, &patience)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static uint64_t *range_word(const struct lock_range *range, uint64_t number) {
@@ -43,9 +103,7 @@ bool lock_range_take(const struct proc *proc, const struct lock_range *range, ui
     for (uint64_t i = range->first; i < range->end; i++) {
         uint64_t *word = range_word(range, i);
         uint64_t seen = SHARED_LOAD(*word);
-        if (lock_is_held(seen)
-            || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
-                                            __ATOMIC_RELAXED)) {
+        if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQUIRE)) {
             lock_range_drop(range, proc->slot_index);
             return false;
         }

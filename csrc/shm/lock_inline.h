@@ -1,6 +1,7 @@
 // Lock words: 16 bits name the owner, 48 bits count the changes made under the lock, so readers can do without it.
 #pragma once
 
+#include "shm/lock.h"
 #include "shm/proc_internal.h"
 
 // The one lock order: a process takes locks only in rising rank. Debug builds check every acquire.
@@ -19,9 +20,6 @@ static inline uint64_t lock_owner_bits(const struct proc *proc) {
     return proc->slot_index + 1u;
 }
 
-// Waits until the word may be free again; repairs after a dead owner. Counts lock_waits.
-void lock_wait(struct proc *proc, const uint64_t *word);
-
 static inline void lock_note_rank(struct proc *proc, enum lock_rank rank) {
 #ifdef PYMC_DEBUG
     PYMC_CHECK(proc->held_count == 0 || proc->held_ranks[proc->held_count - 1] < rank);
@@ -34,9 +32,7 @@ static inline void lock_note_rank(struct proc *proc, enum lock_rank rank) {
 
 static inline bool lock_try(struct proc *proc, uint64_t *word, enum lock_rank rank) {
     uint64_t seen = SHARED_LOAD(*word);
-    if (lock_is_held(seen)
-        || !__atomic_compare_exchange_n(word, &seen, seen | lock_owner_bits(proc), false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED)) {
+    if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQUIRE)) {
         return false;
     }
     // Stores made under the lock must not be seen before the owner bits that warn readers.
@@ -46,9 +42,15 @@ static inline bool lock_try(struct proc *proc, uint64_t *word, enum lock_rank ra
 }
 
 static inline void lock_take(struct proc *proc, uint64_t *word, enum lock_rank rank) {
-    while (UNLIKELY(!lock_try(proc, word, rank))) {
-        lock_wait(proc, word);
+    if (UNLIKELY(!lock_try(proc, word, rank))) {
+        lock_take_slowly(proc, word, rank, LOCK_PATIENCE_ENDLESS);
     }
+}
+
+// The same with an end: false when the lock was not to be had within `patience` rounds (lock.h), for
+// callers that have something else to do meanwhile. Nothing is held then.
+static inline bool lock_take_bounded(struct proc *proc, uint64_t *word, enum lock_rank rank, uint32_t patience) {
+    return LIKELY(lock_try(proc, word, rank)) || lock_take_slowly(proc, word, rank, patience);
 }
 
 // Releases; `changed` says whether readers who saw the old version must look again.

@@ -84,6 +84,8 @@ static void repair_held_slot(struct proc *proc, uint32_t slot_index) {
     SHARED_STORE(slot->counters[COUNTER_read_buf_bytes], 0);
     SHARED_STORE(slot->counters[COUNTER_read_buf_bytes_free], 0);
     SHARED_STORE(slot->counters[COUNTER_response_buf_bytes], 0);
+    SHARED_STORE(slot->waits_for, 0);
+    SHARED_STORE(slot->is_late, 0);
     SHARED_STORE(slot->pid, 0);
     SHARED_STORE(slot->role, PROC_FREE);
     PYMC_CHECK(pthread_mutex_consistent(&slot->alive) == 0);
@@ -145,6 +147,7 @@ int proc_open(struct arena *arena, uint32_t slot_index, int role, proc_repair re
         repair_held_slot(proc, slot_index);
         count(proc, COUNTER_lock_recoveries, 1);
     }
+    SHARED_STORE(slot->is_late, 0);
     SHARED_STORE(slot->generation, slot->generation + 1);
     SHARED_STORE(slot->role, (uint32_t)role);
     SHARED_STORE(slot->pid, (uint32_t)getpid());
@@ -175,12 +178,33 @@ uint32_t proc_slot_generation(const struct arena *arena, uint32_t slot_index) {
     return SHARED_LOAD(slot_at(arena, slot_index)->generation);
 }
 
+void proc_beat(struct proc *proc) {
+    SHARED_STORE(proc->slot->beats, proc->slot->beats + 1);
+}
+
+void proc_read_pulse(const struct arena *arena, uint32_t slot_index, struct proc_pulse *out) {
+    PYMC_CHECK(slot_index < arena->header->slots);
+    const struct slot *slot = slot_at(arena, slot_index);
+    uint64_t waits = SHARED_LOAD(slot->waits_for);
+    *out = (struct proc_pulse){.pid = SHARED_LOAD(slot->pid),
+                               .is_late = SHARED_LOAD(slot->is_late),
+                               .beats = SHARED_LOAD(slot->beats),
+                               .waits_for = (uint32_t)(waits & (((uint64_t)1 << PROC_WAITS_SHIFT) - 1)) - 1,
+                               .naps = waits >> PROC_WAITS_SHIFT,
+                               .waited_us = SHARED_LOAD(slot->waited_us)};
+}
+
+void proc_set_late(struct arena *arena, uint32_t slot_index, bool is_late) {
+    PYMC_CHECK(slot_index < arena->header->slots);
+    SHARED_STORE(slot_at(arena, slot_index)->is_late, is_late);
+}
+
 void proc_set_now(struct proc *proc, uint32_t now_seconds) {
     proc->now_seconds = now_seconds;
 }
 
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown) {
-    fault_arm(&proc->fault, name, countdown);
+    fault_arm(name, countdown, proc, NULL);
 }
 
 void proc_count(struct proc *proc, uint32_t counter_index, uint64_t by) {

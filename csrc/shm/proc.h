@@ -37,6 +37,25 @@ int proc_slot_role(const struct arena *arena, uint32_t slot_index);
 // How often this slot was taken since the arena was made: restarts = generation - 1.
 uint32_t proc_slot_generation(const struct arena *arena, uint32_t slot_index);
 
+// Says that this process goes on: once for each turn or step of its loop. One store to its own slot.
+void proc_beat(struct proc *proc);
+
+// What tells a watchdog whether a slot's owner goes on, and what it hinders.
+struct proc_pulse {
+    uint32_t pid;               // 0 while nobody holds the slot.
+    bool is_late;
+    uint64_t beats;             // Calls of proc_beat() so far, over all owners.
+    uint32_t waits_for;         // The slot that holds the lock its owner waits for; UINT32_MAX for none.
+    uint64_t naps;              // Changes as long as it goes on waiting.
+    uint64_t waited_us;         // How long others have waited for locks of this slot so far, naps only.
+};
+// Reads it; each value is current, not the set as a whole. Requires: slot_index < slots. No lock.
+void proc_read_pulse(const struct arena *arena, uint32_t slot_index, struct proc_pulse *out);
+
+// Marks a slot whose owner does not go on, so that no new work is sent there. For the supervisor; a new owner of
+// the slot begins without the mark. One atomic word.
+void proc_set_late(struct arena *arena, uint32_t slot_index, bool is_late);
+
 // Sets the second that operations of this process take for the present.
 void proc_set_now(struct proc *proc, uint32_t now_seconds);
 

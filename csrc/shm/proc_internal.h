@@ -3,12 +3,13 @@
 
 #include <pthread.h>
 
-#include "base/fault_inline.h"
 #include "shm/arena_internal.h"
 #include "shm/counters_inline.h"
 #include "shm/proc.h"
 
 #define PROC_HELD_MAX 8
+// In `waits_for`: a count of naps above the slot number + 1 of the lock's owner.
+#define PROC_WAITS_SHIFT 16
 
 // One process's lines in the arena. Only the owner writes, except under `alive` after its death.
 struct CACHE_ALIGNED slot {
@@ -16,6 +17,10 @@ struct CACHE_ALIGNED slot {
     uint32_t pid;
     uint32_t role;
     uint32_t generation;
+    uint32_t is_late;           // Written by the supervisor: nobody is to send work here. See proc_set_late().
+    CACHE_ALIGNED uint64_t beats;
+    uint64_t waits_for;         // 0 while the owner does not wait for a lock word.
+    uint64_t waited_us;         // For how long others napped for locks of this slot. Atomic add by any process.
     CACHE_ALIGNED uint64_t counters[COUNTER_COUNT];
 };
 
@@ -26,11 +31,11 @@ struct proc {
     uint64_t *counters;
     uint32_t slot_index;
     uint32_t now_seconds;
+    uint32_t naps;                          // While waiting for lock words; only its changes matter.
     proc_repair repair;
     void *repair_context;
     uint32_t held_count;                    // Debug builds: ranks of the locks held, lowest first.
     uint8_t held_ranks[PROC_HELD_MAX];
-    struct fault fault;
 };
 
 // Formats the slots; called once by arena_create().

@@ -9,12 +9,12 @@ static void commit_page(struct slab *slab, struct proc *proc, uint32_t page_inde
                         uint32_t magazine_count_after) {
     struct slab_page *page = &slab->pages[page_index];
     struct slab_intent *intent = &slab_local(slab, proc->slot_index)->intent;
-    intent->class_id = page->class_id;
-    intent->page = page_index;
-    intent->commit_value = commit_value;
-    intent->free_count_after = free_count_after;
-    intent->magazine_slot = magazine_slot;
-    intent->magazine_count_after = magazine_count_after;
+    SHARED_STORE(intent->class_id, page->class_id);
+    SHARED_STORE(intent->page, page_index);
+    SHARED_STORE(intent->commit_value, commit_value);
+    SHARED_STORE(intent->free_count_after, free_count_after);
+    SHARED_STORE(intent->magazine_slot, magazine_slot);
+    SHARED_STORE(intent->magazine_count_after, magazine_count_after);
     SHARED_RELEASE(intent->step, step);
     FAULT_POINT(proc, "slab.commit.before");
     SHARED_RELEASE(*(step == SLAB_STEP_LIST ? &page->free_head : &page->carved), commit_value);
@@ -37,7 +37,8 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
     if (page->free_head) {
         uint32_t ref = page->free_head;
         while (ref && taken < space) {
-            magazine->refs[filled++] = ref;
+            SHARED_STORE(magazine->refs[filled], ref);
+            filled++;
             ref = SHARED_LOAD(*(const uint32_t *)slab_chunk(slab, ref));
             taken++;
         }
@@ -48,13 +49,14 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
             uint32_t ref = slab_ref(slab, page_index, chunk++, class->chunk_bytes);
             // Whatever an earlier class left here must not look like an item to a scan.
             racy_write(slab_chunk(slab, ref), no_item, SLAB_CHUNK_HEADER_BYTES);
-            magazine->refs[filled + taken++] = ref;
+            SHARED_STORE(magazine->refs[filled + taken], ref);
+            taken++;
         }
         // The magazine is used from its end; reversed, chunks go out in address order.
         for (uint32_t i = filled, j = filled + taken - 1; i < j; i++, j--) {
             uint32_t ref = magazine->refs[i];
-            magazine->refs[i] = magazine->refs[j];
-            magazine->refs[j] = ref;
+            SHARED_STORE(magazine->refs[i], magazine->refs[j]);
+            SHARED_STORE(magazine->refs[j], ref);
         }
         commit_page(slab, proc, page_index, SLAB_STEP_CARVE, chunk, page->free_count, proc->slot_index,
                     filled + taken);
@@ -180,14 +182,14 @@ void slab_flush(struct slab *slab, struct proc *proc) {
 }
 
 void slab_ask_flush(struct slab *slab) {
-    __atomic_fetch_add(&slab->root->flush_epoch, 1, __ATOMIC_RELAXED);
+    SHARED_ADD(slab->root->flush_epoch, 1, RELAXED);
 }
 
 void slab_flush_if_asked(struct slab *slab, struct proc *proc) {
     struct slab_local *local = slab_local(slab, proc->slot_index);
     uint32_t epoch = SHARED_LOAD(slab->root->flush_epoch);
     if (UNLIKELY(local->flush_epoch_seen != epoch)) {
-        local->flush_epoch_seen = epoch;
+        SHARED_STORE(local->flush_epoch_seen, epoch);
         slab_flush(slab, proc);
     }
 }

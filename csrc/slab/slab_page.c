@@ -4,13 +4,13 @@
 void slab_partial_push(struct slab *slab, struct slab_class *class, uint32_t page_index) {
     struct slab_page *page = &slab->pages[page_index];
     if (!page->is_partial && page->state == SLAB_PAGE_ACTIVE) {
-        page->partial_next = class->partial;
-        page->partial_previous = 0;
+        SHARED_STORE(page->partial_next, class->partial);
+        SHARED_STORE(page->partial_previous, 0);
         if (class->partial) {
-            slab->pages[class->partial].partial_previous = page_index;
+            SHARED_STORE(slab->pages[class->partial].partial_previous, page_index);
         }
-        page->is_partial = 1;
-        class->partial = page_index;
+        SHARED_STORE(page->is_partial, 1);
+        SHARED_STORE(class->partial, page_index);
     }
 }
 
@@ -20,28 +20,29 @@ void slab_partial_remove(struct slab *slab, struct slab_class *class, uint32_t p
         return;
     }
     if (page->partial_previous) {
-        slab->pages[page->partial_previous].partial_next = page->partial_next;
+        SHARED_STORE(slab->pages[page->partial_previous].partial_next, page->partial_next);
     } else {
-        class->partial = page->partial_next;
+        SHARED_STORE(class->partial, page->partial_next);
     }
     if (page->partial_next) {
-        slab->pages[page->partial_next].partial_previous = page->partial_previous;
+        SHARED_STORE(slab->pages[page->partial_next].partial_previous, page->partial_previous);
     }
-    page->is_partial = 0;
+    SHARED_STORE(page->is_partial, 0);
 }
 
 void slab_ring_insert(struct slab *slab, struct slab_class *class, uint32_t page_index) {
     struct slab_page *page = &slab->pages[page_index];
     if (class->ring == 0) {
-        page->next = page->previous = page_index;
+        SHARED_STORE(page->next, page_index);
+        SHARED_STORE(page->previous, page_index);
         SHARED_STORE(class->ring, page_index);
     } else {
         // Behind the newest page, so that the hand meets pages in the order they came.
         struct slab_page *first = &slab->pages[class->ring];
-        page->next = class->ring;
-        page->previous = first->previous;
-        slab->pages[first->previous].next = page_index;
-        first->previous = page_index;
+        SHARED_STORE(page->next, class->ring);
+        SHARED_STORE(page->previous, first->previous);
+        SHARED_STORE(slab->pages[first->previous].next, page_index);
+        SHARED_STORE(first->previous, page_index);
     }
     SHARED_STORE(class->pages, class->pages + 1);
 }
@@ -55,8 +56,8 @@ static void ring_remove(struct slab *slab, struct slab_class *class, uint32_t pa
     if (page->next == page_index) {
         SHARED_STORE(class->ring, 0);
     } else {
-        slab->pages[page->previous].next = page->next;
-        slab->pages[page->next].previous = page->previous;
+        SHARED_STORE(slab->pages[page->previous].next, page->next);
+        SHARED_STORE(slab->pages[page->next].previous, page->previous);
         if (class->ring == page_index) {
             SHARED_STORE(class->ring, page->next);
         }
@@ -72,7 +73,7 @@ uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id)
     if (root->pages_used < SHARED_LOAD(root->pages_limit)) {
         if (root->pool) {
             page_index = root->pool;
-            root->pool = slab->pages[page_index].next;
+            SHARED_STORE(root->pool, slab->pages[page_index].next);
             SHARED_STORE(root->pool_count, root->pool_count - 1);
         } else if (root->pages_begun + 1 < root->pages_max) {
             page_index = root->pages_begun + 1;
@@ -83,9 +84,11 @@ uint32_t slab_page_open(struct slab *slab, struct proc *proc, uint32_t class_id)
     if (page_index) {
         struct slab_page *page = &slab->pages[page_index];
         SHARED_STORE(page->class_id, (uint16_t)class_id);
-        page->free_head = page->free_count = 0;
+        SHARED_STORE(page->free_head, 0);
+        SHARED_STORE(page->free_count, 0);
         SHARED_STORE(page->carved, 0);
-        page->is_partial = page->is_released = 0;
+        SHARED_STORE(page->is_partial, 0);
+        SHARED_STORE(page->is_released, 0);
         SHARED_STORE(page->drainer, 0);
         SHARED_STORE(root->pages_opened, root->pages_opened + 1);
         SHARED_STORE(slab->root->class[class_id].opened_at, root->pages_opened);
@@ -105,8 +108,8 @@ static void page_close(struct slab *slab, struct proc *proc, uint32_t page_index
     SHARED_RELEASE(page->state, SLAB_PAGE_FREE);
     FAULT_POINT(proc, "slab.page.freed");
     SHARED_STORE(slab->page_class[page_index], 0);
-    page->next = root->pool;
-    root->pool = page_index;
+    SHARED_STORE(page->next, root->pool);
+    SHARED_STORE(root->pool, page_index);
     SHARED_STORE(root->pool_count, root->pool_count + 1);
     SHARED_STORE(root->pages_used, root->pages_used - 1);
     lock_give(proc, &root->lock, true);

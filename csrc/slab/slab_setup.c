@@ -144,7 +144,7 @@ uint32_t slab_release_pool_step(struct slab *slab, struct proc *proc, uint32_t p
     lock_take(proc, &root->lock, LOCK_PAGES);
     for (uint32_t page = root->pool; page && released < pages_max; page = slab->pages[page].next) {
         if (!slab->pages[page].is_released) {
-            slab->pages[page].is_released = 1;
+            SHARED_STORE(slab->pages[page].is_released, 1);
             madvise(slab->area + ((uint64_t)page << SLAB_PAGE_SHIFT), SLAB_PAGE_BYTES, MADV_REMOVE);
             released++;
         }
@@ -180,26 +180,29 @@ bool slab_magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t re
 static void rebuild_class(struct slab *slab, uint32_t class_id) {
     struct slab_class *class = &slab->root->class[class_id];
     uint32_t last = 0;
-    class->pages = class->draining = class->ring = class->partial = 0;
+    SHARED_STORE(class->pages, 0);
+    SHARED_STORE(class->draining, 0);
+    SHARED_STORE(class->ring, 0);
+    SHARED_STORE(class->partial, 0);
     uint64_t free_chunks = 0;
     for (uint32_t i = 1; i <= slab->root->pages_begun; i++) {
         struct slab_page *page = &slab->pages[i];
         if (page->state == SLAB_PAGE_FREE || page->class_id != class_id) {
             continue;
         }
-        page->is_partial = 0;
+        SHARED_STORE(page->is_partial, 0);
         uint32_t mark = page->state == SLAB_PAGE_DRAINING ? SLAB_DRAINING : 0;
         SHARED_STORE(slab->page_class[i], (uint16_t)(class_id | mark));
-        page->previous = last;
+        SHARED_STORE(page->previous, last);
         if (last) {
-            slab->pages[last].next = i;
+            SHARED_STORE(slab->pages[last].next, i);
         } else {
-            class->ring = i;
+            SHARED_STORE(class->ring, i);
         }
         last = i;
-        class->pages++;
+        SHARED_STORE(class->pages, class->pages + 1);
         if (page->state == SLAB_PAGE_DRAINING) {
-            class->draining++;
+            SHARED_STORE(class->draining, class->draining + 1);
             continue;
         }
         free_chunks += page->free_count + (class->chunks_per_page - page->carved);
@@ -208,17 +211,18 @@ static void rebuild_class(struct slab *slab, uint32_t class_id) {
         }
     }
     if (last) {
-        slab->pages[last].next = class->ring;
-        slab->pages[class->ring].previous = last;
+        SHARED_STORE(slab->pages[last].next, class->ring);
+        SHARED_STORE(slab->pages[class->ring].previous, last);
     }
-    class->hand_page = class->ring;
-    class->hand_chunk = 0;
+    SHARED_STORE(class->hand_page, class->ring);
+    SHARED_STORE(class->hand_chunk, 0);
     SHARED_STORE(class->free_chunks, free_chunks);
 }
 
 static void rebuild_pool(struct slab *slab) {
     struct slab_root *root = slab->root;
-    root->pool = root->pool_count = 0;
+    SHARED_STORE(root->pool, 0);
+    SHARED_STORE(root->pool_count, 0);
     uint32_t used = 0;
     for (uint32_t i = 1; i <= root->pages_begun; i++) {
         if (slab->pages[i].state != SLAB_PAGE_FREE) {
@@ -226,9 +230,9 @@ static void rebuild_pool(struct slab *slab) {
             continue;
         }
         SHARED_STORE(slab->page_class[i], 0);
-        slab->pages[i].next = root->pool;
-        root->pool = i;
-        root->pool_count++;
+        SHARED_STORE(slab->pages[i].next, root->pool);
+        SHARED_STORE(root->pool, i);
+        SHARED_STORE(root->pool_count, root->pool_count + 1);
     }
     SHARED_STORE(root->pages_used, used);
 }
@@ -240,7 +244,7 @@ void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
         struct slab_page *page = &slab->pages[intent->page];
         uint32_t word = intent->step == SLAB_STEP_LIST ? page->free_head : page->carved;
         if (word == intent->commit_value) {
-            page->free_count = intent->free_count_after;
+            SHARED_STORE(page->free_count, intent->free_count_after);
             struct slab_local *owner = slab_local(slab, intent->magazine_slot);
             SHARED_RELEASE(owner->magazine[intent->class_id].count, intent->magazine_count_after);
         }

@@ -38,7 +38,7 @@ bool store_lock_ref(struct store *store, uint32_t ref, struct store_locked *out)
     }
     char key[256];
     racy_copy(key, item_key(item, state), key_bytes);
-    out->hash = hash_key(key, key_bytes);
+    out->hash = store_hash(store, key, key_bytes);
     out->home = index_lock(&store->index, store->proc, out->hash);
     if (!index_find_ref_locked(&store->index, out->home, ref, &out->place)) {
         index_unlock(store->proc, out->home, false);
@@ -129,7 +129,7 @@ static int reshape(struct store *store, const struct store_view *view, const cha
         item_set_client_flags(item, state, view->client_flags);
     }
     racy_write(item_key(item, state), key, view->key_bytes);
-    racy_copy(item_inline_value(item, state, view->key_bytes), view->value, view->value_bytes);
+    racy_move(item_inline_value(item, state, view->key_bytes), view->value, view->value_bytes);
     struct store_locked locked;
     store_lock(store, key, view->key_bytes, hash, &locked);
     uint64_t version = SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK;
@@ -190,7 +190,7 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
 }
 
 int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32_t expiry_seconds) {
-    uint64_t hash = hash_key(key, key_bytes);
+    uint64_t hash = store_hash(store, key, key_bytes);
     struct store_mark mark = {.has_expiry = true, .expiry_seconds = expiry_seconds};
     struct store_view view;
     for (;;) {
@@ -220,7 +220,7 @@ int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32
 
 int store_read_value(struct store *store, const char *key, uint32_t key_bytes, char *place, uint32_t place_bytes,
                      struct store_read *out) {
-    uint64_t hash = hash_key(key, key_bytes);
+    uint64_t hash = store_hash(store, key, key_bytes);
     struct store_view view;
     for (;;) {
         int found = store_find(store, key, key_bytes, hash, &view);

@@ -1,7 +1,6 @@
 // Batches: what happens to items and entries once their records are on flash.
 #include <stdlib.h>
 
-#include "base/hash_inline.h"
 #include "store/store_batch_internal.h"
 
 // Records ahead whose memory is fetched while one is linked.
@@ -87,8 +86,7 @@ static void link_item(struct store *store, const struct batch_note *note, struct
         out->linked++;
     } else {
         item_set_state(item, state & ~(uint32_t)ITEM_COPIED);
-        // Where keys were chosen to meet in one chain, dropping pages to make room would be what their sender wants.
-        *(status == PYMC_NO_MEMORY ? &out->no_memory : &out->changed) += 1;
+        out->no_memory++;
     }
     index_unlock(store->proc, home, true);
 }

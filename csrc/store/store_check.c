@@ -1,7 +1,6 @@
 // Walks every structure of the store and aborts on a contradiction: the judge of model and crash tests.
 #include <stdlib.h>
 
-#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 struct check {

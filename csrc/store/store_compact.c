@@ -1,5 +1,4 @@
 // Compaction: going through a page on flash and keeping what is still wanted.
-#include "base/hash_inline.h"
 #include "store/store_batch_internal.h"
 
 // The records of damaged ranges cannot be found; their entries go with a sweep.
@@ -30,7 +29,7 @@ static bool rescue(struct compaction *work, const struct flash_record *record, c
     flash_buffer_note(batch->buffer, store_full_order(work->store, order), item_expiry(image->item, image->state));
     batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = to, .record_bytes = bytes,
                                                        .order = order,
-                                                       .from_address = flash_entry_address(entry)};
+                                                       .from_address = flash_entry_address(work->store->flash, entry)};
     work->out->rescued++;
     work->out->rescued_bytes += bytes;
     return true;
@@ -43,7 +42,7 @@ static bool judge(struct compaction *work, const struct flash_record *record, ui
     if (!store_image_of(record, &image)) {
         return true;
     }
-    uint64_t hash = hash_key(image.key, image.key_bytes);
+    uint64_t hash = store_hash(store, image.key, image.key_bytes);
     uint64_t entry = flash_entry_at(store->flash, store->proc, hash, address);
     if (!entry) {
         return true;

@@ -2,7 +2,6 @@
 #include <stdio.h>
 
 #include "base/base64.h"
-#include "base/hash_inline.h"
 #include "store/store_flash_internal.h"
 #include "store/store_writeout.h"
 
@@ -122,7 +121,7 @@ static void dump_record(struct dump *dump, const struct flash_record *record, ui
     if (!store_image_of(record, &image) || store_image_is_dead(store, &image)) {
         return;
     }
-    uint64_t hash = hash_key(image.key, image.key_bytes);
+    uint64_t hash = store_hash(store, image.key, image.key_bytes);
     uint64_t entry = flash_entry_at(store->flash, store->proc, hash, address);
     // What is in memory as well was dumped from there.
     if (!entry || store_find(store, image.key, image.key_bytes, hash, &view) == STORE_HIT) {

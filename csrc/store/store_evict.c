@@ -4,7 +4,6 @@
 // at: read since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
 // walks the class's chunks: an item that was read loses a read and stays, another is the victim. A key that the ghost
 // knows comes back without probation; how often that happens right after its eviction moves the target.
-#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 #define CANDIDATES 8

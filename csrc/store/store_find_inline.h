@@ -1,7 +1,6 @@
 // The lock-free look-up of one key: what every read does.
 #pragma once
 
-#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 // A consistent picture of one item. Its value may change or move once the version does: store_holds() tells.
@@ -126,8 +125,7 @@ static inline bool store_upgrade(struct store *store, const struct store_view *v
     uint64_t expected = view->version;
     uint32_t home = (uint32_t)(view->home - store->index.buckets);
     SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->held, home + 1);
-    if (!__atomic_compare_exchange_n(&view->home->word, &expected, expected | lock_owner_bits(store->proc), false,
-                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+    if (!SHARED_CAS(view->home->word, &expected, expected | lock_owner_bits(store->proc), ACQUIRE)) {
         return false;
     }
     __atomic_thread_fence(__ATOMIC_RELEASE);

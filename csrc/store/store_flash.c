@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/hash_inline.h"
 #include "flash/flash_compress.h"
 #include "flash/flash_reader.h"
 #include "store/store_flash_internal.h"
@@ -52,7 +51,7 @@ uint64_t store_flash_entry(struct store *store, uint64_t hash) {
     for (uint32_t i = 0; i < found; i++) {
         bool is_ruled_out = false;
         for (uint32_t k = 0; k < local->ruled_out_count; k++) {
-            is_ruled_out |= flash_entry_address(entries[i]) == local->ruled_out[k];
+            is_ruled_out |= flash_entry_address(store->flash, entries[i]) == local->ruled_out[k];
         }
         if (!is_ruled_out) {
             return entries[i];
@@ -68,7 +67,7 @@ bool store_may_be_on_flash(struct store *store, uint64_t hash) {
 void store_rule_out(struct store *store, uint64_t entry) {
     struct store_flash_local *local = store->on_flash;
     if (local->ruled_out_count < FLASH_CANDIDATES_MAX) {
-        local->ruled_out[local->ruled_out_count++] = flash_entry_address(entry);
+        local->ruled_out[local->ruled_out_count++] = flash_entry_address(store->flash, entry);
     }
     count(store->proc, COUNTER_ext_other_key, 1);
 }

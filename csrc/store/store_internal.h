@@ -1,6 +1,7 @@
 // The store's own structures in the arena, its process-local handle, and what its files share.
 #pragma once
 
+#include "base/hash_inline.h"
 #include "index/index_internal.h"
 #include "lru/lru_internal.h"
 #include "shm/live_inline.h"
@@ -84,6 +85,7 @@ struct store {
     struct arena *arena;
     struct arena_header *header;
     struct proc *proc;
+    uint64_t hash_seed;
     struct store_root *root;
     struct store_local *local;
     uint32_t largest_class;                 // Values that do not fit into its chunks have parts ...
@@ -102,6 +104,9 @@ struct store {
     uint8_t anchor[SLAB_CLASSES_MAX];       // The coarser class whose chunks stand in while a class has few items.
 };
 
+static inline uint64_t store_hash(const struct store *store, const char *key, size_t key_bytes) {
+    return hash_key(key, key_bytes, store->hash_seed);
+}
 static inline struct store_local *store_local_at(const struct store *store, uint32_t slot_index) {
     return (struct store_local *)(store->arena->base + store->root->local_offset
                                   + (uint64_t)slot_index * sizeof(struct store_local));
@@ -153,7 +158,7 @@ static inline uint64_t store_cas_of(const struct store *store, const struct item
 // depends on its being there, they are taken before the last look whether the old one is flushed: a flush that this
 // look misses covers them too. Whoever gets an order number above a flush's mark sees that mark, see store_flush_all().
 static inline struct item_numbers store_numbers_for(struct store *store, bool has_cas_new, uint64_t cas_new) {
-    uint64_t order = __atomic_add_fetch(&store->header->order, 1, __ATOMIC_ACQUIRE) & ITEM_ORDER_MASK;
+    uint64_t order = SHARED_ADD(store->header->order, 1, ACQUIRE) & ITEM_ORDER_MASK;
     return (struct item_numbers){order, !store_has_cas(store) ? 0 : has_cas_new ? cas_new : order};
 }
 
@@ -243,7 +248,7 @@ uint32_t store_value_bytes(const struct item *item, uint32_t state);
 static inline void store_count_borrowed(struct store *store, uint32_t ref, uint64_t bytes, int sign) {
     uint32_t own = bytes <= SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
     if (UNLIKELY(own && own != slab_class_of(&store->slab, ref))) {
-        __atomic_fetch_add(&store->slab.root->class[own].borrowed_bytes, sign * (int64_t)bytes, __ATOMIC_RELAXED);
+        SHARED_ADD(store->slab.root->class[own].borrowed_bytes, sign * (int64_t)bytes, RELAXED);
     }
 }
 
@@ -261,6 +266,11 @@ static inline void store_need_again(struct store *store, uint32_t before, uint32
 int store_refused(struct store *store, enum counter reason);
 // Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
 bool store_evict(struct store *store, uint32_t class_id);
+// A chain of the index could not take one more entry: evicts the oldest item in the chain of `hash`, which counts as an
+// eviction and under chain_evictions. Returns false when there is none that may go. Requires: no lock held.
+bool store_make_chain_room(struct store *store, uint64_t hash);
+// So often a store makes room in its chain before it is refused: others may take what it made.
+#define STORE_CHAIN_ROUNDS 8
 // Counts and evicts a live item, or counts and frees a dead one; unlocks it.
 void store_evict_counted(struct store *store, struct store_locked *locked);
 void store_reap_locked(struct store *store, struct store_locked *locked);

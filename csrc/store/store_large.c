@@ -1,5 +1,4 @@
 // Values in parts: shaping them, taking parts as their bytes come, taking them apart; and unlinking items.
-#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 uint32_t store_value_span(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id,

@@ -4,7 +4,6 @@
 // frees it, unless somebody else has it pinned. Neither waits for the other, so each looks a second time: the one
 // looks at the claims again under limbo's lock, the other at whether that lock was held or given meanwhile. What both
 // miss, since a reader died or the answer was not clear, store_limbo_step() finds later.
-#include "base/hash_inline.h"
 #include "store/store_find_inline.h"
 
 // Entries looked at in one hold of limbo's lock, each with a walk over all claims.

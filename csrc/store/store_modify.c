@@ -1,5 +1,4 @@
 // Deleting, marking stale, and arithmetic: changes to an item that is there.
-#include "base/hash_inline.h"
 #include "store/store_find_inline.h"
 
 // Rewrites the key as an empty item that keeps what the request says: the tombstone of `md x`.
@@ -66,7 +65,7 @@ static int unlink_viewed(struct store *store, const struct store_delete *request
 }
 
 int store_delete(struct store *store, const struct store_delete *request) {
-    uint64_t hash = hash_key(request->key, request->key_bytes);
+    uint64_t hash = store_hash(store, request->key, request->key_bytes);
     for (;;) {
         struct store_view view;
         int found = store_find(store, request->key, request->key_bytes, hash, &view);
@@ -172,7 +171,7 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     struct item *item = (struct item *)view->item;
     uint32_t state = view->state;
     if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH))) {
-        state = store_spoil_copy(store, item, state, hash_key(request->key, request->key_bytes));
+        state = store_spoil_copy(store, item, state, store_hash(store, request->key, request->key_bytes));
     }
     struct store_change change = {0};
     store_change_add(store, &change, view->order, store_item_bytes(store, item, view->state), (uint64_t)-1);
@@ -224,7 +223,7 @@ static int write_replaced(struct store *store, const struct store_arith *request
     }
     struct item_numbers numbers = store_numbers_for(store, request->has_cas_new, request->cas_new);
     number->cas = numbers.cas;
-    uint64_t hash = hash_key(request->key, request->key_bytes);
+    uint64_t hash = store_hash(store, request->key, request->key_bytes);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
     bool same = locked.item && !locked.is_dead && locked.home == view->home
@@ -271,7 +270,7 @@ static int change_number(struct store *store, const struct store_arith *request,
 }
 
 int store_arith(struct store *store, const struct store_arith *request, struct store_number *number_out) {
-    uint64_t hash = hash_key(request->key, request->key_bytes);
+    uint64_t hash = store_hash(store, request->key, request->key_bytes);
     for (;;) {
         struct store_view view;
         int found = store_find(store, request->key, request->key_bytes, hash, &view);

@@ -1,7 +1,6 @@
 // Emptying a page: its items, and the parts of large ones, are copied to other chunks, or evicted.
 #include "store/store_internal.h"
 
-#include "base/hash_inline.h"
 
 // An item that is being sent cannot be copied: it is left alone until the page was looked at so many times.
 #define PASSES_PATIENT 20
@@ -340,7 +339,7 @@ static void prefetch_ahead(const struct store *store, const struct slab_window *
             if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && key_bytes) {
                 char key[256];
                 racy_copy(key, item_key(item, state), key_bytes);
-                __builtin_prefetch(&store->index.buckets[index_home(&store->index, hash_key(key, key_bytes))]);
+                __builtin_prefetch(&store->index.buckets[index_home(&store->index, store_hash(store, key, key_bytes))]);
             }
         }
     }

@@ -1,7 +1,6 @@
 // Making and opening the store, its limit, its turn at every wake-up.
 #include <stdlib.h>
 
-#include "base/hash_inline.h"
 #include "store/store_internal.h"
 
 // The smallest item is about one chunk of the first class; the index never needs more buckets than this.
@@ -83,7 +82,7 @@ static void follow_lifetime(struct store *store) {
 static uint64_t hash_of_ref(void *context, uint32_t ref) {
     const struct store *store = context;
     const struct item *item = store_item(store, ref);
-    return hash_key(item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
+    return store_hash(store, item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
 
 // Parts are far smaller than the largest chunk, so that a value that comes in slowly holds little
@@ -118,6 +117,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     store->arena = arena;
     store->flash = flash;
     store->header = arena->header;
+    store->hash_seed = arena->header->hash_seed;
     store->root = (struct store_root *)(arena->base + arena->header->roots[ARENA_ROOT_STORE]);
     slab_attach(arena, &store->slab);
     index_attach(arena, &store->index, hash_of_ref, store);
@@ -221,7 +221,7 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
 static void raise_word(uint64_t *word, uint64_t least) {
     uint64_t seen = SHARED_LOAD(*word);
     while (seen < least
-           && !__atomic_compare_exchange_n(word, &seen, least, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+           && !SHARED_CAS(*word, &seen, least, RELEASE)) {
     }
 }
 
@@ -286,8 +286,7 @@ void store_turn(struct store *store) {
         // Flushed before it is forgotten: who dies between leaves another flush to the next one, and nobody who sees no
         // flush waiting can look at an item before the mark is up.
         flush_now(store, store->proc->now_seconds);
-        __atomic_compare_exchange_n(&header->flush_scheduled_seconds, &due, 0, false, __ATOMIC_RELEASE,
-                                    __ATOMIC_RELAXED);
+        SHARED_CAS(header->flush_scheduled_seconds, &due, 0, RELEASE);
     }
     uint64_t flushed = SHARED_LOAD(header->flush_order);
     uint64_t given = SHARED_LOAD(header->order);

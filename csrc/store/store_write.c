@@ -1,5 +1,4 @@
 // Storing: shaping a new item, filling it, linking it in place of the old one.
-#include "base/hash_inline.h"
 #include "store/store_find_inline.h"
 
 // memcached's own test of what fits below -I, with its header sizes, so that both refuse the same values.
@@ -411,7 +410,7 @@ static int put_joined(struct store *store, const struct store_write *write, cons
 
 int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result) {
     struct store_shape shape;
-    uint64_t hash = hash_key(write->key, write->key_bytes);
+    uint64_t hash = store_hash(store, write->key, write->key_bytes);
     *result = (struct store_result){.value_bytes = write->value_bytes};
     if (UNLIKELY(needs_old(write)) && waits_for_flash(store, write, hash)) {
         return STORE_ON_FLASH;
@@ -461,7 +460,7 @@ int store_commit(struct store *store, const struct store_write *write, struct st
         }
         return outcome;
     }
-    int outcome = commit(store, write, hash_key(write->key, write->key_bytes), making->ref, making->claim + 1,
+    int outcome = commit(store, write, store_hash(store, write->key, write->key_bytes), making->ref, making->claim + 1,
                          result);
     if (outcome == STORE_STORED) {
         making->ref = 0;
@@ -528,7 +527,7 @@ static int commit_missing(struct store *store, const struct store_write *write, 
     if (item_state_of(item) & ITEM_EXPIRES) {
         item_set_expiry(item, fresh.expiry_seconds);
     }
-    int outcome = commit(store, &fresh, hash_key(write->key, write->key_bytes), making->ref, making->claim + 1,
+    int outcome = commit(store, &fresh, store_hash(store, write->key, write->key_bytes), making->ref, making->claim + 1,
                          result);
     if (outcome == STORE_STORED) {
         making->ref = 0;
@@ -617,7 +616,7 @@ static int join_once(struct store *store, const struct store_write *write, const
 
 static int commit_joined(struct store *store, const struct store_write *write, const struct piece *piece,
                          struct store_result *result) {
-    uint64_t hash = hash_key(write->key, write->key_bytes);
+    uint64_t hash = store_hash(store, write->key, write->key_bytes);
     for (uint32_t round = 0; round < JOINS_MAX; round++) {
         struct store_view view;
         int found = store_find(store, write->key, write->key_bytes, hash, &view);
@@ -648,7 +647,7 @@ static int commit_joined(struct store *store, const struct store_write *write, c
 
 bool store_forget(struct store *store, const char *key, uint32_t key_bytes) {
     struct store_locked locked;
-    uint64_t hash = hash_key(key, key_bytes);
+    uint64_t hash = store_hash(store, key, key_bytes);
     store_lock(store, key, key_bytes, hash, &locked);
     if (!locked.item) {
         store_spoil_copy(store, NULL, 0, hash);

@@ -1,7 +1,6 @@
 // Write-out: the items that will be evicted next become records, and stay in memory as clean copies.
 #include "store/store_writeout.h"
 
-#include "base/hash_inline.h"
 #include "flash/flash_compress.h"
 #include "store/store_batch_internal.h"
 
@@ -174,7 +173,7 @@ static bool consider(struct writeout *work, uint32_t ref, uint32_t reads_spared)
     }
     char key[256];
     racy_copy(key, item_key(item, state), key_bytes);
-    uint64_t hash = hash_key(key, key_bytes);
+    uint64_t hash = store_hash(store, key, key_bytes);
     struct store_view view;
     if (store_find(store, key, key_bytes, hash, &view) != STORE_HIT || view.ref != ref) {
         return true;

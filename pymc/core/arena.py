@@ -63,8 +63,13 @@ class Arena:
         self.large_pages = LargePages()
 
     @classmethod
-    def create(cls, reserve_bytes: int, slots: int, *, huge_pages: bool = False) -> "Arena":
+    def create(
+        cls, reserve_bytes: int, slots: int, *, huge_pages: bool = False, hash_seed: int = 0
+    ) -> "Arena":
         """Makes and maps the shared memory; its clock starts now.
+
+        `hash_seed` is 64 bits that clients must not know: who does can choose keys that meet in
+        one bucket.
 
         Raises SystemCallError when the system refuses, InvalidArgumentError for bad sizes.
         """
@@ -74,6 +79,7 @@ class Arena:
         options.huge_pages = huge_pages
         options.boot_ns = time.monotonic_ns()
         options.boot_unix_seconds = int(time.time())
+        options.hash_seed = hash_seed
         out = ffi.new("struct arena **")
         check(lib.arena_create(options, out), "arena_create")
         return cls(out[0], slots)

@@ -9,6 +9,7 @@ from pymc.core.errors import EXCEPTIONS, SystemCallError, check
 from pymc.core.ffi import ffi, lib
 
 PAGES_MAX = int(lib.FLASH_PAGES_MAX)
+CHANCES_ENTRIES = int(lib.FLASH_CHANCES_ENTRIES)
 RECORD_BYTES_MAX = int(lib.FLASH_RECORD_BYTES_MAX)
 PATHS_ALL = int(lib.FLASH_PATHS_MAX)
 _TIME_BUCKETS = int(lib.FLASH_TIME_BUCKETS)
@@ -186,6 +187,11 @@ class Flash:
     def index_entries(self) -> int:
         """Records that the index names."""
         return int(lib.flash_index_entries(self.pointer))
+
+    @property
+    def hash_bits(self) -> int:
+        """Bits of a key's hash by which the index tells its entry from those of other keys."""
+        return int(lib.flash_index_hash_bits(self.pointer))
 
     @property
     def flushed_entries(self) -> int:

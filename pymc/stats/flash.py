@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pymc.core.flash import Flash, PageInfo, PageState
+from pymc.core.flash import CHANCES_ENTRIES, Flash, PageInfo, PageState
 from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
 from pymc.live_settings import MILLION
@@ -46,6 +46,7 @@ _OWN_COUNTERS = (
     "ext_unclean_evictions",
     "ext_brought_back",
     "ext_other_key",
+    "ext_chain_full",
     "ext_reads_coalesced",
     "ext_device_reads",
     "ext_device_writes",
@@ -133,6 +134,8 @@ def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
     yield "index_bytes", index_bytes
     yield "index_entries", entries
     yield "index_bytes_per_entry", _ratio(index_bytes, entries)
+    yield "index_hash_bits", flash.hash_bits
+    yield "other_key_lost_expected", f"{other_keys_lost(counters, flash.hash_bits):.2f}"
     yield "items_only_on_flash", items_on_flash_only(flash, counters)
     for name in _OWN_COUNTERS:
         yield name.removeprefix("ext_"), counters[name]
@@ -150,6 +153,15 @@ def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
     yield "reads_waiting", counters["ext_reads_waiting"]
     yield from _times("read_us", flash.read_times())
     yield from _times("write_us", flash.write_times())
+
+
+def other_keys_lost(counters: dict[str, int], hash_bits: int) -> float:
+    """Entries that went, as far as can be expected, because another key has the same hash bits.
+
+    A key that is stored or deleted is not in memory any more to be compared: which of the entries
+    that went were its own is not known, but what each could hit by chance is counted.
+    """
+    return counters["ext_index_chances"] * CHANCES_ENTRIES / float(1 << hash_bits)
 
 
 def _ratio(above: int, below: int) -> str:

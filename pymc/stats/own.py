@@ -32,7 +32,12 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     yield "keeper_pid", server.living_pid(server.keeper_slot)
     yield "keeper_restarts", max(keeper.generation - 1, 0)
     total = store.counters()
-    for name in ("connections_handed", "lock_recoveries", "items_lost_to_recovery"):
+    for name in (
+        "connections_handed",
+        "lock_recoveries",
+        "items_lost_to_recovery",
+        "chain_evictions",
+    ):
         yield name, total[name]
     # Why stores were refused; the sum is store_no_memory.
     for name in _REFUSALS:

@@ -1,6 +1,7 @@
 """Makes the arena: how large it has to be, and what stands in it before the first worker."""
 
 import os
+import secrets
 from dataclasses import dataclass, replace
 
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
@@ -99,7 +100,12 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
     for note in plan.notes:
         say(note)
     try:
-        arena = Arena.create(plan.reserve_bytes, plan.slots, huge_pages=settings.large_pages)
+        arena = Arena.create(
+            plan.reserve_bytes,
+            plan.slots,
+            huge_pages=settings.large_pages,
+            hash_seed=secrets.randbits(64),
+        )
         format_store(arena, plan.geometry)
         format_server(arena, settings.workers, settings.connections_max)
         write_live_settings(arena, settings)

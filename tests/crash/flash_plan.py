@@ -11,7 +11,6 @@ from tests.crash.children import Journal
 from tests.unit.core.flash.index_driver import (
     NO_MEMORY,
     START_BITS,
-    TOO_LARGE,
     UNITS_PER_PAGE,
     Handle,
     Tier,
@@ -141,7 +140,7 @@ def play(handle: Handle, operation: Operation) -> bool:
     match operation.name:
         case "insert":
             status = handle.insert(key, address)
-            assert status in (0, TOO_LARGE, NO_MEMORY)
+            assert status in (0, NO_MEMORY)
             return status == 0
         case "remove":
             handle.remove(key, address)

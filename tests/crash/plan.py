@@ -72,7 +72,7 @@ def _clustered(prefix: bytes, count: int) -> tuple[bytes, ...]:
     bucket = 200 + zlib.crc32(prefix) & 255
     for number in itertools.count():
         key = b"%sh%d" % (prefix, number)
-        if lib.hash_of(key, len(key)) & 255 == bucket:
+        if lib.hash_of(key, len(key), 0) & 255 == bucket:
             found.append(key)
             if len(found) == count:
                 break

@@ -11,7 +11,7 @@ from tests.crash.children import Child, End, run_child
 from tests.crash.flash_plan import PlanJournal, empty, look, operations, work
 from tests.crash.points import fault_points
 from tests.support.deadline import wait_until
-from tests.unit.core.flash.index_driver import NO_MEMORY, TOO_LARGE, Handle, Tier, hash_of
+from tests.unit.core.flash.index_driver import NO_MEMORY, Handle, Tier, hash_of
 
 POINTS = [name for name in fault_points() if name.startswith("flash.index.")]
 REPAIR_POINTS = [name for name in POINTS if name.startswith("flash.index.repair.")]
@@ -188,11 +188,11 @@ def rounds(tier: Tier, seed: int, count: int) -> None:
 
 
 def test_a_refused_entry_is_not_missed_and_any_other_is() -> None:
-    """Others fill a chain, so that insertions of a plan are refused though nobody dies."""
-    with Tier() as tier, tier.open(SURVIVOR) as other, tier.open(VICTIM) as handle:
-        # No split of this test parts these.
-        statuses = (other.insert(hash_of(0, i << 8), i) for i in range(1 << 10))
-        assert next(status for status in statuses if status) == TOO_LARGE
+    """Others fill the index, so that insertions of a plan are refused though nobody dies."""
+    small = Tier(index_bytes_max=1)
+    with small as tier, tier.open(SURVIVOR) as other, tier.open(VICTIM) as handle:
+        statuses = (other.insert(hash_of(i % 64, i << 8), i) for i in range(1 << 12))
+        assert next(status for status in statuses if status) == NO_MEMORY
         journal = PlanJournal()
         work(handle, 1, VICTIM, journal, 2000)
         assert journal.refused

@@ -24,7 +24,7 @@ from tests.soak.client import Client
 from tests.soak.watch import Watch
 from tests.support.connection import Address, ClosedError
 from tests.support.deadline import wait_until
-from tests.support.killing import kill_child
+from tests.support.killing import signal_child
 from tests.support.programs import pymc_program
 from tests.support.server import Server
 
@@ -47,6 +47,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--options", default="", help="more for -o")
     parser.add_argument("--kill-seconds", type=float, default=6.0, help="at most from kill to kill")
     parser.add_argument("--no-kills", action="store_true")
+    parser.add_argument("--stops", type=float, default=0.0, help="share of kills that only stop")
     parser.add_argument("--faults", action="store_true", help="of I/O; needs PYMC_BUILD=debug")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--folder", type=Path, help="where the flash files are; default: a new one")
@@ -157,14 +158,17 @@ class Soak:
             self.errors.append(f"the server ended with {self.server.process.returncode}")
 
     def _kill_one(self) -> None:
-        """Kills a worker or the keeper and waits until there is another one."""
+        """Kills a worker or the keeper, or stops it, and waits until there is another one."""
         stats = self._stats_of_processes()
         roles = sorted(key for key in stats if key.endswith("_pid"))
         role = self.dice.choice([*roles, "keeper_pid"])
         victim = int(stats[role])
-        if victim <= 1 or not kill_child(victim, self.server.pid):
+        is_stop = self.dice.random() < self.wants.stops
+        number = signal.SIGSTOP if is_stop else signal.SIGKILL
+        if victim <= 1 or not signal_child(victim, self.server.pid, number):
             return
-        self.counts[f"kills of {'keepers' if role == 'keeper_pid' else 'workers'}"] += 1
+        what = "stops" if is_stop else "kills"
+        self.counts[f"{what} of {'keepers' if role == 'keeper_pid' else 'workers'}"] += 1
         begun = time.monotonic()
         try:
             wait_until(

@@ -44,6 +44,16 @@ def messages(path: str, text: str) -> list[str]:
         ("csrc/slab/a.c", HEAD + "static int (*hook)(void);\n", "file scope"),
         ("csrc/slab/a.c", HEAD + "static _Thread_local int depth;\n", "file scope: depth"),
         ("csrc/slab/a.c", HEAD + "static struct slab pool = {.n = 1};\n", "file scope: pool"),
+        (
+            "csrc/slab/a.c",
+            HEAD + "void f(int *a) {\n    __atomic_store_n(a, 1, 0);\n}\n",
+            "write by a macro",
+        ),
+        (
+            "csrc/lru/a.h",
+            HEAD + "static void f(int *a) {\n    __atomic_fetch_add(a, 1, 0);\n}\n",
+            "write by a macro",
+        ),
         ("csrc/slab/a.h", HEAD + '#include "base/a.h"\n' * 7, "includes 7 own headers"),
         ("csrc/slab/a.c", HEAD + "// " + "x" * 120 + "\n", "123 columns"),
         ("csrc/slab/a.c", HEAD + "static int f(void) {\n    return 1;\n}\n", "nothing can call it"),

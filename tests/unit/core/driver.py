@@ -37,6 +37,7 @@ class Shape:
     chunk_bytes: Sequence[int] = LADDER
     bucket_start: int = 64
     live: dict[str, int] = field(default_factory=dict)
+    hash_seed: int = 0
     reserve_bytes_more: int = 0  # For what is in the arena besides the store.
 
 
@@ -57,6 +58,7 @@ class Cache:
         options.reserve_bytes = store_bytes + shape.reserve_bytes_more + MIB
         options.slots = shape.slots
         options.boot_unix_seconds = EPOCH_UNIX_SECONDS + 2
+        options.hash_seed = shape.hash_seed
         out = ffi.new("struct arena **")
         assert lib.arena_create(options, out) == 0
         self.arena = out[0]

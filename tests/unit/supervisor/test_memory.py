@@ -7,6 +7,7 @@ import pytest
 
 from pymc import cli
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
+from pymc.core.arena import Arena
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.policy.reservation import MEGABYTE, MemoryLimits
 from pymc.supervisor.memory import create_arena, open_flash, plan_memory
@@ -132,3 +133,20 @@ def test_what_stands_beside_the_limit(
     # A figure that is far too high would hide what comes to it.
     assert reserved > stated * 0.9
     assert sum(room.touched_bytes for room in beside) < 80 * 1024
+
+
+def test_each_server_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who knew the seed of the hash could choose keys of one bucket."""
+    seeds: list[int] = []
+    create = Arena.create
+
+    def watched(*sizes: int, hash_seed: int, huge_pages: bool) -> Arena:
+        seeds.append(hash_seed)
+        return create(*sizes, hash_seed=hash_seed, huge_pages=huge_pages)
+
+    monkeypatch.setattr(Arena, "create", watched)
+    for _ in range(3):
+        arena, _ = create_arena(settings_of("-m", "64"))
+        arena.close()
+    assert len(set(seeds)) == 3
+    assert all(seed.bit_length() > 32 for seed in seeds)

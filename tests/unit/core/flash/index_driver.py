@@ -17,21 +17,26 @@ UNITS_PER_PAGE = PAGE_BYTES // UNIT_BYTES
 # An index for few records has this many buckets at the start.
 START_BITS = 6
 HASH_BITS = 21
+# What the addresses of four pages need; the other 17 of 36 bits hold more of the hash.
+ADDRESS_BITS = 19
+SPARE_BITS = 36 - ADDRESS_BITS
 BUCKET_BYTES = 128
 OVERFLOW_BYTES = 64
 CANDIDATES_MAX = int(lib.FLASH_CANDIDATES_MAX)
 NO_MEMORY = int(lib.PYMC_NO_MEMORY)
-TOO_LARGE = int(lib.PYMC_TOO_LARGE)
 PAGE_DRAINING = int(lib.FLASH_PAGE_DRAINING)
 
 
 def hash_of(bucket: int, field: int) -> int:
-    """A hash that leads to this one of the first buckets and has these bits in its entry."""
+    """A hash that leads to this one of the first buckets and has these bits in its entry.
+
+    All hashes have the same spare bits.
+    """
     return field << START_BITS | bucket | 0x5A5 << (START_BITS + HASH_BITS)
 
 
 def address_of(entry: int) -> int:
-    return entry & ((1 << 36) - 1)
+    return entry & ((1 << ADDRESS_BITS) - 1)
 
 
 def is_read(entry: int) -> bool:
@@ -124,6 +129,7 @@ class Handle:
 
     def __init__(self, tier: Tier, slot: int) -> None:
         self.tier = tier
+        self.slot = slot
         self.flash = tier.flash.pointer
         repair = ffi.cast("proc_repair", ffi.addressof(lib, "flash_index_repair"))
         out = ffi.new("struct proc **")
@@ -188,6 +194,10 @@ class Handle:
             if not self.shrink_step(buckets):
                 return
         raise AssertionError("shrinking never ends")
+
+    def counter(self, name: str) -> int:
+        """One of the slot's own counters."""
+        return self.tier.arena.counters(self.slot)[name]
 
     def arm_fault(self, name: str, countdown: int = 1) -> None:
         lib.proc_arm_fault(self.proc, name.encode(), countdown)

@@ -13,8 +13,8 @@ from tests.unit.core.flash.index_driver import (
     MIB,
     NO_MEMORY,
     OVERFLOW_BYTES,
+    SPARE_BITS,
     START_BITS,
-    TOO_LARGE,
     UNITS_PER_PAGE,
     Handle,
     Tier,
@@ -227,16 +227,41 @@ def test_full() -> None:
         assert tier.check() == len(stored) - 2700
 
 
-def test_a_chain_has_an_end(tier: Tier, index: Handle) -> None:
-    taken = 0
-    while (status := index.insert(hash_of(5, taken), taken)) == 0:
-        taken += 1
-        assert taken < 1000
-    # Not for want of memory: dropping pages would not help.
-    assert status == TOO_LARGE
-    assert taken > 400
-    assert all(index.entry_at(hash_of(5, i), i) for i in range(taken))
-    assert tier.check() == tier.page(0).objects == taken
+def test_a_full_chain_loses_an_entry_for_a_new_one(tier: Tier, index: Handle) -> None:
+    for taken in range(1000):
+        assert index.insert(hash_of(5, taken), taken) == 0
+        assert index.entry_at(hash_of(5, taken), taken)
+        assert tier.check() == tier.page(0).objects == tier.entries
+    # As long as readers follow: a home bucket, and overflow buckets whose last slots are links.
+    kept = [i for i in range(1000) if index.entry_at(hash_of(5, i), i)]
+    assert len(kept) == tier.entries == 14 + 62 * 7 + 8 == 456
+    assert index.counter("ext_chain_full") == 1000 - len(kept)
+    assert all(index.remove(hash_of(5, i), i) for i in kept)
+    assert tier.check() == 0
+
+
+def test_address_bits_that_a_tier_does_not_need_tell_keys_apart(index: Handle) -> None:
+    key = hash_of(5, 77)
+    assert index.insert(key, 1) == 0
+    for bit in range(START_BITS + HASH_BITS, START_BITS + HASH_BITS + SPARE_BITS):
+        assert index.find(key ^ 1 << bit) == []
+        assert index.remove_all(key ^ 1 << bit) == 0
+    assert index.find(key ^ 1 << START_BITS + HASH_BITS + SPARE_BITS) == index.find(key) != []
+
+
+@pytest.mark.parametrize(("pages", "bits"), [(1, 46), (2, 45), (3, 44), (4, 44), (5, 43)])
+def test_how_many_hash_bits_there_are(pages: int, bits: int) -> None:
+    with Tier(pages=pages) as tier:
+        assert tier.flash.hash_bits == bits
+
+
+def test_what_foreign_keys_may_have_lost_is_counted(tier: Tier, index: Handle) -> None:
+    for i in range(3000):
+        assert index.insert(hash_of(i % 64, i), i) == 0
+    before = index.counter("ext_index_chances")
+    # Entries are counted by the thousand or so, rounded down.
+    index.remove_all(hash_of(70, 1))
+    assert index.counter("ext_index_chances") == before + 2
 
 
 def test_the_first_size_follows_the_hint() -> None:

@@ -16,7 +16,7 @@ def colliding_keys(count: int, bits: int = 6) -> list[bytes]:
     number = 0
     while len(found) < count:
         key = b"c%d" % number
-        if lib.hash_of(key, len(key)) & ((1 << bits) - 1) == 5:
+        if lib.hash_of(key, len(key), 0) & ((1 << bits) - 1) == 5:
             found.append(key)
         number += 1
     return found
@@ -111,3 +111,16 @@ def test_a_chain_has_an_end() -> None:
         assert len(stored) >= 640
         assert all(store.get(key) == b"v" for key in stored)
         assert store.check() == len(stored)
+
+
+def test_a_seed_parts_keys_that_meet_without_it() -> None:
+    """Keys that were chosen for one bucket spread over all of them."""
+    keys = colliding_keys(300)
+    for seed, overflows in ((0, True), (0x123456789ABCDEF, False)):
+        with Cache(bucket_start=64, hash_seed=seed) as cache:
+            store = cache.open()
+            for key in keys:
+                store.put(key, b"=" + key)
+            assert all(store.get(key) == b"=" + key for key in keys)
+            assert (store.index().overflow_buckets > 20) is overflows
+            assert store.check() == len(keys)
