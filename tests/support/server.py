@@ -233,14 +233,16 @@ class Server:
         return port if "-l" in self.args else [*port, "-l", "127.0.0.1"]
 
     def _has_keeper(self) -> bool:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if all(child.name() != "pymc: keeper" for child in self.children()):
-                return False
-        try:
-            # It names itself before it takes its slot.
-            return self.stats("pymc").get("keeper_pid") != "0"
-        except (OSError, ClosedError, AssertionError):
-            return True  # A server with users, or a full one, tells nobody.
+        """The keeper is there and has its slot: it hears SIGTERM only after that."""
+        with contextlib.suppress(psutil.NoSuchProcess, OSError):
+            for child in self.children():
+                if child.name() == "pymc: keeper":
+                    status = Path(f"/proc/{child.pid}/status").read_text()
+                    caught = re.search(r"^SigCgt:\s*(\S+)", status, re.MULTILINE)
+                    return caught is not None and bool(
+                        int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
+                    )
+        return False
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
