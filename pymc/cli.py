@@ -11,7 +11,8 @@ from pymc.config.checks import checked
 from pymc.config.errors import StartupAnswer, StartupError, StartupStop
 from pymc.config.features import missing_feature, refuse
 from pymc.config.getopt import CommandLine, Option
-from pymc.config.row import READ
+from pymc.config.readers import is_read_in_part, shown_amount
+from pymc.config.row import READ, Row
 from pymc.config.settings import (
     BUNDLES,
     DEFAULTS,
@@ -58,6 +59,7 @@ def parse(
         for letter, value in line.walk(argv, stops_at_operand="POSIXLY_CORRECT" in environ):
             # Charts pass "-m 1024" as one word: the value then begins with a blank.
             reading.take_flag(letter, None if value is None else value.lstrip(_SPACES))
+        reading.warn_of_words(line.passed_over)
         return checked(reading.settings(), geteuid, find_user)
     except StartupStop as stop:
         stop.warnings = tuple(reading.warnings)
@@ -101,6 +103,12 @@ def _answer(letter: str, program: str) -> str:
     return {"h": help_text, "i": licence_text, "V": version_line}[letter](program)
 
 
+def _understood(row: Row, said_as: str, text: str, value: Any) -> str:
+    said = f"-o {said_as}=" if said_as in row.options else f"-{row.flag} " if row.flag else ""
+    shown = row.shown(value) if row.shown else shown_amount(value, row.unit)
+    return f"WARNING: {said}{text}: understood as {shown}"
+
+
 class _Reading:
     """Settings while they are being read."""
 
@@ -131,6 +139,11 @@ class _Reading:
             row = ROWS[name]
             self._set(name, row.long or letter, row.flag_value, text)
 
+    def warn_of_words(self, words: Sequence[str]) -> None:
+        """Words that are no options mean nothing: scripts that hold such start all the same."""
+        if words:
+            self.warnings.append(f"WARNING: no option, passed over: {' '.join(words)}")
+
     def _take_suboptions(self, text: str) -> None:
         """Takes the parts of `-o`, as getsubopt splits them: only a last comma may be idle."""
         for part in text.removesuffix(",").split(",") if text else []:
@@ -157,6 +170,8 @@ class _Reading:
         row = ROWS[name]
         if value is READ:
             value = row.reader(said_as, text, self.values)
+            if text is not None and is_read_in_part(row.reader, text):
+                self.warnings.append(_understood(row, said_as, text, value))
         feature = missing_feature(name, value)
         if feature and feature.refused_at_once:
             raise refuse(feature)

@@ -20,7 +20,6 @@ SAME_UNIT = {
     "dump_enabled": "dump_enabled",
     "connections_max": "connections_max",
     "maxconns_fast": "connections_fast_refuse",
-    "requests_per_event": "requests_per_event",
     "read_buffers_bytes_max": "read_buffer_limit_bytes",
     "detail_enabled": "detail_enabled",
     "lru_segmented": "lru_segmented",
@@ -61,6 +60,10 @@ WORDS: dict[str, tuple[str, dict[str, int]]] = {
 }
 # What C wants in a form of its own.
 DERIVED: dict[str, Callable[[Settings], int]] = {
+    "requests_per_event": lambda settings: (
+        settings.requests_per_event if "requests_per_event" in settings.given else 0
+    ),
+    "protocol_negotiated": lambda settings: int(settings.protocol == "auto"),
     "idle_timeout_seconds": lambda settings: max(settings.idle_timeout_seconds, 0),
     "prefix_delimiter": lambda settings: ord(settings.stat_prefix_delimiter[:1] or ":") & 0xFF,
     "auth_required": lambda settings: int(settings.auth_file_path is not None),

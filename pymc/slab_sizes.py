@@ -37,13 +37,30 @@ def ladder(settings: Settings) -> list[int]:
         smallest = max(smallest, _aligned(ITEM_HEADER_BYTES + settings.slab_min_bytes))
     if "slab_growth_factor" not in settings.given:
         return _page_fitting([smallest, *_fine_sizes()], smallest, largest)
+    return _by_factor(settings.slab_growth_factor, smallest, largest)
+
+
+def growth_factor(settings: Settings) -> float:
+    """What each chunk size is of the one before, on an average over the whole ladder.
+
+    A factor that was given and is in force is shown as it was given.
+    """
+    sizes = ladder(settings)
     factor = settings.slab_growth_factor
-    sizes_by_factor = _page_fitting(_sizes_by_factor(smallest, largest, factor), smallest, largest)
-    while len(sizes_by_factor) > CLASSES_MAX:
+    if "slab_growth_factor" in settings.given and not settings.slab_sizes:
+        grown = _sizes_by_factor(sizes[0], settings.slab_chunk_max_bytes, factor)
+        if len(_page_fitting(grown, sizes[0], settings.slab_chunk_max_bytes)) <= CLASSES_MAX:
+            return factor
+    return float((sizes[-1] / sizes[0]) ** (1 / (len(sizes) - 1))) if len(sizes) > 1 else 1.0
+
+
+def _by_factor(factor: float, smallest: int, largest: int) -> list[int]:
+    """The sizes that a factor makes, widened until there are not too many."""
+    sizes = _page_fitting(_sizes_by_factor(smallest, largest, factor), smallest, largest)
+    while len(sizes) > CLASSES_MAX:
         factor *= _WIDEN_BY
-        grown = _sizes_by_factor(smallest, largest, factor)
-        sizes_by_factor = _page_fitting(grown, smallest, largest)
-    return sizes_by_factor
+        sizes = _page_fitting(_sizes_by_factor(smallest, largest, factor), smallest, largest)
+    return sizes
 
 
 def _aligned(size_bytes: float) -> int:

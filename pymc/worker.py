@@ -16,7 +16,7 @@ from pymc.control import Control
 from pymc.core.arena import Role
 from pymc.core.engine import Engine, FlashReaderKind, FlashReads, Wants
 from pymc.core.store import Store
-from pymc.logs import say
+from pymc.logs import log_fd, say
 from pymc.server_context import ServerContext
 
 _READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "threads"}
@@ -42,6 +42,8 @@ def run(context: ServerContext, worker: int) -> int:
             peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
             version=VERSION,
             flash_reads=_flash_reads(context.settings),
+            log_fd=log_fd(),
+            log_is_stamped=context.settings.log_format == "full",
         )
         kind = engine.flash_kind
         if kind is not None:

@@ -48,6 +48,7 @@ class Limits:
     memory_mib: int = 1024
     connections_max: int = 1024
     unix: bool = False  # listens on a unix socket instead of a port
+    item_mib: int = 0
 
 
 def memcached_flags(limits: Limits, endpoint: text_client.Endpoint) -> list[str]:
@@ -57,6 +58,7 @@ def memcached_flags(limits: Limits, endpoint: text_client.Endpoint) -> list[str]
         flags = ["-s", endpoint, "-a", "0700"]
     flags += ["-t", str(limits.threads), "-m", str(limits.memory_mib)]
     flags += ["-c", str(limits.connections_max)]
+    flags += ["-I", f"{limits.item_mib}m"] if limits.item_mib else []
     # Started by root, memcached wants to be told whom to run as.
     return flags + (["-u", "root"] if os.geteuid() == 0 else [])
 

@@ -78,7 +78,13 @@ def run_workload(
     """All rounds of one workload. Raises LoadError, WrongValueError or ServerError."""
     server_cores, client_cores = split_cores() if workload.pinned else (None, None)
     settings = replace(settings, client_cores=client_cores)
-    limits = Limits(workload.threads, workload.memory_mib, workload.connections_max, workload.unix)
+    limits = Limits(
+        workload.threads,
+        workload.memory_mib,
+        workload.connections_max,
+        unix=workload.unix,
+        item_mib=workload.item_mib,
+    )
     if workload.kind == "idle":
         limits = replace(limits, connections_max=settings.idle_connections + CONNECTIONS_SPARE)
     if workload.kind == "latency":

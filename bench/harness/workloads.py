@@ -83,6 +83,7 @@ class Workload:
     memory_mib: int = 1024
     connections_max: int = 1024
     unix: bool = False
+    item_mib: int = 0  # largest item (-I); 0: the server's own
     pinned: bool = True
     rounds: int | None = None
     servers: tuple[str, ...] | None = None  # measured on these only
@@ -125,7 +126,7 @@ def smoke_sized(workload: Workload) -> Workload:
     if workload.kind == "replay":
         # Its keys and connections are the trace's; only its beginning is replayed.
         return replace(workload, run={**workload.run, "requests": limits["requests"]})
-    data = {**workload.data, "keys": limits["keys"]}
+    data = {**workload.data, "keys": min(limits["keys"], int(workload.data.get("keys", 400)))}
     most = limits["connections"]
     run = {**workload.run, "connections": min(int(workload.run.get("connections", most)), most)}
     if "idle" in run:

@@ -13,12 +13,13 @@
 #define MUST_CHECK __attribute__((warn_unused_result))
 #endif
 
+_Noreturn void check_failed(const char *condition, const char *file, int line);
+
 // A false condition is a bug: the process ends, the supervisor replaces it and repairs what it held.
 #define PYMC_CHECK(condition)                                                                       \
     do {                                                                                            \
         if (UNLIKELY(!(condition))) {                                                               \
-            fprintf(stderr, "pymc: check failed: %s (%s:%d)\n", #condition, __FILE__, __LINE__);    \
-            abort();                                                                                \
+            check_failed(#condition, __FILE__, __LINE__);                                           \
         }                                                                                           \
     } while (0)
 

@@ -8,7 +8,7 @@ struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash)
     for (;;) {
         uint32_t home = index_home(index, hash);
         // Named before it is taken, so that a repairer knows where to look.
-        SHARED_RELEASE(local->held, home + 1);
+        SHARED_DECIDE(local->held, home + 1);
         struct bucket *bucket = &index->buckets[home];
         lock_take(proc, &bucket->word, LOCK_BUCKET);
         if (LIKELY(index_home(index, hash) == home)) {
@@ -21,7 +21,7 @@ struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash)
 void index_chain_commit(struct bucket *bucket, uint32_t overflow) {
     SHARED_RELEASE(bucket->tags[INDEX_CHAIN_SLOT], 0);
     SHARED_RELEASE(bucket->refs[INDEX_CHAIN_SLOT], overflow);
-    SHARED_RELEASE(bucket->chained, 1);
+    SHARED_DECIDE(bucket->chained, 1);
 }
 
 uint32_t index_free_slots(const struct bucket *bucket) {
@@ -31,7 +31,7 @@ uint32_t index_free_slots(const struct bucket *bucket) {
 
 void index_put(struct bucket *bucket, uint32_t slot, uint8_t tag, uint32_t ref) {
     SHARED_RELEASE(bucket->refs[slot], ref);
-    SHARED_RELEASE(bucket->tags[slot], tag);
+    SHARED_DECIDE(bucket->tags[slot], tag);
 }
 
 int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home, uint8_t tag, uint32_t ref) {
@@ -59,12 +59,12 @@ int index_insert_locked(struct index *index, struct proc *proc, struct bucket *h
     struct bucket *overflow = &index->overflow[taken - 1];
     index_put(overflow, 0, bucket->tags[INDEX_CHAIN_SLOT], bucket->refs[INDEX_CHAIN_SLOT]);
     index_put(overflow, 1, tag, ref);
-    SHARED_RELEASE(local->chain_bucket, (uint64_t)((char *)bucket - index->arena_base));
+    SHARED_DECIDE(local->chain_bucket, (uint64_t)((char *)bucket - index->arena_base));
     FAULT_POINT(proc, "index.chain.before");
     index_chain_commit(bucket, taken);
     FAULT_POINT(proc, "index.chain.after");
-    SHARED_RELEASE(local->overflow_taken, 0);
-    SHARED_RELEASE(local->chain_bucket, 0);
+    SHARED_DECIDE(local->overflow_taken, 0);
+    SHARED_DECIDE(local->chain_bucket, 0);
     return PYMC_OK;
 }
 
@@ -85,13 +85,13 @@ void index_trim_chain(struct index *index, struct proc *proc, struct bucket *hom
         if (index_match(last, 0) != INDEX_ALL_SLOTS) {
             return;
         }
-        SHARED_RELEASE(local->unhang_bucket, (uint64_t)((char *)before - index->arena_base));
-        SHARED_RELEASE(local->overflow_taken, before->refs[INDEX_CHAIN_SLOT]);
+        SHARED_DECIDE(local->unhang_bucket, (uint64_t)((char *)before - index->arena_base));
+        SHARED_DECIDE(local->overflow_taken, before->refs[INDEX_CHAIN_SLOT]);
         FAULT_POINT(proc, "index.trim.named");
         SHARED_RELEASE(before->chained, 0);
         SHARED_RELEASE(before->refs[INDEX_CHAIN_SLOT], 0);
         FAULT_POINT(proc, "index.trim.unhung");
-        SHARED_RELEASE(local->unhang_bucket, 0);
+        SHARED_DECIDE(local->unhang_bucket, 0);
         index_overflow_give(index, proc, local);
     }
 }

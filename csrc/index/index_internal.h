@@ -162,7 +162,7 @@ MUST_CHECK int index_insert_locked(struct index *index, struct proc *proc, struc
                                    uint32_t ref);
 // Swaps the reference of an entry. Crash: one or the other.
 static inline void index_replace_locked(struct index_place place, uint32_t ref) {
-    SHARED_RELEASE(place.bucket->refs[place.slot], ref);
+    SHARED_DECIDE(place.bucket->refs[place.slot], ref);
 }
 void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home, struct index_place place);
 // The references in a locked chain: copies them to `refs`, which has room for INDEX_CHAIN_REFS_MAX,

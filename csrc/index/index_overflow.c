@@ -21,7 +21,7 @@ uint32_t index_overflow_take(struct index *index, struct proc *proc) {
         lock_give(proc, &root->overflow_lock, false);
         return 0;
     }
-    SHARED_RELEASE(local->overflow_taken, number + 1);
+    SHARED_DECIDE(local->overflow_taken, number + 1);
     FAULT_POINT(proc, "index.overflow.named");
     if (number >= root->overflow_begun) {
         SHARED_RELEASE(root->overflow_begun, number + 1);
@@ -51,7 +51,7 @@ void index_overflow_give(struct index *index, struct proc *proc, struct index_lo
             SHARED_RELEASE(root->overflow_begun, bits_end(index->overflow_bits, taken));
         }
     }
-    SHARED_RELEASE(local->overflow_taken, 0);
+    SHARED_DECIDE(local->overflow_taken, 0);
     lock_give(proc, &root->overflow_lock, true);
 }
 
@@ -67,7 +67,7 @@ void index_overflow_repair(struct index *index, uint32_t dead_slot_index) {
         struct index_local *local = index_local(index, slot);
         uint32_t taken = SHARED_LOAD(local->overflow_taken);
         if (taken && !bits_has(index->overflow_bits, taken - 1)) {
-            SHARED_RELEASE(local->overflow_taken, 0);
+            SHARED_DECIDE(local->overflow_taken, 0);
         }
     }
     SHARED_STORE(root->overflow_low, 0);

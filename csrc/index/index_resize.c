@@ -72,7 +72,7 @@ void index_clear_unreachable(struct index *index, struct proc *proc, struct buck
         uint32_t number = bucket->refs[INDEX_CHAIN_SLOT];
         const struct bucket *after = &index->overflow[number - 1];
         uint32_t next = after->chained ? after->refs[INDEX_CHAIN_SLOT] : 0;
-        SHARED_RELEASE(hand->overflow_taken, number);
+        SHARED_DECIDE(hand->overflow_taken, number);
         FAULT_POINT(proc, "index.clear.named");
         SHARED_RELEASE(bucket->refs[INDEX_CHAIN_SLOT], next);
         SHARED_RELEASE(bucket->chained, next != 0);
@@ -87,8 +87,8 @@ static struct bucket *pair_lock(struct index *index, struct proc *proc, uint32_t
     struct index_local *local = index_local(index, proc->slot_index);
     uint32_t from = to - (1u << (31 - __builtin_clz(to)));
     struct bucket *bucket = &index->buckets[from];
-    SHARED_RELEASE(local->split_to, to);
-    SHARED_RELEASE(local->split_from, from + 1);
+    SHARED_DECIDE(local->split_to, to);
+    SHARED_DECIDE(local->split_from, from + 1);
     lock_take(proc, &bucket->word, LOCK_BUCKET);
     // Until the moved entries have left their old chain nobody may remove one of them from the new
     // one: its chunk could be another item's by the time we ask for its hash.
@@ -119,7 +119,7 @@ static bool split_one(struct index *index, struct proc *proc) {
     bool copied = copy_entries(index, proc, from, to, false);
     FAULT_POINT(proc, "index.split.copied");
     if (copied) {
-        SHARED_RELEASE(root->bucket_count, to + 1);
+        SHARED_DECIDE(root->bucket_count, to + 1);
         FAULT_POINT(proc, "index.split.published");
         index_remove_moved(index, from, to);
         pull_forward(index, proc, from);
@@ -142,7 +142,7 @@ static bool merge_one(struct index *index, struct proc *proc) {
     bool copied = copy_entries(index, proc, gone, (uint32_t)(into - index->buckets), true);
     FAULT_POINT(proc, "index.merge.copied");
     if (copied) {
-        SHARED_RELEASE(root->bucket_count, last);
+        SHARED_DECIDE(root->bucket_count, last);
         FAULT_POINT(proc, "index.merge.published");
         index_clear_unreachable(index, proc, gone, index_local(index, proc->slot_index));
         FAULT_POINT(proc, "index.merge.cleared");
@@ -164,7 +164,7 @@ void index_release_repair(struct index *index, uint32_t dead_slot_index) {
     if (local->release_end) {
         struct lock_range range = released_words(index, local);
         lock_range_drop(&range, dead_slot_index);
-        SHARED_RELEASE(local->release_end, 0);
+        SHARED_DECIDE(local->release_end, 0);
     }
 }
 
@@ -179,8 +179,8 @@ static bool release_buckets(struct index *index, struct proc *proc) {
         return false;
     }
     first = end > first + RELEASE_BUCKETS ? end - RELEASE_BUCKETS : first;
-    SHARED_RELEASE(local->release_first, first);
-    SHARED_RELEASE(local->release_end, end);
+    SHARED_DECIDE(local->release_first, first);
+    SHARED_DECIDE(local->release_end, end);
     struct lock_range range = released_words(index, local);
     uint64_t highest = 0;
     bool is_taken = lock_range_take(proc, &range, &highest);
@@ -193,7 +193,7 @@ static bool release_buckets(struct index *index, struct proc *proc) {
         }
         FAULT_POINT(proc, "index.release.given");
     }
-    SHARED_RELEASE(local->release_end, 0);
+    SHARED_DECIDE(local->release_end, 0);
     FAULT_POINT(proc, "index.release.forgotten");
     SHARED_STORE(root->buckets_touched, is_taken ? first : end);
     return is_taken;

@@ -74,16 +74,16 @@ void index_read(const struct index *index, struct index_snapshot *out) {
 static void redo_chaining(struct index *index, struct index_local *local) {
     if (local->chain_bucket && local->overflow_taken) {
         index_chain_commit((struct bucket *)(index->arena_base + local->chain_bucket), local->overflow_taken);
-        SHARED_RELEASE(local->overflow_taken, 0);
+        SHARED_DECIDE(local->overflow_taken, 0);
     }
-    SHARED_RELEASE(local->chain_bucket, 0);
+    SHARED_DECIDE(local->chain_bucket, 0);
     if (local->unhang_bucket) {
         struct bucket *bucket = (struct bucket *)(index->arena_base + local->unhang_bucket);
         if (bucket->chained && bucket->refs[INDEX_CHAIN_SLOT] == local->overflow_taken) {
             SHARED_RELEASE(bucket->chained, 0);
             SHARED_RELEASE(bucket->refs[INDEX_CHAIN_SLOT], 0);
         }
-        SHARED_RELEASE(local->unhang_bucket, 0);
+        SHARED_DECIDE(local->unhang_bucket, 0);
     }
 }
 
@@ -124,7 +124,7 @@ static void repair_pair(struct index *index, struct proc *self, struct index_loc
     bool is_counted = index->root->bucket_count > local->split_to;
     bool holds_both = lock_is_held_by(&to->word, dead_slot_index);
     if (!is_counted && chain_has(index, to, local->overflow_taken)) {
-        SHARED_RELEASE(local->overflow_taken, 0);
+        SHARED_DECIDE(local->overflow_taken, 0);
     }
     if (local->overflow_taken) {
         index_overflow_give(index, self, local);
@@ -154,7 +154,7 @@ struct bucket *index_repair(struct index *index, struct proc *self, uint32_t dea
         if (lock_is_held_by(&index->buckets[local->split_from - 1].word, dead_slot_index)) {
             repair_pair(index, self, local, dead_slot_index);
         }
-        SHARED_RELEASE(local->split_from, 0);
+        SHARED_DECIDE(local->split_from, 0);
     }
     if (local->overflow_taken) {
         index_overflow_give(index, self, local);

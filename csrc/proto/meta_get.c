@@ -7,21 +7,33 @@ struct meta_hit {
     const struct store_view *view;
     bool is_created;
     bool won;
+    uint32_t expiry_seconds;        // After all flags; see weigh().
 };
 
-static bool wins(const struct store *store, const struct meta_hit *hit) {
-    const struct store_view *view = hit->view;
-    if (hit->is_created) {
-        return true;
+// Before the first flag. An item that was just made counts from N, also for a `t` that stands before it.
+static uint32_t expiry_at_first(const struct store *store, const struct meta_hit *hit) {
+    return hit->is_created ? expiry_from_client(store, hit->request->vivify_expiry) : hit->view->expiry_seconds;
+}
+
+// Works out who wins and what expiry stands at the end. The flags work in their order: R looks at what a T before it
+// has set.
+static void weigh(const struct store *store, struct meta_hit *hit) {
+    const struct meta_request *request = hit->request;
+    bool may_win = !hit->is_created && !(hit->view->state & ITEM_TOKEN_SENT);
+    uint32_t expiry = expiry_at_first(store, hit);
+    hit->won = hit->is_created || (may_win && (hit->view->state & ITEM_STALE));
+    bool has_any = request->flags_seen & (META_BIT('T') | META_BIT('N') | META_BIT('R'));
+    for (uint32_t i = 0; has_any && i < request->return_count; i++) {
+        char letter = request->returns[i].text[0];
+        if (letter == 'T') {
+            expiry = expiry_from_client(store, request->expiry);
+        } else if (letter == 'N' && hit->is_created) {
+            expiry = expiry_from_client(store, request->vivify_expiry);
+        } else if (letter == 'R' && may_win && expiry) {
+            hit->won |= expiry < expiry_from_client(store, request->recache);
+        }
     }
-    if (view->state & ITEM_TOKEN_SENT) {
-        return false;
-    }
-    if (view->state & ITEM_STALE) {
-        return true;
-    }
-    uint32_t limit = store->proc->now_seconds + (uint32_t)hit->request->recache_seconds;
-    return meta_has(hit->request, 'R') && view->expiry_seconds && view->expiry_seconds < limit;
+    hit->expiry_seconds = expiry;
 }
 
 static char *put_ttl(char *at, const struct store *store, uint32_t expiry_seconds) {
@@ -35,6 +47,7 @@ static char *put_flag(char *at, const struct store *store, const struct meta_hit
     uint32_t idle = store->proc->now_seconds - view->time_seconds;
     switch (flag->text[0]) {
     case 'T': *expiry = expiry_from_client(store, hit->request->expiry); return at;
+    case 'N': *expiry = hit->is_created ? expiry_from_client(store, hit->request->vivify_expiry) : *expiry; return at;
     case 'c': return put_u64(PUT_LITERAL(at, " c"), view->cas);
     case 'f': return put_u64(PUT_LITERAL(at, " f"), view->client_flags);
     case 'h': return put_u64(PUT_LITERAL(at, " h"), view->state & ITEM_FETCHED ? 1 : 0);
@@ -49,7 +62,7 @@ static char *put_flag(char *at, const struct store *store, const struct meta_hit
 
 static char *put_hit_line(char *at, const struct store *store, const struct meta_hit *hit) {
     const struct meta_request *request = hit->request;
-    uint32_t expiry = hit->view->expiry_seconds;
+    uint32_t expiry = expiry_at_first(store, hit);
     if (meta_has(request, 'v')) {
         at = put_u64(PUT_LITERAL(at, "VA "), hit->view->value_bytes);
     } else {
@@ -74,7 +87,7 @@ static char *put_hit_line(char *at, const struct store *store, const struct meta
 static bool apply(struct store *store, const struct meta_hit *hit, uint64_t hash) {
     const struct meta_request *request = hit->request;
     bool bumps = !meta_has(request, 'u');
-    if (!meta_has(request, 'T') && (!hit->won || hit->is_created)) {
+    if (hit->is_created || (!meta_has(request, 'T') && !hit->won)) {
         if (bumps && store_wants_bump(store, hit->view)) {
             store_bump(store, hit->view);
         }
@@ -82,7 +95,7 @@ static bool apply(struct store *store, const struct meta_hit *hit, uint64_t hash
     }
     struct store_mark mark = {.set_state = hit->won ? ITEM_TOKEN_SENT : 0, .is_read = bumps,
                               .has_expiry = meta_has(request, 'T'),
-                              .expiry_seconds = expiry_from_client(store, request->expiry)};
+                              .expiry_seconds = hit->expiry_seconds};
     int done = store_mark(store, hit->view, request->key, hash, &mark);
     struct store_view moved;
     while (done == 2) {
@@ -126,17 +139,13 @@ static void count_lookup(struct store *store, const struct meta_request *request
         return;
     }
     count(store->proc, COUNTER_get_misses, 1);
-    if (found == STORE_MISS_EXPIRED) {
-        count(store->proc, COUNTER_get_expired, 1);
-    } else if (found == STORE_MISS_FLUSHED) {
-        count(store->proc, COUNTER_get_flushed, 1);
-    }
+    store_count_dead(store, found);
 }
 
 // Creates the empty item of a vivifying read. Returns the storing outcome.
 static int vivify(struct store *store, const struct meta_request *request) {
     struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_ADD,
-                                .expiry_seconds = expiry_from_client(store, request->vivify_expiry),
+                                .expiry_seconds = meta_expiry_of_new(store, request),
                                 .token_sent = true, .is_uncounted = true,
                                 .has_cas_new = meta_has(request, 'E'), .cas_new = request->cas_new};
     struct store_result result;
@@ -148,11 +157,15 @@ enum look { LOOK_ANSWERED, LOOK_AGAIN, LOOK_PARKED };
 
 // The key is not in memory (the hit's view is of that look-up). What the read would change is brought back to memory
 // first. Returns what flash_look() does.
-static int find_on_flash(struct session *session, const struct meta_hit *hit, struct store_view *view, uint64_t hash,
+static int find_on_flash(struct session *session, struct meta_hit *hit, struct store_view *view, uint64_t hash,
                          struct flash_read **read_out) {
     const struct meta_request *request = hit->request;
     int found = flash_look(session, request->key, request->key_bytes, hash, true, view, read_out);
-    if (found != STORE_HIT || !*read_out || (!meta_has(request, 'T') && !wins(session_store(session), hit))) {
+    if (found != STORE_HIT || !*read_out) {
+        return found;
+    }
+    weigh(session_store(session), hit);
+    if (!meta_has(request, 'T') && !hit->won) {
         return found;
     }
     found = flash_bring(session, request->key, request->key_bytes, hash, true);
@@ -183,6 +196,7 @@ static enum look answer_missing(struct session *session, struct meta_hit *hit, i
             reply_line(reply, "SERVER_ERROR Out of memory allocating new item");
             return LOOK_ANSWERED;
         }
+        store_count_dead(store, found);
         hit->is_created = outcome == STORE_STORED;
         return LOOK_AGAIN;
     }
@@ -198,13 +212,14 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
     const struct meta_request *request = hit->request;
     const struct store_view *view = hit->view;
     char *start = reply->at;
-    hit->won = wins(store, hit);
-    reply->at = put_hit_line(start, store, hit);
+    weigh(store, hit);
+    char *at = put_hit_line(start, store, hit);
     uint32_t values = reply->value_count;
     enum put_result put = PUT_DONE;
-    if (meta_has(request, 'v')) {
-        put = UNLIKELY(read) ? reply_put_record(store, view, reply->at, reply)
-                             : reply_put_value(store, view, reply->at, reply);
+    if (!meta_has(request, 'v')) {
+        reply->at = at;
+    } else {
+        put = UNLIKELY(read) ? reply_put_record(store, view, at, reply) : reply_put_value(store, view, at, reply);
     }
     if (put == PUT_DONE && (UNLIKELY(read) || (store_holds(view) && apply(store, hit, hash)))) {
         count_lookup(store, request, view, STORE_HIT);
@@ -306,6 +321,10 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
         return;
     }
     if (found != STORE_HIT) {
+        store_count_dead(store, found);
+        if (found != STORE_MISS && !read) {
+            store_reap(store, &view);
+        }
         REPLY_LITERAL(reply, "EN\r\n");
         return;
     }

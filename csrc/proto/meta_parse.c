@@ -18,7 +18,7 @@ static const char *parse_flag(const struct token *token, struct meta_request *re
     uint32_t bytes = token->bytes - 1;
     switch (token->text[0]) {
     case 'b': case 'c': case 'f': case 'h': case 'k': case 'l': case 'q': case 's': case 't': case 'u': case 'v':
-    case 'x': case 'I': case 'L': case 'P': case 'S':
+    case 'x': case 'I': case 'L': case 'P':
         return NULL;
     case 'O':
         return token->bytes > OPAQUE_BYTES_MAX ? "CLIENT_ERROR opaque token too long" : NULL;
@@ -27,7 +27,7 @@ static const char *parse_flag(const struct token *token, struct meta_request *re
     case 'T':
         return token_i32(text, bytes, &request->expiry) ? NULL : BAD_TOKEN;
     case 'R':
-        return token_i32(text, bytes, &request->recache_seconds) ? NULL : BAD_TOKEN;
+        return token_i32(text, bytes, &request->recache) ? NULL : BAD_TOKEN;
     case 'F':
         return token_u32(text, bytes, &request->client_flags) ? NULL : "CLIENT_ERROR bad command line format";
     case 'C':
@@ -89,6 +89,19 @@ const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flag
     }
     const char *error = decode_key(request);
     return error && is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error;
+}
+
+uint32_t meta_expiry_of_new(const struct store *store, const struct meta_request *request) {
+    uint32_t expiry = 0;
+    for (uint32_t i = 0; i < request->return_count; i++) {
+        char letter = request->returns[i].text[0];
+        if (letter == 'T') {
+            expiry = expiry_from_client(store, request->expiry);
+        } else if (letter == 'N') {
+            expiry = expiry_from_client(store, request->vivify_expiry);
+        }
+    }
+    return expiry;
 }
 
 char *meta_put_key(char *at, const struct meta_request *request) {

@@ -58,12 +58,18 @@ static const char *write_from(const struct session *session, const struct meta_r
     *write = (struct store_write){.key = request->key, .key_bytes = request->key_bytes, .value_bytes = value_bytes,
                                   .key_is_binary = meta_has(request, 'b'),
                                   .has_cas_compare = meta_has(request, 'C'), .cas_compare = request->cas_compare,
-                                  .has_cas_new = meta_has(request, 'E'), .cas_new = request->cas_new,
+                                  .has_cas_new = meta_has(request, 'E') && request->cas_new,
+                                  .cas_new = request->cas_new,
                                   .invalidate = meta_has(request, 'I'), .vivify = meta_has(request, 'N')};
     write->client_flags = meta_has(request, 'F') ? request->client_flags : 0;
     write->expiry_seconds = meta_has(request, 'T') ? expiry_from_client(store, request->expiry) : 0;
     write->vivify_expiry_seconds = write->vivify ? expiry_from_client(store, request->vivify_expiry) : 0;
-    return set_mode(request, write) ? NULL : "CLIENT_ERROR invalid mode for ms M token";
+    if (!set_mode(request, write)) {
+        return "CLIENT_ERROR invalid mode for ms M token";
+    }
+    // Without CAS numbers (-C) there is nothing to compare that an append could lose to.
+    write->has_cas_compare = write->has_cas_compare && (write->mode < STORE_APPEND || store_has_cas(store));
+    return NULL;
 }
 
 // A large value: everything that its answer needs is copied, since the line is gone when the value is complete.
@@ -211,16 +217,18 @@ static void arith_hit(struct session *session, const struct meta_request *reques
     char *at = reply->at;
     bool wants_value = meta_has(request, 'v');
     at = wants_value ? put_u64(PUT_LITERAL(at, "VA "), digit_count) : PUT_LITERAL(at, "HD");
+    uint32_t expiry = number->vivified ? expiry_from_client(store, request->vivify_expiry) : number->expiry_seconds;
     for (uint32_t i = 0; i < request->return_count; i++) {
         const struct token *flag = &request->returns[i];
         switch (flag->text[0]) {
         case 'O': *at++ = ' '; at = put_bytes(at, flag->text, flag->bytes); break;
         case 'k': at = meta_put_key(at, request); break;
         case 'c': at = put_u64(PUT_LITERAL(at, " c"), number->cas); break;
+        case 'T': expiry = expiry_from_client(store, request->expiry); break;
+        case 'N': expiry = number->vivified ? expiry_from_client(store, request->vivify_expiry) : expiry; break;
         case 't':
             at = PUT_LITERAL(at, " t");
-            at = number->expiry_seconds ? put_i64(at, (int64_t)number->expiry_seconds - store->proc->now_seconds)
-                                        : PUT_LITERAL(at, "-1");
+            at = expiry ? put_i64(at, (int64_t)expiry - store->proc->now_seconds) : PUT_LITERAL(at, "-1");
             break;
         default: break;
         }
@@ -262,7 +270,7 @@ void meta_arith(struct session *session, struct token *tokens, uint32_t words, s
                                  .has_expiry = meta_has(&request, 'T'), .vivify = meta_has(&request, 'N'),
                                  .delta = request.delta, .initial = request.initial};
     wanted.expiry_seconds = wanted.has_expiry ? expiry_from_client(store, request.expiry) : 0;
-    wanted.vivify_expiry_seconds = wanted.vivify ? expiry_from_client(store, request.vivify_expiry) : 0;
+    wanted.vivify_expiry_seconds = wanted.vivify ? meta_expiry_of_new(store, &request) : 0;
     struct store_number number;
     int outcome;
     do {

@@ -19,6 +19,10 @@ void proto_set_reader(struct proto *proto, struct flash_reader *reader) {
     proto->reader = reader;
 }
 
+void proto_set_log(struct proto *proto, struct log *log) {
+    proto->log = log;
+}
+
 void proto_close(struct proto *proto) {
     if (proto) {
         while (proto->flash_free) {

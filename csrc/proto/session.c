@@ -6,6 +6,9 @@
 
 #include "proto/session_internal.h"
 
+// What a request of the binary protocol begins with.
+#define BINARY_REQUEST 0x80
+
 int session_create(struct proto *proto, struct session **session_out) {
     struct session *session = calloc(1, sizeof *session);
     if (!session) {
@@ -37,11 +40,17 @@ void session_resume(struct session *session) {
 bool session_is_reading_value(const struct session *session) {
     return session->mode == MODE_VALUE;
 }
+bool session_is_filling_value(const struct session *session) {
+    return session->mode == MODE_VALUE && session->value->making.filled_bytes < session->value->making.value_bytes;
+}
 bool session_is_awaiting_value(const struct session *session) {
     return session->awaits_value || session->mode == MODE_VALUE;
 }
 bool session_is_unfinished(const struct session *session) {
     return session->is_on_flash;
+}
+bool session_is_in_get(const struct session *session) {
+    return session->get_kind != GET_NONE;
 }
 bool session_is_swallowing(const struct session *session) {
     return session->mode == MODE_SWALLOW;
@@ -298,6 +307,12 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
     return eaten;
 }
 
+static void show(const struct session *session, char sign, const char *text, int bytes) {
+    char line[LOG_LINE_BYTES_MAX];
+    int shown = snprintf(line, sizeof line, "%c%d %.*s", sign, session->log_id, bytes, text);
+    log_line(session->proto->log, line, shown < (int)sizeof line ? (uint32_t)shown : (uint32_t)sizeof line - 1);
+}
+
 // As memcached's -vv has it: the line that came, and the answer when it is one line.
 static size_t logged_step(struct session *session, const char *in, size_t bytes, struct reply *reply, int *stop_out) {
     bool begins = session->get_kind == GET_NONE;
@@ -306,7 +321,7 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     const char *newline = memchr(in, '\n', bytes);
     if (begins && eaten > 0 && newline) {
         int shown = (int)(newline - in) - (newline > in && newline[-1] == '\r');
-        fprintf(stderr, "<%d %.*s\n", session->log_id, shown, in);
+        show(session, '<', in, shown);
     }
     const char *end = reply->at;
     bool ends_get = !begins && session->get_kind == GET_NONE;
@@ -314,7 +329,7 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
         answer = end - 5;       // Values are not shown.
     }
     if (end - answer > 2 && memchr(answer, '\n', (size_t)(end - answer)) == end - 1) {
-        fprintf(stderr, ">%d %.*s\n", session->log_id, (int)(end - answer) - 2, answer);
+        show(session, '>', answer, (int)(end - answer) - 2);
     }
     return eaten;
 }
@@ -328,6 +343,17 @@ static int after_step(struct session *session, int stop) {
     return stop;
 }
 
+// A connection's first byte chooses its protocol, as in memcached; the binary one is not there. Its clients would wait
+// for ever for an answer to what never ends as a line.
+static void begin(struct session *session, const char *in) {
+    const struct store *store = session_store(session);
+    session->has_begun = true;
+    if ((unsigned char)in[0] == BINARY_REQUEST && live_get(store->arena, LIVE_protocol_negotiated)) {
+        count(store->proc, COUNTER_binary_refused, 1);
+        session->mode = MODE_CLOSE;
+    }
+}
+
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out) {
     size_t at = 0;
     int stop = -1;
@@ -335,6 +361,9 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
     session->is_on_flash = session->awaits_value = false;
     session->fetched_until = NULL;
     session->is_verbose = live_get(session_store(session)->arena, LIVE_verbosity) > 1;
+    if (UNLIKELY(!session->has_begun) && bytes > 0) {
+        begin(session, in);
+    }
     while (stop < 0) {
         if (session->mode == MODE_CLOSE) {
             stop = SESSION_CLOSE;
@@ -344,6 +373,9 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
             stop = SESSION_NEEDS_INPUT;
         } else if (UNLIKELY(reply_is_full(reply))) {
             stop = SESSION_REPLY_FULL;
+        } else if (session->mode == MODE_COMMAND && session->get_kind == GET_NONE
+                   && session_has_had_its_turn(session, 0)) {
+            stop = SESSION_YIELD;
         } else if (LIKELY(session->mode == MODE_COMMAND)) {
             at += UNLIKELY(session->is_verbose) ? logged_step(session, in + at, bytes - at, reply, &stop)
                                                 : step(session, in + at, bytes - at, reply, &stop);

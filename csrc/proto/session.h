@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "flash/flash_reader.h"
 #include "store/store.h"
 
@@ -21,6 +22,9 @@ int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count);
 // What sessions read with that meet flash; NULL (as at first) when there is no flash tier. Borrows it.
 void proto_set_reader(struct proto *proto, struct flash_reader *reader);
 
+// Where -vv shows commands and replies; NULL (as at first) for nowhere. Borrows it.
+void proto_set_log(struct proto *proto, struct log *log);
+
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
 void session_destroy(struct session *session);
@@ -31,6 +35,7 @@ enum session_stop {
     SESSION_REPLY_FULL,     // Send the reply, clear it, then feed the rest.
     SESSION_PARKED,         // An administrative command waits: session_admin_line(), then session_resume().
     SESSION_CLOSE,          // Send the reply, then close.
+    SESSION_YIELD,          // As many requests as one turn may have: send the reply, let others go, feed the rest.
     SESSION_ON_FLASH        // A read from flash is under way: session_wait(), then feed the same again, even nothing.
 };
 
@@ -53,15 +58,19 @@ void session_drop_reads(struct session *session);
 void session_abort_reads(struct session *session);
 
 // While a large value is coming in: where its next bytes belong, so that a socket can be read straight into the item.
-// Returns how many bytes fit there, 0 when the session wants session_feed() instead.
-size_t session_direct_place(struct session *session, char **place_out);
+// Returns how many bytes fit there, 0 when the session wants session_feed() instead. *is_last_out: they end the value.
+size_t session_direct_place(struct session *session, char **place_out, bool *is_last_out);
 void session_direct_filled(struct session *session, size_t bytes);
 
 // What a session is doing, as enum connection_state in server/engine.h knows it.
 bool session_is_reading_value(const struct session *session);
+// It is one that still lacks bytes, not only its line end.
+bool session_is_filling_value(const struct session *session);
 // The same, or some bytes of the value are still waiting in the input.
 bool session_is_awaiting_value(const struct session *session);
 bool session_is_swallowing(const struct session *session);
+// The input ended within the keys of a get.
+bool session_is_in_get(const struct session *session);
 
 // A reply buffer of its own, for tests and tools; engines have theirs.
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out);

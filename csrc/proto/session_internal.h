@@ -17,6 +17,7 @@ struct proto {
     struct store *store;
     struct flash_reader *reader;        // NULL without a flash tier.
     struct session_flash *flash_free;   // Room for sessions that read, kept for the next one.
+    struct log *log;                    // NULL: none.
     char *auth_lines;
     uint32_t auth_bytes;
     char version[64];
@@ -36,7 +37,7 @@ struct meta_request {
     struct token returns[META_RETURNS_MAX];     // Flags in request order.
     int32_t expiry;                 // T
     int32_t vivify_expiry;          // N
-    int32_t recache_seconds;        // R
+    int32_t recache;                // R, an expiry like the other two.
     uint32_t client_flags;          // F
     char mode;                      // M
     uint64_t cas_compare;           // C
@@ -72,10 +73,12 @@ struct session {
     uint64_t swallow_bytes;
     uint32_t admin_bytes;
     uint32_t get_expiry;
+    uint64_t requests_until;        // The process's count of requests at which its turn ends; 0: no such end.
     uint8_t mode;
     uint8_t get_kind;               // Not GET_NONE: the input stands inside the key list of a get.
     bool awaits_value;              // The input ends within a value that waits there for its rest.
     bool is_on_flash;               // The command under way waits for a read, and has left no trace.
+    bool has_begun;                 // Its first byte was seen.
     bool is_authenticated;
     bool get_is_broken;             // The rest of the get's line is thrown away.
     bool is_verbose;                // Command lines are shown (-vv); found out once per feed.
@@ -84,6 +87,11 @@ struct session {
 
 static inline struct store *session_store(const struct session *session) {
     return session->proto->store;
+}
+// Whether its turn is over once `more` requests that are not counted yet are answered.
+static inline bool session_has_had_its_turn(const struct session *session, uint64_t more) {
+    return UNLIKELY(session->requests_until)
+           && session->proto->store->proc->counters[COUNTER_requests] + more >= session->requests_until;
 }
 
 // An expiry as the client gave it, on the cache's clock: 0 never, 1 at once.
@@ -190,6 +198,8 @@ void text_flush_all(struct session *session, struct token *tokens, uint32_t coun
 // Parses the words behind a meta command. Returns NULL, or the error line to answer with.
 const char *meta_parse(const struct token *tokens, uint32_t count, uint32_t flags_from, char command,
                        struct meta_request *request);
+// The expiry of an item that mg or ma makes: of T and N the one that comes last.
+uint32_t meta_expiry_of_new(const struct store *store, const struct meta_request *request);
 void meta_get(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 void meta_delete(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
 void meta_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);

@@ -27,11 +27,7 @@ static char *put_header(char *at, const char *key, uint32_t key_bytes, const str
 
 static void count_miss(struct store *store, int found) {
     count(store->proc, COUNTER_get_misses, 1);
-    if (found == STORE_MISS_EXPIRED) {
-        count(store->proc, COUNTER_get_expired, 1);
-    } else if (found == STORE_MISS_FLUSHED) {
-        count(store->proc, COUNTER_get_flushed, 1);
-    }
+    store_count_dead(store, found);
 }
 
 enum answered { ANSWERED, ANSWERED_NO_MEMORY, ANSWERED_LATER, ANSWERED_NOT };
@@ -134,6 +130,7 @@ static enum answered touch_one(struct session *session, const struct wanted *wan
         bool is_gone_by_touch = is_marked && found == STORE_MISS_EXPIRED;
         if (found != STORE_HIT && !is_gone_by_touch) {
             count(store->proc, COUNTER_touch_misses, 1);
+            store_count_dead(store, found);
             if (found != STORE_MISS) {
                 store_reap(store, &view);
             }
@@ -307,11 +304,13 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
                         const char **after, bool *too_long_out) {
     struct store *store = session_store(session);
     uint32_t filled = 0;
+    uint32_t lines = 0;
     bool in_line = true;
     *too_long_out = false;
     while (filled < BATCH) {
         if (!in_line) {
-            if (session->get_kind != GET_PLAIN || session->is_verbose || !begins_short_get(scan, end)) {
+            if (session->get_kind != GET_PLAIN || session->is_verbose || session_has_had_its_turn(session, lines)
+                || !begins_short_get(scan, end)) {
                 break;
             }
             scan += 4;
@@ -326,6 +325,7 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
             store_prefetch_bucket(store, wanted->hash);
         }
         in_line = !wanted->ends_line;
+        lines += wanted->ends_line;
         after[filled++] = scan = next;
     }
     return filled;

@@ -15,11 +15,12 @@
 
 // Rounds of engine_turn(): at most a few milliseconds when all of them are full.
 #define ROUNDS_MAX 32
+#define SAME_MOMENT_NS 10000000
 // Reads from the page cache are done when they are handed over: then their replies go out in the same round.
 #define FLASH_PASSES 3
 #define TOO_MANY "ERROR Too many open connections\r\n"
 
-static uint64_t monotonic_ns(clockid_t clock) {
+static uint64_t read_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -33,9 +34,13 @@ static bool watch(struct engine *engine, int fd, struct source *source, uint32_t
 // Back at work, after a wait or after Python: once a round. The coarse clock is off by a few milliseconds.
 static void update_clock(struct engine *engine) {
     store_wake(engine->store);
-    engine->now_ns = monotonic_ns(CLOCK_MONOTONIC_COARSE);
+    proc_beat(engine->proc);
+    engine->now_ns = read_ns(CLOCK_MONOTONIC_COARSE);
     engine->proc->now_seconds = arena_seconds(engine->arena, engine->now_ns);
     store_turn(engine->store);
+    if (UNLIKELY(engine->log_is_stamped && engine->log)) {
+        log_stamp(engine->log, read_ns(CLOCK_REALTIME_COARSE));
+    }
 }
 
 // Python has its turn, or the worker waits: what it set aside is there for others.
@@ -67,12 +72,18 @@ static int open_reader(struct engine *engine, const struct engine_options *optio
 
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
     engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
-    engine->input = malloc((size_t)STAGES * STAGE_BYTES);
+    engine->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
+    engine->tail = engine->input ? engine->input + (size_t)STAGES * STAGE_BYTES : NULL;
     engine->reply_base = engine->reply.start = malloc(REPLY_BYTES);
     if (!engine->peer_fds || !engine->input || !engine->reply_base
         || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {
         return PYMC_NO_MEMORY;
     }
+    char name[32];
+    snprintf(name, sizeof name, "worker %u", engine->worker);
+    engine->log = log_open(options->log_fd ? options->log_fd : STDERR_FILENO, name);
+    engine->log_is_stamped = options->log_is_stamped;
+    proto_set_log(engine->proto, engine->log);
     engine->reply.end = engine->reply_base + REPLY_BYTES;
     engine->reply.values = engine->reply_values;
     engine->reply.values_room = REPLY_VALUES;
@@ -138,6 +149,7 @@ void engine_close(struct engine *engine) {
         close(engine->epoll_fd);
     }
     proto_close(engine->proto);
+    log_close(engine->log);
     free(engine->peer_fds);
     free(engine->input);
     free(engine->reply_base);
@@ -202,7 +214,7 @@ int engine_listen(struct engine *engine, int fd, int kind) {
 static void pause_listening(struct engine *engine) {
     if (engine->is_accepting) {
         engine->is_accepting = false;
-        engine->refused_since_ns = monotonic_ns(CLOCK_MONOTONIC);
+        engine->refused_since_ns = read_ns(CLOCK_MONOTONIC);
         count(engine->proc, COUNTER_listen_disabled_num, 1);
         for (uint32_t i = 0; i < engine->listener_count; i++) {
             epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, engine->listeners[i].fd, NULL);
@@ -217,7 +229,7 @@ static void resume_listening(struct engine *engine) {
     }
     engine->is_accepting = true;
     count(engine->proc, COUNTER_time_in_listen_disabled_us,
-          (monotonic_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
+          (read_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         struct listener *listener = &engine->listeners[i];
         watch(engine, listener->fd, &listener->source,
@@ -237,13 +249,13 @@ void engine_stop_listening(struct engine *engine) {
 
 // What goes with a handed-over descriptor.
 struct hand_over {
-    uint32_t epoch;             // Of the receiver, when it was counted in.
+    uint32_t worker;            // Where it was counted in: the receiver, unless somebody passed it on.
+    uint32_t epoch;             // Of that worker at that time; 0 when it was not counted at all.
     uint32_t listener;
     union peer_address peer;
 };
 
-static bool hand_over(struct engine *engine, int fd, uint32_t worker, const struct hand_over *given) {
-    struct hand_over note = *given;
+static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
     struct iovec iov = {&note, sizeof note};
     union {
         struct cmsghdr header;
@@ -256,8 +268,15 @@ static bool hand_over(struct engine *engine, int fd, uint32_t worker, const stru
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return engine->peer_fds[worker] >= 0
-           && sendmsg(engine->peer_fds[worker], &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+    return inbox_fd >= 0 && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+}
+
+bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
+    struct hand_over note = {.listener = listener};
+    socklen_t size = sizeof note.peer;
+    // A client that has gone already has no name, and its new worker will notice.
+    (void)getpeername(fd, &note.peer.any, &size);
+    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && send_connection(inbox_fd, fd, note);
 }
 
 static void take_over(struct engine *engine) {
@@ -274,17 +293,21 @@ static void take_over(struct engine *engine) {
         if (received < 0) {
             return;
         }
+        if (received != (ssize_t)sizeof note || note.worker >= engine->workers) {
+            continue;
+        }
+        if (note.worker != engine->worker || note.epoch != engine->epoch) {
+            // It was counted for another worker, for a life of this one that is over, or not at all.
+            server_place_here(engine, note.worker, note.epoch);
+        }
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         if (!header || header->cmsg_type != SCM_RIGHTS) {
             // The descriptor did not fit into this process's table; its peer sees the end.
-            server_load_change(engine, received == (ssize_t)sizeof note && note.epoch == engine->epoch ? -1 : 0);
+            server_load_change(engine, -1);
             continue;
         }
         int fd;
         memcpy(&fd, CMSG_DATA(header), sizeof fd);
-        if (note.epoch != engine->epoch) {
-            server_load_change(engine, 1);      // It was counted for a life of this worker that is over.
-        }
         connection_open(engine, fd,
                         note.listener < engine->listener_count ? &engine->listeners[note.listener] : NULL,
                         &note.peer, true);
@@ -316,12 +339,12 @@ static uint32_t accepts_now(struct engine *engine, struct listener *listener) {
 // Puts an accepted client where it belongs.
 static void place(struct engine *engine, int fd, struct listener *listener, const union peer_address *peer) {
     struct hand_over note = {.listener = (uint32_t)(listener - engine->listeners), .peer = *peer};
-    uint32_t worker = server_place(engine, &note.epoch);
+    uint32_t worker = note.worker = server_place(engine, &note.epoch);
     if (worker == UINT32_MAX) {
         refuse(engine, fd);
     } else if (worker == engine->worker) {
         connection_open(engine, fd, listener, peer, false);
-    } else if (hand_over(engine, fd, worker, &note)) {
+    } else if (send_connection(engine->peer_fds[worker], fd, note)) {
         count(engine->proc, COUNTER_connections_handed, 1);
         close(fd);
     } else {
@@ -550,7 +573,7 @@ uint32_t engine_turn(struct engine *engine) {
 }
 
 uint32_t engine_stay(struct engine *engine, uint32_t quiet_milliseconds, uint32_t milliseconds) {
-    engine->now_ns = monotonic_ns(CLOCK_MONOTONIC_COARSE);
+    engine->now_ns = read_ns(CLOCK_MONOTONIC_COARSE);
     uint64_t end_ns = engine->now_ns + milliseconds * UINT64_C(1000000);
     uint64_t quiet_ns = quiet_milliseconds * UINT64_C(1000000);
     uint64_t until_ns = engine->now_ns + quiet_ns < end_ns ? engine->now_ns + quiet_ns : end_ns;
@@ -563,6 +586,15 @@ uint32_t engine_stay(struct engine *engine, uint32_t quiet_milliseconds, uint32_
         }
     } while (last != ROUND_INTERRUPTED && !wants(engine) && engine->now_ns < until_ns);
     return leave(engine) | (engine->again ? ENGINE_AGAIN : 0);
+}
+
+// Not when the process stood still in between: that would look as if the wall clock had been set.
+static void compare_clocks(struct engine *engine) {
+    uint64_t before_ns = read_ns(CLOCK_MONOTONIC);
+    uint64_t wall_ns = read_ns(CLOCK_REALTIME);
+    if (read_ns(CLOCK_MONOTONIC) - before_ns < SAME_MOMENT_NS) {
+        arena_clock_set_wall(engine->arena, before_ns, wall_ns);
+    }
 }
 
 void engine_tick(struct engine *engine) {
@@ -580,6 +612,11 @@ void engine_tick(struct engine *engine) {
         connection = next;
     }
     values_drop_silent(engine);
+    notices_tell(engine);
+    if (engine->log) {
+        log_flush(engine->log);
+    }
+    compare_clocks(engine);
     if (engine->reader) {
         serve_flash(engine);
     }

@@ -24,6 +24,8 @@ struct engine_options {
     uint32_t flash_depth;
     uint32_t flash_threads;
     uint64_t flash_memory_bytes;
+    int log_fd;                 // Where lines for the operator go, see log_open(); 0 is standard error. Borrowed.
+    bool log_is_stamped;        // They carry time and worker.
 };
 
 // Reserves what engines share (connection records, load counts). Call once on a fresh arena, before the first fork.
@@ -52,6 +54,11 @@ enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX };
 
 // Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time. Borrows fd.
 int engine_listen(struct engine *engine, int fd, int kind);
+
+// Gives a worker a connection that was accepted for another one. `inbox_fd` is the sending end of its inbox, `listener`
+// the number of its engine_listen() call, from 0. Returns false when the inbox is full. Any process; the descriptor
+// becomes non-blocking and stays the caller's to close; the worker counts the connection when it takes it.
+bool engine_give_connection(int inbox_fd, int fd, uint32_t listener);
 
 // Stops accepting for good (shutdown); established connections go on.
 void engine_stop_listening(struct engine *engine);

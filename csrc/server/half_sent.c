@@ -43,8 +43,10 @@ static void tell(struct engine *engine, uint32_t seconds) {
     if (values->dropped == 0 || (values->told_seconds && now - values->told_seconds < TOLD_EVERY_SECONDS)) {
         return;
     }
-    fprintf(stderr, "worker %u: closed %u clients that were silent for %u s in the middle of a value\n",
-            engine->worker, values->dropped, seconds);
+    char text[128];
+    int bytes = snprintf(text, sizeof text, "worker %u: closed %u clients that were silent for %u s in the middle of a "
+                                            "value", engine->worker, values->dropped, seconds);
+    log_line(engine->log, text, (uint32_t)bytes);
     values->dropped = 0;
     values->told_seconds = now;
 }

@@ -54,11 +54,19 @@ uint32_t server_place(struct engine *engine, uint32_t *epoch_out) {
         unlock_server(engine);
         return UINT32_MAX;
     }
+    uint32_t late_load = UINT32_MAX;
     for (uint32_t i = 0; i < root->workers; i++) {
-        if (root->loads[i] < root->loads[best] && proc_slot_pid(engine->arena, i)) {
+        const struct slot *slot = slot_at(engine->arena, i);
+        if (i == engine->worker || !SHARED_LOAD(slot->pid)) {
+            continue;
+        }
+        if (UNLIKELY(SHARED_LOAD(slot->is_late))) {
+            late_load = root->loads[i] < late_load ? root->loads[i] : late_load;
+        } else if (root->loads[i] < root->loads[best]) {
             best = i;
         }
     }
+    count(engine->proc, COUNTER_connections_past_late, late_load < root->loads[best]);
     SHARED_STORE(root->loads[best], root->loads[best] + 1);
     *epoch_out = root->epochs[best];
     unlock_server(engine);

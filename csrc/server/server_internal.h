@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/log.h"
 #include "proto/session_internal.h"
 #include "server/engine.h"
 
@@ -66,8 +67,19 @@ struct backlog {
     char text[];
 };
 
+// Input that waits: unfinished, or not yet looked at.
+struct kept_input {
+    char *base;
+    uint32_t at;                    // Where it begins.
+    uint32_t bytes;
+    uint32_t room;                  // Of the buffer, from its base.
+    uint32_t scanned;               // From `at` to here there is no line's end but the one noted below.
+    uint32_t line_end;              // Behind a line's end; 0 when none is known.
+};
+
 // One that never reads costs at most STAGE_BYTES of input, a backlog of REPLY_BYTES and REPLY_VALUES pins, and one part
-// of an administrative answer: nothing more is read from it until that is sent.
+// of an administrative answer: nothing more is read from it until that is sent. Only the rest of a get's line is: up to
+// 32 MiB of it, and no more than 64 MiB in all clients of a worker.
 struct connection {
     struct source source;
     bool is_closing;                // Close when the backlog is sent.
@@ -81,16 +93,18 @@ struct connection {
     bool has_work;                  // Its kept input holds commands; it only let others go first.
     bool is_in_values;              // In the list through value_next.
     bool is_shared;                 // Another worker accepted it, and may not have closed its descriptor yet.
+    bool has_more;                  // The socket may hold more than was received.
+    bool reads_little;              // Large values came last: the next may begin with one too.
+    bool reads_ahead;               // It has a backlog, and the rest of its get's line is kept as it comes.
     bool has_ended;                 // The client said its last: there is no other event for the end of its input.
     uint8_t state;                  // As its record shows it.
     int fd;
     uint32_t record;
     uint32_t interest;              // Epoll events asked for.
-    uint32_t input_bytes;           // Kept input, unfinished or not yet looked at.
     uint32_t last_command_seconds;
     uint32_t value_seconds;         // When a byte of its half-sent value came last.
     uint64_t ticket;                // Of the administrative command it waits for.
-    char *input;
+    struct kept_input kept;
     char *admin_line;
     uint32_t admin_bytes;
     bool admin_is_pipelined;
@@ -116,6 +130,12 @@ struct deferred {
     struct connection *connection;
     char *text;
     uint32_t bytes;
+};
+
+// What the operator was told last.
+struct notices {
+    uint64_t binary_told;
+    uint32_t told_seconds;
 };
 
 struct connection_queue {
@@ -151,12 +171,17 @@ struct engine {
     uint64_t tickets;
     struct connection *connections;
     struct value_list values;
+    struct log *log;                        // NULL without memory for one.
+    bool log_is_stamped;
+    struct notices notices;
     struct connection_queue requests;       // Wait to be fetched by Python.
     struct connection_queue streams;
     struct connection *dead;
     struct connection *again;               // To be read again without waiting for an event.
     struct connection_queue closed_streams; // Closed while answered in part: engine_next_stream() frees them.
+    struct kept_input lent;                 // Of the connection that is being served from it.
     char *input;                            // STAGES pieces of STAGE_BYTES.
+    char *tail;                             // One more, for what comes behind a large value.
     char *reply_base;                       // The reply buffer; reply.start is where this connection's reply begins.
     struct deferred deferred[STAGES];
     uint32_t deferred_count;
@@ -193,6 +218,29 @@ void connection_close(struct engine *engine, struct connection *connection);
 void values_note(struct engine *engine, struct connection *connection);
 // Closes connections that have been silent for too long in the middle of a value. Call once a second.
 void values_drop_silent(struct engine *engine);
+// Tells what there is to tell. Call once a second.
+void notices_tell(struct engine *engine);
+// Asks for these epoll events. Asking again, also for the same, brings an event for what is there already.
+void connection_ask(struct engine *engine, struct connection *connection, uint32_t interest);
+// The same if it does not ask for them already.
+void connection_want(struct engine *engine, struct connection *connection, uint32_t interest);
+// Has the connection read from again without waiting for an event.
+void connection_read_again(struct engine *engine, struct connection *connection);
+// Keeps input that the session has not consumed, in place of what was kept; closes the connection when it cannot be.
+void input_keep(struct engine *engine, struct connection *connection, const char *rest, size_t bytes);
+void input_drop(struct engine *engine, struct connection *connection);
+// The session borrows from kept input while it is fed with it, and it may be replaced: it is let go to engine->lent
+// first. What is left of it afterwards, and was not kept again, is freed by input_take_back().
+void input_lend(struct engine *engine, struct connection *connection);
+void input_take_back(struct engine *engine);
+// Whether a large value is on its way of which more can be received now.
+bool input_has_value(const struct connection *connection);
+// Receives a large value straight into its item, and what follows it into `behind`, a stage. Returns how many
+// bytes lie there for the session; has_more says whether to come again.
+size_t input_receive_value(struct engine *engine, struct connection *connection, char *behind);
+// Replies wait: the rest of a get's line is received all the same, if the session is within one.
+void input_begin_ahead(struct engine *engine, struct connection *connection);
+void input_note_command(struct engine *engine, struct connection *connection);
 // Receives into the stage behind kept input. Returns how many bytes lie there for connection_converse(), 0 for none.
 size_t connection_receive(struct engine *engine, struct connection *connection, char *stage);
 // Feeds received input to the session, sends the reply, keeps what is unfinished.

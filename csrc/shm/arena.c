@@ -12,6 +12,8 @@
 #include "shm/live_inline.h"
 #include "shm/proc_internal.h"
 
+#define NS_PER_SECOND 1000000000
+
 static const int64_t live_start[] = {
 #define LIVE(name, start) start,
 #include "shm/live.def"
@@ -197,8 +199,21 @@ uint64_t arena_ns_until_tick(const struct arena *arena, uint64_t monotonic_ns) {
     return 1000000000u - (monotonic_ns - arena->header->boot_ns) % 1000000000u;
 }
 
+// So far the two clocks may be apart before that counts as a step: the second at which they meet shall not flicker.
+#define WALL_SLACK_NS 100000000
+
 int64_t arena_epoch_unix_seconds(const struct arena *arena) {
-    return arena->header->boot_unix_seconds - 2;
+    return SHARED_LOAD(arena->header->boot_unix_seconds) - 2;
+}
+
+void arena_clock_set_wall(struct arena *arena, uint64_t monotonic_ns, uint64_t wall_ns) {
+    int64_t boot_wall_ns = (int64_t)wall_ns - (int64_t)(monotonic_ns - arena->header->boot_ns);
+    int64_t beyond_ns = boot_wall_ns - SHARED_LOAD(arena->header->boot_unix_seconds) * NS_PER_SECOND;
+    if (beyond_ns < -WALL_SLACK_NS || beyond_ns >= NS_PER_SECOND + WALL_SLACK_NS) {
+        // Rounded down also below 0, where a division rounds up.
+        int64_t seconds = boot_wall_ns / NS_PER_SECOND - (boot_wall_ns % NS_PER_SECOND < 0);
+        SHARED_STORE(arena->header->boot_unix_seconds, seconds);
+    }
 }
 
 void arena_clock_shift(struct arena *arena, int64_t delta_seconds) {

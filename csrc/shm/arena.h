@@ -78,8 +78,14 @@ uint32_t arena_seconds(const struct arena *arena, uint64_t monotonic_ns);
 // How long after a CLOCK_MONOTONIC reading the cache's clock shows the next second, at most a second.
 uint64_t arena_ns_until_tick(const struct arena *arena, uint64_t monotonic_ns);
 
-// Wall-clock second at which the cache's clock showed 0.
+// Wall-clock second at which the cache's clock showed 0, by what the wall clock says now: that one is
+// set and corrected, while the cache's clock only counts on. A time that a client gives as a date is
+// turned into the cache's time with it when it comes; a time to live in seconds never changes.
 int64_t arena_epoch_unix_seconds(const struct arena *arena);
+
+// Compares CLOCK_MONOTONIC and the wall clock, read at the same moment, and follows when the wall clock was set.
+// Call once a second, in any process: all find the same. Crash: one word, the next call sets it.
+void arena_clock_set_wall(struct arena *arena, uint64_t monotonic_ns, uint64_t wall_ns);
 
 // Moves the cache's clock by delta seconds, or stops it at `frozen_seconds` (0 lets it run). For debugtime and tests.
 void arena_clock_shift(struct arena *arena, int64_t delta_seconds);

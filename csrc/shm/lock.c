@@ -10,7 +10,7 @@
 static void note_nap(struct proc *proc, uint32_t owner, uint32_t nap_us) {
     proc->naps++;
     SHARED_STORE(proc->slot->waits_for, (uint64_t)proc->naps << PROC_WAITS_SHIFT | (owner + 1));
-    __atomic_fetch_add(&slot_at(proc->arena, owner)->waited_us, nap_us, __ATOMIC_RELAXED);
+    SHARED_ADD(slot_at(proc->arena, owner)->waited_us, nap_us, RELAXED);
 }
 
 // Short ones as long as the default patience lasts, then longer and longer.
@@ -103,7 +103,7 @@ bool lock_range_take(const struct proc *proc, const struct lock_range *range, ui
     for (uint64_t i = range->first; i < range->end; i++) {
         uint64_t *word = range_word(range, i);
         uint64_t seen = SHARED_LOAD(*word);
-        if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQUIRE)) {
+        if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQ_REL)) {
             lock_range_drop(range, proc->slot_index);
             return false;
         }

@@ -6,9 +6,9 @@
 
 #include "shm/proc.h"
 
-// How long a waiter may wait, counted in rounds because no clock is read here. One round spins; each
-// of the next LOCK_YIELDS gives the processor away; each later one naps, LOCK_NAP_US at first and
-// LOCK_NAP_US_MAX in the end. 0 rounds try once.
+// How long a waiter may wait, counted in rounds because no clock is read here. One round spins;
+// each of the next LOCK_YIELDS gives the processor away; each later one naps, LOCK_NAP_US at first
+// and LOCK_NAP_US_MAX in the end. 0 rounds try once.
 #define LOCK_YIELDS 20
 #define LOCK_NAP_US 50
 #define LOCK_NAP_US_MAX 1000

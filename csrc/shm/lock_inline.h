@@ -32,7 +32,8 @@ static inline void lock_note_rank(struct proc *proc, enum lock_rank rank) {
 
 static inline bool lock_try(struct proc *proc, uint64_t *word, enum lock_rank rank) {
     uint64_t seen = SHARED_LOAD(*word);
-    if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQUIRE)) {
+    // Released too: what names the lock for a repairer must not be stored after it is taken.
+    if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQ_REL)) {
         return false;
     }
     // Stores made under the lock must not be seen before the owner bits that warn readers.

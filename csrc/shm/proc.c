@@ -48,6 +48,12 @@ void counters_read(const struct arena *arena, uint32_t slot_index, uint64_t *val
     }
 }
 
+void counters_add(struct arena *arena, uint32_t slot_index, uint32_t counter_index, uint64_t by) {
+    PYMC_CHECK(slot_index < arena->header->slots && counter_index < COUNTER_COUNT);
+    uint64_t *counter = &slot_at(arena, slot_index)->counters[counter_index];
+    SHARED_STORE(*counter, *counter + by);
+}
+
 int slots_create(struct arena *arena, uint32_t slots) {
     uint64_t offset = arena_reserve(arena, (uint64_t)slots * sizeof(struct slot), 64, "slots");
     if (offset == 0) {

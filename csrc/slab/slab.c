@@ -15,13 +15,14 @@ static void commit_page(struct slab *slab, struct proc *proc, uint32_t page_inde
     SHARED_STORE(intent->free_count_after, free_count_after);
     SHARED_STORE(intent->magazine_slot, magazine_slot);
     SHARED_STORE(intent->magazine_count_after, magazine_count_after);
-    SHARED_RELEASE(intent->step, step);
+    SHARED_DECIDE(intent->step, step);
     FAULT_POINT(proc, "slab.commit.before");
-    SHARED_RELEASE(*(step == SLAB_STEP_LIST ? &page->free_head : &page->carved), commit_value);
+    SHARED_DECIDE(*(step == SLAB_STEP_LIST ? &page->free_head : &page->carved), commit_value);
     FAULT_POINT(proc, "slab.commit.after");
-    SHARED_RELEASE(page->free_count, free_count_after);
-    SHARED_RELEASE(slab_local(slab, magazine_slot)->magazine[page->class_id].count, magazine_count_after);
-    SHARED_RELEASE(intent->step, SLAB_STEP_NONE);
+    SHARED_STORE(page->free_count, free_count_after);
+    SHARED_STORE(slab_local(slab, magazine_slot)->magazine[page->class_id].count, magazine_count_after);
+    // The next intent is filled after this one is over.
+    SHARED_DECIDE(intent->step, SLAB_STEP_NONE);
     FAULT_POINT(proc, "slab.commit.done");
 }
 
@@ -127,8 +128,11 @@ void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
     }
     for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
         struct slab_local *other = slab_local(slab, slot);
-        if (slot == proc->slot_index || !SHARED_LOAD(other->rests) || !SHARED_LOAD(other->magazine[class_id].count)
-            || !lock_try(proc, &other->turn, LOCK_TURN_OTHER)) {
+        if (slot == proc->slot_index || !SHARED_LOAD(other->rests) || !SHARED_LOAD(other->magazine[class_id].count)) {
+            continue;
+        }
+        FAULT_POINT(proc, "slab.collect.seen");
+        if (!lock_try(proc, &other->turn, LOCK_TURN_OTHER)) {
             continue;
         }
         FAULT_POINT(proc, "slab.collect.locked");

@@ -5,8 +5,10 @@
 //   chunk:      free: the first 4 bytes are the next free chunk of the same page; the rest belongs to the store
 //   magazine:   per process and class, a handful of free chunks that only this process touches
 //
-// A chunk is at any moment in exactly one place: a page's free list, the part of a page never carved, a magazine,
-// a process's hand (a word of its own that it names when taking or giving), or the store's structures.
+// A chunk is at any moment in exactly one place: a page's free list, the part of a page never carved, a magazine, a
+// process's hand, or the store's structures. The hand holds one chunk at most: it comes out of a magazine into the hand
+// and goes through the hand back into one. While it moves on it is for an instant in two places; the hand yields to the
+// magazine by repair here, and to the store's structures by the store's own repair (store_txn_inline.h).
 #pragma once
 
 #include "base/racy_inline.h"
@@ -101,6 +103,7 @@ struct slab_intent {
 struct CACHE_ALIGNED slab_local {
     uint64_t turn;              // Lock word: who holds it may use the magazines of an owner that rests now and then.
     uint32_t rests;             // Set once the owner has begun to give the turn away.
+    uint32_t hand;              // The chunk in hand, 0 for none.
     struct slab_intent intent;
     uint32_t flush_epoch_seen;
     uint32_t draining_pages[SLAB_DRAINS_MAX];   // The pages this process empties, 0 for none.
@@ -118,6 +121,7 @@ struct slab {
     struct slab_page *pages;
     uint16_t *page_class;
     char *locals;
+    struct slab_local *own;     // The process's own part; NULL until slab_enter().
     uint32_t unit_shift;
     uint8_t magazine_most[SLAB_CLASSES_MAX];    // Chunks that a magazine may hold.
 };
@@ -133,6 +137,8 @@ uint64_t slab_reserve_bytes(const struct slab_geometry *geometry, uint32_t slots
 
 MUST_CHECK int slab_create(struct arena *arena, const struct slab_geometry *geometry);
 void slab_attach(struct arena *arena, struct slab *slab);
+// From now on the handle works for this process.
+void slab_enter(struct slab *slab, const struct proc *proc);
 
 static inline char *slab_chunk(const struct slab *slab, uint32_t ref) {
     return slab->area + ((uint64_t)ref << slab->unit_shift);
@@ -165,38 +171,56 @@ static inline uint32_t slab_batch(const struct slab *slab, uint32_t class_id) {
 // Empties half of a magazine, or all of it, into the pages. Locks: LOCK_CLASS.
 void slab_spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep);
 
-// Takes a chunk into *hand; false when the magazine is empty and cannot be filled.
-// Crash: the chunk is in the magazine, in *hand, or in both; never lost.
-static inline bool slab_take(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t *hand) {
-    struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
+// Empties a hand: something else names the chunk for good. Requires: it is the caller's own, or its owner is dead.
+static inline void slab_let_go(struct slab_local *local) {
+    SHARED_DECIDE(local->hand, 0);
+}
+
+// Takes a chunk into the hand and returns it; 0 when the magazine is empty and cannot be filled.
+// Requires: the hand is empty. Crash: the chunk is in the magazine or in hand; never lost.
+static inline uint32_t slab_take(struct slab *slab, struct proc *proc, uint32_t class_id) {
+    struct slab_local *local = slab->own;
+    struct slab_magazine *magazine = &local->magazine[class_id];
     uint32_t count = magazine->count;
     if (UNLIKELY(count == 0)) {
         if (!slab_refill(slab, proc, class_id)) {
-            return false;
+            return 0;
         }
         count = magazine->count;
     }
-    SHARED_RELEASE(*hand, magazine->refs[count - 1]);
+    PYMC_DEBUG_CHECK(!local->hand);
+    uint32_t ref = magazine->refs[count - 1];
+    SHARED_DECIDE(local->hand, ref);
     FAULT_POINT(proc, "slab.take.named");
-    SHARED_RELEASE(magazine->count, count - 1);
-    return true;
+    SHARED_DECIDE(magazine->count, count - 1);
+    return ref;
 }
 
-// Gives the chunk in *hand back and clears *hand. The chunk must no longer look like an item.
-static inline void slab_give(struct slab *slab, struct proc *proc, uint32_t *hand) {
-    uint32_t ref = *hand;
+// Takes a chunk of the caller's own structures in hand, which cease to name it right after.
+// Requires: the hand is empty. Crash: both name it; the caller's repair says who yields.
+static inline void slab_hold(const struct slab *slab, uint32_t ref) {
+    struct slab_local *local = slab->own;
+    PYMC_DEBUG_CHECK(!local->hand);
+    SHARED_DECIDE(local->hand, ref);
+}
+
+// Gives the chunk in hand back. Requires: nothing else names it, and it no longer looks like an item.
+static inline void slab_give(struct slab *slab, struct proc *proc) {
+    struct slab_local *local = slab->own;
+    uint32_t ref = local->hand;
     uint16_t page_class = SHARED_LOAD(slab->page_class[slab_page_of(slab, ref)]);
     uint32_t class_id = page_class & SLAB_CLASS_MASK;
-    struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
+    struct slab_magazine *magazine = &local->magazine[class_id];
     uint32_t most = slab->magazine_most[class_id];
     if (UNLIKELY(magazine->count >= most)) {
         slab_spill(slab, proc, class_id, most - slab_batch(slab, class_id));
     }
     uint32_t count = magazine->count;
     SHARED_STORE(magazine->refs[count], ref);
-    SHARED_RELEASE(magazine->count, count + 1);
+    SHARED_DECIDE(magazine->count, count + 1);
     FAULT_POINT(proc, "slab.give.both");
-    SHARED_RELEASE(*hand, 0);
+    // Before the magazine gives it on to its page: a repairer looks for it in the magazine.
+    slab_let_go(local);
     if (UNLIKELY(page_class & SLAB_DRAINING)) {
         slab_spill(slab, proc, class_id, count);
     }
@@ -272,14 +296,9 @@ void slab_rest_no_more(struct slab *slab, struct proc *proc, bool is_awake);
 // Locks: LOCK_TURN_OTHER, LOCK_CLASS.
 void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id);
 
-// Restores what a dead process may have left half done under slab locks and frees these locks, but for turns. Takes
-// none.
-void slab_repair(struct slab *slab, uint32_t dead_slot_index);
-// Lets others at the magazines again that the dead process was at, its own among them. Requires: slab_repair() is done,
-// and no word of the dead slot names a chunk that its magazines hold.
-void slab_repair_turns(struct slab *slab, uint32_t dead_slot_index);
-// True when the dead slot's magazines hold the chunk. Requires: slab_repair() is done, slab_repair_turns() is not.
-bool slab_magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref);
+// Restores what a dead process may have left half done under slab locks and frees these locks, then lets others at the
+// magazines again that it was at, its own among them. What is in its hand afterwards is in no magazine. Takes no lock.
+void slab_repair(struct slab *slab, struct proc *self, uint32_t dead_slot_index);
 
 // Walks all lists; aborts on a contradiction. Requires: nobody else works in the arena.
 void slab_check(const struct slab *slab);

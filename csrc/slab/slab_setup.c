@@ -85,6 +85,10 @@ void slab_attach(struct arena *arena, struct slab *slab) {
     }
 }
 
+void slab_enter(struct slab *slab, const struct proc *proc) {
+    slab->own = slab_local(slab, proc->slot_index);
+}
+
 void slab_read(const struct slab *slab, struct slab_snapshot *out) {
     const struct slab_root *root = slab->root;
     out->classes = root->classes;
@@ -166,7 +170,8 @@ void slab_page_window(const struct slab *slab, uint32_t page_index, struct slab_
     *class_out = class_id;
 }
 
-bool slab_magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref) {
+// True when the dead slot's magazines hold the chunk. Requires: its intent is repaired, its turn is not free yet.
+static bool magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref) {
     const struct slab_magazine *magazine = &slab_local(slab, slot_index)->magazine[slab_class_of(slab, ref)];
     for (uint32_t i = 0; i < magazine->count && i < SLAB_MAGAZINE_CHUNKS; i++) {
         if (magazine->refs[i] == ref) {
@@ -237,19 +242,33 @@ static void rebuild_pool(struct slab *slab) {
     SHARED_STORE(root->pages_used, used);
 }
 
-void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
-    struct slab_local *local = slab_local(slab, dead_slot_index);
-    struct slab_intent *intent = &local->intent;
-    if (intent->step != SLAB_STEP_NONE) {
-        struct slab_page *page = &slab->pages[intent->page];
-        uint32_t word = intent->step == SLAB_STEP_LIST ? page->free_head : page->carved;
-        if (word == intent->commit_value) {
-            SHARED_STORE(page->free_count, intent->free_count_after);
-            struct slab_local *owner = slab_local(slab, intent->magazine_slot);
-            SHARED_RELEASE(owner->magazine[intent->class_id].count, intent->magazine_count_after);
-        }
-        SHARED_RELEASE(intent->step, SLAB_STEP_NONE);
+static void repair_intent(struct slab *slab, struct slab_intent *intent) {
+    if (intent->step == SLAB_STEP_NONE) {
+        return;
     }
+    struct slab_page *page = &slab->pages[intent->page];
+    uint32_t word = intent->step == SLAB_STEP_LIST ? page->free_head : page->carved;
+    if (word == intent->commit_value) {
+        SHARED_STORE(page->free_count, intent->free_count_after);
+        struct slab_local *owner = slab_local(slab, intent->magazine_slot);
+        SHARED_STORE(owner->magazine[intent->class_id].count, intent->magazine_count_after);
+    }
+    SHARED_DECIDE(intent->step, SLAB_STEP_NONE);
+}
+
+// Lets others at the magazines again that the dead process was at, its own among them.
+static void repair_turns(struct slab *slab, uint32_t dead_slot_index) {
+    for (uint32_t slot = 0; slot < slots_of(slab); slot++) {
+        if (lock_is_held_by(&slab_local(slab, slot)->turn, dead_slot_index)) {
+            lock_free_dead(&slab_local(slab, slot)->turn);
+        }
+    }
+}
+
+void slab_repair(struct slab *slab, struct proc *self, uint32_t dead_slot_index) {
+    struct slab_local *local = slab_local(slab, dead_slot_index);
+    repair_intent(slab, &local->intent);
+    FAULT_POINT(self, "slab.repair.intent");
     if (lock_is_held_by(&slab->root->lock, dead_slot_index)) {
         rebuild_pool(slab);
         lock_free_dead(&slab->root->lock);
@@ -260,14 +279,13 @@ void slab_repair(struct slab *slab, uint32_t dead_slot_index) {
             lock_free_dead(&slab->root->class[class_id].lock);
         }
     }
-}
-
-void slab_repair_turns(struct slab *slab, uint32_t dead_slot_index) {
-    for (uint32_t slot = 0; slot < slots_of(slab); slot++) {
-        if (lock_is_held_by(&slab_local(slab, slot)->turn, dead_slot_index)) {
-            lock_free_dead(&slab_local(slab, slot)->turn);
-        }
+    // A chunk on its way between magazine and hand is for an instant in both. The magazine has it from now on: others
+    // may take it from there before the slot has a new owner, and the hand would name a chunk that is somebody else's.
+    if (local->hand && magazine_has(slab, dead_slot_index, local->hand)) {
+        slab_let_go(local);
     }
+    FAULT_POINT(self, "slab.repair.turns");
+    repair_turns(slab, dead_slot_index);
 }
 
 static void check_page(const struct slab *slab, uint32_t page_index) {

@@ -78,9 +78,13 @@ static inline uint32_t item_reads(uint32_t state) {
 static inline uint32_t item_with_reads(uint32_t state, uint32_t reads) {
     return (state & ~(uint32_t)ITEM_READS_MASK) | (reads & 1 ? ITEM_READS_LOW : 0) | (reads & 2 ? ITEM_READS_HIGH : 0);
 }
-static inline uint32_t item_read_once_more(uint32_t state) {
+// In use without having been read: an incr, or an add that found it. It weighs as a read when something has to go.
+static inline uint32_t item_used_once_more(uint32_t state) {
     uint32_t reads = item_reads(state);
-    return item_with_reads(state, reads < ITEM_READS_MAX ? reads + 1 : reads) | ITEM_FETCHED;
+    return item_with_reads(state, reads < ITEM_READS_MAX ? reads + 1 : reads);
+}
+static inline uint32_t item_read_once_more(uint32_t state) {
+    return item_used_once_more(state) | ITEM_FETCHED;
 }
 static inline char *item_key(const struct item *item, uint32_t state) {
     return (char *)item + ITEM_HEADER_BYTES + item_optional_bytes(state);

@@ -142,7 +142,7 @@ struct store_arith {
 struct store_number {
     uint64_t value;
     uint64_t cas;
-    uint32_t expiry_seconds;
+    uint32_t expiry_seconds;        // Before the change; of an item that was just made, its first.
     uint32_t text_bytes;
     char text[24];                  // The digits, not terminated; an item changed in place may have blanks behind.
     bool vivified;
@@ -183,6 +183,20 @@ const struct slab *store_slab(const struct store *store);
 const struct index *store_index(const struct store *store);
 struct lru *store_lru(struct store *store);
 
+// All chunks that were ever handed out, by who names them.
+struct store_chunks {
+    uint64_t items;             // The index: items' own chunks ...
+    uint64_t parts;             // ... and the parts of these items.
+    uint64_t making;            // Claims MAKING, parts included.
+    uint64_t limbo;             // The limbo list, parts included.
+    uint64_t magazines;
+    uint64_t listed;            // Pages' free lists.
+    uint64_t carved;            // All together.
+    uint32_t claims_making;
+    uint32_t pins;
+};
 // Walks everything and aborts on a contradiction; returns the number of items.
-// Requires: nobody else works in the arena.
+// Requires: nobody else works in the arena, and no slot has a dead owner that had no successor.
 uint64_t store_check(struct store *store);
+// The same, and says where all chunks are.
+void store_check_chunks(struct store *store, struct store_chunks *out);

@@ -1,5 +1,6 @@
 // Locking a key, noticing reads, pins, and small changes to an item's header.
 #include "store/store_find_inline.h"
+#include "store/store_txn_inline.h"
 
 void store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_locked *out) {
     uint8_t tag = index_tag(hash);
@@ -87,11 +88,13 @@ void store_reap(struct store *store, const struct store_view *view) {
         store_unlock(store, &locked, false);
         return;
     }
-    store_reap_locked(store, &locked);
+    // Not counted as reclaimed: whoever met it counts it as expired or flushed.
+    store_unlink_and_unlock(store, &locked);
 }
 
 int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash) {
     if (found != STORE_MISS) {
+        store_count_dead(store, found);
         store_reap(store, view);
     } else if (UNLIKELY(store->flash)) {
         if (store_may_be_on_flash(store, hash)) {
@@ -107,18 +110,18 @@ static int reshape(struct store *store, const struct store_view *view, const cha
                    uint32_t extra_state, uint32_t expiry_seconds) {
     uint32_t state = (view->state | extra_state) & ~(uint32_t)(ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH);
     uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
-    struct store_local *local = store->local;
+    uint32_t new_ref = 0;
     if (head_bytes + view->value_bytes > slab_chunk_bytes(&store->slab, store->largest_class)
-        || !store_take_beside(store, view->ref, head_bytes + view->value_bytes, &local->new_ref)) {
+        || !(new_ref = store_take_beside(store, view->ref, head_bytes + view->value_bytes))) {
         store_refused(store, COUNTER_oom_no_victim);
         return -1;
     }
     // Making room may have evicted the very item, and its chunk may be the one in hand.
     if (!store_holds(view)) {
-        store_free(store, &local->new_ref);
+        store_give_hand(store);
         return 0;
     }
-    struct item *item = store_item(store, local->new_ref);
+    struct item *item = store_item(store, new_ref);
     SHARED_STORE(item->time_seconds, view->time_seconds);
     SHARED_STORE(item->sizes, item_pack_sizes(view->value_bytes, view->key_bytes));
     item_set_state(item, state);
@@ -135,11 +138,11 @@ static int reshape(struct store *store, const struct store_view *view, const cha
     uint64_t version = SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK;
     if (!locked.item || locked.home != view->home || version != view->version) {
         store_unlock(store, &locked, false);
-        store_free(store, &local->new_ref);
+        store_give_hand(store);
         return 0;
     }
     struct item_numbers numbers = {view->order, view->cas};
-    return store_link_and_unlock(store, &locked, local->new_ref, 0, hash, numbers) == PYMC_OK ? 1 : -1;
+    return store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers) == PYMC_OK ? 1 : -1;
 }
 
 // Whether the mark changes anything that a copy on flash has too.
@@ -158,17 +161,24 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
         bool has_expiry = mark->has_expiry && !mark->renumbers;
         int done = reshape(store, view, key, hash, missing,
                            has_expiry ? mark->expiry_seconds : view->expiry_seconds);
-        if (done < 1 || !(mark->set_state | mark->clear_state | mark->is_read)) {
-            return done;
+        if (done == 1 && (mark->set_state | mark->clear_state)) {
+            return 2;   // The item moved: the caller looks again and marks the rest.
         }
-        return 2;   // The item moved: the caller looks again and marks the rest.
+        struct store_view moved;
+        if (done == 1 && mark->is_read && store_find(store, key, view->key_bytes, hash, &moved) == STORE_HIT) {
+            store_bump(store, &moved);  // Somebody who changes it in between costs it one read.
+        }
+        return done;
     }
     if (!store_upgrade(store, view)) {
         return 0;
     }
     struct item *item = (struct item *)view->item;
     uint32_t state = (view->state | mark->set_state) & ~mark->clear_state;
-    state = mark->is_read ? item_read_once_more(state) : state;
+    if (mark->is_read) {
+        state = item_read_once_more(state);
+        SHARED_STORE(item->time_seconds, store->proc->now_seconds);
+    }
     if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH)) && changes_record(mark)) {
         store_notice_flush(store);
         state = store_spoil_copy(store, item, state, hash);
@@ -191,7 +201,7 @@ int store_mark(struct store *store, const struct store_view *view, const char *k
 
 int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32_t expiry_seconds) {
     uint64_t hash = store_hash(store, key, key_bytes);
-    struct store_mark mark = {.has_expiry = true, .expiry_seconds = expiry_seconds};
+    struct store_mark mark = {.has_expiry = true, .expiry_seconds = expiry_seconds, .is_read = true};
     struct store_view view;
     for (;;) {
         int found = store_find(store, key, key_bytes, hash, &view);

@@ -7,15 +7,14 @@ struct check {
     struct store *store;
     uint8_t *seen;              // One bit per unit of the page area up to the last page begun.
     uint64_t units;
-    uint64_t items;
     uint64_t item_bytes;
     uint64_t flushed_items;
     uint64_t flushed_bytes;
-    uint64_t chunks;
+    struct store_chunks chunks;
 };
 
-// Every chunk has one owner: marks the chunk's first unit and aborts when it was marked before.
-static void own(struct check *check, uint32_t ref) {
+// Every chunk has one owner: marks the chunk's first unit, aborts when it was marked before, and counts it.
+static void own(struct check *check, uint32_t ref, uint64_t *counted) {
     PYMC_CHECK(ref > 0 && ref < check->units);
     PYMC_CHECK(!(check->seen[ref / 8] & (1u << ref % 8)));
     check->seen[ref / 8] |= (uint8_t)(1u << ref % 8);
@@ -24,7 +23,18 @@ static void own(struct check *check, uint32_t ref) {
     PYMC_CHECK(class_id >= 1);
     uint64_t inside = ((uint64_t)ref << slab->unit_shift) & (SLAB_PAGE_BYTES - 1);
     PYMC_CHECK(inside % slab_chunk_bytes(slab, class_id) == 0);
-    check->chunks++;
+    ++*counted;
+}
+
+// An item that no index names, with the parts it has.
+static void own_unlinked(struct check *check, uint32_t ref, uint64_t *counted) {
+    const struct item *item = store_item(check->store, ref);
+    uint32_t state = item_state_of(item);
+    own(check, ref, counted);
+    PYMC_CHECK(!(state & ITEM_LINKED));
+    for (uint32_t part = 0; (state & ITEM_LARGE) && part < item_large_of(item, state)->part_count; part++) {
+        own(check, item_large_of(item, state)->parts[part], counted);
+    }
 }
 
 static void visit_item(void *context, uint32_t ref, uint32_t home) {
@@ -33,11 +43,10 @@ static void visit_item(void *context, uint32_t ref, uint32_t home) {
     const struct store *store = check->store;
     const struct item *item = store_item(store, ref);
     uint32_t state = item_state_of(item);
-    own(check, ref);
+    own(check, ref, &check->chunks.items);
     PYMC_CHECK((state & ITEM_LINKED) && !(state & ITEM_PART));
     PYMC_CHECK(item_key_bytes(item->sizes) > 0);
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, ref));
-    check->items++;
     check->item_bytes += store_item_bytes(store, item, state);
     if (store_is_flushed(store, item_order(item))) {
         check->flushed_items++;
@@ -46,7 +55,7 @@ static void visit_item(void *context, uint32_t ref, uint32_t home) {
     if (state & ITEM_LARGE) {
         const struct item_large *large = item_large_of(item, state);
         for (uint32_t i = 0; i < large->part_count; i++) {
-            own(check, large->parts[i]);
+            own(check, large->parts[i], &check->chunks.parts);
             PYMC_CHECK(item_state_of(store_item(store, large->parts[i])) == ITEM_PART);
         }
     } else {
@@ -63,12 +72,13 @@ static void own_magazines(struct check *check) {
             const struct slab_magazine *magazine = &local->magazine[class_id];
             PYMC_CHECK(magazine->count <= SLAB_MAGAZINE_CHUNKS);
             for (uint32_t i = 0; i < magazine->count; i++) {
-                own(check, magazine->refs[i]);
+                own(check, magazine->refs[i], &check->chunks.magazines);
                 PYMC_CHECK(slab_class_of(&store->slab, magazine->refs[i]) == class_id);
+                PYMC_CHECK(item_state_of(store_item(store, magazine->refs[i])) == 0);
             }
         }
-        PYMC_CHECK(!store_local_at(store, slot)->new_ref && !store_local_at(store, slot)->old_ref
-                   && !store_local_at(store, slot)->hand);
+        // Between two operations nothing is under way, and nobody has a chunk in hand.
+        PYMC_CHECK(!local->hand && store_local_at(store, slot)->txn.kind == TXN_NONE);
     }
 }
 
@@ -76,27 +86,29 @@ static void own_claims(struct check *check) {
     const struct store *store = check->store;
     for (uint32_t slot = 0; slot < store->header->slots; slot++) {
         const struct store_local *local = store_local_at(store, slot);
+        uint32_t used = 0;
         for (uint32_t i = 0; i < local->claims_high; i++) {
-            if (!local->claim_ref[i] || local->claim_kind[i] == CLAIM_PIN) {
-                continue;
-            }
-            const struct item *item = store_item(store, local->claim_ref[i]);
-            uint32_t state = item_state_of(item);
-            own(check, local->claim_ref[i]);
-            for (uint32_t part = 0; (state & ITEM_LARGE) && part < item_large_of(item, state)->part_count; part++) {
-                own(check, item_large_of(item, state)->parts[part]);
+            uint32_t ref = local->claim_ref[i];
+            bool is_pin = local->claim_kind[i] == CLAIM_PIN;
+            used += ref != 0;
+            check->chunks.pins += ref && is_pin;
+            check->chunks.claims_making += ref && !is_pin;
+            if (ref && !is_pin) {
+                own_unlinked(check, ref, &check->chunks.making);
             }
         }
+        // What a process thinks is free is all that it does not use.
+        PYMC_CHECK(local != store->local || used + store->claims_free_count == STORE_CLAIMS);
     }
+}
+
+static void own_limbo(struct check *check) {
+    const struct store *store = check->store;
     uint32_t waiting = 0;
     uint32_t previous = 0;
     for (uint32_t ref = store->root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         const struct item *item = store_item(store, ref);
-        uint32_t state = item_state_of(item);
-        own(check, ref);
-        for (uint32_t part = 0; (state & ITEM_LARGE) && part < item_large_of(item, state)->part_count; part++) {
-            own(check, item_large_of(item, state)->parts[part]);
-        }
+        own_unlinked(check, ref, &check->chunks.limbo);
         PYMC_CHECK(store_is_in_limbo(item) && item->order_low == previous);
         previous = ref;
         waiting++;
@@ -104,22 +116,22 @@ static void own_claims(struct check *check) {
     PYMC_CHECK(waiting == store->root->limbo_count);
 }
 
-static void own_page_lists(struct check *check, uint64_t *carved_out) {
+static void own_page_lists(struct check *check) {
     const struct slab *slab = &check->store->slab;
     for (uint32_t i = 1; i <= slab->root->pages_begun; i++) {
         const struct slab_page *page = &slab->pages[i];
         if (page->state == SLAB_PAGE_FREE) {
             continue;
         }
-        *carved_out += page->carved;
+        check->chunks.carved += page->carved;
         for (uint32_t ref = page->free_head; ref; ref = *(const uint32_t *)slab_chunk(slab, ref)) {
-            own(check, ref);
+            own(check, ref, &check->chunks.listed);
             PYMC_CHECK(item_state_of(store_item(check->store, ref)) == 0);
         }
     }
 }
 
-uint64_t store_check(struct store *store) {
+void store_check_chunks(struct store *store, struct store_chunks *out) {
     slab_check(&store->slab);
     lru_check(&store->lru);
     struct check check = {.store = store};
@@ -129,15 +141,23 @@ uint64_t store_check(struct store *store) {
     index_check(&store->index, visit_item, &check);
     own_magazines(&check);
     own_claims(&check);
-    uint64_t carved = 0;
-    own_page_lists(&check, &carved);
+    own_limbo(&check);
+    own_page_lists(&check);
     free(check.seen);
+    const struct store_chunks *chunks = &check.chunks;
     // Every chunk ever handed out was met exactly once: nothing leaked, nothing is owned twice.
-    PYMC_CHECK(check.chunks == carved);
+    PYMC_CHECK(chunks->items + chunks->parts + chunks->magazines + chunks->listed + chunks->making + chunks->limbo
+               == chunks->carved);
     uint64_t counters[COUNTER_COUNT];
     store_counters_read(store, counters);
-    PYMC_CHECK(counters[COUNTER_items] == check.items && counters[COUNTER_item_bytes] == check.item_bytes);
+    PYMC_CHECK(counters[COUNTER_items] == chunks->items && counters[COUNTER_item_bytes] == check.item_bytes);
     PYMC_CHECK(counters[COUNTER_flushed_items] == check.flushed_items
                && counters[COUNTER_flushed_item_bytes] == check.flushed_bytes);
-    return check.items;
+    *out = check.chunks;
+}
+
+uint64_t store_check(struct store *store) {
+    struct store_chunks chunks;
+    store_check_chunks(store, &chunks);
+    return chunks.items;
 }

@@ -27,7 +27,7 @@ static void push_pending_locked(struct store *store, uint32_t class_id) {
     for (uint32_t i = 0; i < pending->count && i < STORE_PENDING; i++) {
         lru_push_locked(&store->lru, class_id, pending->refs[i]);
     }
-    pending->count = 0;
+    SHARED_STORE(pending->count, 0);
     // With flash the write-out goes along the queue, and what it has not come by had better not go.
     if (lru_length(&store->lru, class_id) < wanted && !store->flash) {
         struct slab_class *class = &store->slab.root->class[class_id];
@@ -188,7 +188,8 @@ static bool is_worth_renewal(const struct store *store, const struct store_locke
 
 static void renew(struct store *store, uint32_t class_id, uint32_t ref) {
     struct store_pending *pending = &store->local->pending[class_id];
-    pending->refs[pending->count++] = ref;
+    SHARED_STORE(pending->refs[pending->count], ref);
+    SHARED_STORE(pending->count, pending->count + 1);
     if (pending->count == STORE_PENDING) {
         store_push_pending(store, class_id);
     }
@@ -293,10 +294,10 @@ static bool has_few_items(const struct store *store, uint32_t class_id) {
     return SHARED_LOAD(class->pages) == 0 && SHARED_LOAD(class->borrowed_bytes) < BORROW_BYTES_MAX;
 }
 
-bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
+uint32_t store_take(struct store *store, uint32_t bytes) {
     uint32_t class_id = store_class_for(store, bytes);
     if (UNLIKELY(class_id == 0)) {
-        return false;
+        return 0;
     }
     const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
     bool has_few = false;
@@ -306,11 +307,12 @@ bool store_take(struct store *store, uint32_t bytes, uint32_t *hand) {
         class_id = UNLIKELY(has_few) ? store->anchor[class_id] : class_id;
         store_room_pace(store, class_id);
     }
-    if (LIKELY(slab_take(&store->slab, store->proc, class_id, hand)
-               || store_room_take(store, class_id, has_few, hand))) {
-        SHARED_RELEASE(store->local->step, STEP_FILL);
-        return true;
+    uint32_t ref = slab_take(&store->slab, store->proc, class_id);
+    if (UNLIKELY(!ref) && store_room_take(store, class_id, has_few)) {
+        ref = store_hand(store);
     }
-    class_count(store, class_id, CLASS_outofmemory, 1);
-    return false;
+    if (UNLIKELY(!ref)) {
+        class_count(store, class_id, CLASS_outofmemory, 1);
+    }
+    return ref;
 }

@@ -93,6 +93,7 @@ static inline int store_find(struct store *store, const char *key, uint32_t key_
                              struct store_view *view) {
     for (;;) {
         uint32_t home = index_home(&store->index, hash);
+        FAULT_POINT(store->proc, "store.find.homed");
         view->home = &store->index.buckets[home];
         view->version = SHARED_ACQUIRE(view->home->word);
         if (UNLIKELY(lock_is_held(view->version))) {
@@ -125,7 +126,7 @@ static inline bool store_upgrade(struct store *store, const struct store_view *v
     uint64_t expected = view->version;
     uint32_t home = (uint32_t)(view->home - store->index.buckets);
     SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->held, home + 1);
-    if (!SHARED_CAS(view->home->word, &expected, expected | lock_owner_bits(store->proc), ACQUIRE)) {
+    if (!SHARED_CAS(view->home->word, &expected, expected | lock_owner_bits(store->proc), ACQ_REL)) {
         return false;
     }
     __atomic_thread_fence(__ATOMIC_RELEASE);
@@ -145,18 +146,28 @@ static inline void store_count_hit(struct store *store, const struct store_view 
     class_count(store, view->class_id, (enum class_counter)counters[item_queue_of(view->state)], 1);
 }
 
+// Counts a dead item that a command met, whatever the command wanted of it: so does memcached.
+static inline void store_count_dead(struct store *store, int found) {
+    if (found == STORE_MISS_EXPIRED) {
+        count(store->proc, COUNTER_get_expired, 1);
+    } else if (found == STORE_MISS_FLUSHED) {
+        count(store->proc, COUNTER_get_flushed, 1);
+    }
+}
+
 // Removes a dead item that a look-up met, if it is still there unchanged.
 void store_reap(struct store *store, const struct store_view *view);
 
-// A look-up of an operation found nothing alive: what it met dead goes. Returns STORE_MISS when the key is nowhere,
-// STORE_ON_FLASH when flash has to be asked, STORE_HIT when its bucket changed meanwhile: look again.
+// A look-up of an operation found nothing alive: what it met dead is counted and goes. Returns
+// STORE_MISS when the key is nowhere, STORE_ON_FLASH when flash has to be asked, STORE_HIT when its
+// bucket changed meanwhile: look again.
 int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash);
 
 // Pins the viewed item so that its memory stays what it is until store_unpin(). Returns the claim, STORE_NO_CLAIM
 // when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
 uint32_t store_pin(struct store *store, const struct store_view *view);
 // The last reader of an item that was unlinked meanwhile frees it. Locks: LOCK_LIMBO then.
-// Requires: new_ref and old_ref are 0. Crash: the pin goes with the process; the item is in limbo
+// Requires: nothing in hand, no transaction armed. Crash: the pin goes with the process; the item is in limbo
 // until the keeper comes by.
 void store_unpin(struct store *store, uint32_t claim);
 

@@ -6,6 +6,7 @@
 #include "flash/flash_compress.h"
 #include "flash/flash_reader.h"
 #include "store/store_flash_internal.h"
+#include "store/store_txn_inline.h"
 
 int store_flash_open(struct store *store) {
     if (!store->flash) {
@@ -183,7 +184,8 @@ bool store_flash_note_read(struct store *store, const struct flash_read *read, c
     return true;
 }
 
-// Fills a new item from the view. Returns false without memory, counted; then nothing is held.
+// Fills a new item from the view, in hand when its claim is STORE_NO_CLAIM. Returns false without memory, counted; then
+// nothing is held.
 static bool make(struct store *store, const struct store_write *write, const struct store_view *view,
                  uint32_t extra_state, struct store_making *making) {
     struct store_shape shape;
@@ -208,20 +210,19 @@ static bool make(struct store *store, const struct store_write *write, const str
         item_set_state(item, item_state_of(item) | extra_state);
         return true;
     }
-    if (!store_take_room(store, shape.total_bytes, &store->local->new_ref)) {
+    *making = (struct store_making){.claim = STORE_NO_CLAIM, .ref = store_take_room(store, shape.total_bytes)};
+    if (!making->ref) {
         store_refused(store, COUNTER_oom_no_victim);
         return false;
     }
-    making->ref = store->local->new_ref;
     store_fill_head(store, making->ref, write, view->value_bytes, &shape);
     racy_write((char *)store_item(store, making->ref) + shape.head_bytes, view->value, view->value_bytes);
     return true;
 }
 
 static void abandon(struct store *store, struct store_making *making) {
-    if (store->local->new_ref) {
-        store_free(store, &store->local->new_ref);
-        SHARED_RELEASE(store->local->step, STEP_NONE);
+    if (making->claim == STORE_NO_CLAIM) {
+        store_give_hand(store);
     } else {
         store_abandon(store, making);
     }
@@ -250,7 +251,7 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
     }
     // Second and order number stay those of the record: it is not younger than it was.
     SHARED_STORE(store_item(store, making.ref)->time_seconds, view->time_seconds);
-    uint32_t claim_plus_one = store->local->new_ref ? 0 : making.claim + 1;
+    uint32_t claim_plus_one = making.claim == STORE_NO_CLAIM ? 0 : making.claim + 1;
     struct item_numbers numbers = {view->order, view->cas};
     if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, numbers) != PYMC_OK) {
         abandon(store, &making);

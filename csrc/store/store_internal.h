@@ -19,21 +19,29 @@ enum class_counter {
 };
 
 #define STORE_CLAIMS 8192
-// So many are kept for values on their way in, which readers cannot use up; the last few for freeing large items.
+// So many are kept for values on their way in, which readers cannot use up.
 #define STORE_CLAIMS_FOR_MAKING 1024
-#define STORE_CLAIMS_FOR_FREEING 16
+// So many are kept for values that can only be pinned; smaller ones are copied when fewer are free.
+#define STORE_CLAIMS_FOR_LARGE 6144
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.
 #define STORE_PAGES_MIN 2
-// Values above this size are sent from the arena under a pin instead of being copied into the reply.
+// Values above this size are always sent from the arena under a pin, or as a copy of their own, never through the
+// reply's buffer.
 #define STORE_COPY_BYTES_MAX 16384
+// Values above these sizes are sent from the arena too while few pins are in use: one that is alone in its reply, and
+// one that has others before it, for which sendmsg() is called anyhow. Copying a smaller one costs less than a pin.
+#define STORE_COPY_ALONE_BYTES_MAX 8192
+#define STORE_COPY_AMONG_BYTES_MAX 4096
+// Values up to this size are never pinned: who frees one or changes it in place need not ask.
+#define STORE_UNPINNED_BYTES_MAX STORE_COPY_AMONG_BYTES_MAX
 // An active item's time is renewed this often, or more often where items live a short time.
 #define STORE_BUMP_SECONDS_MAX 60
 
-// What a process is doing to one key. Names new_ref and old_ref; see store_repair() for what each step means.
-enum store_step { STEP_NONE, STEP_FILL, STEP_LINK, STEP_UNLINK, STEP_IN_PLACE, STEP_FREE, STEP_RESCUE,
-                  STEP_RESCUE_PART };
-enum store_claim_kind { CLAIM_NONE, CLAIM_PIN, CLAIM_MAKING, CLAIM_DISMANTLE };
+// What a process is doing; store_txn_inline.h has what each means. The first five need the lock of the key's bucket.
+enum store_txn_kind { TXN_NONE, TXN_LINK, TXN_UNLINK, TXN_IN_PLACE, TXN_MOVE_ITEM, TXN_MOVE_PART, TXN_ADD_PART,
+                      TXN_CLAIM, TXN_FREE };
+enum store_claim_kind { CLAIM_NONE, CLAIM_PIN, CLAIM_MAKING };
 
 struct store_pending {
     uint32_t count;
@@ -48,15 +56,26 @@ struct store_change {
     uint64_t flushed_bytes;
 };
 
+// What a transaction is about; a field that its kind does not have is 0.
+struct store_txn_names {
+    uint32_t new_ref;
+    uint32_t old_ref;
+    uint32_t claim;             // + 1
+    uint32_t owner_ref;         // A large item ...
+    uint32_t part;              // ... and the number of a part in its list.
+};
+// The record of what a process is doing to one item. Stored to by the verbs of store_txn_inline.h only.
+struct store_txn {
+    uint32_t kind;              // enum store_txn_kind; what arms and disarms it.
+    struct store_txn_names names;
+    struct store_change after;  // What the counters of items will be.
+    uint64_t lost_after;        // IN_PLACE: what items_lost_to_recovery will be if it is not done.
+};
+
 // A process's own part. Only the owner writes, except a repairer after its death.
 struct CACHE_ALIGNED store_local {
-    uint32_t step;
-    uint32_t new_ref;           // Chunk in hand: being filled, not linked yet.
-    uint32_t old_ref;           // Chunk in hand: being unlinked, or to be freed.
-    uint32_t hand;              // Chunk in hand: a part on its way into or out of a large item.
-    uint32_t link_claim;        // With STEP_LINK: new item is that claim's, + 1.
-    uint32_t claims_high;       // Claims at or above this index were never used.
-    struct store_change after;  // What the item counters will be when the step is done.
+    struct store_txn txn;
+    uint32_t claims_high;       // Claims at or above this index are not in use.
     uint64_t flush_noticed;     // The mark of the flush that flushed_* counters stand for.
     uint64_t class_counters[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
     struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation queue.
@@ -110,6 +129,10 @@ static inline uint64_t store_hash(const struct store *store, const char *key, si
 static inline struct store_local *store_local_at(const struct store *store, uint32_t slot_index) {
     return (struct store_local *)(store->arena->base + store->root->local_offset
                                   + (uint64_t)slot_index * sizeof(struct store_local));
+}
+// The chunk in this process's hand, 0 for none.
+static inline uint32_t store_hand(const struct store *store) {
+    return store->slab.own->hand;
 }
 static inline struct item *store_item(const struct store *store, uint32_t ref) {
     return (struct item *)slab_chunk(&store->slab, ref);
@@ -187,10 +210,6 @@ static inline void store_change_add(const struct store *store, struct store_chan
         change->flushed_bytes += sign * bytes;
     }
 }
-// Notes what the counters will be, for whoever finishes the step.
-void store_change_plan(struct store *store, const struct store_change *change);
-// Makes the planned change. Crash: done again by repair.
-void store_change_make(struct slot *slot, const struct store_local *local);
 // Counts an item into (`sign` 1) or out of (-1) its class.
 void store_count_in_class(struct store *store, uint32_t ref, uint64_t order, uint32_t state, uint64_t bytes, int sign);
 // Counts an item that gets or loses the mark ITEM_ON_FLASH.
@@ -238,8 +257,6 @@ static inline bool store_is_in_luck(uint32_t state, uint64_t order, uint64_t has
 bool store_may_be_on_flash(struct store *store, uint64_t hash);
 void store_flash_close(struct store *store);
 MUST_CHECK int store_flash_open(struct store *store);
-// Frees an unlinked item or an unlinked chunk named by a word of the process's own; clears the word.
-void store_free(struct store *store, uint32_t *hand);
 // Bytes an item occupies, parts included.
 uint64_t store_item_bytes(const struct store *store, const struct item *item, uint32_t state);
 uint32_t store_value_bytes(const struct item *item, uint32_t state);
@@ -252,12 +269,13 @@ static inline void store_count_borrowed(struct store *store, uint32_t ref, uint6
     }
 }
 
-// Takes a chunk for `bytes` into *hand, evicting if need be. Returns false when there is no memory.
-bool store_take(struct store *store, uint32_t bytes, uint32_t *hand);
-// The same, and looks into limbo before it says no. Requires: new_ref and old_ref are 0, no lock held.
-bool store_take_room(struct store *store, uint32_t bytes, uint32_t *hand);
+// Takes a chunk for `bytes` into the hand, evicting if need be, and returns it; 0 when there is no memory.
+// Requires: the hand is empty, no transaction is armed, no lock held. Crash: as slab_take().
+uint32_t store_take(struct store *store, uint32_t bytes);
+// The same, and looks into limbo before it says no.
+uint32_t store_take_room(struct store *store, uint32_t bytes);
 // The same, sparing the item `needed_ref`, which the command is about to replace.
-bool store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes, uint32_t *hand);
+uint32_t store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes);
 // Ends a time in which `needed_ref` was spared instead of `before`: where both are the same item it may have moved.
 static inline void store_need_again(struct store *store, uint32_t before, uint32_t needed_ref) {
     store->needed_ref = before == needed_ref ? store->needed_ref : before;
@@ -275,11 +293,11 @@ bool store_make_chain_room(struct store *store, uint64_t hash);
 void store_evict_counted(struct store *store, struct store_locked *locked);
 void store_reap_locked(struct store *store, struct store_locked *locked);
 
-// Room for a class that has no free chunk: takes a chunk into *hand from wherever that costs least: a free page of
+// Room for a class that has no free chunk: takes a chunk into the hand from wherever that costs least: a free page of
 // anybody, a page of which little is in use, a page of another class whose items are dead or older, the class itself.
 // `has_few`: the items that want it are few, and may share the chunks of a larger class. Returns false when nothing can
-// be evicted anywhere. Requires: no lock held, new_ref and old_ref not in use.
-bool store_room_take(struct store *store, uint32_t class_id, bool has_few, uint32_t *hand);
+// be evicted anywhere. Requires: no lock held, nothing in hand, no transaction armed.
+bool store_room_take(struct store *store, uint32_t class_id, bool has_few);
 // Goes on with the page that is on its way to the class, if there is one, as fast as the class uses up what it has.
 void store_room_pace(struct store *store, uint32_t class_id);
 // Gives back a page that nobody has asked for lately.
@@ -321,8 +339,9 @@ int store_shape_of(const struct store *store, const struct store_write *write, u
 void store_fill_head(struct store *store, uint32_t ref, const struct store_write *write, uint32_t value_bytes,
                      const struct store_shape *shape);
 
-// Links the item in local->new_ref (or the claim's) in place of `locked`, or as a new entry, and unlocks.
-// Returns PYMC_NO_MEMORY when the index is full; then nothing is linked.
+// Links the item in hand (or the claim's) in place of `locked`, or as a new entry, and unlocks.
+// Returns PYMC_NO_MEMORY when the index is full; then nothing is linked, and hand or claim still has the item.
+// Crash: it is linked and the other goes, or neither.
 MUST_CHECK int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
                                      uint32_t claim_plus_one, uint64_t hash, struct item_numbers numbers);
 
@@ -340,7 +359,7 @@ static inline uint32_t store_part_payload_bytes(const struct store *store) {
     return slab_chunk_bytes(&store->slab, store->part_class) - ITEM_HEADER_BYTES;
 }
 // Takes all parts that the value will need, for one whose bytes are there already. Returns false when there is no room;
-// what was taken stays with the making. Requires: new_ref and old_ref are 0, no lock held.
+// what was taken stays with the making. Requires: as store_take().
 bool store_take_parts(struct store *store, const struct store_making *making);
 // How many bytes of a large value are in its part number `part`.
 uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint32_t part);
@@ -348,10 +367,16 @@ uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint3
 void store_adopt_parts(struct store *store, uint32_t ref);
 
 // Claims: a process's pins and half-made items, released by whoever cleans up after it. Pins find none while fewer than
-// STORE_CLAIMS_FOR_MAKING are free, half-made items none while fewer than STORE_CLAIMS_FOR_FREEING are.
+// STORE_CLAIMS_FOR_MAKING are free.
 #define STORE_NO_CLAIM UINT32_MAX
-uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind);
+// Pins an item's memory. Returns STORE_NO_CLAIM when there is none.
+uint32_t store_claim_pin(struct store *store, uint32_t ref);
+// Moves the item in hand to a claim MAKING; it stays in hand when there is none. Crash: the one or the other has it.
+uint32_t store_claim_hand(struct store *store);
+// Ends a pin.
 void store_unclaim(struct store *store, uint32_t claim);
+// Notes that a claim whose word is 0 may be used again.
+void store_claim_is_free(struct store *store, uint32_t claim);
 // Makes all claims free. Requires: none is in use.
 void store_claims_reset(struct store *store);
 bool store_is_pinned(const struct store *store, uint32_t ref);
@@ -361,8 +386,16 @@ static inline bool store_is_in_limbo(const struct item *item) {
 static inline bool store_may_pin(const struct store *store) {
     return store->claims_free_count > STORE_CLAIMS_FOR_MAKING;
 }
-// Frees a claimed item with all its parts, then the claim.
-void store_dismantle(struct store *store, uint32_t claim);
+// Whether a value that could be copied may be pinned as well.
+static inline bool store_may_pin_small(const struct store *store) {
+    return store->claims_free_count > STORE_CLAIMS_FOR_LARGE;
+}
+// Puts the item of the armed FREE into limbo and disarms. Returns false when nobody pins it (any more). Locks:
+// LOCK_LIMBO.
+bool store_limbo_put(struct store *store, uint32_t ref);
+// What a dead slot did under limbo's lock: the list is made sound, and has what can be reached from its head; then the
+// lock is freed. Requires: its transaction is repaired.
+void store_limbo_repair(struct store *store, struct proc *self, uint32_t dead_slot_index);
 
 // One piece of a value: inline values have one, large ones a piece per part. Bounds are checked, contents may be
 // changing: the caller checks the version. Returns the bytes at *place_out, 0 past the end.
@@ -371,6 +404,3 @@ uint32_t store_value_span(const struct store *store, const struct item *item, ui
 
 // Repairs what a dead process left, takes no lock but leaf ones; gives nothing back yet.
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index);
-// Gives back what the slot's words and claims name. Requires: the slot is repaired and belongs to the caller, or is
-// held dead by it.
-void store_reclaim(struct store *store, struct store_local *local);

@@ -1,5 +1,5 @@
 // Values in parts: shaping them, taking parts as their bytes come, taking them apart; and unlinking items.
-#include "store/store_internal.h"
+#include "store/store_txn_inline.h"
 
 uint32_t store_value_span(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id,
                           uint32_t offset, const char **place_out) {
@@ -39,18 +39,21 @@ uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint3
 // Takes the next part of a half-made large item. Returns false when there is no room for it.
 static bool take_part(struct store *store, uint32_t ref, struct item_large *large) {
     uint32_t bytes = store_part_bytes(store, large->value_bytes, large->part_count) + ITEM_HEADER_BYTES;
-    if (!store_take_room(store, bytes, &store->local->hand)) {
+    uint32_t new_ref = store_take_room(store, bytes);
+    if (!new_ref) {
         return false;
     }
-    struct item *part = store_item(store, store->local->hand);
+    struct item *part = store_item(store, new_ref);
+    uint32_t number = large->part_count;
     SHARED_STORE(part->time_seconds, ref);
     SHARED_STORE(part->sizes, 0);
     item_set_state(part, ITEM_PART);
-    SHARED_RELEASE(large->parts[large->part_count], store->local->hand);
-    SHARED_RELEASE(large->part_count, large->part_count + 1);
+    store_txn_arm(store, TXN_ADD_PART,
+                  (struct store_txn_names){.new_ref = new_ref, .owner_ref = ref, .part = number});
+    SHARED_RELEASE(large->parts[number], new_ref);
+    SHARED_DECIDE(large->part_count, number + 1);
     FAULT_POINT(store->proc, "store.part.added");
-    SHARED_RELEASE(store->local->hand, 0);
-    SHARED_RELEASE(store->local->step, STEP_NONE);
+    store_txn_decided(store, TXN_ADD_PART);
     return true;
 }
 
@@ -74,17 +77,16 @@ bool store_take_parts(struct store *store, const struct store_making *making) {
 // Takes the item's own chunk and claims it. Returns the claim, or STORE_NO_CLAIM and counts why.
 static uint32_t claim_room(struct store *store, const struct store_write *write, const struct store_shape *shape,
                            uint32_t value_bytes) {
-    struct store_local *local = store->local;
-    if (!store_take_room(store, shape->total_bytes, &local->new_ref)) {
+    uint32_t new_ref = store_take_room(store, shape->total_bytes);
+    if (!new_ref) {
         store_refused(store, COUNTER_oom_no_victim);
         return STORE_NO_CLAIM;
     }
-    class_count(store, slab_class_of(&store->slab, local->new_ref), CLASS_cmd_set, !write->is_uncounted);
-    store_fill_head(store, local->new_ref, write, value_bytes, shape);
-    uint32_t claim = store_claim(store, local->new_ref, CLAIM_MAKING);
+    class_count(store, slab_class_of(&store->slab, new_ref), CLASS_cmd_set, !write->is_uncounted);
+    store_fill_head(store, new_ref, write, value_bytes, shape);
+    uint32_t claim = store_claim_hand(store);
     if (claim == STORE_NO_CLAIM) {
-        store_free(store, &local->new_ref);
-        SHARED_RELEASE(local->step, STEP_NONE);
+        store_give_hand(store);
         store_refused(store, COUNTER_oom_claims);
     }
     return claim;
@@ -99,10 +101,7 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
     } else {
         uint32_t claim = claim_room(store, &shaped, &shape, write->value_bytes);
         if (claim != STORE_NO_CLAIM) {
-            uint32_t ref = store->local->new_ref;
-            FAULT_POINT(store->proc, "store.begin.claimed");
-            SHARED_RELEASE(store->local->new_ref, 0);
-            SHARED_RELEASE(store->local->step, STEP_NONE);
+            uint32_t ref = store->local->claim_ref[claim];
             *making = (struct store_making){.claim = claim, .ref = ref, .value_bytes = write->value_bytes};
             return STORE_HIT;
         }
@@ -148,54 +147,27 @@ int store_give_up(struct store *store, const struct store_write *write, struct s
 void store_abandon(struct store *store, struct store_making *making) {
     if (making->ref) {
         making->ref = 0;
-        store_dismantle(store, making->claim);
+        store_txn_free_claim(store, making->claim);
     }
-}
-
-void store_dismantle(struct store *store, uint32_t claim) {
-    struct store_local *local = store->local;
-    uint32_t ref = local->claim_ref[claim];
-    struct item *item = store_item(store, ref);
-    SHARED_STORE(local->claim_kind[claim], CLAIM_DISMANTLE);
-    if (item_state_of(item) & ITEM_LARGE) {
-        struct item_large *large = item_large_of(item, item_state_of(item));
-        while (large->part_count) {
-            uint32_t last = large->part_count - 1;
-            SHARED_RELEASE(local->hand, large->parts[last]);
-            FAULT_POINT(store->proc, "store.dismantle.named");
-            SHARED_RELEASE(large->part_count, last);
-            FAULT_POINT(store->proc, "store.dismantle.cut");
-            item_set_state(store_item(store, local->hand), 0);
-            slab_give(&store->slab, store->proc, &local->hand);
-        }
-    }
-    item_set_state(item, 0);
-    SHARED_RELEASE(local->hand, ref);
-    store_unclaim(store, claim);
-    slab_give(&store->slab, store->proc, &local->hand);
 }
 
 static void unlink_and_unlock(struct store *store, struct store_locked *locked) {
-    struct store_local *local = store->local;
     struct proc *proc = store->proc;
     uint64_t bytes = store_item_bytes(store, locked->item, locked->state);
     uint64_t order = item_order(locked->item);
     struct store_change change = {0};
     store_change_add(store, &change, order, bytes, (uint64_t)-1);
-    store_change_plan(store, &change);
-    SHARED_RELEASE(local->step, STEP_UNLINK);
-    SHARED_RELEASE(local->old_ref, locked->ref);
+    store_txn_plan(store, &change);
+    store_txn_arm(store, TXN_UNLINK, (struct store_txn_names){.old_ref = locked->ref});
     FAULT_POINT(proc, "store.unlink.before");
     item_set_state(locked->item, locked->state & ~(uint32_t)ITEM_LINKED);
     index_remove_locked(&store->index, proc, locked->home, locked->place);
     FAULT_POINT(proc, "store.unlink.after");
-    store_change_make(proc->slot, local);
-    SHARED_RELEASE(local->step, STEP_FREE);
+    store_txn_decided(store, TXN_UNLINK);
     store_unlock(store, locked, true);
     store_count_in_class(store, locked->ref, order, locked->state, bytes, -1);
     index_count(&store->index, proc, -1);
-    store_free(store, &local->old_ref);
-    SHARED_RELEASE(local->step, STEP_NONE);
+    store_txn_free(store);
 }
 
 void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {

@@ -5,6 +5,7 @@
 // looks at the claims again under limbo's lock, the other at whether that lock was held or given meanwhile. What both
 // miss, since a reader died or the answer was not clear, store_limbo_step() finds later.
 #include "store/store_find_inline.h"
+#include "store/store_txn_inline.h"
 
 // Entries looked at in one hold of limbo's lock, each with a walk over all claims.
 #define LOOKS_PER_HOLD 8
@@ -13,20 +14,39 @@
 // Entries looked at before a store is refused.
 #define LOOKS_FOR_ROOM 256
 
-uint32_t store_claim(struct store *store, uint32_t ref, enum store_claim_kind kind) {
-    uint32_t kept = kind == CLAIM_PIN      ? STORE_CLAIMS_FOR_MAKING
-                    : kind == CLAIM_MAKING ? STORE_CLAIMS_FOR_FREEING
-                                           : 0;
-    if (store->claims_free_count <= kept) {
-        return STORE_NO_CLAIM;
-    }
-    uint32_t claim = store->claims_free[--store->claims_free_count];
+// A claim that nobody uses, while more than `kept` are left; STORE_NO_CLAIM when there is none.
+static uint32_t pick_claim(const struct store *store, uint32_t kept) {
+    return store->claims_free_count > kept ? store->claims_free[store->claims_free_count - 1] : STORE_NO_CLAIM;
+}
+
+// The picked claim names the chunk from its last store on.
+static void publish_claim(struct store *store, uint32_t claim, uint32_t ref, enum store_claim_kind kind) {
     struct store_local *local = store->local;
+    store->claims_free_count--;
     if (claim >= local->claims_high) {
         SHARED_RELEASE(local->claims_high, claim + 1);
     }
     SHARED_RELEASE(local->claim_kind[claim], (uint8_t)kind);
-    SHARED_RELEASE(local->claim_ref[claim], ref);
+    SHARED_DECIDE(local->claim_ref[claim], ref);
+}
+
+uint32_t store_claim_pin(struct store *store, uint32_t ref) {
+    uint32_t claim = pick_claim(store, STORE_CLAIMS_FOR_MAKING);
+    if (claim != STORE_NO_CLAIM) {
+        publish_claim(store, claim, ref, CLAIM_PIN);
+    }
+    return claim;
+}
+
+uint32_t store_claim_hand(struct store *store) {
+    uint32_t claim = pick_claim(store, 0);
+    if (claim != STORE_NO_CLAIM) {
+        uint32_t ref = store_hand(store);
+        store_txn_arm(store, TXN_CLAIM, (struct store_txn_names){.new_ref = ref, .claim = claim + 1});
+        publish_claim(store, claim, ref, CLAIM_MAKING);
+        FAULT_POINT(store->proc, "store.begin.claimed");
+        store_txn_decided(store, TXN_CLAIM);
+    }
     return claim;
 }
 
@@ -38,15 +58,26 @@ void store_claims_reset(struct store *store) {
     SHARED_RELEASE(store->local->claims_high, 0);
 }
 
-// Whoever frees a large item looks at all claims below claims_high, so after a rush of them it has to come down.
-#define CLAIMS_HIGH_USUAL 64
+// None is in use any more: the lowest come first again. Whoever frees an item of some kilobytes looks at all claims
+// below claims_high, so it has to come down; those above were not taken since it did so last.
+static void begin_anew(struct store *store) {
+    uint32_t high = store->local->claims_high;
+    for (uint32_t i = 0; i < high; i++) {
+        store->claims_free[STORE_CLAIMS - 1 - i] = (uint16_t)i;
+    }
+    SHARED_RELEASE(store->local->claims_high, 0);
+}
+
+void store_claim_is_free(struct store *store, uint32_t claim) {
+    store->claims_free[store->claims_free_count++] = (uint16_t)claim;
+    if (store->claims_free_count == STORE_CLAIMS) {
+        begin_anew(store);
+    }
+}
 
 void store_unclaim(struct store *store, uint32_t claim) {
-    SHARED_RELEASE(store->local->claim_ref[claim], 0);
-    store->claims_free[store->claims_free_count++] = (uint16_t)claim;
-    if (UNLIKELY(store->claims_free_count == STORE_CLAIMS && store->local->claims_high > CLAIMS_HIGH_USUAL)) {
-        store_claims_reset(store);
-    }
+    SHARED_DECIDE(store->local->claim_ref[claim], 0);
+    store_claim_is_free(store, claim);
 }
 
 bool store_is_pinned(const struct store *store, uint32_t ref) {
@@ -63,15 +94,15 @@ bool store_is_pinned(const struct store *store, uint32_t ref) {
     return false;
 }
 
-// Takes a listed item out of limbo into old_ref. Locks: the caller holds LOCK_LIMBO.
+// Takes a listed item out of limbo, into a FREE. Locks: the caller holds LOCK_LIMBO.
 static void take_out_locked(struct store *store, uint32_t ref) {
     struct store_root *root = store->root;
     struct item *item = store_item(store, ref);
     uint32_t next = item->time_seconds;
     uint32_t previous = item->order_low;
-    SHARED_RELEASE(store->local->old_ref, ref);
+    store_txn_arm(store, TXN_FREE, (struct store_txn_names){.old_ref = ref});
     FAULT_POINT(store->proc, "store.limbo.named");
-    SHARED_RELEASE(*(previous ? &store_item(store, previous)->time_seconds : &root->limbo_head), next);
+    SHARED_DECIDE(*(previous ? &store_item(store, previous)->time_seconds : &root->limbo_head), next);
     FAULT_POINT(store->proc, "store.limbo.popped");
     if (next) {
         SHARED_STORE(store_item(store, next)->order_low, previous);
@@ -83,13 +114,10 @@ static void take_out_locked(struct store *store, uint32_t ref) {
     SHARED_STORE(root->limbo_count, root->limbo_count - 1);
 }
 
-// Puts the unlinked item in *hand into limbo and clears the word. Returns false when nobody pins it (any more), unless
-// it `must` go there.
-static bool put_in(struct store *store, uint32_t *hand, bool must) {
+bool store_limbo_put(struct store *store, uint32_t ref) {
     struct store_root *root = store->root;
-    uint32_t ref = *hand;
     lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
-    bool is_pinned = must || store_is_pinned(store, ref);
+    bool is_pinned = store_is_pinned(store, ref);
     if (is_pinned) {
         struct item *item = store_item(store, ref);
         uint32_t next = root->limbo_head;
@@ -101,16 +129,17 @@ static bool put_in(struct store *store, uint32_t *hand, bool must) {
             SHARED_STORE(store_item(store, next)->order_low, ref);
         }
         FAULT_POINT(store->proc, "store.limbo.joined");
-        SHARED_RELEASE(root->limbo_head, ref);
+        SHARED_DECIDE(root->limbo_head, ref);
         FAULT_POINT(store->proc, "store.limbo.pushed");
         SHARED_STORE(root->limbo_count, root->limbo_count + 1);
-        SHARED_RELEASE(*hand, 0);
+        // Under the lock still: only while it is held a repairer asks whether the list has the item.
+        store_txn_disarm(store);
     }
     lock_give(store->proc, &root->limbo_lock, true);
     return is_pinned;
 }
 
-// Looks at some entries from `ref` on and takes the first that nobody pins into old_ref. Returns where to go on, 0 at
+// Looks at some entries from `ref` on and takes the first that nobody pins into a FREE. Returns where to go on, 0 at
 // the end; *looks goes down. Locks: the caller holds LOCK_LIMBO.
 static uint32_t look_locked(struct store *store, uint32_t ref, uint32_t *looks) {
     for (uint32_t i = 0; ref && i < LOOKS_PER_HOLD && *looks > 0; i++) {
@@ -134,9 +163,7 @@ uint32_t store_limbo_step(struct store *store, uint32_t items_max) {
         uint32_t from = root->limbo_cursor ? root->limbo_cursor : root->limbo_head;
         SHARED_STORE(root->limbo_cursor, look_locked(store, from, &looks));
         lock_give(store->proc, &root->limbo_lock, true);
-        if (store->local->old_ref) {
-            store_free(store, &store->local->old_ref);
-        }
+        store_txn_free(store);
         if (!from) {
             break;
         }
@@ -153,18 +180,17 @@ static __attribute__((noinline)) void look_unsure(struct store *store) {
         lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
         look_locked(store, root->limbo_head, &looks);
         lock_give(store->proc, &root->limbo_lock, true);
-        has_found = store->local->old_ref != 0;
-        if (has_found) {
-            store_free(store, &store->local->old_ref);
-        }
+        has_found = store->local->txn.kind == TXN_FREE;
+        store_txn_free(store);
     }
 }
 
 uint32_t store_pin(struct store *store, const struct store_view *view) {
-    uint32_t claim = store_claim(store, view->ref, CLAIM_PIN);
+    uint32_t claim = store_claim_pin(store, view->ref);
     if (claim == STORE_NO_CLAIM) {
         return claim;
     }
+    FAULT_POINT(store->proc, "store.pin.claimed");
     // Whoever unlinks looks at the claims after the version moved; this order makes one of the two see the other.
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (LIKELY(store_holds(view))) {
@@ -189,9 +215,7 @@ static __attribute__((noinline)) void unpin_unlinked(struct store *store, uint32
         take_out_locked(store, ref);
     }
     lock_give(store->proc, &root->limbo_lock, true);
-    if (store->local->old_ref) {
-        store_free(store, &store->local->old_ref);
-    }
+    store_txn_free(store);
 }
 
 void store_unpin(struct store *store, uint32_t claim) {
@@ -209,46 +233,52 @@ void store_unpin(struct store *store, uint32_t claim) {
     }
 }
 
-void store_free(struct store *store, uint32_t *hand) {
-    struct item *item = store_item(store, *hand);
-    uint32_t state = item_state_of(item);
-    bool is_small = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, *hand)) <= STORE_COPY_BYTES_MAX;
-    if (LIKELY(!(state & ITEM_LARGE) && is_small)) {
-        item_set_state(item, 0);
-        slab_give(&store->slab, store->proc, hand);
+void store_limbo_repair(struct store *store, struct proc *self, uint32_t dead_slot_index) {
+    struct store_root *root = store->root;
+    if (!lock_is_held_by(&root->limbo_lock, dead_slot_index)) {
         return;
     }
-    if (UNLIKELY(store_is_pinned(store, *hand)) && put_in(store, hand, false)) {
-        return;
+    const struct store_txn *txn = &store_local_at(store, dead_slot_index)->txn;
+    uint32_t ref_freed = txn->kind == TXN_FREE ? txn->names.old_ref : 0;
+    uint32_t listed = 0;
+    uint32_t previous = 0;
+    bool is_listed = false;
+    // What can be reached from the head is in the list, whatever was under way.
+    for (uint32_t ref = root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
+        listed++;
+        is_listed |= ref == ref_freed;
+        SHARED_STORE(store_item(store, ref)->order_low, previous);
+        previous = ref;
     }
-    if (state & ITEM_LARGE) {
-        uint32_t claim = store_claim(store, *hand, CLAIM_DISMANTLE);
-        if (claim == STORE_NO_CLAIM) {
-            put_in(store, hand, true);
-            return;
-        }
-        SHARED_RELEASE(*hand, 0);
-        store_dismantle(store, claim);
-        return;
+    if (ref_freed && !is_listed && store_is_in_limbo(store_item(store, ref_freed))) {
+        struct item *item = store_item(store, ref_freed);
+        item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LIMBO);
     }
-    item_set_state(item, 0);
-    slab_give(&store->slab, store->proc, hand);
+    SHARED_STORE(root->limbo_count, listed);
+    SHARED_STORE(root->limbo_cursor, 0);
+    FAULT_POINT(self, "store.repair.limbo");
+    if (is_listed) {
+        store_txn_forget(store, dead_slot_index);
+    }
+    FAULT_POINT(self, "store.repair.limbo_named");
+    lock_free_dead(&root->limbo_lock);
 }
 
-bool store_take_room(struct store *store, uint32_t bytes, uint32_t *hand) {
-    if (LIKELY(store_take(store, bytes, hand))) {
-        return true;
+uint32_t store_take_room(struct store *store, uint32_t bytes) {
+    uint32_t ref = store_take(store, bytes);
+    uint32_t waiting = ref ? 0 : SHARED_LOAD(store->root->limbo_count);
+    if (UNLIKELY(waiting > 0) && store_limbo_step(store, LOOKS_FOR_ROOM) < waiting) {
+        ref = store_take(store, bytes);
     }
-    uint32_t waiting = SHARED_LOAD(store->root->limbo_count);
-    return waiting > 0 && store_limbo_step(store, LOOKS_FOR_ROOM) < waiting && store_take(store, bytes, hand);
+    return ref;
 }
 
-bool store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes, uint32_t *hand) {
+uint32_t store_take_beside(struct store *store, uint32_t needed_ref, uint32_t bytes) {
     uint32_t before = store->needed_ref;
     store->needed_ref = needed_ref;
-    bool is_taken = store_take_room(store, bytes, hand);
+    uint32_t ref = store_take_room(store, bytes);
     store_need_again(store, before, needed_ref);
-    return is_taken;
+    return ref;
 }
 
 int store_refused(struct store *store, enum counter reason) {

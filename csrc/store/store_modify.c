@@ -1,5 +1,6 @@
 // Deleting, marking stale, and arithmetic: changes to an item that is there.
 #include "store/store_find_inline.h"
+#include "store/store_txn_inline.h"
 
 // Rewrites the key as an empty item that keeps what the request says: the tombstone of `md x`.
 static int clear_value(struct store *store, const struct store_delete *request, const struct store_view *view,
@@ -15,13 +16,13 @@ static int clear_value(struct store *store, const struct store_delete *request, 
         empty.cas_new = view->cas;
     }
     struct store_shape shape;
-    struct store_local *local = store->local;
+    uint32_t new_ref = 0;
     uint32_t stale = request->mark_stale ? ITEM_STALE : 0;
     if (store_shape_of(store, &empty, 0, stale, &shape) != STORE_STORED
-        || !store_take_beside(store, view->ref, shape.total_bytes, &local->new_ref)) {
+        || !(new_ref = store_take_beside(store, view->ref, shape.total_bytes))) {
         return store_refused(store, COUNTER_oom_no_victim);
     }
-    store_fill_head(store, local->new_ref, &empty, 0, &shape);
+    store_fill_head(store, new_ref, &empty, 0, &shape);
     struct item_numbers numbers = store_numbers_for(store, empty.has_cas_new, empty.cas_new);
     struct store_locked locked;
     store_lock(store, request->key, request->key_bytes, hash, &locked);
@@ -29,12 +30,15 @@ static int clear_value(struct store *store, const struct store_delete *request, 
                 && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
     if (!same) {
         store_unlock(store, &locked, false);
-        store_free(store, &local->new_ref);
-        SHARED_RELEASE(local->step, STEP_NONE);
+        store_give_hand(store);
         return STORE_MISS;
     }
-    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, numbers);
-    return status == PYMC_OK ? STORE_DELETED : STORE_NO_MEMORY;
+    if (store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers) != PYMC_OK) {
+        return STORE_NO_MEMORY;
+    }
+    class_count(store, view->class_id, CLASS_delete_hits, !request->mark_stale);
+    count(store->proc, COUNTER_total_items, 1);
+    return STORE_DELETED;
 }
 
 // Changes header fields in place; the value stays, so readers with a pin are not disturbed.
@@ -81,6 +85,7 @@ int store_delete(struct store *store, const struct store_delete *request) {
             return STORE_NOT_FOUND;
         }
         if (request->has_cas_compare && request->cas_compare != view.cas) {
+            count(store->proc, COUNTER_delete_misses, 1);
             return STORE_EXISTS;
         }
         int outcome;
@@ -167,7 +172,6 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
         return false;
     }
     store_notice_flush(store);
-    struct store_local *local = store->local;
     struct item *item = (struct item *)view->item;
     uint32_t state = view->state;
     if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH))) {
@@ -175,9 +179,8 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     }
     struct store_change change = {0};
     store_change_add(store, &change, view->order, store_item_bytes(store, item, view->state), (uint64_t)-1);
-    store_change_plan(store, &change);
-    SHARED_RELEASE(local->step, STEP_IN_PLACE);
-    SHARED_RELEASE(local->old_ref, view->ref);
+    store_txn_plan(store, &change);
+    store_txn_arm(store, TXN_IN_PLACE, (struct store_txn_names){.old_ref = view->ref});
     FAULT_POINT(store->proc, "store.in_place.before");
     racy_write((char *)view->value, number->text, number->text_bytes);
     for (uint32_t i = number->text_bytes; i < view->value_bytes; i++) {
@@ -189,9 +192,8 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     if (request->has_expiry && (view->state & ITEM_EXPIRES)) {
         item_set_expiry(item, request->expiry_seconds);
     }
-    item_set_state(item, item_read_once_more(state));
-    SHARED_RELEASE(local->old_ref, 0);
-    SHARED_RELEASE(local->step, STEP_NONE);
+    item_set_state(item, item_used_once_more(state));
+    store_txn_disarm(store);
     index_unlock(store->proc, view->home, true);
     return true;
 }
@@ -209,14 +211,14 @@ static int write_replaced(struct store *store, const struct store_arith *request
                                                                                       : view->value_bytes,
                                 .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
     struct store_shape shape;
-    struct store_local *local = store->local;
+    uint32_t new_ref = 0;
     uint32_t kept = number->text_bytes > view->value_bytes ? 0 : view->state & (ITEM_STALE | ITEM_TOKEN_SENT);
     if (store_shape_of(store, &write, write.value_bytes, kept, &shape) != STORE_STORED
-        || !store_take_beside(store, view->ref, shape.total_bytes, &local->new_ref)) {
+        || !(new_ref = store_take_beside(store, view->ref, shape.total_bytes))) {
         return store_refused(store, COUNTER_oom_no_victim);
     }
-    store_fill_head(store, local->new_ref, &write, write.value_bytes, &shape);
-    char *value = (char *)store_item(store, local->new_ref) + shape.head_bytes;
+    store_fill_head(store, new_ref, &write, write.value_bytes, &shape);
+    char *value = (char *)store_item(store, new_ref) + shape.head_bytes;
     racy_write(value, number->text, number->text_bytes);
     for (uint32_t i = number->text_bytes; i < write.value_bytes; i++) {
         racy_write(value + i, " ", 1);
@@ -230,11 +232,10 @@ static int write_replaced(struct store *store, const struct store_arith *request
                 && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version;
     if (!same) {
         store_unlock(store, &locked, false);
-        store_free(store, &local->new_ref);
-        SHARED_RELEASE(local->step, STEP_NONE);
+        store_give_hand(store);
         return STORE_MISS;
     }
-    int status = store_link_and_unlock(store, &locked, local->new_ref, 0, hash, numbers);
+    int status = store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers);
     return status == PYMC_OK ? STORE_STORED : STORE_NO_MEMORY;
 }
 
@@ -259,11 +260,13 @@ static int change_number(struct store *store, const struct store_arith *request,
         value += request->delta;
     }
     *out = (struct store_number){.value = value};
-    out->expiry_seconds = request->has_expiry ? request->expiry_seconds : view->expiry_seconds;
+    out->expiry_seconds = view->expiry_seconds;
     out->text_bytes = print_number(value, out->text);
     bool needs_field = (request->has_expiry && request->expiry_seconds && !(view->state & ITEM_EXPIRES))
                        || (request->has_cas_new && store_has_cas(store) && !(view->state & ITEM_OWN_CAS));
-    if (out->text_bytes <= view->value_bytes && !needs_field) {
+    // What somebody may be sending from the arena is not changed under him: a new item takes its place.
+    bool is_in_place = view->value_bytes <= STORE_UNPINNED_BYTES_MAX;
+    if (out->text_bytes <= view->value_bytes && !needs_field && is_in_place) {
         return write_in_place(store, request, view, out) ? STORE_STORED : STORE_MISS;
     }
     return write_replaced(store, request, view, out);
@@ -282,17 +285,13 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
             if (missed == STORE_HIT) {
                 continue;
             }
-            count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);
             if (!request->vivify) {
+                count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, 1);
                 return STORE_NOT_FOUND;
             }
             int outcome = vivify_number(store, request, number_out);
             if (outcome == STORE_NOT_STORED) {
                 continue;       // Somebody else was faster: count with that one.
-            }
-            if (UNLIKELY(outcome == STORE_ON_FLASH)) {
-                // All this will be done over again, and counted then.
-                count(store->proc, request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses, (uint64_t)-1);
             }
             return outcome;
         }

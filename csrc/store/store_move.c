@@ -1,5 +1,5 @@
 // Emptying a page: its items, and the parts of large ones, are copied to other chunks, or evicted.
-#include "store/store_internal.h"
+#include "store/store_txn_inline.h"
 
 
 // An item that is being sent cannot be copied: it is left alone until the page was looked at so many times.
@@ -152,20 +152,17 @@ void store_adopt_parts(struct store *store, uint32_t ref) {
     }
 }
 
-// Copies the locked item to the chunk in new_ref. For a moment both name the same parts; STEP_RESCUE tells a repairer
-// to blank the one that is not in the index. The step is named before old_ref: alone, that word would have a repairer
-// free a chunk that is linked.
+// Copies the locked item to the chunk in hand. For a moment both name the same parts; the transaction has a repairer
+// blank the one that is not in the index.
 static void rescue_item_and_unlock(struct store *store, struct store_locked *locked) {
-    struct store_local *local = store->local;
-    uint32_t new_ref = local->new_ref;
+    uint32_t new_ref = store_hand(store);
     struct item *to = store_item(store, new_ref);
     uint64_t item_bytes = store_item_bytes(store, locked->item, locked->state);
     uint64_t order = item_order(locked->item);
     uint64_t bytes = chunk_content_bytes(store, locked->item, locked->state);
     PYMC_CHECK(bytes <= slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, new_ref)));
-    SHARED_RELEASE(local->step, STEP_RESCUE);
+    store_txn_arm(store, TXN_MOVE_ITEM, (struct store_txn_names){.new_ref = new_ref, .old_ref = locked->ref});
     FAULT_POINT(store->proc, "store.rescue.named");
-    SHARED_RELEASE(local->old_ref, locked->ref);
     racy_write((char *)to + ITEM_HEADER_BYTES, (const char *)locked->item + ITEM_HEADER_BYTES,
                bytes - ITEM_HEADER_BYTES);
     SHARED_STORE(to->time_seconds, locked->item->time_seconds);
@@ -182,19 +179,17 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     if (store->needed_ref == locked->ref) {
         store->needed_ref = new_ref;
     }
-    SHARED_RELEASE(local->step, STEP_FREE);
+    store_txn_decided(store, TXN_MOVE_ITEM);
     store_unlock(store, locked, true);
     if (UNLIKELY(slab_class_of(&store->slab, new_ref) != locked->class_id)) {
         store_count_in_class(store, locked->ref, order, locked->state, item_bytes, -1);
         store_count_in_class(store, new_ref, order, locked->state, item_bytes, 1);
     }
-    SHARED_RELEASE(local->new_ref, 0);
-    store_free(store, &local->old_ref);
+    store_txn_free(store);
 }
 
-// Copies one part of the locked large item to the chunk in new_ref. Returns false when it is not a part of it.
+// Copies one part of the locked large item to the chunk in hand. Returns false when it is not a part of it.
 static bool rescue_part_and_unlock(struct store *store, struct store_locked *locked, uint32_t part_ref) {
-    struct store_local *local = store->local;
     struct item_large *large = item_large_of(locked->item, locked->state);
     uint32_t i = 0;
     while (i < large->part_count && large->parts[i] != part_ref) {
@@ -203,28 +198,27 @@ static bool rescue_part_and_unlock(struct store *store, struct store_locked *loc
     if (i == large->part_count) {
         return false;
     }
-    struct item *to = store_item(store, local->new_ref);
+    uint32_t new_ref = store_hand(store);
+    struct item *to = store_item(store, new_ref);
     uint32_t bytes = store_part_bytes(store, large->value_bytes, i);
     racy_write((char *)to + ITEM_HEADER_BYTES, (const char *)store_item(store, part_ref) + ITEM_HEADER_BYTES, bytes);
     SHARED_STORE(to->time_seconds, locked->ref);
     SHARED_STORE(to->sizes, 0);
     item_set_state(to, ITEM_PART);
-    SHARED_RELEASE(local->step, STEP_RESCUE_PART);
-    FAULT_POINT(store->proc, "store.rescue_part.named");
-    SHARED_RELEASE(local->old_ref, part_ref);
+    store_txn_arm(store, TXN_MOVE_PART, (struct store_txn_names){.new_ref = new_ref, .old_ref = part_ref,
+                                                                 .owner_ref = locked->ref, .part = i});
     FAULT_POINT(store->proc, "store.rescue_part.before");
-    SHARED_RELEASE(large->parts[i], local->new_ref);
+    SHARED_DECIDE(large->parts[i], new_ref);
     FAULT_POINT(store->proc, "store.rescue_part.after");
-    SHARED_RELEASE(local->step, STEP_FREE);
+    store_txn_decided(store, TXN_MOVE_PART);
     store_unlock(store, locked, true);
-    SHARED_RELEASE(local->new_ref, 0);
-    store_free(store, &local->old_ref);
+    store_txn_free(store);
     return true;
 }
 
 // Copies what is in the chunk `ref` of the locked item's memory elsewhere. Returns false, still locked, if it cannot.
 static bool rescue_and_unlock(struct store *store, struct store_locked *locked, uint32_t ref) {
-    if (!store->local->new_ref || locked->is_dead || store_is_pinned(store, locked->ref)) {
+    if (!store_hand(store) || locked->is_dead || store_is_pinned(store, locked->ref)) {
         return false;
     }
     if (ref == locked->ref) {
@@ -242,17 +236,16 @@ static bool rescue_and_unlock(struct store *store, struct store_locked *locked, 
 // The few items of a page that is nearly free may go to chunks so many times as large.
 #define FEW_TIMES 32
 
-// Takes a free chunk into new_ref: of the page's class, or of a larger one that has some.
+// Takes a free chunk into the hand: of the page's class, or of a larger one that has some.
 static bool take_free(struct store *store, const struct store_move *move) {
-    uint32_t *hand = &store->local->new_ref;
     const struct slab_root *root = store->slab.root;
     uint32_t class_id = move->from_class;
-    if (slab_take(&store->slab, store->proc, class_id, hand)) {
+    if (slab_take(&store->slab, store->proc, class_id)) {
         return true;
     }
     uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * (move->may_evict ? 2 : FEW_TIMES);
     for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
-        if (SHARED_LOAD(root->class[other].free_chunks) && slab_take(&store->slab, store->proc, other, hand)) {
+        if (SHARED_LOAD(root->class[other].free_chunks) && slab_take(&store->slab, store->proc, other)) {
             return true;
         }
     }
@@ -285,7 +278,6 @@ static bool give_up_item(struct store *store, const struct store_move *move, uin
 
 // Frees one chunk of the page. Returns false when what is in it must stay for now.
 static bool move_chunk(struct store *store, struct store_move *move, uint32_t ref) {
-    struct store_local *local = store->local;
     uint32_t owner = owner_of(store, ref);
     if (!owner) {
         // Free, or a piece of a large item that somebody makes or still sends.
@@ -299,11 +291,8 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
         && may_evict(store, move)) {
         // A colder one of the class goes in its place.
         if (store_evict(store, move->from_class)) {
-            slab_take(&store->slab, store->proc, move->from_class, &local->new_ref);
+            slab_take(&store->slab, store->proc, move->from_class);
         }
-    }
-    if (local->new_ref) {
-        SHARED_RELEASE(local->step, STEP_FILL);
     }
     struct store_locked locked;
     bool is_busy = false;
@@ -315,11 +304,9 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
     } else if (!is_done && !(is_done = rescue_and_unlock(store, &locked, ref))) {
         store_unlock(store, &locked, false);
     }
-    // The chunk in hand must be back before another item takes the words that name it.
-    if (local->new_ref) {
-        store_free(store, &local->new_ref);
+    if (store_hand(store)) {
+        store_give_hand(store);
     }
-    SHARED_RELEASE(local->step, STEP_NONE);
     return !is_busy && (is_done || give_up_item(store, move, owner));
 }
 

@@ -237,9 +237,9 @@ static void got_page(struct store *store, uint32_t class_id) {
     }
 }
 
-// Moves pages of that kind to the class until it has a chunk for *hand.
+// Moves pages of that kind to the class until it has a chunk for the hand.
 static bool take_from_others(struct store *store, uint32_t class_id, enum source_kind kind, uint32_t tries,
-                             uint32_t looks, uint32_t *hand) {
+                             uint32_t looks) {
     struct store_room *room = store->room;
     memset(room->tried, 0, sizeof room->tried);
     room->avoid.count = 0;
@@ -254,7 +254,7 @@ static bool take_from_others(struct store *store, uint32_t class_id, enum source
         // What is dead costs nothing but the looks: no item of the class itself has to go for it.
         bool is_dead = age_of(store, &store->slab.root->class[source]) >= store->proc->now_seconds - FRONTIER_DEAD;
         bool has_moved = advance(store, class_id, is_dead ? UINT32_MAX : looks);
-        if (slab_take(&store->slab, store->proc, class_id, hand)) {
+        if (slab_take(&store->slab, store->proc, class_id)) {
             if (has_moved) {
                 got_page(store, class_id);
             }
@@ -271,7 +271,7 @@ static bool take_from_others(struct store *store, uint32_t class_id, enum source
 }
 
 // Before anything is evicted: a chunk of a class up to twice as large that has plenty to spare.
-static bool take_spare(struct store *store, uint32_t class_id, uint32_t *hand) {
+static bool take_spare(struct store *store, uint32_t class_id) {
     uint32_t most = slab_chunk_bytes(&store->slab, class_id) * 2;
     for (uint32_t other = class_id + 1; other <= store->slab.root->classes; other++) {
         const struct slab_class *class = &store->slab.root->class[other];
@@ -279,26 +279,26 @@ static bool take_spare(struct store *store, uint32_t class_id, uint32_t *hand) {
             return false;
         }
         if (SHARED_LOAD(class->free_chunks) * 4 > class->chunks_per_page
-            && slab_take(&store->slab, store->proc, other, hand)) {
+            && slab_take(&store->slab, store->proc, other)) {
             return true;
         }
     }
     return false;
 }
 
-static bool evict_own(struct store *store, uint32_t class_id, uint32_t *hand) {
+static bool evict_own(struct store *store, uint32_t class_id) {
     return SHARED_LOAD(store->slab.root->class[class_id].pages) && store_evict(store, class_id)
-           && slab_take(&store->slab, store->proc, class_id, hand);
+           && slab_take(&store->slab, store->proc, class_id);
 }
 
 // Evicts in the next larger class that has pages. The fewer pages there are for all classes, the larger it may be.
-static bool evict_larger(struct store *store, uint32_t class_id, uint32_t *hand) {
+static bool evict_larger(struct store *store, uint32_t class_id) {
     const struct slab_root *root = store->slab.root;
     uint32_t pages = SHARED_LOAD(root->pages_limit);
     uint32_t times = pages < BORROW_PAGES ? BORROW_TIMES_PAGES / pages : 2;
     uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * times;
     for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
-        if (evict_own(store, other, hand)) {
+        if (evict_own(store, other)) {
             return true;
         }
     }
@@ -306,15 +306,15 @@ static bool evict_larger(struct store *store, uint32_t class_id, uint32_t *hand)
 }
 
 // A free chunk of any larger class, however large; else what such a class would evict.
-static bool take_any_larger(struct store *store, uint32_t class_id, uint32_t *hand) {
+static bool take_any_larger(struct store *store, uint32_t class_id) {
     const struct slab_root *root = store->slab.root;
     for (uint32_t other = class_id; other <= root->classes; other++) {
-        if (SHARED_LOAD(root->class[other].pages) && slab_take(&store->slab, store->proc, other, hand)) {
+        if (SHARED_LOAD(root->class[other].pages) && slab_take(&store->slab, store->proc, other)) {
             return true;
         }
     }
     for (uint32_t other = class_id; other <= root->classes; other++) {
-        if (evict_own(store, other, hand)) {
+        if (evict_own(store, other)) {
             return true;
         }
     }
@@ -340,9 +340,9 @@ static bool nap(struct store *store) {
 }
 
 // Before a store is refused: every page may hold chunks that others have set aside, or be on its way in their hands.
-static bool take_at_last(struct store *store, uint32_t class_id, bool may_move, uint32_t *hand) {
+static bool take_at_last(struct store *store, uint32_t class_id, bool may_move) {
     for (uint32_t i = 0; i < LAST_TRIES; i++) {
-        if (take_any_larger(store, class_id, hand)) {
+        if (take_any_larger(store, class_id)) {
             return true;
         }
         // Who waits for this process in the same way gets what it has.
@@ -352,7 +352,7 @@ static bool take_at_last(struct store *store, uint32_t class_id, bool may_move, 
         slab_drain_cancel_resting(&store->slab, store->proc);
         store->room->move.page = 0;
         memset(store->room->waiting, 0, sizeof store->room->waiting);
-        if (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX, hand)) {
+        if (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX)) {
             return true;
         }
         if (i > 0 && !nap(store)) {
@@ -363,20 +363,20 @@ static bool take_at_last(struct store *store, uint32_t class_id, bool may_move, 
 }
 
 // The class has nothing to evict: a chunk of a larger class if it has few items, else a page of anybody.
-static bool take_when_starved(struct store *store, uint32_t class_id, bool has_few, bool may_move, uint32_t *hand) {
+static bool take_when_starved(struct store *store, uint32_t class_id, bool has_few, bool may_move) {
     struct store_room *room = store->room;
     if (room->refused[class_id] && room->refused_seconds == store->proc->now_seconds) {
         room->refused[class_id]--;
         return false;
     }
     bool is_tight = SHARED_LOAD(store->slab.root->pages_limit) < BORROW_PAGES;
-    if ((is_tight && has_few && evict_larger(store, class_id, hand))
-        || (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX, hand))
-        || evict_larger(store, class_id, hand)) {
+    if ((is_tight && has_few && evict_larger(store, class_id))
+        || (may_move && take_from_others(store, class_id, SOURCE_ANY, SOURCES_TRIED, UINT32_MAX))
+        || evict_larger(store, class_id)) {
         return true;
     }
     if (live_get(store->arena, LIVE_evictions_enabled)) {
-        return take_at_last(store, class_id, may_move, hand);
+        return take_at_last(store, class_id, may_move);
     }
     // Memory that is full and may not be emptied is not searched again for every refused item.
     room->refused_seconds = store->proc->now_seconds;
@@ -397,26 +397,26 @@ static bool be_patient(struct store_room *room, uint32_t class_id) {
     return false;
 }
 
-bool store_room_take(struct store *store, uint32_t class_id, bool has_few, uint32_t *hand) {
+bool store_room_take(struct store *store, uint32_t class_id, bool has_few) {
     struct store_room *room = store->room;
     bool may_move = live_get(store->arena, LIVE_slab_reassign);
     bool may_compare = may_move && live_get(store->arena, LIVE_slab_automove);
     if (((room->move.page && advance(store, class_id, LOOKS_AT_ONCE)) || settle(store, class_id))
-        && slab_take(&store->slab, store->proc, class_id, hand)) {
+        && slab_take(&store->slab, store->proc, class_id)) {
         got_page(store, class_id);
         return true;
     }
     bool is_patient = be_patient(room, class_id);
-    if (!is_patient && may_move && take_from_others(store, class_id, SOURCE_FREE, 3, LOOKS_AT_ONCE * 8, hand)) {
+    if (!is_patient && may_move && take_from_others(store, class_id, SOURCE_FREE, 3, LOOKS_AT_ONCE * 8)) {
         return true;
     }
-    if (take_spare(store, class_id, hand)) {
+    if (take_spare(store, class_id)) {
         return true;
     }
-    if (!is_patient && may_compare && take_from_others(store, class_id, SOURCE_OLDER, 2, LOOKS_AT_ONCE, hand)) {
+    if (!is_patient && may_compare && take_from_others(store, class_id, SOURCE_OLDER, 2, LOOKS_AT_ONCE)) {
         return true;
     }
-    return evict_own(store, class_id, hand) || take_when_starved(store, class_id, has_few, may_move, hand);
+    return evict_own(store, class_id) || take_when_starved(store, class_id, has_few, may_move);
 }
 
 void store_room_pace(struct store *store, uint32_t class_id) {

@@ -1,7 +1,7 @@
 // Making and opening the store, its limit, its turn at every wake-up.
 #include <stdlib.h>
 
-#include "store/store_internal.h"
+#include "store/store_txn_inline.h"
 
 // The smallest item is about one chunk of the first class; the index never needs more buckets than this.
 static uint32_t bucket_max_of(const struct store_geometry *geometry) {
@@ -139,6 +139,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         free(store);
         return status;
     }
+    slab_enter(&store->slab, store->proc);
     lru_enter(&store->lru, store->proc);
     status = store_flash_open(store);
     if (status != PYMC_OK) {
@@ -156,7 +157,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     }
     follow_lifetime(store);
     slab_rest_no_more(&store->slab, store->proc, false);
-    store_reclaim(store, store->local);
+    store_txn_reclaim(store);
     store_claims_reset(store);
     slab_drain_cancel_all(&store->slab, store->proc);
     // A predecessor may have died with a full list, and the next item would be written past its end.

@@ -1,5 +1,6 @@
 // Storing: shaping a new item, filling it, linking it in place of the old one.
 #include "store/store_find_inline.h"
+#include "store/store_txn_inline.h"
 
 // memcached's own test of what fits below -I, with its header sizes, so that both refuse the same values.
 static bool is_above_item_limit(const struct store *store, const struct store_write *write, uint64_t value_bytes) {
@@ -115,22 +116,6 @@ void store_notice_flush_now(struct store *store, uint64_t flush_order) {
     SHARED_RELEASE(local->flush_noticed, flush_order);
 }
 
-void store_change_plan(struct store *store, const struct store_change *change) {
-    const uint64_t *counters = store->proc->counters;
-    struct store_change *after = &store->local->after;
-    after->items = counters[COUNTER_items] + change->items;
-    after->bytes = counters[COUNTER_item_bytes] + change->bytes;
-    after->flushed_items = counters[COUNTER_flushed_items] + change->flushed_items;
-    after->flushed_bytes = counters[COUNTER_flushed_item_bytes] + change->flushed_bytes;
-}
-
-void store_change_make(struct slot *slot, const struct store_local *local) {
-    SHARED_STORE(slot->counters[COUNTER_items], local->after.items);
-    SHARED_STORE(slot->counters[COUNTER_item_bytes], local->after.bytes);
-    SHARED_STORE(slot->counters[COUNTER_flushed_items], local->after.flushed_items);
-    SHARED_STORE(slot->counters[COUNTER_flushed_item_bytes], local->after.flushed_bytes);
-}
-
 void store_count_in_class(struct store *store, uint32_t ref, uint64_t order, uint32_t state, uint64_t bytes, int sign) {
     uint32_t class_id = slab_class_of(&store->slab, ref);
     uint64_t by = (uint64_t)(int64_t)sign;
@@ -151,27 +136,32 @@ void store_count_in_class(struct store *store, uint32_t ref, uint64_t order, uin
     }
 }
 
-// After the new item is in: note it for probation, free the one it replaced.
-static void finish_link(struct store *store, uint32_t new_ref, uint32_t state) {
-    struct store_local *local = store->local;
-    SHARED_RELEASE(local->new_ref, 0);
-    if (local->old_ref) {
-        store_free(store, &local->old_ref);
+// A new item is noted for probation; a hint, which a death may lose.
+static void note_for_probation(struct store *store, uint32_t new_ref) {
+    uint32_t class_id = slab_class_of(&store->slab, new_ref);
+    struct store_pending *pending = &store->local->pending[class_id];
+    uint32_t noted = pending->count;
+    SHARED_STORE(pending->refs[noted], new_ref);
+    SHARED_STORE(pending->count, noted + 1);
+    if (UNLIKELY(noted + 1 == STORE_PENDING)) {
+        store_push_pending(store, class_id);
     }
-    SHARED_RELEASE(local->step, STEP_NONE);
-    if (item_queue_of(state) == QUEUE_HOT) {
-        uint32_t class_id = slab_class_of(&store->slab, new_ref);
-        struct store_pending *pending = &local->pending[class_id];
-        pending->refs[pending->count++] = new_ref;
-        if (UNLIKELY(pending->count == STORE_PENDING)) {
-            store_push_pending(store, class_id);
-        }
+}
+
+// The new item in the place of the old one, or beside the others when there is no old one. What is stored here decides.
+static int put_into_index(struct store *store, struct store_locked *locked, uint32_t new_ref, uint64_t hash,
+                          uint32_t old_state) {
+    if (!locked->item) {
+        return index_insert_locked(&store->index, store->proc, locked->home, index_tag(hash), new_ref);
     }
+    index_replace_locked(locked->place, new_ref);
+    FAULT_POINT(store->proc, "store.link.replaced");
+    item_set_state(locked->item, old_state & ~(uint32_t)ITEM_LINKED);
+    return PYMC_OK;
 }
 
 int store_link_and_unlock(struct store *store, struct store_locked *locked, uint32_t new_ref,
                           uint32_t claim_plus_one, uint64_t hash, struct item_numbers numbers) {
-    struct store_local *local = store->local;
     struct item *item = store_item(store, new_ref);
     uint32_t state = item_state_of(item);
     state = with_queue(store, new_ref, state, locked, hash) | ITEM_LINKED;
@@ -188,37 +178,24 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     if (locked->item) {
         store_change_add(store, &change, old_order, old_bytes, (uint64_t)-1);
     }
-    store_change_plan(store, &change);
-    SHARED_STORE(local->link_claim, claim_plus_one);
-    SHARED_RELEASE(local->step, STEP_LINK);
+    store_txn_plan(store, &change);
+    store_txn_arm(store, TXN_LINK,
+                  (struct store_txn_names){.new_ref = new_ref, .old_ref = locked->ref, .claim = claim_plus_one});
     FAULT_POINT(store->proc, "store.link.before");
     bool is_new = !locked->item;
     if (UNLIKELY(store->flash) && !(state & ITEM_ON_FLASH)) {
         old_state = store_spoil_copy(store, locked->item, old_state, hash);
         FAULT_POINT(store->proc, "store.link.spoilt");
     }
-    if (is_new) {
-        int status = index_insert_locked(&store->index, store->proc, locked->home, index_tag(hash), new_ref);
-        if (status != PYMC_OK) {
-            item_set_state(item, state & ~(uint32_t)ITEM_LINKED);
-            SHARED_RELEASE(local->link_claim, 0);
-            SHARED_RELEASE(local->step, STEP_FILL);
-            store_unlock(store, locked, false);
-            return status;
-        }
-    } else {
-        SHARED_RELEASE(local->old_ref, locked->ref);
-        FAULT_POINT(store->proc, "store.link.old");
-        index_replace_locked(locked->place, new_ref);
-        item_set_state(locked->item, old_state & ~(uint32_t)ITEM_LINKED);
+    int status = put_into_index(store, locked, new_ref, hash, old_state);
+    if (status != PYMC_OK) {
+        item_set_state(item, state & ~(uint32_t)ITEM_LINKED);
+        store_txn_disarm(store);
+        store_unlock(store, locked, false);
+        return status;
     }
     FAULT_POINT(store->proc, "store.link.after");
-    store_change_make(store->proc->slot, local);
-    if (claim_plus_one) {
-        store_unclaim(store, claim_plus_one - 1);
-        SHARED_RELEASE(local->link_claim, 0);
-    }
-    SHARED_RELEASE(local->step, STEP_FREE);
+    store_txn_decided(store, TXN_LINK);
     FAULT_POINT(store->proc, "store.link.free");
     store_unlock(store, locked, true);
     FAULT_POINT(store->proc, "store.link.unlocked");
@@ -234,7 +211,10 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
         }
         store_count_in_class(store, new_ref, numbers.order, state, bytes, 1);
     }
-    finish_link(store, new_ref, state);
+    store_txn_free(store);
+    if (item_queue_of(state) == QUEUE_HOT) {
+        note_for_probation(store, new_ref);
+    }
     return PYMC_OK;
 }
 
@@ -262,6 +242,7 @@ static int decide(struct store *store, const struct store_write *write, const st
         return STORE_STORED;
     }
     if (write->cas_compare && write->invalidate && write->cas_compare < cas) {
+        class_count(store, locked->class_id, CLASS_cas_hits, 1);
         *stale_out = true;
         return STORE_STORED;
     }
@@ -289,7 +270,7 @@ static bool waits_for_flash(struct store *store, const struct store_write *write
            && store_may_be_on_flash(store, hash);
 }
 
-// Decides under the lock and links. The new item is in local->new_ref or in a claim.
+// Decides under the lock and links. The new item is in hand or in a claim.
 static int commit(struct store *store, const struct store_write *write, uint64_t hash, uint32_t new_ref,
                   uint32_t claim_plus_one, struct store_result *result) {
     struct store_locked locked;
@@ -306,7 +287,7 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     int outcome = decide(store, write, &locked, &is_stale);
     if (outcome != STORE_STORED) {
         if (write->mode == STORE_ADD && locked.item && !locked.is_dead) {
-            item_set_state(locked.item, item_read_once_more(locked.state));
+            item_set_state(locked.item, item_used_once_more(locked.state));
         }
         store_unlock(store, &locked, true);
         return outcome;
@@ -318,12 +299,29 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     struct item *item = store_item(store, new_ref);
     SHARED_STORE(item->time_seconds, store->proc->now_seconds);
     result->value_bytes = store_value_bytes(item, item_state_of(item));
+    int dead_as = !locked.is_dead ? STORE_HIT
+                  : store_is_flushed(store, item_order(locked.item)) ? STORE_MISS_FLUSHED
+                                                                     : STORE_MISS_EXPIRED;
     if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, numbers) != PYMC_OK) {
         return store_refused(store, COUNTER_oom_index);
     }
+    store_count_dead(store, dead_as);
     result->cas = numbers.cas;
     count(store->proc, COUNTER_total_items, 1);
     return STORE_STORED;
+}
+
+// A write that found nothing to write to may have found something dead.
+static void reap_dead(struct store *store, const struct store_write *write, uint64_t hash, int outcome) {
+    struct store_view view;
+    if (write->mode == STORE_ADD || (outcome != STORE_NOT_STORED && outcome != STORE_NOT_FOUND)) {
+        return;
+    }
+    int found = store_find(store, write->key, write->key_bytes, hash, &view);
+    if (found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
+        store_count_dead(store, found);
+        store_reap(store, &view);
+    }
 }
 
 static int refuse(struct store *store, const struct store_write *write, int outcome) {
@@ -425,15 +423,14 @@ int store_put(struct store *store, const struct store_write *write, const char *
     if (shape.is_large) {
         return put_by_pieces(store, write, value, result);
     }
-    struct store_local *local = store->local;
     store_prefetch_bucket(store, hash);
-    if (!store_take(store, shape.total_bytes, &local->new_ref)) {
+    uint32_t ref = store_take(store, shape.total_bytes);
+    if (!ref) {
         return refuse(store, write, STORE_NO_MEMORY);
     }
     FAULT_POINT(store->proc, "store.put.taken");
     store_prefetch_items(store, hash);
     ghost_prefetch(&store->lru, hash);
-    uint32_t ref = local->new_ref;
     class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, !write->is_uncounted);
     store_fill_head(store, ref, write, write->value_bytes, &shape);
     racy_write((char *)store_item(store, ref) + shape.head_bytes, value, write->value_bytes);
@@ -443,8 +440,8 @@ int store_put(struct store *store, const struct store_write *write, const char *
         discount_set(store, write, ref);
     }
     if (outcome != STORE_STORED) {
-        store_free(store, &local->new_ref);
-        SHARED_RELEASE(local->step, STEP_NONE);
+        store_give_hand(store);
+        reap_dead(store, write, hash, outcome);
     }
     return outcome;
 }
@@ -460,12 +457,13 @@ int store_commit(struct store *store, const struct store_write *write, struct st
         }
         return outcome;
     }
-    int outcome = commit(store, write, store_hash(store, write->key, write->key_bytes), making->ref, making->claim + 1,
-                         result);
+    uint64_t hash = store_hash(store, write->key, write->key_bytes);
+    int outcome = commit(store, write, hash, making->ref, making->claim + 1, result);
     if (outcome == STORE_STORED) {
         making->ref = 0;
     } else if (outcome != STORE_ON_FLASH) {
         store_abandon(store, making);
+        reap_dead(store, write, hash, outcome);
     }
     return outcome;
 }

@@ -1,6 +1,7 @@
 """Numbers read the way C's atoi, strtol and strtod read them: scripts rely on what junk becomes."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 _SPACES = " \t\n\v\f\r"
@@ -73,6 +74,18 @@ def whole_float(text: str) -> float | None:
     text = text.lstrip(_SPACES)
     found = _DECIMAL.match(text)
     return float(found.group()) if found and _ends(text[found.end() :]) else None
+
+
+def is_used_up(text: str, parse: Callable[[str], object]) -> bool:
+    """Whether the text is a number as a whole for one of the readers above, and fits."""
+    text = text.lstrip(_SPACES)
+    if parse is atof or parse is whole_float:
+        found = _DECIMAL.match(text)
+        return found is not None and not text[found.end() :].strip(_SPACES)
+    integer = integer_prefix(text, 8 if parse is octal else 10)
+    if integer is None or integer.rest.strip(_SPACES):
+        return False
+    return -(2**31) <= integer.value < (2**31 if parse is atoi else 2**64)
 
 
 def _ends(rest: str) -> bool:

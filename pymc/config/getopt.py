@@ -25,6 +25,8 @@ class CommandLine:
         self._program = program
         self._letters: Mapping[str, Option] = {option.letter: option for option in options}
         self._longs = {option.long: option for option in options if option.long}
+        # The words that were no options, once walk() is through.
+        self.passed_over: list[str] = []
 
     def walk(
         self, words: Sequence[str], *, stops_at_operand: bool = False
@@ -37,13 +39,15 @@ class CommandLine:
         rest = iter(words)
         for word in rest:
             if word == "--":
-                return
-            if word.startswith("--"):
+                self.passed_over.extend(rest)
+            elif word.startswith("--"):
                 yield self._long(word[2:], rest)
             elif word.startswith("-") and len(word) > 1:
                 yield from self._cluster(word[1:], rest)
-            elif stops_at_operand:
-                return
+            else:
+                self.passed_over.append(word)
+                if stops_at_operand:
+                    self.passed_over.extend(rest)
 
     def _cluster(self, letters: str, rest: Iterator[str]) -> Iterator[tuple[str, str | None]]:
         """Flags written together, such as `-vv`, `-m64` or `-dm 64`."""

@@ -70,6 +70,27 @@ class Choice:
         return self.values[text]
 
 
+def is_read_in_part(reader: Reader, text: str) -> bool:
+    """Whether a reader that takes the number at the start of a text leaves some of this one."""
+    if isinstance(reader, Number):
+        return not c_numbers.is_used_up(text, reader.parse)
+    if reader is read_item_size:
+        text = text[:-1] if text[-1:].lower() in ("k", "m") else text
+    elif reader not in (read_memory, read_automove):
+        return False
+    return not c_numbers.is_used_up(text, c_numbers.atoi)
+
+
+def shown_amount(value: float, unit: str) -> str:
+    """A value as a warning names it."""
+    if unit != "bytes":
+        return f"{value} {unit}".rstrip()
+    for size, name in ((MEGABYTE, "MiB"), (KILOBYTE, "KiB")):
+        if value and value % size == 0:
+            return f"{value // size} {name}"
+    return f"{value} bytes"
+
+
 def read_text(name: str, text: str | None, now: Mapping[str, Any]) -> str:
     """The text itself: a path, a user, a list of ciphers."""
     if text is None:

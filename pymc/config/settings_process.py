@@ -150,7 +150,8 @@ class ProcessSettings:
     )
     requests_per_event: int = setting(
         20,
-        "requests of one connection that are served before others get their turn",
+        "requests of one connection that are served before others get their turn; unless given,"
+        " a turn ends after 32 KiB of input",
         reader=Number(
             atoi, 1, INT_MAX, outside="Number of requests per event must be greater than 0"
         ),
@@ -253,6 +254,15 @@ class ProcessSettings:
         options={"idle_timeout": READ},
         stats=("idle_timeout", 470),
     )
+    log_format: str = setting(
+        "plain",
+        "pymc only: plain lines on standard error as memcached's, or full ones with time and"
+        " process in front",
+        reader=Choice(
+            {"plain": "plain", "full": "full"}, "log_format must be plain or full, not {value}"
+        ),
+        options={"log_format": READ},
+    )
     value_timeout_seconds: int = setting(
         60,
         "pymc only: seconds after which a client that stops within a large value is closed; "
@@ -260,6 +270,14 @@ class ProcessSettings:
         unit="seconds",
         reader=Number(whole_unsigned, 0, 2**31 - 1),
         options={"value_timeout": READ},
+    )
+    watchdog_seconds: int = setting(
+        5,
+        "pymc only: seconds after which a process that does not go on is killed and replaced, more "
+        "while the machine stalls; 0 is never, as a debugger wants it",
+        unit="seconds",
+        reader=Number(whole_unsigned, 0, 2**31 - 1),
+        options={"watchdog": READ},
     )
     watcher_logbuf_bytes: int = setting(
         256 * KILOBYTE,

@@ -22,6 +22,11 @@ from pymc.core.snapshots import read_slab
 from pymc.live_settings import WORDS, as_millionths
 
 _VERBOSITY_MAX = 2
+# What `watch` could be asked for.
+_STREAMS = {
+    *(b"fetchers", b"mutations", b"evictions", b"connevents", b"deletions", b"rawcmds"),
+    *(b"proxyreqs", b"proxyevents", b"proxyuser", b"sysevents"),
+}
 _FLASH_NUMBERS = {
     b"item_size": "ext_item_size_bytes",
     b"item_age": "ext_item_age_seconds",
@@ -71,8 +76,14 @@ def refresh_certs(command: Command) -> Answer | Parts:
 
 
 def watch(command: Command) -> Answer | Parts:
-    """`watch`: there are no log streams yet, so it is as with -W."""
-    return line("CLIENT_ERROR watch commands not allowed")
+    """`watch [<stream>...]`: refused; there are no log streams yet."""
+    if not command.server.settings.watch_enabled:
+        return line("CLIENT_ERROR watch commands not allowed")
+    if any(word not in _STREAMS for word in command.arguments):
+        return ERROR
+    if command.is_pipelined:
+        return line("ERROR cannot pipeline other commands before watch")
+    return line("SERVER_ERROR watch is not built into this server")
 
 
 def extstore(command: Command) -> Answer | Parts:

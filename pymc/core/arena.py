@@ -31,6 +31,18 @@ class SlotOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotPulse:
+    """What tells whether a slot's owner goes on, and what it hinders; see csrc/shm/proc.h."""
+
+    pid: int
+    is_late: bool
+    beats: int
+    waits_for: int | None
+    naps: int
+    waited_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class LargePages:
     """What -L asked for and what it got, measured when the server started."""
 
@@ -162,6 +174,21 @@ class Arena:
             Role(lib.proc_slot_role(self.pointer, slot)),
             lib.proc_slot_generation(self.pointer, slot),
         )
+
+    def pulse(self, slot: int) -> SlotPulse:
+        """How the slot's owner does."""
+        out = ffi.new("struct proc_pulse *")
+        lib.proc_read_pulse(self.pointer, slot, out)
+        waits_for = out.waits_for if out.waits_for < self.slots else None
+        return SlotPulse(out.pid, out.is_late, out.beats, waits_for, out.naps, out.waited_us)
+
+    def set_late(self, slot: int, is_late: bool) -> None:
+        """Marks a slot that gets no new connections because its owner does not go on."""
+        lib.proc_set_late(self.pointer, slot, is_late)
+
+    def count_for(self, slot: int, name: str) -> None:
+        """Counts one in another process's slot; only for what the supervisor alone counts."""
+        lib.counters_add(self.pointer, slot, COUNTER_INDEX[name], 1)
 
     def counters(self, slot: int) -> dict[str, int]:
         """One slot's own counters since the server started, by name."""

@@ -90,6 +90,14 @@ def format_server(arena: Arena, workers: int, connections_max: int) -> None:
     check(lib.server_create(arena.pointer, workers, connections_max), "server_create")
 
 
+def give_connection(inbox_fd: int, client_fd: int, listener: int) -> bool:
+    """Hands a connection to the worker with this inbox; False when the inbox is full.
+
+    `listener` is the number of the address it came to. The descriptor stays the caller's.
+    """
+    return bool(lib.engine_give_connection(inbox_fd, client_fd, listener))
+
+
 class Engine:
     """All connections of one worker. Borrows the store and all descriptors it is given."""
 
@@ -103,10 +111,13 @@ class Engine:
         peer_fds: Sequence[int],
         version: str,
         flash_reads: FlashReads = DEFAULT_FLASH_READS,
+        log_fd: int = 0,
+        log_is_stamped: bool = False,
     ) -> None:
         """Opens the engine. Raises SystemCallError or CoreMemoryError.
 
-        `flash_reads` counts when the store has a flash tier.
+        `flash_reads` counts when the store has a flash tier. Lines for the operator go to `log_fd`,
+        0 for standard error, with time and worker in front if `log_is_stamped`.
         """
         peers = ffi.new("int[]", list(peer_fds))
         options = ffi.new("struct engine_options *")
@@ -120,6 +131,8 @@ class Engine:
         options.flash_depth = flash_reads.depth
         options.flash_threads = flash_reads.threads
         options.flash_memory_bytes = flash_reads.memory_bytes
+        options.log_fd = log_fd
+        options.log_is_stamped = log_is_stamped
         out = ffi.new("struct engine **")
         check(lib.engine_open(store.pointer, options, out), "engine_open")
         self._pointer = out[0]

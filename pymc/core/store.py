@@ -115,6 +115,10 @@ class Store:
         """Before anything but reading is done again."""
         lib.store_wake(self.pointer)
 
+    def beat(self) -> None:
+        """Tells the watchdog that this process goes on."""
+        lib.proc_beat(self._proc)
+
     def count(self, name: str, by: int = 1) -> None:
         """Adds to one of this process's counters."""
         lib.proc_count(self._proc, COUNTER_INDEX[name], by)

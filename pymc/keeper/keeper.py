@@ -98,6 +98,7 @@ class Keeper:
                 store.rest()
                 ready = selector.select(self._wait_seconds())
                 store.wake()
+                store.beat()
                 for key, _ in ready:
                     if key.fd == self._context.lifeline_fd:
                         os._exit(_GONE)
@@ -126,6 +127,7 @@ class Keeper:
             if due is None or due > time.monotonic():
                 continue
             self._store.set_now(self._arena.seconds())
+            self._store.beat()
             try:
                 pause = job()
             except Exception:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 # Between two looks: while all is well, and while somebody is late or waited for.
-PAUSE_SECONDS = 0.25
+PAUSE_SECONDS = 0.5
 CLOSE_PAUSE_SECONDS = 0.02
 # A look that comes no later than this after the one before is in time, also between close ones.
 IN_TIME_SECONDS = PAUSE_SECONDS + 0.05
 # Who rests beats once a second; who misses half a beat more gets no new connections.
 LATE_SECONDS = 1.5
+# And no limit is shorter than two beats.
+LIMIT_SECONDS_MIN = 2.0
 # Who stands still within a lock that others wait for has so long to go on.
 HALTED_SECONDS = 0.05
 # A process that starts repairs what its predecessor left.
@@ -137,7 +139,7 @@ class Watchdog:
 
     def __init__(self, limit_seconds: float, *, spares_dumps: bool = False) -> None:
         """`spares_dumps`: core files were asked for and may take as long as they like."""
-        self._limit = limit_seconds
+        self._limit = max(limit_seconds, LIMIT_SECONDS_MIN) if limit_seconds > 0 else 0.0
         self._spares_dumps = spares_dumps
         self._tracks: dict[int, _Track] = {}
         self._last: float | None = None
@@ -177,7 +179,7 @@ class Watchdog:
     def _judge(self, slot: int, state_of: StateOf) -> Kill | None:
         """Who is to be killed because this child does not go on."""
         track = self._tracks[slot]
-        if self._limit <= 0:
+        if not self._limit:
             return None
         if track.hinders_halted and track.halted >= HALTED_SECONDS:
             return self._kill(slot, "halted within a lock that others wait for", state_of)

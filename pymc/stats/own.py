@@ -7,6 +7,7 @@ from pymc.core.snapshots import read_index, read_loads
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.memory import memory_pairs
+from pymc.stats.progress import progress_pairs
 
 Pair = tuple[str, object]
 _REFUSALS = (
@@ -42,9 +43,14 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     # Why stores were refused; the sum is store_no_memory.
     for name in _REFUSALS:
         yield name, total[name]
-    for name in ("get_copied_for_claims", "value_timeouts"):
+    for name in (
+        "get_copied_for_claims",
+        "value_timeouts",
+        "read_ahead_refused",
+        "binary_refused",
+    ):
         yield name, total[name]
-    yield "lock_waits", total["lock_waits"]
+    yield from progress_pairs(server, total)
     yield "read_retries", total["read_retries"]
     index = read_index(store)
     yield "index_bytes", index.bytes

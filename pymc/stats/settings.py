@@ -3,12 +3,17 @@
 from pymc.config import settings_lines
 from pymc.live_settings import read_live_settings
 from pymc.server_context import ServerContext
+from pymc.slab_sizes import growth_factor
+
+# Keys are hashed with it whatever the command line says.
+_HASH = "xxh3"
 
 
 def settings_pairs(server: ServerContext) -> list[tuple[str, str]]:
     """Every key of `stats settings`, in memcached's order."""
     live = {**read_live_settings(server.arena), "oldest_live_seconds": server.arena.flush_seconds}
-    lines = settings_lines(server.settings, live)
+    in_force = {"hash_algorithm": _HASH, "growth_factor": f"{growth_factor(server.settings):.2f}"}
+    lines = [(key, in_force.get(key, text)) for key, text in settings_lines(server.settings, live)]
     if server.settings.ext_paths:
         lines.append(("ext_read_engine", server.read_engine))
     return lines

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pymc.logs import say, say_exception
+from pymc.logs import say, say_exception, set_role
 from pymc.policy.restart import count_death, restart_delay_seconds
 from pymc.process import become_child, die_with_parent, name_child
 
@@ -18,10 +18,16 @@ class Child:
     """One place for a process; `pid` is 0 while none is there."""
 
     role: str
+    # Its process slot.
+    slot: int
     life: Callable[[], int]
     pid: int = 0
     started: float = 0.0
     deaths_in_row: int = 0
+    # The system said that it was stopped, as by SIGSTOP.
+    is_stopped: bool = False
+    # By the watchdog, which has said so.
+    was_killed: bool = False
     # When to start it, on the monotonic clock, while it is not there.
     due: float = 0.0
 
@@ -37,18 +43,23 @@ class Children:
         # Deaths are then as they should be, and nobody is started again.
         self.is_stopping = False
 
-    def add(self, role: str, life: Callable[[], int]) -> None:
+    def add(self, role: str, slot: int, life: Callable[[], int]) -> None:
         """A process that is to be there; start_due() starts it."""
-        self._children.append(Child(role, life))
+        self._children.append(Child(role, slot, life))
 
     @property
     def living(self) -> list[Child]:
         """Children that are there."""
         return [child for child in self._children if child.pid]
 
+    @property
+    def absent(self) -> list[Child]:
+        """Children that are not, and wait for their start."""
+        return [child for child in self._children if not child.pid]
+
     def next_due(self) -> float | None:
         """When the next absent child is to be started; None when all are there."""
-        return min((child.due for child in self._children if not child.pid), default=None)
+        return min((child.due for child in self.absent), default=None)
 
     def start_due(self) -> None:
         """Starts the absent children whose time has come."""
@@ -58,17 +69,23 @@ class Children:
                 self._start(child)
 
     def reap(self) -> list[Child]:
-        """Takes note of all children that ended; they are due again at once, or after a delay."""
+        """Takes note of all children that ended; they are due again at once, or after a delay.
+
+        Also of those that were stopped or go on again.
+        """
         ended: list[Child] = []
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
                 return ended
             if pid == 0:
                 return ended
             for child in self._children:
-                if child.pid == pid:
+                if child.pid != pid:
+                    continue
+                child.is_stopped = os.WIFSTOPPED(status)
+                if os.WIFEXITED(status) or os.WIFSIGNALED(status):
                     self._take_note(child, status)
                     ended.append(child)
 
@@ -77,6 +94,11 @@ class Children:
         for child in self.living:
             if child.role.startswith(role):
                 os.kill(child.pid, number)
+
+    def kill(self, child: Child) -> None:
+        """Ends one that does not go on; it counts as a crash."""
+        child.was_killed = True
+        os.kill(child.pid, signal.SIGKILL)
 
     def _start(self, child: Child) -> None:
         try:
@@ -98,6 +120,7 @@ class Children:
             die_with_parent(self._parent_pid)
             become_child()
             name_child(child.role)
+            set_role(child.role)
             self._before_life()
             code = child.life()
         except BaseException:
@@ -108,11 +131,14 @@ class Children:
     def _take_note(self, child: Child, status: int) -> None:
         now = time.monotonic()
         was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        was_killed = was_killed and not child.was_killed
         child.deaths_in_row = count_death(child.deaths_in_row, now - child.started, was_killed)
         delay = restart_delay_seconds(child.deaths_in_row)
-        if not self.is_stopping:
+        # Of the watchdog's kill there is a line.
+        if not self.is_stopping and not (child.was_killed and not delay):
             say(_obituary(child, status, delay))
         child.pid = 0
+        child.was_killed = False
         child.due = now + delay
 
 

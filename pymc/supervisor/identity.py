@@ -6,7 +6,7 @@ import pwd
 import resource
 
 from pymc.config import EXIT_FAILURE, EXIT_NO_USER, EXIT_OS_ERROR, Settings, StartupError
-from pymc.logs import say
+from pymc.logs import attach, say
 from pymc.process import allow_core_dumps, raise_limit, raise_limit_to_hard
 
 # Descriptors of a process besides clients and listeners: loop, inboxes, standard streams.
@@ -87,6 +87,7 @@ def daemonize(settings: Settings) -> None:
             for stream in range(3):
                 os.dup2(null, stream)
             os.close(null)
+            attach()
     except OSError:
         raise StartupError("failed to daemon() in order to daemonize", EXIT_FAILURE) from None
 

@@ -12,15 +12,17 @@ from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupStop
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
-from pymc.logs import say
+from pymc.logs import attach, say, stamp
 from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
 from pymc.server_context import Inbox, ListeningAddress, ServerContext
 from pymc.slab_sizes import ladder
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
+from pymc.supervisor.guard import Guard
 from pymc.supervisor.memory import create_arena, open_flash
 
 _STOP_SECONDS = 0.7
+_STOP_SECONDS_MAX = 4.0
 _PAGE_BYTES = 1 << 20
 _STOPPING = {
     signal.SIGTERM: "Signal handled: Terminated.",
@@ -48,6 +50,9 @@ def main(settings: Settings) -> int:
 
 def _prepare(settings: Settings) -> "Supervisor":
     """Everything that may fail, in the process that was called, so that the caller hears of it."""
+    # Before the user changes, who may not be allowed to open it.
+    attach()
+    stamp(settings.log_format == "full")
     per_address = 1 if settings.unix_socket_path else settings.workers
     identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
     identity.become_user(settings)
@@ -99,7 +104,10 @@ class Supervisor:
         self._socket_id = _socket_identity(settings.unix_socket_path)
         self._children = Children(self._before_life)
         for number in range(settings.workers):
-            self._children.add(f"worker {number}", partial(worker.run, self._context, number))
+            self._children.add(
+                f"worker {number}", number, partial(worker.run, self._context, number)
+            )
+        self._guard = Guard(self._context, self._children)
 
     def serve(self) -> int:
         """Starts everybody and stays until a signal says stop; returns the exit code."""
@@ -124,14 +132,15 @@ class Supervisor:
         # A quarter of all code is the keeper's, and clients need not wait until it is loaded.
         from pymc import keeper
 
-        self._children.add("keeper", partial(keeper.run, self._context))
+        keep = partial(keeper.run, self._context)
+        self._children.add("keeper", self._context.keeper_slot, keep)
         gc.collect()
         gc.freeze()
         gc.disable()
         self._children.start_due()
 
     def _watch(self) -> int:
-        """Replaces who dies and passes signals on; returns the signal that ends the server."""
+        """Replaces who dies or does not go on; returns the signal that ends the server."""
         while True:
             arrived = self._wait()
             if arrived == signal.SIGHUP:
@@ -140,12 +149,14 @@ class Supervisor:
                 return arrived
             self._children.reap()
             self._children.start_due()
+            # A signal may tell that a child was stopped.
+            self._guard.look()
 
     def _wait(self) -> int:
-        """The next signal; 0 when a child is to be started first."""
-        due = self._children.next_due()
-        if due is None:
-            return signal.sigwaitinfo(WAITED_SIGNALS).si_signo
+        """The next signal; 0 when a child is to be started or looked at first."""
+        due = self._guard.due
+        if (start := self._children.next_due()) is not None:
+            due = min(due, start)
         arrived = signal.sigtimedwait(WAITED_SIGNALS, max(0.0, due - time.monotonic()))
         return arrived.si_signo if arrived else 0
 
@@ -157,15 +168,7 @@ class Supervisor:
         sockets.close_addresses(self._context.addresses)
         self._children.is_stopping = True
         self._children.signal(signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while self._children.living:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self._children.signal(signal.SIGKILL)
-                left = _STOP_SECONDS
-                deadline += _STOP_SECONDS
-            signal.sigtimedwait([signal.SIGCHLD], left)
-            self._children.reap()
+        self._end_children()
         if self._context.flash:
             self._context.flash.close()
         if self._settings.pidfile_path:
@@ -175,6 +178,23 @@ class Supervisor:
             identity.remove_file(path)
         if verbosity > 0:
             say("Exiting normally")
+
+    def _end_children(self) -> None:
+        """Waits for them, kills those that do not end, and waits once more, but not for ever."""
+        started = time.monotonic()
+        deadline = started + _STOP_SECONDS
+        while self._children.living:
+            now = time.monotonic()
+            if now >= started + _STOP_SECONDS_MAX:
+                # Somewhere in the kernel; they go with this process, whose death kills them.
+                pids = ", ".join(str(child.pid) for child in self._children.living)
+                say(f"pymc: killed, but not gone yet: {pids}")
+                return
+            if now >= deadline:
+                self._children.signal(signal.SIGKILL)
+                deadline = now + _STOP_SECONDS
+            signal.sigtimedwait([signal.SIGCHLD], deadline - now)
+            self._children.reap()
 
     def _before_life(self) -> None:
         os.close(self._lifeline_writer)

@@ -65,7 +65,7 @@ _TIDES_APART = 600
 
 
 @cache
-def _clustered(prefix: bytes, count: int) -> tuple[bytes, ...]:
+def clustered(prefix: bytes, count: int) -> tuple[bytes, ...]:
     """Keys of one bucket, until there are more than 256."""
     found: list[bytes] = []
     # With several prefixes they are not all to be in one chain, which has an end.
@@ -82,13 +82,13 @@ def _clustered(prefix: bytes, count: int) -> tuple[bytes, ...]:
 def _tide(prefix: bytes, generation: int) -> Iterator[Operation]:
     """The index grows by many buckets and some long chains, and shrinks again."""
     many = [b"%st%d" % (prefix, i) for i in range(4000)]
-    for key in (*_clustered(prefix, 500), *many):
+    for key in (*clustered(prefix, 500), *many):
         yield Operation("set", key, value_of(key, generation, 10))
     for key in many:
         yield Operation("delete", key)
     for _ in range(100):
         yield Operation("shrink", number=5)
-    for key in _clustered(prefix, 500):
+    for key in clustered(prefix, 500):
         yield Operation("delete", key)
     for _ in range(20):
         yield Operation("shrink", number=20)

@@ -22,18 +22,35 @@ FLASH_POINTS = [
     if name.startswith(_FLASH_PREFIXES) or name == "store.link.spoilt"
 ]
 # Reached by the process that repairs, not by one that works.
-_REPAIR_PREFIXES = ("store.repair.", "index.repair.")
-REPAIR_POINTS = [name for name in fault_points() if name.startswith(_REPAIR_PREFIXES)]
+_REPAIR_PREFIXES = ("store.repair.", "slab.repair.", "index.repair.")
+# Of these, in the middle of a transaction that is being repaired: test_transactions.py.
+_TXN_REPAIR = ("judged", "followed", "key", "limbo", "limbo_named")
+TXN_REPAIR_POINTS = [f"store.repair.{name}" for name in _TXN_REPAIR]
+REPAIR_POINTS = [
+    name
+    for name in fault_points()
+    if name.startswith(_REPAIR_PREFIXES) and name not in TXN_REPAIR_POINTS
+]
+# Reached by who takes the slot of a dead process over.
+RECLAIM_POINTS = [name for name in fault_points() if name.startswith("store.reclaim.")]
 # Reached by whoever flushes.
 FLUSH_POINTS = [name for name in fault_points() if name.startswith("store.flush.")]
 # Queues must be long before these are reached: test_probation.py.
 PROBATION_POINTS = [name for name in fault_points() if name.startswith("lru.")]
 # Reached with a neighbour that rests: test_neighbours.py.
-NEIGHBOUR_POINTS = ["slab.collect.locked", "slab.drain.given_back"]
+NEIGHBOUR_POINTS = ["slab.collect.seen", "slab.collect.locked", "slab.drain.given_back"]
 _DEEP_PREFIXES = ("lru.head.", "lru.segment.freed", "lru.release.")
 WORK_POINTS = [
     name
     for name in fault_points()
-    if name not in {*FLASH_POINTS, *REPAIR_POINTS, *FLUSH_POINTS, *NEIGHBOUR_POINTS}
+    if name
+    not in {
+        *FLASH_POINTS,
+        *REPAIR_POINTS,
+        *TXN_REPAIR_POINTS,
+        *RECLAIM_POINTS,
+        *FLUSH_POINTS,
+        *NEIGHBOUR_POINTS,
+    }
     and not name.startswith(_DEEP_PREFIXES)
 ]

@@ -5,7 +5,7 @@ import pytest
 from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import End, Journal, run_child
 from tests.crash.plan import Companion, Player, operations
-from tests.crash.points import FLUSH_POINTS, REPAIR_POINTS, WORK_POINTS
+from tests.crash.points import FLUSH_POINTS, REPAIR_POINTS, TXN_REPAIR_POINTS, WORK_POINTS
 from tests.crash.verify import survive
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 
@@ -16,9 +16,11 @@ VICTIM = 1
 ROOMY_ONLY = (".rescue_part", "index.merge.", "index.clear.", "index.release.")
 # A repairer comes here whatever the dead process did.
 OFTEN_REACHED = (
-    "store.repair.turns",
+    "slab.repair.intent",
+    "slab.repair.turns",
     "store.repair.slab",
     "store.repair.index",
+    "store.repair.unlocked",
     "index.repair.done",
 )
 OPERATIONS_MAX = 30_000
@@ -54,7 +56,8 @@ def die_at(
 
 def test_there_are_points() -> None:
     assert len(WORK_POINTS) > 30
-    assert len(REPAIR_POINTS) == 9
+    assert len(REPAIR_POINTS) == 10
+    assert len(TXN_REPAIR_POINTS) == 5
     assert len(FLUSH_POINTS) == 2
 
 
@@ -119,7 +122,7 @@ def test_no_wrong_value_when_memory_is_short(point: str) -> None:
         "slab.give.both",
         "slab.page.owned",
         "slab.take.named",
-        "store.link.old",
+        "store.link.replaced",
         "store.unlink.after",
         "store.in_place.half",
         "store.rescue.after",
@@ -197,7 +200,7 @@ def test_a_flusher_may_die(point: str, is_delayed: bool) -> None:
     "point",
     [
         "store.link.before",
-        "store.link.old",
+        "store.link.replaced",
         "store.link.after",
         "store.link.free",
         "store.unlink.before",

@@ -7,7 +7,7 @@ import pytest
 from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import Journal, run_child
 from tests.crash.flash_rig import ROOMY, SURVIVOR, TIGHT, VICTIM, Plan, Rig, allowed_values, work
-from tests.crash.plan import Model
+from tests.crash.flash_verify import check_values, judge
 from tests.crash.points import FLASH_POINTS
 
 pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
@@ -18,7 +18,6 @@ GROWTH = ("chain", "merge", "overflow", "pull", "release", "split", "unhang")
 LEFT_OUT = ("flash.index.repair.", "flash.index.clear.", "flash.index.release.overflow")
 OPERATIONS_MAX = 1200
 RUSH = 2400
-AFTERWARDS = 200
 
 
 POINTS = [name for name in FLASH_POINTS if not name.startswith(LEFT_OUT)]
@@ -45,52 +44,13 @@ def die_at(rig: Rig, point: str, countdown: int, plan: Plan, most: int) -> tuple
     return end.was_killed, journal.begun
 
 
-def check_values(rig: Rig, before: Model, after: Model) -> set[bytes]:
-    """The keys that are missing; none holds what it never should."""
-    missing = set()
-    for key in sorted(before.values.keys() | after.values.keys()):
-        allowed = {before.values.get(key), after.values.get(key)}
-        found = rig.get(key)
-        if found is None:
-            missing |= {key} if None not in allowed else set()
-        else:
-            assert found in allowed, (key, found[:80], [value and value[:80] for value in allowed])
-    return missing
-
-
 def survive(rig: Rig, plan: Plan, begun: int, most_missing: int | None) -> None:
     """Run by a survivor, who meets the dead ones' locks and takes their slots over."""
     before, after = allowed_values(plan, begun)
     rig.enter(SURVIVOR)
-    missing = check_values(rig, before, after)
+    check_values(rig, before, after)
     rig.cache.open(VICTIM).close()
-    rig.look()
-    # Now all from flash: every record is its key's.
-    rig.exile()
-    rig.look()
-    missing |= check_values(rig, before, after)
-    assert most_missing is None or len(missing) <= most_missing, missing
-    counters = rig.counters()
-    assert counters["badcrc_from_extstore"] == 0
-    assert counters["get_extstore"] > 0 or begun < 20
-    assert most_missing is None or counters["miss_from_extstore"] == 0
-    # No entry is out of reach of its key.
-    for key in before.values.keys() | after.values.keys():
-        rig.send(b"delete %s\r\n" % key)
-    assert rig.look() == 0
-    go_on(rig, Plan(plan.seed + 1000), is_complete=most_missing is not None)
-
-
-def go_on(rig: Rig, plan: Plan, *, is_complete: bool) -> None:
-    """Whoever is left works as if nothing had been."""
-    work(rig, plan, AFTERWARDS, lambda number: None)
-    rig.exile()
-    model, _ = allowed_values(plan, AFTERWARDS + 1)
-    missing = check_values(rig, model, model)
-    assert not missing or not is_complete, missing
-    rig.look()
-    rig.worker.limbo_step(1 << 20)
-    rig.worker.check()
+    judge(rig, plan, begun, most_missing)
 
 
 @pytest.mark.parametrize("point", [name for name in POINTS if name not in GROWTH_POINTS])

@@ -32,11 +32,10 @@ POINTS = (
     "store.rescue.named",
     "store.rescue_part.after",
     "store.rescue_part.before",
-    "store.rescue_part.named",
     "store.unlink.after",
     "store.unlink.before",
 )
-REPAIR_POINTS = ("store.repair.turns", "store.repair.slab", "store.repair.index")
+REPAIR_POINTS = ("slab.repair.turns", "store.repair.slab", "store.repair.index")
 # Sizes in turns, each for some seconds: inline, in parts, small, and so on.
 PHASES = (200, 900, 2500, 60, 9000, 400)
 PHASE_BYTES = 2 * MIB

@@ -258,3 +258,41 @@ def test_program_called_memcached(monkeypatch: pytest.MonkeyPatch, capsys: Any) 
 def test_reading_options_loads_no_c() -> None:
     code = "import sys, pymc.cli; print([m for m in sys.modules if m.startswith('pymc.core')])"
     assert run([sys.executable, "-c", code], check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        ("-m 10g", "WARNING: -m 10g: understood as 10 MiB"),
+        ("-m abc", "WARNING: -m abc: understood as 0 bytes"),
+        ("-p abc", "WARNING: -p abc: understood as 0"),
+        ("--port=5x", "WARNING: -p 5x: understood as 5"),
+        ("-a 999", "WARNING: -a 999: understood as 0"),
+        ("-a 0758", "WARNING: -a 0758: understood as 75"),
+        ("-f 1.5x", "WARNING: -f 1.5x: understood as 1.5"),
+        ("-I 2048b", "WARNING: -I 2048b: understood as 2 KiB"),
+        ("-o idle_timeout=5m", "WARNING: -o idle_timeout=5m: understood as 5 seconds"),
+        ("-o slab_automove=1,hashpower=20z", "WARNING: -o hashpower=20z: understood as 20"),
+        ("-c 4294967300", "WARNING: -c 4294967300: understood as 4"),
+        ("one -m 64 two", "WARNING: no option, passed over: one two"),
+        ("-m 64 -- -p 6", "WARNING: no option, passed over: -p 6"),
+    ],
+)
+def test_what_is_understood_otherwise_is_said(line: str, warning: str) -> None:
+    try:
+        warnings = parsed(line).warnings
+    except StartupError as error:
+        warnings = error.warnings
+    assert warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    "line", ["-m ' 64'", "-p 5 -a 0700 -b -5 -c 10 -f 1.25 -I 2M -n 48", "-o hot_max_factor=.5"]
+)
+def test_what_is_understood_is_not_remarked_on(line: str) -> None:
+    assert parsed(line).warnings == ()
+
+
+def test_what_stands_behind_an_operand_may_be_no_option() -> None:
+    warnings = parsed("-p 5 one -p 6", {"POSIXLY_CORRECT": ""}).warnings
+    assert warnings == ("WARNING: no option, passed over: one -p 6",)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymc.config import SLAB_PAGE_BYTES, Settings
-from pymc.slab_sizes import CHUNK_MIN_BYTES, CLASSES_MAX, ladder
+from pymc.slab_sizes import CHUNK_MIN_BYTES, CLASSES_MAX, growth_factor, ladder
 
 
 def given_settings(**values: object) -> Settings:
@@ -82,3 +82,13 @@ def test_tiny_factor_is_widened_over_the_whole_range() -> None:
 )
 def test_sizes_asked_for(asked: tuple[int, ...], expected: list[int]) -> None:
     assert ladder(given_settings(slab_sizes=asked, slab_growth_factor=2.0)) == expected
+
+
+def test_the_factor_in_force() -> None:
+    assert growth_factor(given_settings(slab_growth_factor=2.0)) == 2.0
+    assert 1.0 < growth_factor(Settings()) < 1.1
+    # Where it would make too many classes it is another one.
+    assert growth_factor(given_settings(slab_growth_factor=1.0001)) > 1.01
+    sizes = (64, 128, 256)
+    asked = given_settings(slab_sizes=sizes, slab_growth_factor=1.1, slab_chunk_max_bytes=512)
+    assert growth_factor(asked) == pytest.approx(2.0)

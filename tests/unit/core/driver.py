@@ -266,6 +266,12 @@ class Handle:
     def check(self) -> int:
         return int(lib.store_check(self.store))
 
+    def chunks(self) -> dict[str, int]:
+        """Checks everything; how many chunks each owner has, and how many claims there are."""
+        out = ffi.new("struct store_chunks *")
+        lib.store_check_chunks(self.store, out)
+        return {name: getattr(out, name) for name, _ in ffi.typeof("struct store_chunks").fields}
+
     def arm_fault(self, name: str, countdown: int = 1) -> None:
         lib.proc_arm_fault(self.proc, name.encode(), countdown)
 

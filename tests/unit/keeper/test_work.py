@@ -191,6 +191,15 @@ def test_a_failing_job_takes_no_other_with_it(
         assert keeper._wait_seconds() >= 0
 
 
+def test_each_job_is_a_beat() -> None:
+    with in_process() as server:
+        keeper = Keeper(server.context, server.store)
+        keeper._due |= dict.fromkeys(("fit", "limbo"), 0.0)
+        before = server.context.arena.pulse(server.store.slot).beats
+        keeper._run_due_jobs()
+        assert server.context.arena.pulse(server.store.slot).beats >= before + 3
+
+
 def test_the_index_shrinks_after_a_flush() -> None:
     with in_process() as server:
         server.fill("k", 400_000, 10)

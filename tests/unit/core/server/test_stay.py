@@ -100,7 +100,8 @@ class Cluster:
 
     def records(self) -> list[Any]:
         found = ffi.new("struct connection_record[]", CONNECTIONS_MAX)
-        count = lib.server_connections_read(self.cache.arena, found, CONNECTIONS_MAX)
+        first = ffi.new("uint32_t *")
+        count = lib.server_connections_read(self.cache.arena, first, found, CONNECTIONS_MAX)
         return [found[i] for i in range(count)]
 
     def loads(self) -> list[int]:

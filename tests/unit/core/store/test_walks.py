@@ -113,3 +113,28 @@ def test_a_sample_sees_every_place_sooner_or_later(dead_pages: range) -> None:
             dead += found.dead[class_id]
         # As many as there are, within what so few looks can tell.
         assert 0.2 <= dead / items * count / 128 <= 5
+
+
+def test_a_dump_misses_nothing_while_the_index_grows(store: Handle) -> None:
+    """memcached's walks its table, which moves under it; here it walks the items."""
+    old = [b"old%d" % i for i in range(1000)]
+    for key in old:
+        store.put(key, b"v")
+    buckets = store.index().buckets
+    cursor = ffi.new("struct store_cursor *")
+    place = ffi.new("char[]", 4096)
+    more = ffi.new("bool *", True)
+    text = b""
+    steps = 0
+    while more[0]:
+        for i in range(20):
+            store.put(b"new%d-%d" % (steps, i), b"v")
+        used = lib.store_dump_step(
+            store.store, cursor, lib.STORE_DUMP_META, 40, ffi.NULL, place, 4096, more
+        )
+        text += bytes(ffi.buffer(place, used))
+        steps += 1
+    assert store.index().buckets > buckets + 50
+    names = [line.split()[0].removeprefix(b"key=") for line in text.splitlines()]
+    assert len(names) == len(set(names))
+    assert set(old) <= set(names)

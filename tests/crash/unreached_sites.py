@@ -1,0 +1,48 @@
+"""The stores to shared memory before which no story dies, each with the reason for it."""
+
+# Beginnings of Site.key: "room/file.c[@unit] function". An entry that is not needed any more, and a
+# site that no story reaches and that is not here, turn the suite red.
+_SERVER = "connections are not part of a story: whole servers are killed in test_server_kills.py"
+_DEVICE_ERRORS = "the switch by which tests ask for bad devices; nothing is decided by it"
+_DEVICE_COUNTS = "counted by threads that wait for the device, on errors or slow answers only"
+_WAITS = (
+    "only who meets a lock that is held comes here: test_races.py; nothing depends on the words"
+)
+_RACES = "only when another process changes the bucket between two looks; then all is as before"
+
+UNREACHED = {
+    "server/": _SERVER,
+    "shm/lock_inline.h@server/": _SERVER,
+    "shm/proc_internal.h@server/": _SERVER,
+    "flash/flash_io.c flash_fault_set": _DEVICE_ERRORS,
+    "flash/flash_io.c fault_met": _DEVICE_ERRORS,
+    "flash/flash_uring.c is_delayed": _DEVICE_ERRORS,
+    "flash/flash_io.c flash_io": _DEVICE_COUNTS,
+    "flash/flash_reader.c note_device": _DEVICE_COUNTS,
+    "flash/flash_internal.h@flash/flash_io.c flash_note_time": _DEVICE_COUNTS,
+    "flash/flash_threads.c thread_run": "memory of the process, by a thread that is never armed",
+    "flash/flash_index_resize.c split_one": (
+        "a bucket that was merged away, made anew with fresh memory: test_flash_index.py"
+    ),
+    "flash/flash_index_resize.c flash_clear_unreachable": (
+        "a split that finds no room for its chain: test_flash_index.py, with a full index"
+    ),
+    "shm/lock.c ": _WAITS,
+    "shm/lock_inline.h@shm/lock.c lock_try": "buckets' words held while their memory goes back",
+    "shm/proc_internal.h@shm/lock.c count": _WAITS,
+    "shm/arena_pages.c arena_take_slice": "for systems without MADV_POPULATE_WRITE",
+    "shm/lock_inline.h@index/index.c lock_give": _RACES,
+    "index/index_setup.c remove_twins": "who dies between two stores that stand in one macro",
+    "slab/slab_page.c slab_drain_cancel_resting": (
+        "before a refusal, when somebody at rest empties pages: test_neighbours.py"
+    ),
+    "shm/proc_internal.h@proto/proto.c count": "values are copied only when all claims are taken",
+    "shm/proc_internal.h@store/store_dump.c count": _WAITS,
+    "store/store_flash.c abandon": _RACES,
+    "store/store_flash.c make": "large values that are read again and again on flash",
+    "store/store_large.c claim_room": "all claims are taken",
+    "store/store_modify.c write_replaced": _RACES,
+    "store/store_modify.c clear_value": _RACES,
+    "store/store_repair.c store_repair": "who dies between naming a step and taking the lock",
+    "store/store_write.c store_link_and_unlock": "a chain of 64 buckets is full",
+}

@@ -1,0 +1,169 @@
+"""Which worker a new connection goes to, and where it counts when it goes another way."""
+
+import contextlib
+import os
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pymc.core.ffi import ffi, lib
+from tests.unit.core.driver import Cache, Handle
+
+CONNECTIONS_MAX = 64
+WORKERS = 2
+
+
+class Workers:
+    """Two engines in one process; the first one accepts."""
+
+    def __init__(self) -> None:
+        more = lib.server_reserve_bytes(WORKERS, CONNECTIONS_MAX)
+        self.cache = Cache(reserve_bytes_more=more)
+        assert lib.server_create(self.cache.arena, WORKERS, CONNECTIONS_MAX) == 0
+        self.inboxes = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in "ab"]
+        self.stores: list[Handle] = []
+        self.engines: list[Any] = []
+        for worker in range(WORKERS):
+            self.start(worker)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        assert lib.engine_listen(self.engines[0], self.listener.fileno(), lib.ENGINE_TCP) == 0
+        self.clients: list[socket.socket] = []
+
+    def start(self, worker: int) -> None:
+        store = self.cache.open(worker)
+        options = ffi.new("struct engine_options *")
+        peers = ffi.new("int[]", [writer.fileno() for _, writer in self.inboxes])
+        options.worker, options.workers = worker, WORKERS
+        options.inbox_fd = self.inboxes[worker][0].fileno()
+        options.peer_fds = peers
+        out = ffi.new("struct engine **")
+        assert lib.engine_open(store.store, options, out) == 0
+        self.stores.append(store)
+        self.engines.append(out[0])
+
+    def close(self) -> None:
+        for engine in self.engines:
+            lib.engine_close(engine)
+        for client in (*self.clients, *sum(self.inboxes, ()), self.listener):
+            client.close()
+        self.cache.close()
+
+    def connect(self, count: int) -> None:
+        for _ in range(count):
+            self.clients.append(socket.create_connection(self.listener.getsockname()))
+        self.serve(0)
+
+    def serve(self, worker: int) -> None:
+        """Turns until nothing is ready any more."""
+        fd = lib.engine_fd(self.engines[worker])
+        while select.select([fd], [], [], 0.02)[0]:
+            lib.engine_turn(self.engines[worker])
+
+    @property
+    def loads(self) -> list[int]:
+        out = ffi.new("uint32_t[]", WORKERS)
+        lib.server_loads_read(self.cache.arena, out)
+        return list(out)
+
+    def count(self, name: str) -> int:
+        return self.stores[0].counters()[name]
+
+    def beats(self, worker: int) -> int:
+        out = ffi.new("struct proc_pulse *")
+        lib.proc_read_pulse(self.cache.arena, worker, out)
+        return int(out.beats)
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    made = Workers()
+    yield made
+    made.close()
+
+
+def test_connections_go_to_who_has_the_fewest(workers: Workers) -> None:
+    workers.connect(6)
+    assert workers.loads == [3, 3]
+    assert workers.count("connections_handed") == 3
+    assert workers.count("connections_past_late") == 0
+
+
+def test_who_is_late_gets_none(workers: Workers) -> None:
+    lib.proc_set_late(workers.cache.arena, 1, True)
+    workers.connect(4)
+    assert workers.loads == [4, 0]
+    # The first one would have been the first worker's anyway.
+    assert workers.count("connections_past_late") == 3
+    lib.proc_set_late(workers.cache.arena, 1, False)
+    workers.connect(4)
+    assert workers.loads == [4, 4]
+
+
+def test_who_is_late_serves_itself_what_it_accepts(workers: Workers) -> None:
+    for slot in range(WORKERS):
+        lib.proc_set_late(workers.cache.arena, slot, True)
+    workers.connect(2)
+    assert workers.loads == [2, 0]
+
+
+def test_what_is_passed_on_counts_where_it_is_served(workers: Workers) -> None:
+    """The note of a connection for worker 1 is taken out of its inbox and given to worker 0."""
+    workers.connect(2)
+    assert workers.loads == [1, 1]
+    note, descriptors, _, _ = socket.recv_fds(workers.inboxes[1][0], 64, 1)
+    socket.send_fds(workers.inboxes[0][1], [note], descriptors)
+    socket.socket(fileno=descriptors[0]).close()
+    workers.serve(0)
+    assert workers.loads == [2, 0]
+    workers.clients[1].sendall(b"mn\r\n")
+    workers.serve(0)
+    assert workers.clients[1].recv(10) == b"MN\r\n"
+
+
+def test_one_that_lost_its_descriptor_is_not_counted(workers: Workers) -> None:
+    workers.connect(2)
+    note, descriptors, _, _ = socket.recv_fds(workers.inboxes[1][0], 64, 1)
+    socket.socket(fileno=descriptors[0]).close()
+    workers.inboxes[0][1].send(note)
+    workers.serve(0)
+    assert workers.loads == [1, 0]
+
+
+def test_one_that_was_accepted_elsewhere_is_counted_when_it_is_taken(workers: Workers) -> None:
+    client = socket.create_connection(workers.listener.getsockname())
+    workers.clients.append(client)
+    assert select.select([workers.listener], [], [], 5)[0]
+    accepted, _ = workers.listener.accept()
+    with accepted:
+        inbox = workers.inboxes[1][1].fileno()
+        assert lib.engine_give_connection(inbox, accepted.fileno(), 0)
+        # As the engine wants it: it is one open file for all who hold it.
+        assert not os.get_blocking(accepted.fileno())
+    assert workers.loads == [0, 0]
+    workers.serve(1)
+    assert workers.loads == [0, 1]
+    client.sendall(b"mn\r\n")
+    workers.serve(1)
+    assert client.recv(10) == b"MN\r\n"
+
+
+def test_a_full_inbox_is_said(workers: Workers) -> None:
+    inbox = workers.inboxes[1][1]
+    inbox.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(10_000):
+            inbox.send(b"x" * 1000)
+    assert not lib.engine_give_connection(inbox.fileno(), workers.listener.fileno(), 0)
+
+
+def test_turns_and_ticks_are_beats(workers: Workers) -> None:
+    before = workers.beats(0)
+    lib.engine_tick(workers.engines[0])
+    after_tick = workers.beats(0)
+    assert after_tick > before
+    workers.connect(1)
+    assert workers.beats(0) > after_tick

@@ -1,0 +1,89 @@
+"""What the supervisor notes of its children: stopped, going on, killed by whom."""
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from pymc.supervisor import children as children_module
+from pymc.supervisor.children import Child, Children
+from tests.support.deadline import wait_until
+
+
+@pytest.fixture(autouse=True)
+def names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A title is written over the start of a process's memory; here that is the test's own."""
+    monkeypatch.setattr(children_module, "name_child", lambda role: None)
+
+
+def stand_still() -> int:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    signal.pause()
+    return 0
+
+
+def in_a_supervisor(scene: Callable[[Children, Child], None]) -> None:
+    """Runs the scene in a process of its own, whose only child stops itself."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            children = Children(lambda: None)
+            children.add("worker 0", 0, stand_still)
+            children.start_due()
+            (child,) = children.living
+            scene(children, child)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def until(children: Children, condition: Callable[[], bool], what: str) -> None:
+    def look() -> bool:
+        children.reap()
+        return condition()
+
+    wait_until(look, what)
+
+
+def test_a_stop_is_noted_and_its_end() -> None:
+    def scene(children: Children, child: Child) -> None:
+        until(children, lambda: child.is_stopped, "it is stopped")
+        assert children.living == [child]
+        os.kill(child.pid, signal.SIGCONT)
+        until(children, lambda: not child.is_stopped, "it goes on")
+        os.kill(child.pid, signal.SIGKILL)
+        until(children, lambda: children.absent == [child], "it is gone")
+
+    in_a_supervisor(scene)
+
+
+def test_the_watchdogs_kill_is_a_crash() -> None:
+    """A kill from outside ends a row of crashes after a tenth of a second."""
+
+    def scene(children: Children, child: Child) -> None:
+        child.deaths_in_row = 1
+        child.started -= 1.0
+        children.kill(child)
+        until(children, lambda: child.deaths_in_row == 2, "it counts")
+        children.start_due()
+        child.started -= 1.0
+        os.kill(child.pid, signal.SIGKILL)
+        until(children, lambda: child.deaths_in_row == 1, "it does not")
+
+    in_a_supervisor(scene)
+
+
+def test_who_was_stopped_and_died_is_not_stopped() -> None:
+    def scene(children: Children, child: Child) -> None:
+        until(children, lambda: child.is_stopped, "it is stopped")
+        children.kill(child)
+        until(children, lambda: not child.pid, "it is gone")
+        assert not child.is_stopped
+
+    in_a_supervisor(scene)
