@@ -9,16 +9,19 @@ from typing import Any
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
 FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
 KINDS = (
-    "closed",
-    "rate",
-    "start",
-    "latency",
-    "capacity",
-    "hit-ratio",
-    "idle",
-    "memtier",
-    "interpreter",
-    "replay",
+    *(
+        "closed",
+        "rate",
+        "start",
+        "latency",
+        "capacity",
+        "hit-ratio",
+        "idle",
+        "memtier",
+        "interpreter",
+        "replay",
+    ),
+    *("dump", "stats"),
 )
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
@@ -131,6 +134,8 @@ def smoke_sized(workload: Workload) -> Workload:
     run = {**workload.run, "connections": min(int(workload.run.get("connections", most)), most)}
     if "idle" in run:
         run["idle"] = limits["connections"]
+    if workload.kind in ("dump", "stats"):
+        run["rate"] = 500
     if workload.kind == "capacity":
         data["value-bytes"] = 30_000
     if workload.kind == "hit-ratio":

@@ -44,7 +44,7 @@ static struct prefix_record *find_locked(const struct store *store, struct prefi
             if (root->used >= PREFIX_SLOTS / 4 * 3) {
                 return NULL;
             }
-            memcpy(record->prefix, prefix, bytes);
+            SHARED_COPY(record->prefix, prefix, bytes);
             SHARED_RELEASE(record->prefix_bytes, bytes);
             SHARED_STORE(root->order[root->used], slot + 1);
             SHARED_RELEASE(root->used, root->used + 1);
@@ -75,8 +75,15 @@ void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int 
         } else {
             add(what == PREFIX_SET ? &record->sets : &record->deletes);
         }
+    } else {
+        count(store->proc, COUNTER_prefixes_dropped, 1);
     }
     lock_give(store->proc, &root->lock, false);
+}
+
+uint32_t prefix_total(const struct arena *arena) {
+    const struct prefix_root *root = root_of(arena);
+    return root ? SHARED_ACQUIRE(root->used) : 0;
 }
 
 bool prefix_read(struct arena *arena, uint32_t index, struct prefix_record *out) {
@@ -97,7 +104,7 @@ void prefix_clear(struct store *store) {
     if (root) {
         lock_take(store->proc, &root->lock, LOCK_LEAF);
         SHARED_RELEASE(root->used, 0);
-        memset(root->slots, 0, sizeof root->slots);
+        SHARED_CLEAR(root->slots, sizeof root->slots);
         lock_give(store->proc, &root->lock, false);
     }
 }

@@ -15,8 +15,8 @@
 // How much one connection may send, and how often fill the reply buffer, before others get their turn.
 #define SEND_BYTES_MAX (4u << 20)
 #define REPLIES_MAX 8
-// Large values, pipelined, that are received in one turn of a connection.
-#define VALUES_MAX 8
+// Large values, pipelined, are received one after the other in one turn of a connection up to so many bytes.
+#define RECEIVE_BYTES_MAX (4u << 20)
 
 // What push() says.
 enum { PUSH_BROKEN = -1, PUSH_LATER, PUSH_DONE };
@@ -126,6 +126,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     connection->is_shared = is_shared;
     connection->source.kind = SOURCE_CONNECTION;
     connection->fd = fd;
+    connection->told_fd = -1;
     connection->record = record;
     connection->state = CONNECTION_READ;
     connection->session.proto = engine->proto;
@@ -176,6 +177,13 @@ static void wait_on_flash(struct engine *engine, struct connection *connection) 
     note_state(engine, connection, CONNECTION_IO_QUEUE);
 }
 
+void connection_take_back(struct engine *engine, struct connection *connection) {
+    if (UNLIKELY(connection->told_fd >= 0)) {
+        epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->told_fd, NULL);
+        connection->told_fd = -1;
+    }
+}
+
 void connection_close(struct engine *engine, struct connection *connection) {
     if (connection->is_dead) {
         return;
@@ -192,6 +200,7 @@ void connection_close(struct engine *engine, struct connection *connection) {
     }
     queue_remove(&engine->requests, connection);
     queue_remove(&engine->streams, connection);
+    connection_take_back(engine, connection);
     drop_backlog(engine, connection);
     input_drop(engine, connection);
     if (UNLIKELY(engine->reader)) {
@@ -484,7 +493,9 @@ void connection_converse(struct engine *engine, struct connection *connection, c
     if (UNLIKELY(connection->has_more)) {
         connection->reads_little = session_is_filling_value(&connection->session);
     }
-    for (int values = 0; UNLIKELY(input_has_value(connection)) && values < VALUES_MAX; values++) {
+    uint64_t before = engine->proc->counters[COUNTER_bytes_read];
+    while (UNLIKELY(input_has_value(connection))
+           && engine->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
         size_t behind = input_receive_value(engine, connection, engine->tail);
         if (behind == 0) {
             break;

@@ -33,7 +33,7 @@ struct server_root {
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was counted for.
 };
 
-enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH, SOURCE_WATCHED };
+enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH, SOURCE_TOLD, SOURCE_WATCHED };
 
 // First member of everything that epoll points to.
 struct source {
@@ -87,12 +87,12 @@ struct connection {
     bool is_parked;                 // Waits for engine_reply().
     bool is_on_flash;               // Its session waits for a read; then it has no backlog.
     bool has_missed_input;          // An event came meanwhile.
-    bool is_streaming;              // Answered in part; more when the backlog is sent.
+    bool is_streaming;              // Answered in part, or by another process; more when that is sent, or done.
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     bool has_work;                  // Its kept input holds commands; it only let others go first.
     bool is_in_values;              // In the list through value_next.
-    bool is_shared;                 // Another worker accepted it, and may not have closed its descriptor yet.
+    bool is_shared;                 // Another process was given it or gave it, and may still have it open.
     bool has_more;                  // The socket may hold more than was received.
     bool reads_little;              // Large values came last: the next may begin with one too.
     bool reads_ahead;               // It has a backlog, and the rest of its get's line is kept as it comes.
@@ -109,6 +109,8 @@ struct connection {
     uint32_t admin_bytes;
     bool admin_is_pipelined;
     struct backlog *backlog;
+    struct source told;             // What epoll points to for told_fd.
+    int told_fd;                    // Readable when the process that answers is done; -1 for none.
     struct session session;
     struct flash_waiter waiter;
     struct connection *next, *previous;         // All connections of the engine.
@@ -209,6 +211,8 @@ void server_record_give(struct engine *engine, uint32_t id);
 void server_worker_begin(struct engine *engine);
 uint32_t server_connections_total(const struct engine *engine);
 
+// The connection's answer comes from this process again.
+void connection_take_back(struct engine *engine, struct connection *connection);
 // Takes over an accepted socket; closes it when there is no memory. `is_shared`: other processes may have it too.
 void connection_open(struct engine *engine, int fd, const struct listener *listener,
                      const union peer_address *peer, bool is_shared);

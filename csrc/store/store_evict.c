@@ -31,7 +31,7 @@ static void push_pending_locked(struct store *store, uint32_t class_id) {
     // With flash the write-out goes along the queue, and what it has not come by had better not go.
     if (lru_length(&store->lru, class_id) < wanted && !store->flash) {
         struct slab_class *class = &store->slab.root->class[class_id];
-        class->unlisted_looks = (uint64_t)class->pages * class->chunks_per_page;
+        SHARED_STORE(class->unlisted_looks, (uint64_t)class->pages * class->chunks_per_page);
     }
 }
 
@@ -72,7 +72,8 @@ static void choose_unlisted(struct store *store, uint32_t class_id, struct candi
     struct slab_window window;
     slab_hand_locked(&store->slab, class_id, CANDIDATES, &window);
     uint64_t looks = class->unlisted_looks;
-    class->unlisted_looks -= window.count && window.count < looks ? window.count : looks;
+    uint64_t looked = window.count && window.count < looks ? window.count : looks;
+    SHARED_STORE(class->unlisted_looks, looks - looked);
     for (uint32_t i = 0; i < window.count; i++) {
         uint32_t ref = slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
         const struct item *item = store_item(store, ref);

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pymc.core import BUILD_VARIANT
-from pymc.core.snapshots import read_index, read_loads
+from pymc.core.snapshots import prefix_total, read_index, read_loads
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.memory import memory_pairs
@@ -52,6 +52,9 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
         yield name, total[name]
     yield from progress_pairs(server, total)
     yield "read_retries", total["read_retries"]
+    # `stats detail dump` has memcached's form, where no line can say what it lacks.
+    yield "detail_prefixes", prefix_total(arena)
+    yield "detail_prefixes_dropped", total["prefixes_dropped"]
     index = read_index(store)
     yield "index_bytes", index.bytes
     yield "index_buckets", index.buckets

@@ -116,7 +116,7 @@ class TestPins:
 
     def test_freed_before_it_is_pinned(self) -> None:
         """The item is gone, and its chunks are others' by the time the reader has its claim."""
-        site = site_at("store/store_limbo.c", "store_claim", "claim_ref[claim], ref)")
+        site = site_at("store/store_limbo.c", "publish_claim", "claim_ref[claim], ref)")
         with two_actors() as (reader, writer):
             writer.do(lambda: writer.handle.put(KEY, LARGE))
             stand = reader.stand_at(site, lambda: reader.talk.ask(b"get key\r\n"))
@@ -219,7 +219,7 @@ class TestBuckets:
     @pytest.mark.parametrize("shrinks", [False, True])
     def test_locking_the_old_home(self, shrinks: bool) -> None:
         key = moving_key()
-        site = site_at("index/index.c", "index_lock", "SHARED_RELEASE(local->held")
+        site = site_at("index/index.c", "index_lock", "local->held, home + 1")
         with two_actors() as (one, other):
             other.do(lambda: other.handle.put(key, b"old"))
             if shrinks:
