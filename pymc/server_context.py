@@ -2,12 +2,13 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
 from pymc.core.engine import ListenerKind
 from pymc.core.flash import Flash
+from pymc.stats.cpu_times import RecentCpuTimes
 
 # Process slots beyond workers and keeper, for tools that look into a running server.
 VISITOR_SLOTS = 4
@@ -61,6 +62,8 @@ class ServerContext:
     flash: Flash | None = None
     # How this process reads from flash: io_uring or threads; a worker knows.
     read_engine: str = "none"
+    # Each process keeps its own.
+    cpu_times: RecentCpuTimes = field(default_factory=RecentCpuTimes)
 
     @property
     def keeper_slot(self) -> int:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import flash, interpreter, loadgen, processes, text_client
+from bench.harness import answers, flash, interpreter, loadgen, processes, text_client
 from bench.harness.figures import Figures, Settings, figures_of
 from bench.harness.servers import Server
 from bench.harness.workloads import Arguments, Workload
@@ -44,6 +44,11 @@ def warm_up(server: Server, workload: Workload, settings: Settings) -> None:
     arguments = {**workload.data, **workload.run, **rate, "seed": settings.seed}
     warm = {**arguments, "seconds": min(settings.seconds, WARM_SECONDS)}
     loadgen.run(server, warm, settings.client_cores)
+
+
+def load_workload(server: Server, workload: Workload, settings: Settings) -> None:
+    """Fills the server with all keys."""
+    load_keys(server, workload.data, settings)
 
 
 def closed(server: Server, workload: Workload, settings: Settings) -> Figures:
@@ -237,6 +242,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "replay": Measurement(replay),
     "idle": Measurement(idle),
     "memtier": Measurement(memtier),
+    "dump": Measurement(answers.gets_beside_dump, load_workload, LATENCY_SLICE_SECONDS),
+    "stats": Measurement(answers.gets_beside_stats, warm_up, LATENCY_SLICE_SECONDS),
     "interpreter": Measurement(interpreter_share, warm_up),
     "flash-get": Measurement(flash.gets, flash.prepare_gets, FLASH_SLICE_SECONDS),
     "flash-items": Measurement(flash.items),

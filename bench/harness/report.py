@@ -28,6 +28,8 @@ SHOWN = {
     "replay": ("hit_ratio", "items"),
     "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
     "memtier": ("cpu_us", "requests_per_second"),
+    "dump": ("p50_us", "p99_us", "dump_seconds"),
+    "stats": ("stats_cpu_us", "p50_us", "p99_us"),
     "interpreter": ("interpreter_share", "kernel_share"),
     "flash-get": (
         *("cpu_us", "best_cpu_us", "cpu_key_us", "requests_per_second", "keys_per_second"),

@@ -46,6 +46,7 @@ class Limits:
     threads: int = 1
     memory_mib: int = 1024
     connections_max: int = 1024
+    item_mib: int = 0
 
 
 def memcached_flags(limits: Limits, port: int) -> list[str]:
@@ -53,6 +54,7 @@ def memcached_flags(limits: Limits, port: int) -> list[str]:
     flags = ["-l", "127.0.0.1", "-p", str(port), "-U", "0"]
     flags += ["-t", str(limits.threads), "-m", str(limits.memory_mib)]
     flags += ["-c", str(limits.connections_max)]
+    flags += ["-I", f"{limits.item_mib}m"] if limits.item_mib else []
     # Started by root, memcached wants to be told whom to run as.
     return flags + (["-u", "root"] if os.geteuid() == 0 else [])
 

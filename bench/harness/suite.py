@@ -68,7 +68,9 @@ def run_workload(
     """All rounds of one workload. Raises LoadError, WrongValueError or ServerError."""
     server_cores, client_cores = split_cores() if workload.pinned else (None, None)
     settings = replace(settings, client_cores=client_cores)
-    limits = Limits(workload.threads, workload.memory_mib, workload.connections_max)
+    limits = Limits(
+        workload.threads, workload.memory_mib, workload.connections_max, workload.item_mib
+    )
     if workload.kind == "idle":
         limits = replace(limits, connections_max=settings.idle_connections + CONNECTIONS_SPARE)
     if workload.kind == "latency":

@@ -60,6 +60,18 @@ class Client:
         line, _, self._received = self._received.partition(b"\n")
         return line.rstrip(b"\r")
 
+    def read_until(self, end: bytes) -> int:
+        """Reads a long answer up to its last bytes and drops it; how many bytes it had."""
+        tail, total = self._received, len(self._received)
+        self._received = b""
+        while not tail.endswith(end):
+            piece = self._socket.recv(1 << 18)
+            if not piece:
+                raise ConnectionError("the server closed the connection")
+            total += len(piece)
+            tail = (tail + piece)[-len(end) :]
+        return total
+
     def stats(self, group: str = "") -> dict[str, str]:
         """The counters of `stats` or `stats <group>`."""
         self.send(f"stats {group}".strip().encode() + b"\r\n")

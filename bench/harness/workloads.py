@@ -8,7 +8,10 @@ from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
 FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
-KINDS = ("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter", "replay")
+KINDS = (
+    *("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter", "replay"),
+    *("dump", "stats"),
+)
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
 Arguments = Mapping[str, int | float | str | bool]
@@ -71,6 +74,7 @@ class Workload:
     threads: int = 1
     memory_mib: int = 1024
     connections_max: int = 1024
+    item_mib: int = 0  # largest item (-I); 0: the server's own
     pinned: bool = True
     rounds: int | None = None
     servers: tuple[str, ...] | None = None  # measured on these only
@@ -113,8 +117,10 @@ def smoke_sized(workload: Workload) -> Workload:
     if workload.kind == "replay":
         # Its keys and connections are the trace's; only its beginning is replayed.
         return replace(workload, run={**workload.run, "requests": limits["requests"]})
-    data = {**workload.data, "keys": limits["keys"]}
+    data = {**workload.data, "keys": min(limits["keys"], int(workload.data.get("keys", 400)))}
     run = {**workload.run, "connections": limits["connections"]}
+    if workload.kind in ("dump", "stats"):
+        run["rate"] = 500
     if workload.kind == "capacity":
         data["value-bytes"] = 30_000
     if workload.kind == "hit-ratio":

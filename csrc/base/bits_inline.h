@@ -1,10 +1,18 @@
-// A set of small numbers as bits in shared words: the lowest that is missing, and where the set ends.
+// A set of small numbers as bits in shared words: the lowest missing, and where it ends; a word turned round.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/shared_inline.h"
+
+// The bits of a word in the other order: the lowest becomes the highest.
+static inline uint64_t bits_reversed(uint64_t word) {
+    word = (word >> 1 & 0x5555555555555555u) | (word & 0x5555555555555555u) << 1;
+    word = (word >> 2 & 0x3333333333333333u) | (word & 0x3333333333333333u) << 2;
+    word = (word >> 4 & 0x0f0f0f0f0f0f0f0fu) | (word & 0x0f0f0f0f0f0f0f0fu) << 4;
+    return __builtin_bswap64(word);
+}
 
 static inline uint32_t bits_words(uint32_t count) {
     return (count + 63) / 64;

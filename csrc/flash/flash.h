@@ -75,6 +75,12 @@ uint64_t flash_wbuf_bytes(const struct flash *flash);
 // The largest record that a fresh write buffer takes.
 uint32_t flash_record_bytes_max(const struct flash *flash);
 void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page_info *out);
+struct flash_pages_total {
+    uint32_t used;              // Pages that are not free.
+    uint64_t used_bytes;        // Their used_bytes.
+};
+// Sums over all pages, in some nanoseconds each.
+void flash_pages_sum(const struct flash *flash, struct flash_pages_total *out);
 
 // Page steps, for the keeper alone. Crash: the page stays what it was, or is what it becomes.
 

@@ -43,6 +43,18 @@ void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page
     out->used_bytes = used_bytes(out);
 }
 
+void flash_pages_sum(const struct flash *flash, struct flash_pages_total *out) {
+    *out = (struct flash_pages_total){0};
+    for (uint32_t page = 0; page < flash->root->page_count; page++) {
+        struct flash_page_info info;
+        if (SHARED_LOAD(flash->pages[page].state) != FLASH_PAGE_FREE) {
+            flash_page_read(flash, page, &info);
+            out->used++;
+            out->used_bytes += info.used_bytes;
+        }
+    }
+}
+
 uint64_t flash_flushed_entries(const struct flash *flash) {
     uint64_t entries = 0;
     for (uint32_t page = 0; page < flash->root->page_count; page++) {

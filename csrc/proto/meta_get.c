@@ -213,12 +213,13 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
     const struct store_view *view = hit->view;
     char *start = reply->at;
     weigh(store, hit);
-    reply->at = put_hit_line(start, store, hit);
+    char *at = put_hit_line(start, store, hit);
     uint32_t values = reply->value_count;
     enum put_result put = PUT_DONE;
-    if (meta_has(request, 'v')) {
-        put = UNLIKELY(read) ? reply_put_record(store, view, reply->at, reply)
-                             : reply_put_value(store, view, reply->at, reply);
+    if (!meta_has(request, 'v')) {
+        reply->at = at;
+    } else {
+        put = UNLIKELY(read) ? reply_put_record(store, view, at, reply) : reply_put_value(store, view, at, reply);
     }
     if (put == PUT_DONE && (UNLIKELY(read) || (store_holds(view) && apply(store, hit, hash)))) {
         count_lookup(store, request, view, STORE_HIT);

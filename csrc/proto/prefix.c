@@ -75,8 +75,15 @@ void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int 
         } else {
             add(what == PREFIX_SET ? &record->sets : &record->deletes);
         }
+    } else {
+        count(store->proc, COUNTER_prefixes_dropped, 1);
     }
     lock_give(store->proc, &root->lock, false);
+}
+
+uint32_t prefix_total(const struct arena *arena) {
+    const struct prefix_root *root = root_of(arena);
+    return root ? SHARED_ACQUIRE(root->used) : 0;
 }
 
 bool prefix_read(struct arena *arena, uint32_t index, struct prefix_record *out) {

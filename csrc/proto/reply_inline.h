@@ -117,12 +117,22 @@ void reply_put_owned(const struct store_view *view, char *copy, char *at, struct
 // A large value for which no pin is free goes out as a copy.
 enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at, struct reply *reply);
 
+// Whether the value goes through the reply's buffer.
+static inline bool reply_copies(const struct store *store, const struct store_view *view, const struct reply *reply) {
+    if (LIKELY(view->value_bytes <= STORE_COPY_AMONG_BYTES_MAX)) {
+        return view->value != NULL;
+    }
+    bool is_alone = reply->at == reply->start;
+    return view->value && view->value_bytes <= STORE_COPY_BYTES_MAX
+           && ((is_alone && view->value_bytes <= STORE_COPY_ALONE_BYTES_MAX) || UNLIKELY(!store_may_pin_small(store)));
+}
+
 // Puts the value into the reply, copied or pinned. PUT_CHANGED: the item changed meanwhile.
 // PUT_NO_MEMORY: no pin is free, nor memory for a copy. The value and its line end go to `at`; only PUT_DONE moves the
 // reply on.
 static inline enum put_result reply_put_value(struct store *store, const struct store_view *view, char *at,
                                               struct reply *reply) {
-    if (LIKELY(view->value && view->value_bytes <= STORE_COPY_BYTES_MAX)) {
+    if (LIKELY(reply_copies(store, view, reply))) {
         racy_copy(at, view->value, view->value_bytes);
         if (!store_holds(view)) {
             return PUT_CHANGED;

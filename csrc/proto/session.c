@@ -40,11 +40,17 @@ void session_resume(struct session *session) {
 bool session_is_reading_value(const struct session *session) {
     return session->mode == MODE_VALUE;
 }
+bool session_is_filling_value(const struct session *session) {
+    return session->mode == MODE_VALUE && session->value->making.filled_bytes < session->value->making.value_bytes;
+}
 bool session_is_awaiting_value(const struct session *session) {
     return session->awaits_value || session->mode == MODE_VALUE;
 }
 bool session_is_unfinished(const struct session *session) {
     return session->is_on_flash;
+}
+bool session_is_in_get(const struct session *session) {
+    return session->get_kind != GET_NONE;
 }
 bool session_is_swallowing(const struct session *session) {
     return session->mode == MODE_SWALLOW;

@@ -58,15 +58,19 @@ void session_drop_reads(struct session *session);
 void session_abort_reads(struct session *session);
 
 // While a large value is coming in: where its next bytes belong, so that a socket can be read straight into the item.
-// Returns how many bytes fit there, 0 when the session wants session_feed() instead.
-size_t session_direct_place(struct session *session, char **place_out);
+// Returns how many bytes fit there, 0 when the session wants session_feed() instead. *is_last_out: they end the value.
+size_t session_direct_place(struct session *session, char **place_out, bool *is_last_out);
 void session_direct_filled(struct session *session, size_t bytes);
 
 // What a session is doing, as enum connection_state in server/engine.h knows it.
 bool session_is_reading_value(const struct session *session);
+// It is one that still lacks bytes, not only its line end.
+bool session_is_filling_value(const struct session *session);
 // The same, or some bytes of the value are still waiting in the input.
 bool session_is_awaiting_value(const struct session *session);
 bool session_is_swallowing(const struct session *session);
+// The input ended within the keys of a get.
+bool session_is_in_get(const struct session *session);
 
 // A reply buffer of its own, for tests and tools; engines have theirs.
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out);

@@ -258,11 +258,15 @@ size_t value_feed(struct session *session, const char *in, size_t bytes, struct 
     return at;
 }
 
-size_t session_direct_place(struct session *session, char **place_out) {
+size_t session_direct_place(struct session *session, char **place_out, bool *is_last_out) {
+    *is_last_out = false;
     if (session->mode != MODE_VALUE) {
         return 0;
     }
-    return store_making_span(session_store(session), &session->value->making, place_out);
+    const struct store_making *making = &session->value->making;
+    uint32_t fits = store_making_span(session_store(session), making, place_out);
+    *is_last_out = making->filled_bytes + fits == making->value_bytes;
+    return fits;
 }
 
 void session_direct_filled(struct session *session, size_t bytes) {

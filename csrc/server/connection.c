@@ -10,12 +10,13 @@
 
 #include "server/server_internal.h"
 
-#define IOV_MAX_HERE 32
-#define DIRECT_READS 32
+// Enough for all values of a reply and the text around each.
+#define IOV_MAX_HERE (2 * REPLY_VALUES + 1)
 // How much one connection may send, and how often fill the reply buffer, before others get their turn.
 #define SEND_BYTES_MAX (4u << 20)
 #define REPLIES_MAX 8
-#define NO_INPUT_MEMORY "SERVER_ERROR out of memory reading request\r\n"
+// Large values, pipelined, are received one after the other in one turn of a connection up to so many bytes.
+#define RECEIVE_BYTES_MAX (4u << 20)
 
 // What push() says.
 enum { PUSH_BROKEN = -1, PUSH_LATER, PUSH_DONE };
@@ -55,16 +56,15 @@ void queue_remove(struct connection_queue *queue, struct connection *connection)
     }
 }
 
-// Asking again, also for the same, brings an event for what is there already.
-static void ask(struct engine *engine, struct connection *connection, uint32_t interest) {
+void connection_ask(struct engine *engine, struct connection *connection, uint32_t interest) {
     struct epoll_event event = {.events = interest, .data.ptr = connection};
     epoll_ctl(engine->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
     connection->interest = interest;
 }
 
-static void want(struct engine *engine, struct connection *connection, uint32_t interest) {
+void connection_want(struct engine *engine, struct connection *connection, uint32_t interest) {
     if (connection->interest != interest && !connection->is_dead) {
-        ask(engine, connection, interest);
+        connection_ask(engine, connection, interest);
     }
 }
 
@@ -131,6 +131,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     }
     connection->source.kind = SOURCE_CONNECTION;
     connection->fd = fd;
+    connection->told_fd = -1;
     connection->record = record;
     connection->state = CONNECTION_READ;
     connection->session.proto = engine->proto;
@@ -167,21 +168,6 @@ static void drop_backlog(struct engine *engine, struct connection *connection) {
     }
 }
 
-static void count_input(struct engine *engine, int64_t buffers, int64_t bytes) {
-    engine->input_bytes += (uint64_t)bytes;
-    count(engine->proc, COUNTER_read_buf_count, (uint64_t)buffers);
-    count(engine->proc, COUNTER_read_buf_bytes, (uint64_t)bytes);
-}
-
-static void drop_input(struct engine *engine, struct connection *connection) {
-    if (connection->input) {
-        count_input(engine, -1, -(int64_t)connection->input_bytes);
-        free(connection->input);
-        connection->input = NULL;
-        connection->input_bytes = 0;
-    }
-}
-
 static void leave_flash(struct engine *engine, struct connection *connection) {
     if (connection->is_on_flash) {
         flash_reader_unwait(engine->reader, &connection->waiter);
@@ -194,6 +180,13 @@ static void wait_on_flash(struct engine *engine, struct connection *connection) 
     connection->is_on_flash = true;
     session_wait(&connection->session, &connection->waiter);
     note_state(engine, connection, CONNECTION_IO_QUEUE);
+}
+
+void connection_take_back(struct engine *engine, struct connection *connection) {
+    if (UNLIKELY(connection->told_fd >= 0)) {
+        epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->told_fd, NULL);
+        connection->told_fd = -1;
+    }
 }
 
 void connection_close(struct engine *engine, struct connection *connection) {
@@ -212,8 +205,9 @@ void connection_close(struct engine *engine, struct connection *connection) {
     }
     queue_remove(&engine->requests, connection);
     queue_remove(&engine->streams, connection);
+    connection_take_back(engine, connection);
     drop_backlog(engine, connection);
-    drop_input(engine, connection);
+    input_drop(engine, connection);
     if (UNLIKELY(engine->reader)) {
         leave_flash(engine, connection);
         session_abort_reads(&connection->session);
@@ -347,7 +341,7 @@ static bool keep(struct engine *engine, struct connection *connection, const cha
     }
     connection->backlog = backlog;
     count(engine->proc, COUNTER_response_buf_bytes, bytes);
-    want(engine, connection, EPOLLOUT | EPOLLET);
+    connection_want(engine, connection, EPOLLOUT | EPOLLET);
     note_state(engine, connection, CONNECTION_WRITE);
     return true;
 }
@@ -379,36 +373,6 @@ static bool flush(struct engine *engine, struct connection *connection) {
     return result == PUSH_DONE;
 }
 
-// Says why, when it can be said, and closes.
-static void refuse_input(struct engine *engine, struct connection *connection) {
-    count(engine->proc, COUNTER_read_buf_oom, 1);
-    connections_send_deferred(engine);      // What this connection was answered comes first.
-    if (!connection->backlog && !connection->is_dead
-        && send(connection->fd, NO_INPUT_MEMORY, sizeof NO_INPUT_MEMORY - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
-        count(engine->proc, COUNTER_bytes_written, sizeof NO_INPUT_MEMORY - 1);
-    }
-    connection_close(engine, connection);
-}
-
-static void keep_input(struct engine *engine, struct connection *connection, const char *rest, size_t bytes) {
-    if (LIKELY(bytes == 0)) {
-        drop_input(engine, connection);
-        return;
-    }
-    uint64_t limit = (uint64_t)live_get(engine->arena, LIVE_read_buffer_limit_bytes) / engine->workers;
-    bool is_too_much = limit && engine->input_bytes - connection->input_bytes + bytes > limit;
-    char *copy = is_too_much ? NULL : malloc(bytes);
-    if (!copy) {
-        refuse_input(engine, connection);
-        return;
-    }
-    memcpy(copy, rest, bytes);
-    drop_input(engine, connection);
-    connection->input = copy;
-    connection->input_bytes = (uint32_t)bytes;
-    count_input(engine, 1, (int64_t)bytes);
-}
-
 static void park(struct engine *engine, struct connection *connection, bool is_pipelined) {
     uint32_t bytes;
     const char *line = session_admin_line(&connection->session, &bytes);
@@ -426,7 +390,7 @@ static void park(struct engine *engine, struct connection *connection, bool is_p
     connection->ticket = ++engine->tickets;
     queue_push(&engine->requests, connection);
     if (!connection->backlog) {
-        want(engine, connection, EPOLLET);      // A client may close its side and still wait for the answer.
+        connection_want(engine, connection, EPOLLET);   // A client may close its side and still wait for the answer.
     }
     note_state(engine, connection, CONNECTION_PARKED);
 }
@@ -442,13 +406,15 @@ void connections_send_deferred(struct engine *engine) {
                      || (result == PUSH_LATER && !keep(engine, connection, deferred->text + sent,
                                                        deferred->bytes - sent, NULL, 0, 0, 0)))) {
             connection_close(engine, connection);
+        } else if (UNLIKELY(result == PUSH_LATER)) {
+            input_begin_ahead(engine, connection);
         }
     }
     engine->deferred_count = 0;
     engine->reply.at = engine->reply.start = engine->reply_base;
 }
 
-static void read_again(struct engine *engine, struct connection *connection) {
+void connection_read_again(struct engine *engine, struct connection *connection) {
     if (!connection->is_in_again && !connection->is_dead) {
         connection->is_in_again = true;
         connection->again_next = engine->again;
@@ -477,12 +443,15 @@ static void after_flush(struct engine *engine, struct connection *connection, in
     } else if (UNLIKELY(stop == SESSION_ON_FLASH)) {
         wait_on_flash(engine, connection);
     }
-    keep_input(engine, connection, rest, bytes);
+    input_keep(engine, connection, rest, bytes);
+    if (UNLIKELY(!is_free)) {
+        input_begin_ahead(engine, connection);
+    }
     if ((stop == SESSION_REPLY_FULL || stop == SESSION_YIELD) && is_free) {
         // It reads as fast as it is answered: others get their turn in between.
         count(engine->proc, COUNTER_conn_yields, 1);
         connection->has_work = true;
-        read_again(engine, connection);
+        connection_read_again(engine, connection);
     } else if (stop == SESSION_NEEDS_INPUT && is_free && !connection->is_dead) {
         note_waiting(engine, connection);
     }
@@ -490,7 +459,7 @@ static void after_flush(struct engine *engine, struct connection *connection, in
 
 static void converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
     size_t at = 0;
-    if (UNLIKELY(engine->reply.at - engine->reply_base > REPLY_BYTES / 4)) {
+    if (UNLIKELY(engine->reply.at - engine->reply_base > REPLY_BYTES / 4 || engine->deferred_count == STAGES)) {
         connections_send_deferred(engine);
     }
     engine->reply.start = engine->reply.at;
@@ -509,7 +478,7 @@ static void converse(struct engine *engine, struct connection *connection, const
                                       (uint32_t)(engine->reply.at - engine->reply.start)};
             }
             note_waiting(engine, connection);
-            keep_input(engine, connection, in + at, bytes - at);
+            input_keep(engine, connection, in + at, bytes - at);
             return;
         }
         bool is_free = (UNLIKELY(stop == SESSION_ON_FLASH) && !had_reply) || flush(engine, connection);
@@ -525,73 +494,29 @@ static void converse(struct engine *engine, struct connection *connection, const
 
 void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
     converse(engine, connection, in, bytes);
+    if (UNLIKELY(connection->has_more)) {
+        connection->reads_little = session_is_filling_value(&connection->session);
+    }
+    uint64_t before = engine->proc->counters[COUNTER_bytes_read];
+    while (UNLIKELY(input_has_value(connection))
+           && engine->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
+        // What it was answered before the value may be deferred, and has to leave before what comes behind it.
+        connections_send_deferred(engine);
+        if (!input_has_value(connection)) {
+            break;
+        }
+        size_t behind = input_receive_value(engine, connection, engine->tail);
+        if (behind == 0) {
+            break;
+        }
+        converse(engine, connection, engine->tail, behind);
+    }
     values_note(engine, connection);
-}
-
-// A large value's bytes go from the socket straight into the item. Returns true when the session wants feeding.
-static bool receive_direct(struct engine *engine, struct connection *connection) {
-    char *place;
-    size_t fits = session_direct_place(&connection->session, &place);
-    for (int reads = 0; fits > 0 && reads < DIRECT_READS; reads++) {
-        ssize_t received = recv(connection->fd, place, fits, MSG_DONTWAIT);
-        if (received <= 0) {
-            if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
-                connection_close(engine, connection);
-            }
-            return false;
-        }
-        count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
-        session_direct_filled(&connection->session, (size_t)received);
-        values_note(engine, connection);
-        fits = session_direct_place(&connection->session, &place);
+    if (UNLIKELY(connection->has_more)) {
+        connection->has_more = false;
+        count(engine->proc, COUNTER_conn_yields, !connection->has_ended);
+        connection_read_again(engine, connection);
     }
-    if (fits > 0) {
-        read_again(engine, connection);     // Others get their turn in between.
-    }
-    return fits == 0;
-}
-
-static inline void note_command(struct engine *engine, struct connection *connection) {
-    uint32_t now = engine->proc->now_seconds;
-    if (connection->last_command_seconds != now) {
-        connection->last_command_seconds = now;
-        SHARED_STORE(record_at(engine, connection->record)->last_command_seconds, now);
-    }
-}
-
-size_t connection_receive(struct engine *engine, struct connection *connection, char *stage) {
-    if (UNLIKELY(connection->backlog || connection->is_parked)) {
-        return 0;   // Asking for input again re-arms the event.
-    }
-    if (UNLIKELY(connection->is_on_flash)) {
-        connection->has_missed_input = true;
-        return 0;
-    }
-    note_command(engine, connection);
-    if (UNLIKELY(session_is_reading_value(&connection->session)) && connection->input_bytes == 0
-        && !receive_direct(engine, connection)) {
-        return 0;
-    }
-    size_t kept = connection->input_bytes;
-    if (UNLIKELY(kept)) {
-        memcpy(stage, connection->input, kept);
-    }
-    size_t space = STAGE_BYTES - kept;
-    ssize_t received = recv(connection->fd, stage + kept, space, MSG_DONTWAIT);
-    if (UNLIKELY(received <= 0)) {
-        if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
-            connection_close(engine, connection);
-        }
-        return 0;
-    }
-    count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
-    if (UNLIKELY((size_t)received == space)) {
-        count(engine->proc, COUNTER_conn_yields, 1);
-        read_again(engine, connection);
-    } else if (UNLIKELY(connection->has_ended)) {
-        read_again(engine, connection);     // Behind these bytes is the end.
-    }
-    return kept + (size_t)received;
 }
 
 void connection_continue(struct engine *engine, struct connection *connection) {
@@ -599,23 +524,19 @@ void connection_continue(struct engine *engine, struct connection *connection) {
         return;
     }
     connection->has_work = false;
-    want(engine, connection, READ_INTEREST);
+    connection_want(engine, connection, READ_INTEREST);
     note_waiting(engine, connection);
-    if (connection->input_bytes || UNLIKELY(session_is_unfinished(&connection->session))) {
-        // The session borrows from it, and it may be replaced: it is let go first.
-        char *kept = connection->input;
-        size_t bytes = connection->input_bytes;
-        connection->input = NULL;
-        connection->input_bytes = 0;
-        count_input(engine, kept ? -1 : 0, -(int64_t)bytes);
-        connection_converse(engine, connection, kept, bytes);
-        free(kept);
+    connection->reads_ahead = false;
+    if (connection->kept.bytes || UNLIKELY(session_is_unfinished(&connection->session))) {
+        input_lend(engine, connection);
+        connection_converse(engine, connection, engine->lent.base + engine->lent.at, engine->lent.bytes);
+        input_take_back(engine);
     }
 }
 
 void connection_go_on(struct engine *engine, struct connection *connection) {
     connection_continue(engine, connection);
-    read_again(engine, connection);     // What came meanwhile has had its event.
+    connection_read_again(engine, connection);     // What came meanwhile has had its event.
 }
 
 void connection_resume(struct engine *engine, struct connection *connection) {
@@ -623,7 +544,7 @@ void connection_resume(struct engine *engine, struct connection *connection) {
         return;
     }
     connection->is_on_flash = false;
-    note_command(engine, connection);
+    input_note_command(engine, connection);
     connection_continue(engine, connection);
     if (UNLIKELY(connection->is_on_flash)) {
         return;     // If it lacks memory again, it has kept its place among those who do.
@@ -631,7 +552,7 @@ void connection_resume(struct engine *engine, struct connection *connection) {
     flash_reader_unwait(engine->reader, &connection->waiter);
     if (UNLIKELY(connection->has_missed_input)) {
         connection->has_missed_input = false;
-        read_again(engine, connection);
+        connection_read_again(engine, connection);
     }
 }
 
@@ -647,7 +568,7 @@ void connection_writable(struct engine *engine, struct connection *connection) {
         return;
     }
     if (result == PUSH_LATER) {
-        ask(engine, connection, EPOLLOUT | EPOLLET);
+        connection_ask(engine, connection, connection->interest);
         return;
     }
     drop_backlog(engine, connection);
@@ -656,7 +577,7 @@ void connection_writable(struct engine *engine, struct connection *connection) {
         return;
     }
     if (connection->is_parked) {
-        want(engine, connection, EPOLLET);
+        connection_want(engine, connection, EPOLLET);
         if (connection->is_streaming) {
             queue_push(&engine->streams, connection);
         }

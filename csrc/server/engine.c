@@ -69,7 +69,8 @@ static int open_reader(struct engine *engine, const struct engine_options *optio
 
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
     engine->peer_fds = calloc(options->workers, sizeof *engine->peer_fds);
-    engine->input = malloc((size_t)STAGES * STAGE_BYTES);
+    engine->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
+    engine->tail = engine->input ? engine->input + (size_t)STAGES * STAGE_BYTES : NULL;
     engine->reply_base = engine->reply.start = malloc(REPLY_BYTES);
     if (!engine->peer_fds || !engine->input || !engine->reply_base
         || proto_open(engine->store, options->version, &engine->proto) != PYMC_OK) {
@@ -384,12 +385,22 @@ static void converse_staged(struct engine *engine, struct staged *staged, uint32
     connections_send_deferred(engine);
 }
 
+// The process that answered for this connection is done, or gone.
+static void hear(struct engine *engine, struct connection *connection) {
+    if (!connection->is_dead && connection->told_fd >= 0) {
+        connection_take_back(engine, connection);
+        queue_push(&engine->streams, connection);
+    }
+}
+
 static void serve_other(struct engine *engine, const struct epoll_event *event) {
     struct source *source = event->data.ptr;
     if (source->kind == SOURCE_LISTENER) {
         accept_some(engine, (struct listener *)source);
     } else if (source->kind == SOURCE_INBOX) {
         take_over(engine);
+    } else if (source->kind == SOURCE_TOLD) {
+        hear(engine, (struct connection *)((char *)source - offsetof(struct connection, told)));
     } else if (source->kind == SOURCE_FLASH) {
         return;     // What is done is collected at the end of each round.
     } else if (event->events & EPOLLOUT) {
@@ -582,6 +593,9 @@ static struct connection *find_ticket(struct engine *engine, uint64_t ticket) {
 static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
     update_clock(engine);       // The command may have moved it.
     struct connection *connection = find_ticket(engine, ticket);
+    if (connection) {
+        connection_take_back(engine, connection);
+    }
     if (!connection || !connection_send(engine, connection, bytes, byte_count)) {
         connections_free_dead(engine);
         return false;
@@ -618,6 +632,20 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
     bool is_known = reply_to(engine, ticket, bytes, byte_count, kind);
     rest(engine);
     return is_known;
+}
+
+int engine_lend(struct engine *engine, uint64_t ticket, int told_fd) {
+    struct connection *connection = find_ticket(engine, ticket);
+    if (!connection || connection->backlog || connection->told_fd >= 0) {
+        return -1;
+    }
+    connection->told.kind = SOURCE_TOLD;
+    if (!watch(engine, told_fd, &connection->told, EPOLLIN)) {
+        return -1;
+    }
+    connection->told_fd = told_fd;
+    connection->is_streaming = true;
+    return connection->fd;
 }
 
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out) {

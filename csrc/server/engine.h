@@ -92,6 +92,12 @@ enum engine_reply_kind {
 // Sends bytes as (part of) the answer; copies them. Unknown connections (closed since) are ignored: returns false.
 bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes, uint32_t byte_count, int kind);
 
+// Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be sent there
+// at once, or -1 when the connection is gone or still has to send what was said before. engine_next_stream() names the
+// connection when `told_fd` becomes readable or ends, or, with more_out false, when the connection closes before; what
+// was told is the caller's to read. Borrows told_fd, until then or until engine_reply(), which takes the answer back.
+int engine_lend(struct engine *engine, uint64_t connection, int told_fd);
+
 // A connection whose last ENGINE_REPLY_MORE part was sent (more_out true), or that closed meanwhile (false).
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out);
 
@@ -112,8 +118,9 @@ struct connection_record {
 };
 enum connection_state { CONNECTION_FREE, CONNECTION_READ, CONNECTION_NREAD, CONNECTION_SWALLOW, CONNECTION_WRITE,
                         CONNECTION_PARKED, CONNECTION_IO_QUEUE };
-// Copies the records of live connections of the whole server, at most `most`; returns how many.
-uint32_t server_connections_read(struct arena *arena, struct connection_record *out, uint32_t most);
+// Copies the records of live connections of the whole server from *next_id on, in the order of their ids and at most
+// `most` of them; moves *next_id on and returns how many. Begin with 0; 0 records are the end.
+uint32_t server_connections_read(struct arena *arena, uint32_t *next_id, struct connection_record *out, uint32_t most);
 
 // Connections that belong to each worker now; counts_out[workers].
 void server_loads_read(struct arena *arena, uint32_t *counts_out);

@@ -135,16 +135,19 @@ void server_worker_begin(struct engine *engine) {
     unlock_server(engine);
 }
 
-uint32_t server_connections_read(struct arena *arena, struct connection_record *out, uint32_t most) {
+uint32_t server_connections_read(struct arena *arena, uint32_t *next_id, struct connection_record *out,
+                                 uint32_t most) {
     const struct server_root *root = (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
     const struct connection_record *records = (struct connection_record *)(arena->base + root->records_offset);
     uint32_t found = 0;
     uint32_t begun = SHARED_LOAD(root->records_begun);
-    for (uint32_t id = 0; id < begun && found < most; id++) {
+    uint32_t id = *next_id;
+    for (; id < begun && found < most; id++) {
         if (SHARED_LOAD(records[id].state) != CONNECTION_FREE) {
             out[found++] = records[id];
         }
     }
+    *next_id = id;
     return found;
 }
 

@@ -33,7 +33,7 @@ struct server_root {
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was counted for.
 };
 
-enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH };
+enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH, SOURCE_TOLD };
 
 // First member of everything that epoll points to.
 struct source {
@@ -58,8 +58,19 @@ struct backlog {
     char text[];
 };
 
+// Input that waits: unfinished, or not yet looked at.
+struct kept_input {
+    char *base;
+    uint32_t at;                    // Where it begins.
+    uint32_t bytes;
+    uint32_t room;                  // Of the buffer, from its base.
+    uint32_t scanned;               // From `at` to here there is no line's end but the one noted below.
+    uint32_t line_end;              // Behind a line's end; 0 when none is known.
+};
+
 // One that never reads costs at most STAGE_BYTES of input, a backlog of REPLY_BYTES and REPLY_VALUES pins, and one part
-// of an administrative answer: nothing more is read from it until that is sent.
+// of an administrative answer: nothing more is read from it until that is sent. Only the rest of a get's line is: up to
+// 32 MiB of it, and no more than 64 MiB in all clients of a worker.
 struct connection {
     struct source source;
     bool is_closing;                // Close when the backlog is sent.
@@ -67,25 +78,29 @@ struct connection {
     bool is_parked;                 // Waits for engine_reply().
     bool is_on_flash;               // Its session waits for a read; then it has no backlog.
     bool has_missed_input;          // An event came meanwhile.
-    bool is_streaming;              // Answered in part; more when the backlog is sent.
+    bool is_streaming;              // Answered in part, or by another process; more when that is sent, or done.
     bool is_staged;                 // Its input lies in a stage, not yet looked at.
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     bool has_work;                  // Its kept input holds commands; it only let others go first.
     bool is_in_values;              // In the list through value_next.
+    bool has_more;                  // The socket may hold more than was received.
+    bool reads_little;              // Large values came last: the next may begin with one too.
+    bool reads_ahead;               // It has a backlog, and the rest of its get's line is kept as it comes.
     bool has_ended;                 // The client said its last: there is no other event for the end of its input.
     uint8_t state;                  // As its record shows it.
     int fd;
     uint32_t record;
     uint32_t interest;              // Epoll events asked for.
-    uint32_t input_bytes;           // Kept input, unfinished or not yet looked at.
     uint32_t last_command_seconds;
     uint32_t value_seconds;         // When a byte of its half-sent value came last.
     uint64_t ticket;                // Of the administrative command it waits for.
-    char *input;
+    struct kept_input kept;
     char *admin_line;
     uint32_t admin_bytes;
     bool admin_is_pipelined;
     struct backlog *backlog;
+    struct source told;             // What epoll points to for told_fd.
+    int told_fd;                    // Readable when the process that answers is done; -1 for none.
     struct session session;
     struct flash_waiter waiter;
     struct connection *next, *previous;         // All connections of the engine.
@@ -153,7 +168,9 @@ struct engine {
     struct connection *dead;
     struct connection *again;               // To be read again without waiting for an event.
     struct connection_queue closed_streams; // Closed while answered in part: engine_next_stream() frees them.
+    struct kept_input lent;                 // Of the connection that is being served from it.
     char *input;                            // STAGES pieces of STAGE_BYTES.
+    char *tail;                             // One more, for what comes behind a large value.
     char *reply_base;                       // The reply buffer; reply.start is where this connection's reply begins.
     struct deferred deferred[STAGES];
     uint32_t deferred_count;
@@ -180,6 +197,8 @@ void server_record_give(struct engine *engine, uint32_t id);
 void server_worker_begin(struct engine *engine);
 uint32_t server_connections_total(const struct engine *engine);
 
+// The connection's answer comes from this process again.
+void connection_take_back(struct engine *engine, struct connection *connection);
 // Takes over an accepted socket; closes it when there is no memory.
 void connection_open(struct engine *engine, int fd, const struct listener *listener);
 void connection_close(struct engine *engine, struct connection *connection);
@@ -190,6 +209,27 @@ void values_note(struct engine *engine, struct connection *connection);
 void values_drop_silent(struct engine *engine);
 // Tells what there is to tell. Call once a second.
 void notices_tell(struct engine *engine);
+// Asks for these epoll events. Asking again, also for the same, brings an event for what is there already.
+void connection_ask(struct engine *engine, struct connection *connection, uint32_t interest);
+// The same if it does not ask for them already.
+void connection_want(struct engine *engine, struct connection *connection, uint32_t interest);
+// Has the connection read from again without waiting for an event.
+void connection_read_again(struct engine *engine, struct connection *connection);
+// Keeps input that the session has not consumed, in place of what was kept; closes the connection when it cannot be.
+void input_keep(struct engine *engine, struct connection *connection, const char *rest, size_t bytes);
+void input_drop(struct engine *engine, struct connection *connection);
+// The session borrows from kept input while it is fed with it, and it may be replaced: it is let go to engine->lent
+// first. What is left of it afterwards, and was not kept again, is freed by input_take_back().
+void input_lend(struct engine *engine, struct connection *connection);
+void input_take_back(struct engine *engine);
+// Whether a large value is on its way of which more can be received now.
+bool input_has_value(const struct connection *connection);
+// Receives a large value straight into its item, and what follows it into `behind`, a stage. Returns how many
+// bytes lie there for the session; has_more says whether to come again.
+size_t input_receive_value(struct engine *engine, struct connection *connection, char *behind);
+// Replies wait: the rest of a get's line is received all the same, if the session is within one.
+void input_begin_ahead(struct engine *engine, struct connection *connection);
+void input_note_command(struct engine *engine, struct connection *connection);
 // Receives into the stage behind kept input. Returns how many bytes lie there for connection_converse(), 0 for none.
 size_t connection_receive(struct engine *engine, struct connection *connection, char *stage);
 // Feeds received input to the session, sends the reply, keeps what is unfinished.

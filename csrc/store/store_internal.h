@@ -21,11 +21,20 @@ enum class_counter {
 #define STORE_CLAIMS 8192
 // So many are kept for values on their way in, which readers cannot use up.
 #define STORE_CLAIMS_FOR_MAKING 1024
+// So many are kept for values that can only be pinned; smaller ones are copied when fewer are free.
+#define STORE_CLAIMS_FOR_LARGE 6144
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.
 #define STORE_PAGES_MIN 2
-// Values above this size are sent from the arena under a pin instead of being copied into the reply.
+// Values above this size are always sent from the arena under a pin, or as a copy of their own, never through the
+// reply's buffer.
 #define STORE_COPY_BYTES_MAX 16384
+// Values above these sizes are sent from the arena too while few pins are in use: one that is alone in its reply, and
+// one that has others before it, for which sendmsg() is called anyhow. Copying a smaller one costs less than a pin.
+#define STORE_COPY_ALONE_BYTES_MAX 8192
+#define STORE_COPY_AMONG_BYTES_MAX 4096
+// Values up to this size are never pinned: who frees one or changes it in place need not ask.
+#define STORE_UNPINNED_BYTES_MAX STORE_COPY_AMONG_BYTES_MAX
 // An active item's time is renewed this often, or more often where items live a short time.
 #define STORE_BUMP_SECONDS_MAX 60
 
@@ -66,7 +75,7 @@ struct store_txn {
 // A process's own part. Only the owner writes, except a repairer after its death.
 struct CACHE_ALIGNED store_local {
     struct store_txn txn;
-    uint32_t claims_high;       // Claims at or above this index were never used.
+    uint32_t claims_high;       // Claims at or above this index are not in use.
     uint64_t flush_noticed;     // The mark of the flush that flushed_* counters stand for.
     uint64_t class_counters[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
     struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation queue.
@@ -376,6 +385,10 @@ static inline bool store_is_in_limbo(const struct item *item) {
 }
 static inline bool store_may_pin(const struct store *store) {
     return store->claims_free_count > STORE_CLAIMS_FOR_MAKING;
+}
+// Whether a value that could be copied may be pinned as well.
+static inline bool store_may_pin_small(const struct store *store) {
+    return store->claims_free_count > STORE_CLAIMS_FOR_LARGE;
 }
 // Puts the item of the armed FREE into limbo and disarms. Returns false when nobody pins it (any more). Locks:
 // LOCK_LIMBO.

@@ -58,13 +58,20 @@ void store_claims_reset(struct store *store) {
     SHARED_RELEASE(store->local->claims_high, 0);
 }
 
-// Whoever frees a large item looks at all claims below claims_high, so after a rush of them it has to come down.
-#define CLAIMS_HIGH_USUAL 64
+// None is in use any more: the lowest come first again. Whoever frees an item of some kilobytes looks at all claims
+// below claims_high, so it has to come down; those above were not taken since it did so last.
+static void begin_anew(struct store *store) {
+    uint32_t high = store->local->claims_high;
+    for (uint32_t i = 0; i < high; i++) {
+        store->claims_free[STORE_CLAIMS - 1 - i] = (uint16_t)i;
+    }
+    SHARED_RELEASE(store->local->claims_high, 0);
+}
 
 void store_claim_is_free(struct store *store, uint32_t claim) {
     store->claims_free[store->claims_free_count++] = (uint16_t)claim;
-    if (UNLIKELY(store->claims_free_count == STORE_CLAIMS && store->local->claims_high > CLAIMS_HIGH_USUAL)) {
-        store_claims_reset(store);
+    if (store->claims_free_count == STORE_CLAIMS) {
+        begin_anew(store);
     }
 }
 

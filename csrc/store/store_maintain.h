@@ -3,10 +3,11 @@
 
 #include "store/store.h"
 
-// A place in a walk over all chunks. Zero it to begin.
+// A place in a walk over all chunks, or over all keys. Zero it to begin.
 struct store_cursor {
     uint32_t page;
     uint32_t chunk;
+    uint64_t position;          // Of a walk over keys: reversed bits of a hash, everything below is done.
     uint64_t items_seen;
     uint64_t items_reclaimed;
 };
@@ -26,8 +27,10 @@ void store_sample_dead(struct store *store, uint32_t pages, uint32_t chunks_per_
 
 enum store_dump_kind { STORE_DUMP_META, STORE_DUMP_MG, STORE_DUMP_CACHE };
 
-// Writes dump lines of live items into `place` until it is full or `chunks` chunks were looked at.
+// Writes dump lines of live items into `place` until it is full or some `chunks` chunks and buckets were looked at.
 // Returns the bytes written; *more_out is false when the walk is complete. Requires: place_bytes >= 4096.
+// Who is there from the first step to the last is named once (STORE_DUMP_CACHE, which goes page by page: unless
+// it moves). Locks: none, or a bucket that changes all the time (STORE_DUMP_CACHE: each item's bucket).
 uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int kind, uint32_t chunks,
                          const uint64_t *class_mask, char *place, uint32_t place_bytes, bool *more_out);
 
@@ -83,11 +86,23 @@ struct store_ages {
 };
 void store_class_ages(struct store *store, uint32_t class_id, struct store_ages *out);
 
+// What `stats items` and `stats slabs` show of one class beside its counters.
+struct store_class_state {
+    struct slab_class_snapshot slab;
+    struct store_ages ages;
+};
+// Finds the first class from `class_id` on that has pages, and reads it. Returns its number, 0 when there is none.
+// Takes no lock. Crash: nothing changes.
+uint32_t store_class_read_next(struct store *store, uint32_t class_id, struct store_class_state *out);
+
 uint32_t class_counter_count(void);
 const char *class_counter_name(uint32_t index);
 bool class_counter_is_gauge(uint32_t index);
 // Sums one class's counters over all slots into values[class_counter_count()]. Gauges are sums modulo 2^64.
 void class_counters_read(struct store *store, uint32_t class_id, uint64_t *values);
+// The same for classes `first` to `last` together (evicted_age_seconds: the highest of all). One call costs some 10 us.
+// Requires: 1 <= first, last <= slab_snapshot.classes.
+void class_counters_sum(struct store *store, uint32_t first, uint32_t last, uint64_t *values);
 // Sums the process counters of all slots into values[counter_count()].
 void store_counters_read(struct store *store, uint64_t *values);
 

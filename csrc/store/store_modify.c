@@ -264,7 +264,9 @@ static int change_number(struct store *store, const struct store_arith *request,
     out->text_bytes = print_number(value, out->text);
     bool needs_field = (request->has_expiry && request->expiry_seconds && !(view->state & ITEM_EXPIRES))
                        || (request->has_cas_new && store_has_cas(store) && !(view->state & ITEM_OWN_CAS));
-    if (out->text_bytes <= view->value_bytes && !needs_field) {
+    // What somebody may be sending from the arena is not changed under him: a new item takes its place.
+    bool is_in_place = view->value_bytes <= STORE_UNPINNED_BYTES_MAX;
+    if (out->text_bytes <= view->value_bytes && !needs_field && is_in_place) {
         return write_in_place(store, request, view, out) ? STORE_STORED : STORE_MISS;
     }
     return write_replaced(store, request, view, out);

@@ -28,7 +28,7 @@ void store_txn_free(struct store *store) {
     uint32_t ref = txn->names.old_ref;
     struct item *item = store_item(store, ref);
     uint32_t state = item_state_of(item);
-    bool is_small = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, ref)) <= STORE_COPY_BYTES_MAX;
+    bool is_small = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, ref)) <= STORE_UNPINNED_BYTES_MAX;
     if (UNLIKELY((state & ITEM_LARGE) || !is_small)) {
         if (UNLIKELY(store_is_pinned(store, ref)) && store_limbo_put(store, ref)) {
             return;

@@ -9,6 +9,7 @@ from pymc.core.store import Store
 from pymc.server_context import ServerContext
 
 NOREPLY = b"noreply"
+WAITING = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An answer in parts; an empty part means that there is nothing yet, try again."""
+    """An answer in parts, each made in some ten microseconds or with `is_walk` up to a millisecond.
 
-    parts: Iterator[bytes]
+    An empty part means that there is nothing yet, WAITING that a device is waited for.
+    """
+
+    parts: Iterator[bytes | None]
+    # It goes through all of memory: the keeper makes it, so that no client waits for it.
+    is_walk: bool = False
 
 
 @dataclass(frozen=True, slots=True)

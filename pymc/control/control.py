@@ -1,32 +1,20 @@
-"""Answers the commands that the engine leaves to Python, some of them part by part."""
+"""Answers the commands that the engine leaves to Python: at once, in slices, or by the keeper."""
 
+import socket
+import time
 from collections.abc import Callable, Iterator
 
-from pymc.control import memory, queues, server, statistics
-from pymc.control.answers import Answer, Command, Handler
+from pymc.control.answers import WAITING, Answer
+from pymc.control.commands import answer_to
+from pymc.control.messages import AnswerMessage, Told, send_with
 from pymc.core.engine import Engine, ReplyKind, Request
 from pymc.core.store import Store
-from pymc.logs import say_exception
+from pymc.logs import say, say_exception
 from pymc.server_context import ServerContext
 
-HANDLERS: dict[bytes, Handler] = {
-    b"stats": statistics.stats,
-    b"verbosity": server.verbosity,
-    b"cache_memlimit": memory.cache_memlimit,
-    b"slabs": memory.slabs,
-    b"lru": queues.lru,
-    b"lru_crawler": queues.lru_crawler,
-    b"watch": server.watch,
-    b"refresh_certs": server.refresh_certs,
-    b"extstore": server.extstore,
-    b"shutdown": server.shutdown,
-    b"debugtime": server.debugtime,
-    b"misbehave": server.misbehave,
-}
-# One part that is sent, at least this long if there is more.
-_PART_BYTES = 32768
-# How often an answer in parts may say "nothing yet" before others get their turn.
-_EMPTY_PARTS_MAX = 8
+# A slice ends when it is that long, and clients get their turn.
+SLICE_SECONDS = 50e-6
+SLICE_BYTES = 32768
 _FAILED = b"SERVER_ERROR internal error\r\n"
 
 
@@ -39,65 +27,108 @@ class Control:
         store: Store,
         engine: Engine,
         later: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Borrows all of them."""
+        """Borrows all of them; `clock` counts seconds."""
         self._context = context
         self._store = store
         self._engine = engine
         self._later = later
-        self._streams: dict[int, Iterator[bytes]] = {}
+        self._clock = clock
+        self._streams: dict[int, Iterator[bytes | None]] = {}
+        # What the keeper answers, and where it tells that it is done.
+        self._lent: dict[int, socket.socket] = {}
 
     def answer(self, request: Request) -> None:
         """Answers one command, or begins to."""
-        words = [word for word in request.line.split(b" ") if word]
-        handler = HANDLERS.get(words[0]) if words else None
         try:
-            if handler is None:
-                answer = server.misbehave(Command(words, False, self._context, self._store))
-            else:
-                answer = handler(Command(words, request.is_pipelined, self._context, self._store))
+            answer = answer_to(
+                request.line, self._context, self._store, is_pipelined=request.is_pipelined
+            )
         except Exception:
             say_exception(f"answering {request.line!r}")
             answer = Answer(_FAILED)
         if isinstance(answer, Answer):
             self._engine.reply(request.connection, answer.text, answer.kind)
-        else:
-            self._streams[request.connection] = answer.parts
-            self._send_part(request.connection)
+            return
+        self._streams[request.connection] = answer.parts
+        if not (answer.is_walk and self._lend(request)):
+            self._send_slice(request.connection)
 
     def resume(self, connection: int, is_open: bool) -> None:
         """Goes on with an answer whose last part was sent, or forgets it."""
+        told = self._lent.pop(connection, None)
+        if told is not None:
+            verdict = _read_verdict(told)
+            told.close()
+            if is_open and verdict is not Told.REFUSED:
+                self._end_lent(connection, verdict)
+                return
         if not is_open:
             self._streams.pop(connection, None)
         elif connection in self._streams:
-            self._send_part(connection)
+            self._send_slice(connection)
 
-    def _send_part(self, connection: int) -> None:
-        """Collects a part that is worth sending and sends it."""
+    def _lend(self, request: Request) -> bool:
+        """Lets the keeper answer; when it cannot be asked, this process does it in slices."""
+        try:
+            told, teller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            return False
+        told.setblocking(False)
+        with teller:
+            fd = self._engine.lend(request.connection, told.fileno())
+            if fd is not None and send_with(
+                self._context.keeper_inbox, AnswerMessage(request.line), [fd, teller.fileno()]
+            ):
+                self._lent[request.connection] = told
+                return True
+        told.close()
+        return False
+
+    def _end_lent(self, connection: int, verdict: "Told | None") -> None:
+        del self._streams[connection]
+        if verdict is None:
+            say("the keeper died in the middle of an answer; its client is cut off")
+        kind = ReplyKind.DONE if verdict is Told.DONE else ReplyKind.CLOSE
+        self._engine.reply(connection, b"", kind)
+
+    def _send_slice(self, connection: int) -> None:
+        """Collects parts for a moment and sends them."""
         parts = self._streams.get(connection)
         if parts is None:
             return
         collected: list[bytes] = []
-        collected_bytes = empty = 0
+        collected_bytes = 0
+        end = self._clock() + SLICE_SECONDS
         try:
-            while collected_bytes < _PART_BYTES and empty < _EMPTY_PARTS_MAX:
-                part = next(parts, None)
-                if part is None:
-                    self._finish(connection, b"".join(collected))
-                    return
-                empty += not part
-                collected_bytes += len(part)
-                collected.append(part)
+            for part in parts:
+                if part:
+                    collected.append(part)
+                    collected_bytes += len(part)
+                if part is WAITING or collected_bytes >= SLICE_BYTES or self._clock() >= end:
+                    break
+            else:
+                self._finish(connection, b"".join(collected))
+                return
         except Exception:
             # In the middle of an answer an error line would be taken for part of it.
             say_exception("sending an answer in parts")
             self._finish(connection, b"".join(collected), ReplyKind.CLOSE)
             return
         if not collected_bytes:
-            self._later(lambda: self._send_part(connection))
+            self._later(lambda: self._send_slice(connection))
         elif not self._engine.reply(connection, b"".join(collected), ReplyKind.MORE):
             del self._streams[connection]
 
     def _finish(self, connection: int, rest: bytes, kind: ReplyKind = ReplyKind.DONE) -> None:
         del self._streams[connection]
         self._engine.reply(connection, rest, kind)
+
+
+def _read_verdict(told: socket.socket) -> Told | None:
+    """How the keeper's answer ended; None when it said nothing, since it is gone."""
+    try:
+        return Told(told.recv(1))
+    except (OSError, ValueError):
+        return None

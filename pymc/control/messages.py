@@ -1,7 +1,10 @@
 """Messages to the keeper: what a worker was asked for and only the keeper does."""
 
+import os
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 from pymc.server_context import Inbox
 
@@ -32,11 +35,30 @@ class MoveMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerMessage:
+    """Answer this command line on the first descriptor that comes along; tell the second how."""
+
+    line: bytes
+
+
+class Told(Enum):
+    """How an answer of the keeper ended."""
+
+    DONE = b"d"
+    # It broke off in the middle.
+    BROKEN = b"b"
+    # Nothing was sent; the worker answers by itself.
+    REFUSED = b"r"
+
+
+@dataclass(frozen=True, slots=True)
 class WakeMessage:
     """A setting changed that the keeper acts on: look now, not in a second."""
 
 
-Message = CrawlMessage | MoveMessage | WakeMessage
+Message = CrawlMessage | MoveMessage | AnswerMessage | WakeMessage
+
+_ANSWER = b"answer "
 
 
 def encode(message: Message) -> bytes:
@@ -48,12 +70,16 @@ def encode(message: Message) -> bytes:
             return b"crawl " + ",".join(map(str, classes)).encode("ascii")
         case MoveMessage(from_class, to_class):
             return b"move %d %d" % (from_class, to_class)
+        case AnswerMessage(line):
+            return _ANSWER + line
         case _:
             return b"wake"
 
 
 def decode(datagram: bytes) -> Message:
     """The message in a datagram. Raises ValueError for anything else."""
+    if datagram.startswith(_ANSWER):
+        return AnswerMessage(datagram.removeprefix(_ANSWER))
     word, _, rest = datagram.decode("ascii").partition(" ")
     if word == "crawl":
         return CrawlMessage(None if rest == "all" else tuple(map(int, rest.split(","))))
@@ -72,3 +98,32 @@ def send(inbox: Inbox, message: Message) -> bool:
     except OSError:
         return False
     return True
+
+
+def send_with(inbox: Inbox, message: Message, descriptors: Sequence[int]) -> bool:
+    """The same with copies of descriptors; False when that is not possible now."""
+    data = encode(message)
+    if len(data) > MESSAGE_BYTES_MAX:
+        return False
+    try:
+        socket.send_fds(inbox.writer, [data], descriptors)
+    except OSError:
+        return False
+    return True
+
+
+def receive(inbox: Inbox) -> tuple[Message, list[int]]:
+    """The next message and the descriptors that came with it, which are the caller's now.
+
+    Raises BlockingIOError when there is none, ValueError for what is no message.
+    """
+    datagram, descriptors, _, _ = socket.recv_fds(inbox.reader, MESSAGE_BYTES_MAX, 2)
+    try:
+        message = decode(datagram)
+        if len(descriptors) != (2 if isinstance(message, AnswerMessage) else 0):
+            raise ValueError(f"{len(descriptors)} descriptors came with {datagram!r}")
+    except ValueError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return message, descriptors

@@ -168,12 +168,12 @@ def _dump(command: Command, word: bytes, kind: DumpKind) -> Answer | Parts:
     if classes == ():
         return _BAD_CLASS
     end = b"END\r\n" if kind is DumpKind.META else b"EN\r\n"
-    return Parts(_dump_parts(command, kind, classes, end))
+    return Parts(_dump_parts(command, kind, classes, end), is_walk=True)
 
 
 def _dump_parts(
     command: Command, kind: DumpKind, classes: tuple[int, ...] | None, end: bytes
-) -> Iterator[bytes]:
+) -> Iterator[bytes | None]:
     dump = Dump(command.store, kind, classes)
     while not dump.is_complete:
         yield dump.step(CHUNKS_PER_STEP)

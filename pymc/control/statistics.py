@@ -3,14 +3,14 @@
 from pymc.config.c_numbers import whole_unsigned
 from pymc.control.answers import BAD_FORMAT, ERROR, OK, Answer, Command, Parts, line
 from pymc.core.snapshots import clear_prefixes, read_slab
-from pymc.stats.classes import items_pairs, slabs_pairs
+from pymc.stats.classes import items_parts, slabs_parts
 from pymc.stats.connections import connection_parts
 from pymc.stats.flash import extstore_parts
-from pymc.stats.general import general_pairs
+from pymc.stats.general import general_reply
 from pymc.stats.lines import Pairs, stat_reply
 from pymc.stats.own import own_pairs
 from pymc.stats.settings import settings_pairs
-from pymc.stats.walks import cachedump_parts, detail_dump, sizes_parts
+from pymc.stats.walks import cachedump_parts, detail_parts, sizes_parts
 
 _END = Answer(b"END\r\n")
 
@@ -20,7 +20,7 @@ def stats(command: Command) -> Answer | Parts:
     server, store = command.server, command.store
     match command.arguments:
         case []:
-            return _reply(general_pairs(server, store))
+            return Answer(general_reply(server, store))
         case [b"reset", *_]:
             store.reset_counters()
             clear_prefixes(store)
@@ -30,22 +30,24 @@ def stats(command: Command) -> Answer | Parts:
         case [b"items", *_]:
             arena = server.arena
             has_queues, has_temp = server.settings.lru_maintainer, bool(arena.live("temp_lru"))
-            return _reply(items_pairs(store, has_queues=has_queues, has_temp=has_temp))
+            return Parts(items_parts(store, has_queues=has_queues, has_temp=has_temp))
         case [b"slabs", *_]:
-            return _reply(slabs_pairs(store))
+            return Parts(slabs_parts(store))
         case [b"sizes", *_]:
             if not server.settings.track_sizes:
                 return _reply([("sizes_status", "disabled")])
-            return Parts(sizes_parts(store))
+            return Parts(sizes_parts(store), is_walk=True)
         case [b"conns", *_]:
             return Parts(connection_parts(server))
         case [b"detail", *rest]:
             return _detail(command, rest)
         case [b"cachedump", *rest]:
             return _cachedump(command, rest)
-        case [b"extstore", *_]:
-            flash = server.flash
-            return Parts(extstore_parts(server, store, flash)) if flash else _END
+        case [b"extstore", *rest]:
+            flash, wants_pages = server.flash, rest[:1] == [b"pages"]
+            if flash is None:
+                return _END
+            return Parts(extstore_parts(server, store, flash, wants_pages=wants_pages))
         case [b"pymc", *_]:
             return _reply(own_pairs(server, store))
         case _:
@@ -56,14 +58,14 @@ def _reply(pairs: Pairs) -> Answer:
     return Answer(stat_reply(pairs))
 
 
-def _detail(command: Command, words: list[bytes]) -> Answer:
+def _detail(command: Command, words: list[bytes]) -> Answer | Parts:
     arena = command.server.arena
     match words:
         case [b"on" | b"off" as switch, *_]:
             arena.set_live("detail_enabled", int(switch == b"on"))
             return OK
         case [b"dump", *_]:
-            return Answer(detail_dump(arena))
+            return Parts(detail_parts(arena))
         case _:
             return line("CLIENT_ERROR usage: stats detail on|off|dump")
 
@@ -78,4 +80,6 @@ def _cachedump(command: Command, words: list[bytes]) -> Answer | Parts:
         return BAD_FORMAT
     if class_id > read_slab(command.store).classes:
         return line("CLIENT_ERROR Illegal slab id")
-    return Parts(cachedump_parts(command.store, class_id, limit)) if class_id else _END
+    if not class_id:
+        return _END
+    return Parts(cachedump_parts(command.store, class_id, limit), is_walk=True)

@@ -186,8 +186,16 @@ class Engine:
         """Sends (part of) an answer; False when the connection has closed meanwhile."""
         return bool(lib.engine_reply(self._pointer, connection, answer, len(answer), kind))
 
+    def lend(self, connection: int, told_fd: int) -> int | None:
+        """The descriptor of a connection that another process shall answer on; None: it cannot.
+
+        streams() names the connection when `told_fd` is readable, or when it closes.
+        """
+        fd = int(lib.engine_lend(self._pointer, connection, told_fd))
+        return None if fd < 0 else fd
+
     def streams(self) -> Iterator[tuple[int, bool]]:
-        """Takes connections whose last part was sent (True) or that closed (False)."""
+        """Takes connections that may be answered on (True), or that closed (False)."""
         connection = ffi.new("uint64_t *")
         more = ffi.new("bool *")
         while lib.engine_next_stream(self._pointer, connection, more):

@@ -198,6 +198,12 @@ class Flash:
         """Those of the entries that name a page with nothing but flushed records."""
         return int(lib.flash_flushed_entries(self.pointer))
 
+    def pages_used(self) -> tuple[int, int]:
+        """How many pages are not free, and the bytes that are wanted in them."""
+        out = ffi.new("struct flash_pages_total *")
+        lib.flash_pages_sum(self.pointer, out)
+        return out.used, out.used_bytes
+
     def pages(self) -> list[PageInfo]:
         """All pages, by number."""
         out = ffi.new("struct flash_page_info *")

@@ -61,7 +61,7 @@ def frontiers_step(store: Store) -> int:
 class Dump:
     """A walk that writes a line for each live item; `classes` None means all."""
 
-    PLACE_BYTES = 65536
+    PLACE_BYTES = 32768
 
     def __init__(self, store: Store, kind: DumpKind, classes: Sequence[int] | None = None) -> None:
         """Begins at the first page."""
@@ -78,7 +78,7 @@ class Dump:
         return not self._more[0]
 
     def step(self, chunks: int) -> bytes:
-        """The next lines, of `chunks` chunks or PLACE_BYTES at most; may be empty."""
+        """The next lines, of some `chunks` keys or PLACE_BYTES at most; may be empty."""
         written = lib.store_dump_step(
             self._store.pointer,
             self._cursor,

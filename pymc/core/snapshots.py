@@ -1,8 +1,11 @@
 """Snapshots of slab, index, queues and connections, copied out of the arena as plain values."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
+from itertools import count
+from typing import Any
 
 from pymc.core.arena import Arena
 from pymc.core.ffi import ffi, lib
@@ -110,10 +113,31 @@ def read_class(store: Store, class_id: int) -> ClassSnapshot:
     return ClassSnapshot(out.chunk_bytes, out.chunks_per_page, out.pages, out.draining_pages, free)
 
 
+def read_next_class(store: Store, class_id: int) -> tuple[int, ClassSnapshot, ClassAges] | None:
+    """The first class from `class_id` on that has pages; None when there is none."""
+    out = ffi.new("struct store_class_state *")
+    found = lib.store_class_read_next(store.pointer, class_id, out)
+    if not found:
+        return None
+    slab, ages = out.slab, out.ages
+    snapshot = ClassSnapshot(
+        slab.chunk_bytes,
+        slab.chunks_per_page,
+        slab.pages,
+        slab.draining_pages,
+        slab.free_chunks + slab.magazine_chunks,
+    )
+    return found, snapshot, _ages(ages)
+
+
 def read_ages(store: Store, class_id: int) -> ClassAges:
     """The ages of one class's items."""
     out = ffi.new("struct store_ages *")
     lib.store_class_ages(store.pointer, class_id, out)
+    return _ages(out)
+
+
+def _ages(out: Any) -> ClassAges:
     return ClassAges(out.hot_seconds, out.warm_seconds, out.cold_seconds, out.hot_items)
 
 
@@ -131,12 +155,17 @@ def read_loads(arena: Arena, workers: int) -> list[int]:
     return list(counts)
 
 
-def read_connections(arena: Arena, most: int) -> list[ConnectionSnapshot]:
-    """The live connections of the whole server, `most` at most."""
-    records = ffi.new("struct connection_record[]", max(most, 1))
-    count = lib.server_connections_read(arena.pointer, records, most)
+def read_connections(arena: Arena, most: int) -> Iterator[list[ConnectionSnapshot]]:
+    """The live connections of the whole server by number, `most` at a time."""
+    records = ffi.new("struct connection_record[]", most)
+    next_id = ffi.new("uint32_t *")
+    while found := lib.server_connections_read(arena.pointer, next_id, records, most):
+        yield _connections(records, found)
+
+
+def _connections(records: Any, total: int) -> list[ConnectionSnapshot]:
     found = []
-    for record in records[0:count]:
+    for record in records[0:total]:
         peer = local = None
         if record.family != 1:
             peer = (_address(record.family, record.address), record.port)
@@ -159,14 +188,19 @@ def _address(family: int, packed: object) -> str:
     return str(IPv4Address(raw[:4])) if family == 4 else str(IPv6Address(raw))
 
 
-def read_prefixes(arena: Arena) -> list[PrefixSnapshot]:
+def read_prefixes(arena: Arena) -> Iterator[PrefixSnapshot]:
     """All key prefixes counted since `stats detail` was switched on."""
     out = ffi.new("struct prefix_record *")
-    found: list[PrefixSnapshot] = []
-    while lib.prefix_read(arena.pointer, len(found), out):
+    for number in count():
+        if not lib.prefix_read(arena.pointer, number, out):
+            return
         prefix = bytes(ffi.buffer(out.prefix, out.prefix_bytes))
-        found.append(PrefixSnapshot(prefix, out.gets, out.hits, out.sets, out.deletes))
-    return found
+        yield PrefixSnapshot(prefix, out.gets, out.hits, out.sets, out.deletes)
+
+
+def prefix_total(arena: Arena) -> int:
+    """How many prefixes are counted."""
+    return int(lib.prefix_total(arena.pointer))
 
 
 def clear_prefixes(store: Store) -> None:

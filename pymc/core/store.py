@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from operator import add
 from types import TracebackType
 from typing import Any
 
@@ -160,22 +159,21 @@ class Store:
         """The process counters summed over all slots, since the last reset."""
         values = ffi.new("uint64_t[]", len(COUNTER_NAMES))
         lib.store_counters_read(self.pointer, values)
-        return dict(zip(COUNTER_NAMES, values, strict=True))
+        return dict(zip(COUNTER_NAMES, ffi.unpack(values, len(COUNTER_NAMES)), strict=True))
 
     def class_counters(self, class_id: int) -> dict[str, int]:
         """One slab class's counters summed over all slots, since the last reset."""
         values = ffi.new("uint64_t[]", len(CLASS_COUNTER_NAMES))
         lib.class_counters_read(self.pointer, class_id, values)
-        return dict(zip(CLASS_COUNTER_NAMES, values, strict=True))
+        counts = ffi.unpack(values, len(CLASS_COUNTER_NAMES))
+        return dict(zip(CLASS_COUNTER_NAMES, counts, strict=True))
 
     def class_counters_total(self, classes: int) -> dict[str, int]:
         """The counters of classes 1 to `classes` together."""
         values = ffi.new("uint64_t[]", len(CLASS_COUNTER_NAMES))
-        total = [0] * len(CLASS_COUNTER_NAMES)
-        for class_id in range(1, classes + 1):
-            lib.class_counters_read(self.pointer, class_id, values)
-            total = list(map(add, total, values))
-        return dict(zip(CLASS_COUNTER_NAMES, total, strict=True))
+        lib.class_counters_sum(self.pointer, 1, classes, values)
+        counts = ffi.unpack(values, len(CLASS_COUNTER_NAMES))
+        return dict(zip(CLASS_COUNTER_NAMES, counts, strict=True))
 
     def reset_counters(self) -> None:
         """Lets counting start at 0 again (`stats reset`)."""

@@ -176,8 +176,10 @@ class Scan:
         lib.flash_scan_destroy(pointer)
 
     def begin(self, page: int) -> bool:
-        """Begins with a page's first record; False when it is neither open nor full."""
-        self.stop()
+        """Begins with a page's first record; False when it is neither open nor full.
+
+        Who compacts calls stop() before.
+        """
         status = lib.flash_scan_begin(self.pointer, page)
         if status == lib.PYMC_NOT_FOUND:
             return False
@@ -279,7 +281,7 @@ class FlashPages:
 class FlashDump:
     """Lines for items on one page after the other, for `lru_crawler metadump`."""
 
-    PLACE_BYTES = 65536
+    PLACE_BYTES = 32768
 
     def __init__(self, store: Store, scan: Scan, kind: int) -> None:
         """Borrows both; the scan has begun and loaded a piece."""

@@ -73,6 +73,7 @@ class Compactor:
         """Takes a page up. Requires: idle."""
         if self._scan is None:
             self._scan = Scan(self._store, self._flash)
+        self._scan.stop()
         if not self._scan.begin(job.page):
             return
         self._job = job

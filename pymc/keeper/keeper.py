@@ -9,12 +9,7 @@ import time
 from dataclasses import replace
 from types import FrameType
 
-from pymc.control.messages import (
-    MESSAGE_BYTES_MAX,
-    CrawlMessage,
-    MoveMessage,
-    decode,
-)
+from pymc.control.messages import AnswerMessage, CrawlMessage, MoveMessage, receive
 from pymc.core.arena import Role
 from pymc.core.maintain import (
     fit_probation_step,
@@ -24,6 +19,7 @@ from pymc.core.maintain import (
     shrink_step,
 )
 from pymc.core.store import Store
+from pymc.keeper.answers import Answers
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
 from pymc.keeper.mover import Mover
@@ -63,6 +59,8 @@ class Keeper:
         self._crawler = Crawler(context, store)
         self._quiet = Quiet()
         self._is_stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._answers = Answers(context, store, self._selector)
         # When each job is due next; a job that is missing has nothing to do.
         self._due: dict[str, float] = {"look": 0.0}
         self._tier = FlashTier(context, store, context.flash) if context.flash else None
@@ -73,6 +71,7 @@ class Keeper:
             "crawl": self._crawler.step,
             "limbo": self._clear_limbo,
             "shrink": self._shrink_indexes,
+            "answers": self._answers.step,
         }
         if self._tier:
             self._jobs |= self._tier.jobs
@@ -88,7 +87,7 @@ class Keeper:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         gc.freeze()
-        with waker, wakened, selectors.DefaultSelector() as selector:
+        with waker, wakened, self._selector as selector:
             selector.register(wakened, selectors.EVENT_READ)
             selector.register(self._context.keeper_inbox.reader, selectors.EVENT_READ)
             selector.register(self._context.lifeline_fd, selectors.EVENT_READ)
@@ -102,7 +101,10 @@ class Keeper:
                 for key, _ in ready:
                     if key.fd == self._context.lifeline_fd:
                         os._exit(_GONE)
-                    if key.fileobj is wakened:
+                    if key.data:
+                        key.data()
+                        self._schedule_if_idle("answers")
+                    elif key.fileobj is wakened:
                         wakened.recv(64)
                     elif self._tier and key.fd == self._tier.wake_fd:
                         self._finish_io(self._tier)
@@ -152,7 +154,7 @@ class Keeper:
     def _read_messages(self) -> None:
         while True:
             try:
-                message = decode(self._context.keeper_inbox.reader.recv(MESSAGE_BYTES_MAX))
+                message, descriptors = receive(self._context.keeper_inbox)
             except BlockingIOError:
                 return
             except ValueError:
@@ -164,6 +166,10 @@ class Keeper:
             elif isinstance(message, MoveMessage):
                 self._mover.add(Move(message.from_class, message.to_class))
                 self._schedule("move", 0.0)
+            elif isinstance(message, AnswerMessage):
+                self._store.set_now(self._arena.seconds())
+                self._answers.take(message.line, *descriptors)
+                self._schedule("answers", 0.0)
             else:
                 self._schedule("look", 0.0)
 

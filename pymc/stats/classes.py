@@ -1,103 +1,104 @@
-"""`stats items` and `stats slabs`: one group of lines per slab class."""
+"""`stats items` and `stats slabs`: one group of lines per slab class, and a part for each."""
 
 from collections.abc import Iterator
+from functools import cache
 
-from pymc.core.snapshots import ClassAges, read_ages, read_class, read_slab
+from pymc.core.snapshots import ClassAges, ClassSnapshot, read_next_class
 from pymc.core.store import Store
 from pymc.stats.counts import not_flushed
 from pymc.stats.general import hits
 
-Pair = tuple[str, object]
-
 PAGE_BYTES = 1 << 20
-_COUNTED_IN_SLABS = (
-    "cmd_set",
-    "delete_hits",
-    "incr_hits",
-    "decr_hits",
-    "cas_hits",
-    "cas_badval",
-    "touch_hits",
+_SLABS_KEYS = (
+    "chunk_size chunks_per_page total_pages total_chunks used_chunks free_chunks free_chunks_end "
+    "get_hits cmd_set delete_hits incr_hits decr_hits cas_hits cas_badval touch_hits"
 )
-_COUNTED_IN_QUEUES = (
-    "moves_to_cold",
-    "moves_to_warm",
-    "moves_within_lru",
-    "direct_reclaims",
-    "hits_to_hot",
-    "hits_to_warm",
-    "hits_to_cold",
-    "hits_to_temp",
-)
+_QUEUE_AGES = "age_hot age_warm"
+_QUEUE_COUNTS = """
+    moves_to_cold moves_to_warm moves_within_lru direct_reclaims hits_to_hot hits_to_warm
+    hits_to_cold hits_to_temp
+    """
 
 
-def items_pairs(store: Store, *, has_queues: bool, has_temp: bool) -> Iterator[Pair]:
+def items_parts(store: Store, *, has_queues: bool, has_temp: bool) -> Iterator[bytes]:
     """`stats items`: classes with items. `has_queues` is false without the LRU maintainer."""
-    for class_id in range(1, read_slab(store).classes + 1):
-        if not read_class(store, class_id).pages:
-            continue
+    template = _items_template(has_queues, has_temp)
+    for class_id, _, ages in _classes(store):
         counters = store.class_counters(class_id)
         if not_flushed(counters, "items", "flushed_items"):
-            ages = read_ages(store, class_id)
-            pairs = _items_of_class(counters, ages, has_queues=has_queues, has_temp=has_temp)
-            yield from ((f"items:{class_id}:{key}", value) for key, value in pairs)
+            yield (template % _items_values(class_id, counters, ages)).encode("ascii")
+    yield b"END\r\n"
 
 
-def _items_of_class(
-    counters: dict[str, int], ages: ClassAges, *, has_queues: bool, has_temp: bool
-) -> Iterator[Pair]:
+def _classes(store: Store) -> Iterator[tuple[int, ClassSnapshot, ClassAges]]:
+    """Classes that have pages."""
+    found = read_next_class(store, 1)
+    while found:
+        yield found
+        found = read_next_class(store, found[0] + 1)
+
+
+@cache
+def _items_template(has_queues: bool, has_temp: bool) -> str:
+    queue_numbers = "number_hot number_warm number_cold " + "number_temp" * has_temp
+    keys = f"""
+        number {f"{queue_numbers} {_QUEUE_AGES}" * has_queues} age mem_requested evicted
+        evicted_nonzero evicted_time outofmemory tailrepairs reclaimed expired_unfetched
+        evicted_unfetched {"evicted_active" * has_queues} crawler_reclaimed
+        crawler_items_checked lrutail_reflocked {_QUEUE_COUNTS * has_queues}
+        """
+    return "".join(f"STAT items:%(class_id)d:{key} %({key})d\r\n" for key in keys.split())
+
+
+def _items_values(class_id: int, counters: dict[str, int], ages: ClassAges) -> dict[str, int]:
     items = not_flushed(counters, "items", "flushed_items")
-    yield "number", items
-    if has_queues:
-        warm = not_flushed(counters, "warm_items", "flushed_warm_items")
-        temp = not_flushed(counters, "temp_items", "flushed_temp_items")
-        hot = min(ages.hot_items, max(items - warm - temp, 0))
-        yield "number_hot", hot
-        yield "number_warm", warm
-        yield "number_cold", max(items - hot - warm - temp, 0)
-        if has_temp:
-            yield "number_temp", temp
-        yield "age_hot", ages.hot_seconds
-        yield "age_warm", ages.warm_seconds
-    yield "age", ages.cold_seconds
-    yield "mem_requested", not_flushed(counters, "item_bytes", "flushed_item_bytes")
-    yield "evicted", counters["evicted"]
-    yield "evicted_nonzero", counters["evicted_nonzero"]
-    yield "evicted_time", counters["evicted_age_seconds"]
-    for name in ("outofmemory", "tailrepairs", "reclaimed", "expired_unfetched"):
-        yield name, counters[name]
-    yield "evicted_unfetched", counters["evicted_unfetched"]
-    if has_queues:
-        yield "evicted_active", counters["evicted_active"]
-    for name in ("crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked"):
-        yield name, counters[name]
-    if has_queues:
-        yield from ((name, counters[name]) for name in _COUNTED_IN_QUEUES)
+    warm = not_flushed(counters, "warm_items", "flushed_warm_items")
+    temp = not_flushed(counters, "temp_items", "flushed_temp_items")
+    hot = min(ages.hot_items, max(items - warm - temp, 0))
+    return counters | {
+        "class_id": class_id,
+        "number": items,
+        "number_hot": hot,
+        "number_warm": warm,
+        "number_cold": max(items - hot - warm - temp, 0),
+        "number_temp": temp,
+        "age_hot": ages.hot_seconds,
+        "age_warm": ages.warm_seconds,
+        "age": ages.cold_seconds,
+        "mem_requested": not_flushed(counters, "item_bytes", "flushed_item_bytes"),
+        "evicted_time": counters["evicted_age_seconds"],
+    }
 
 
-def slabs_pairs(store: Store) -> Iterator[Pair]:
+def slabs_parts(store: Store) -> Iterator[bytes]:
     """`stats slabs`: classes with pages, then the totals."""
     active = malloced_bytes = 0
-    for class_id in range(1, read_slab(store).classes + 1):
-        one = read_class(store, class_id)
-        if not one.pages:
-            continue
+    template = _slabs_template()
+    for class_id, one, _ in _classes(store):
         active += 1
         malloced_bytes += one.pages * PAGE_BYTES
-        chunks = one.pages * one.chunks_per_page
-        free = min(one.free_chunks, chunks)
-        counters = store.class_counters(class_id)
-        pairs: list[Pair] = [
-            ("chunk_size", one.chunk_bytes),
-            ("chunks_per_page", one.chunks_per_page),
-            ("total_pages", one.pages),
-            ("total_chunks", chunks),
-            ("used_chunks", chunks - free),
-            ("free_chunks", free),
-            ("free_chunks_end", 0),
-            ("get_hits", hits(counters)),
-            *((name, counters[name]) for name in _COUNTED_IN_SLABS),
-        ]
-        yield from ((f"{class_id}:{key}", value) for key, value in pairs)
-    yield "active_slabs", active
-    yield "total_malloced", malloced_bytes
+        yield (template % _slabs_values(store, class_id, one)).encode("ascii")
+    totals = f"STAT active_slabs {active}\r\nSTAT total_malloced {malloced_bytes}\r\nEND\r\n"
+    yield totals.encode("ascii")
+
+
+@cache
+def _slabs_template() -> str:
+    return "".join(f"STAT %(class_id)d:{key} %({key})d\r\n" for key in _SLABS_KEYS.split())
+
+
+def _slabs_values(store: Store, class_id: int, one: ClassSnapshot) -> dict[str, int]:
+    counters = store.class_counters(class_id)
+    chunks = one.pages * one.chunks_per_page
+    free = min(one.free_chunks, chunks)
+    return counters | {
+        "class_id": class_id,
+        "chunk_size": one.chunk_bytes,
+        "chunks_per_page": one.chunks_per_page,
+        "total_pages": one.pages,
+        "total_chunks": chunks,
+        "used_chunks": chunks - free,
+        "free_chunks": free,
+        "free_chunks_end": 0,
+        "get_hits": hits(counters),
+    }

@@ -22,6 +22,8 @@ _STATES = {
 
 Pair = tuple[str, object]
 
+_RECORDS_AT_ONCE = 8
+
 
 def connection_parts(server: ServerContext) -> Iterator[bytes]:
     """The lines, a connection's at a time, with the END."""
@@ -29,8 +31,9 @@ def connection_parts(server: ServerContext) -> Iterator[bytes]:
     now = server.arena.seconds()
     unix_path = next((str(a.name) for a in server.addresses if a.kind is ListenerKind.UNIX), "")
     most = settings.connections_max + settings.workers
-    for one in sorted(read_connections(server.arena, most), key=lambda one: one.id):
-        yield stat_lines(_connection(one, now, unix_path))
+    for some in read_connections(server.arena, _RECORDS_AT_ONCE):
+        for one in some:
+            yield stat_lines(_connection(one, now, unix_path))
     for number, address in enumerate(server.addresses, start=most):
         yield stat_lines(_listener(f"{number}", address, now))
     yield b"END\r\n"

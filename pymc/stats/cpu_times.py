@@ -1,7 +1,7 @@
 """Processor time of all processes of a server, those that ended included."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -15,6 +15,31 @@ class CpuTimes:
 
     user_seconds: float
     system_seconds: float
+
+
+class RecentCpuTimes:
+    """Processor time as it was within the last second: asking the system takes longer than all
+    the rest of `stats`."""
+
+    FRESH_SECONDS = 1.0
+
+    def __init__(self) -> None:
+        """Knows nothing yet."""
+        self._times = CpuTimes(0.0, 0.0)
+        self._read_at: float | None = None
+
+    def read(
+        self,
+        clock: Callable[[], float],
+        supervisor_pid: int,
+        living_pids: Callable[[], Iterable[int]],
+    ) -> CpuTimes:
+        """The sum over all processes, read now or up to a second ago; `clock` counts seconds."""
+        now = clock()
+        if self._read_at is None or not 0 <= now - self._read_at < self.FRESH_SECONDS:
+            self._times = read_cpu_times(supervisor_pid, living_pids())
+            self._read_at = now
+        return self._times
 
 
 def read_cpu_times(supervisor_pid: int, pids: Iterable[int]) -> CpuTimes:

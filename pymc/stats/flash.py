@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pymc.core.flash import CHANCES_ENTRIES, Flash, PageInfo, PageState
+from pymc.core.flash import CHANCES_ENTRIES, Flash
 from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
 from pymc.live_settings import MILLION
@@ -12,9 +12,12 @@ from pymc.stats.lines import stat_lines
 
 Pair = tuple[str, object]
 
-_PAGES_PER_PART = 256
+# `stats extstore` shows that many pages without being asked for them: tools read the whole answer.
+PAGES_SHOWN = 64
+_PAGES_PER_PART = 4
 _FREE_PAGES_MIN = 2
-_GET_KEYS = (
+# Reads from flash, for the middle of `stats`.
+GET_KEYS = (
     "get_extstore",
     "get_aborted_extstore",
     "get_oom_extstore",
@@ -22,17 +25,19 @@ _GET_KEYS = (
     "miss_from_extstore",
     "badcrc_from_extstore",
 )
-# Keys of `stats` in order, and the counters they show.
-_COUNTED = {
-    "compact_lost": "ext_compact_lost",
-    "compact_rescues": "ext_compact_rescues",
-    "compact_resc_cold": "ext_compact_rescues_cold",
-    "compact_resc_old": "ext_compact_rescues_old",
-    "compact_skipped": "ext_compact_skipped",
-    "page_allocs": "ext_page_allocs",
-    "page_evictions": "ext_page_evictions",
-    "page_reclaims": "ext_page_reclaims",
-}
+# extstore's group of `stats`: keys in order without their prefix, and the names of their values.
+_GENERAL_ROWS = """
+    memory_pressure=ext_memory_pressure compact_lost=ext_compact_lost
+    compact_rescues=ext_compact_rescues compact_resc_cold=ext_compact_rescues_cold
+    compact_resc_old=ext_compact_rescues_old compact_skipped=ext_compact_skipped
+    page_allocs=ext_page_allocs page_evictions=ext_page_evictions
+    page_reclaims=ext_page_reclaims pages_free=ext_pages_free pages_used=ext_pages_used
+    objects_evicted=ext_objects_evicted objects_read=ext_objects_read
+    objects_written=ext_objects_written objects_used=ext_objects_used
+    bytes_evicted=ext_bytes_evicted bytes_written=ext_bytes_written bytes_read=ext_bytes_read
+    bytes_used=ext_bytes_used bytes_fragmented=ext_bytes_fragmented
+    limit_maxbytes=ext_limit_bytes io_queue=ext_reads_waiting
+    """
 # Counters that `stats extstore` shows under their own names, without the prefix.
 _OWN_COUNTERS = (
     "ext_admitted",
@@ -57,11 +62,6 @@ _OWN_COUNTERS = (
 )
 
 
-def get_pairs(counters: dict[str, int]) -> Iterator[Pair]:
-    """Reads from flash, for the middle of `stats`."""
-    yield from ((name, counters[name]) for name in _GET_KEYS)
-
-
 def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
     """Items that are on flash and not in memory; exact until a page is dropped, then a lower bound.
 
@@ -77,27 +77,26 @@ def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
     return max(flash.index_entries - flash.flushed_entries - copies, 0)
 
 
-def general_flash_pairs(
+def general_keys() -> str:
+    """extstore's group of `stats`: key=value name, in memcached's order."""
+    return " ".join(f"extstore_{row}" for row in _GENERAL_ROWS.split())
+
+
+def general_values(
     server: ServerContext, flash: Flash, counters: dict[str, int], slab: SlabSnapshot
-) -> Iterator[Pair]:
-    """extstore's group of `stats`, in memcached's order."""
-    pages = flash.pages()
-    used = [page for page in pages if page.state is not PageState.FREE]
-    used_bytes = sum(page.used_bytes for page in used)
-    yield "extstore_memory_pressure", f"{_memory_pressure(server, slab):.2f}"
-    for key, name in _COUNTED.items():
-        yield f"extstore_{key}", counters[name]
-    yield "extstore_pages_free", len(pages) - len(used)
-    yield "extstore_pages_used", len(used)
-    for what in ("objects_evicted", "objects_read", "objects_written"):
-        yield f"extstore_{what}", counters[f"ext_{what}"]
-    yield "extstore_objects_used", flash.index_entries
-    for what in ("bytes_evicted", "bytes_written", "bytes_read"):
-        yield f"extstore_{what}", counters[f"ext_{what}"]
-    yield "extstore_bytes_used", used_bytes
-    yield "extstore_bytes_fragmented", max(len(used) * flash.page_bytes - used_bytes, 0)
-    yield "extstore_limit_maxbytes", len(pages) * flash.page_bytes
-    yield "extstore_io_queue", counters["ext_reads_waiting"]
+) -> dict[str, object]:
+    """What that group shows beside counters."""
+    pages, page_bytes = flash.page_count, flash.page_bytes
+    used, used_bytes = flash.pages_used()
+    return {
+        "ext_memory_pressure": f"{_memory_pressure(server, slab):.2f}",
+        "ext_pages_free": pages - used,
+        "ext_pages_used": used,
+        "ext_objects_used": flash.index_entries,
+        "ext_bytes_used": used_bytes,
+        "ext_bytes_fragmented": max(used * page_bytes - used_bytes, 0),
+        "ext_limit_bytes": pages * page_bytes,
+    }
 
 
 def _memory_pressure(server: ServerContext, slab: SlabSnapshot) -> float:
@@ -108,21 +107,21 @@ def _memory_pressure(server: ServerContext, slab: SlabSnapshot) -> float:
     return max(wanted - free, 0.0) / wanted * 100
 
 
-def extstore_parts(server: ServerContext, store: Store, flash: Flash) -> Iterator[bytes]:
-    """`stats extstore`: each page, then what only pymc has."""
-    pages = flash.pages()
-    for first in range(0, len(pages), _PAGES_PER_PART):
-        yield stat_lines(
-            pair
-            for number in range(first, min(first + _PAGES_PER_PART, len(pages)))
-            for pair in _page_pairs(number, pages[number])
-        )
+def extstore_parts(
+    server: ServerContext, store: Store, flash: Flash, *, wants_pages: bool
+) -> Iterator[bytes]:
+    """`stats extstore [pages]`: each page if there are few or they are asked for, then the rest."""
+    count = flash.page_count
+    for first in range(0, count if wants_pages or count <= PAGES_SHOWN else 0, _PAGES_PER_PART):
+        numbers = range(first, min(first + _PAGES_PER_PART, count))
+        yield stat_lines(pair for number in numbers for pair in _page_pairs(number, flash))
     yield stat_lines(_own_pairs(flash, store.counters()))
     yield stat_lines(_path_pairs(server, flash))
     yield b"END\r\n"
 
 
-def _page_pairs(number: int, page: PageInfo) -> Iterator[Pair]:
+def _page_pairs(number: int, flash: Flash) -> Iterator[Pair]:
+    page = flash.page(number)
     yield f"{number}:version", page.version
     yield f"{number}:bytes", page.used_bytes
     yield f"{number}:bucket", page.bucket
@@ -131,6 +130,11 @@ def _page_pairs(number: int, page: PageInfo) -> Iterator[Pair]:
 
 def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
     entries, index_bytes = flash.index_entries, flash.index_bytes
+    used, used_bytes = flash.pages_used()
+    yield "page_count", flash.page_count
+    yield "page_bytes", flash.page_bytes
+    yield "pages_used", used
+    yield "pages_used_bytes", used_bytes
     yield "index_bytes", index_bytes
     yield "index_entries", entries
     yield "index_bytes_per_entry", _ratio(index_bytes, entries)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pymc.core import BUILD_VARIANT
-from pymc.core.snapshots import read_index, read_loads
+from pymc.core.snapshots import prefix_total, read_index, read_loads
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.memory import memory_pairs
@@ -43,10 +43,18 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     # Why stores were refused; the sum is store_no_memory.
     for name in _REFUSALS:
         yield name, total[name]
-    for name in ("get_copied_for_claims", "value_timeouts", "binary_refused"):
+    for name in (
+        "get_copied_for_claims",
+        "value_timeouts",
+        "read_ahead_refused",
+        "binary_refused",
+    ):
         yield name, total[name]
     yield from progress_pairs(server, total)
     yield "read_retries", total["read_retries"]
+    # `stats detail dump` has memcached's form, where no line can say what it lacks.
+    yield "detail_prefixes", prefix_total(arena)
+    yield "detail_prefixes_dropped", total["prefixes_dropped"]
     index = read_index(store)
     yield "index_bytes", index.bytes
     yield "index_buckets", index.buckets

@@ -9,7 +9,7 @@ from pymc.core.snapshots import read_prefixes
 from pymc.core.store import Store
 from pymc.stats.lines import stat_reply
 
-CHUNKS_PER_STEP = 4096
+CHUNKS_PER_STEP = 1024
 CACHEDUMP_BYTES_MAX = 2 << 20
 _SIZE_STEP_BYTES = 32
 # Items up to 1 MiB have a line of their own; what is larger shares the last one.
@@ -47,11 +47,11 @@ def cachedump_parts(store: Store, class_id: int, limit: int) -> Iterator[bytes]:
     yield b"END\r\n"
 
 
-def detail_dump(arena: Arena) -> bytes:
+def detail_parts(arena: Arena) -> Iterator[bytes]:
     """`stats detail dump`: what was counted per prefix."""
-    lines = [
-        b"PREFIX %s get %d hit %d set %d del %d\r\n"
-        % (one.prefix, one.gets, one.hits, one.sets, one.deletes)
-        for one in read_prefixes(arena)
-    ]
-    return b"".join(lines) + b"END\r\n"
+    for one in read_prefixes(arena):
+        yield (
+            b"PREFIX %s get %d hit %d set %d del %d\r\n"
+            % (one.prefix, one.gets, one.hits, one.sets, one.deletes)
+        )
+    yield b"END\r\n"

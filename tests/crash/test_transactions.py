@@ -243,6 +243,7 @@ def try_out(
     return True
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("countdown", COUNTDOWNS)
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_leaks_however_often_repair_dies(name: str, countdown: int) -> None:

@@ -157,3 +157,18 @@ def test_read_and_appended_in_one_pipeline(pymc: Program, size: int) -> None:
             assert connection.read_line() == b"MN\r\n"
         stats = connection.stats()
         assert stats["store_no_memory"] == "0"
+
+
+def test_many_keys_from_a_client_that_writes_them_all_first(pymc: Program) -> None:
+    """80,000 keys: more than the kernel keeps for a server that does not read on."""
+    key, value = b"k" * 240, b"v" * 1000
+    with Server(pymc, ["-t", "1"]) as server, server.connect() as connection:
+        assert connection.store(key.decode(), value) == b"STORED"
+        connection.send(b"get" + b" %s" % key * 80_000 + b"\r\n")
+        one = b"VALUE %s 0 1000\r\n%s\r\n" % (key, value)
+        for _ in range(80):
+            is_equal = connection.read_exactly(len(one) * 1000) == one * 1000
+            assert is_equal
+        assert connection.read_line() == b"END\r\n"
+        stats = connection.stats("pymc")
+        assert stats["read_ahead_refused"] == "0"

@@ -261,7 +261,8 @@ static void feed(struct world *world, struct talk *talk) {
 // Puts bytes straight into a large value, as a socket would.
 static size_t feed_directly(struct talk *talk, const char *from, size_t count) {
     char *place;
-    size_t room = talk->pending.used == 0 ? session_direct_place(talk->session, &place) : 0;
+    bool is_last;
+    size_t room = talk->pending.used == 0 ? session_direct_place(talk->session, &place, &is_last) : 0;
     size_t fits = count < room ? count : room;
     if (fits) {
         memcpy(place, from, fits);

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pymc import cli
 from pymc.control.answers import Answer, Command, Parts
-from pymc.control.control import HANDLERS
+from pymc.control.commands import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
 from pymc.server_context import Inbox, ServerContext
@@ -23,9 +23,13 @@ class InProcess:
         """The whole answer to an administrative command line."""
         words = [word for word in line.encode("latin-1").split(b" ") if word]
         answer = HANDLERS[words[0]](Command(words, is_pipelined, self.context, self.store))
-        return answer.text if isinstance(answer, Answer) else b"".join(answer.parts)
+        return (
+            answer.text
+            if isinstance(answer, Answer)
+            else b"".join(part or b"" for part in answer.parts)
+        )
 
-    def parts(self, line: str) -> list[bytes]:
+    def parts(self, line: str) -> list[bytes | None]:
         """The parts of an answer that comes in parts."""
         words = line.encode("latin-1").split(b" ")
         answer = HANDLERS[words[0]](Command(words, False, self.context, self.store))

@@ -1,12 +1,16 @@
 """Answers in parts: each is sent when the last one has gone, and failures end them cleanly."""
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
 
 from pymc.control.answers import Command, Parts
-from pymc.control.control import HANDLERS, Control
+from pymc.control.commands import HANDLERS
+from pymc.control.control import SLICE_SECONDS, Control
+from pymc.control.messages import AnswerMessage, Told, WakeMessage, receive, send
 from pymc.core.engine import Engine, ReplyKind, Request
 from tests.unit.inprocess import InProcess, in_process
 
@@ -21,6 +25,14 @@ class Sent:
         self.replies: list[tuple[int, bytes, ReplyKind]] = []
         self.later: list[Callable[[], None]] = []
         self.is_open = True
+        self.now = 0.0
+        # What a connection's descriptor is, and where the keeper tells; None: it cannot be lent.
+        self.client_fd: int | None = None
+        self.told_fds: list[int] = []
+
+    def lend(self, connection: int, told_fd: int) -> int | None:
+        self.told_fds.append(told_fd)
+        return self.client_fd
 
     def reply(self, connection: int, answer: bytes, kind: ReplyKind = DONE) -> bool:
         self.replies.append((connection, answer, kind))
@@ -29,7 +41,7 @@ class Sent:
 
 def control_on(server: InProcess, sent: Sent) -> Control:
     engine = cast(Engine, cast(Any, sent))
-    return Control(server.context, server.store, engine, sent.later.append)
+    return Control(server.context, server.store, engine, sent.later.append, lambda: sent.now)
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, parts: Callable[[], Iterator[bytes]]) -> None:
@@ -62,18 +74,117 @@ def test_large_answers_wait_for_the_client(monkeypatch: pytest.MonkeyPatch) -> N
         assert len(sent.replies) == 3
 
 
-def test_nothing_yet_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_with(monkeypatch, lambda: iter([b""] * 100 + [b"end"]))
+def test_a_slice_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    def slow() -> Iterator[bytes]:
+        nonlocal made
+        for part in [b""] * 20 + [b"a"] * 20:
+            made += 1
+            sent.now += SLICE_SECONDS / 4
+            yield part
+
+    answer_with(monkeypatch, slow)
     with in_process() as server:
         sent = Sent()
-        control_on(server, sent).answer(Request(5, b"stats", False))
-        turns = 0
+        control = control_on(server, sent)
+        control.answer(Request(5, b"stats", False))
         while sent.later:
+            before = made
             assert not sent.replies
             sent.later.pop()()
-            turns += 1
-        assert sent.replies == [(5, b"end", DONE)]
-        assert turns > 5
+            # One more where fractions of a second do not add up.
+            assert made - before in (4, 5)
+        while sent.replies[-1][2] is MORE:
+            before = made
+            control.resume(5, True)
+            assert made - before <= 5
+        assert b"".join(text for _, text, _ in sent.replies) == b"a" * 20
+        assert len(sent.replies) >= 5
+
+
+def walk_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handler(command: Command) -> Parts:
+        return Parts(iter([b"own"]), is_walk=True)
+
+    monkeypatch.setitem(HANDLERS, b"stats", handler)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reply"),
+    [
+        (Told.DONE, (b"", DONE)),
+        (Told.BROKEN, (b"", CLOSE)),
+        (None, (b"", CLOSE)),
+        (Told.REFUSED, (b"own", DONE)),
+    ],
+)
+def test_a_walk_is_the_keepers(
+    monkeypatch: pytest.MonkeyPatch, verdict: Told | None, reply: tuple[bytes, ReplyKind]
+) -> None:
+    walk_with(monkeypatch)
+    with in_process() as server, socket.socket() as client:
+        sent = Sent()
+        sent.client_fd = client.fileno()
+        control = control_on(server, sent)
+        control.answer(Request(5, b"stats", False))
+        message, descriptors = receive(server.context.keeper_inbox)
+        assert message == AnswerMessage(b"stats")
+        assert os.fstat(descriptors[0]).st_ino == os.fstat(client.fileno()).st_ino
+        os.close(descriptors[0])
+        with socket.socket(fileno=descriptors[1]) as teller:
+            if verdict:
+                teller.send(verdict.value)
+        assert not sent.replies
+        control.resume(5, True)
+        assert sent.replies == [(5, *reply)]
+        # Nothing is left of it.
+        with pytest.raises(OSError):
+            os.fstat(sent.told_fds[0])
+        control.resume(5, True)
+        assert len(sent.replies) == 1
+
+
+def test_a_client_that_leaves_is_told_to_the_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    walk_with(monkeypatch)
+    with in_process() as server, socket.socket() as client:
+        sent = Sent()
+        sent.client_fd = client.fileno()
+        control = control_on(server, sent)
+        control.answer(Request(5, b"stats", False))
+        _, descriptors = receive(server.context.keeper_inbox)
+        os.close(descriptors[0])
+        with socket.socket(fileno=descriptors[1]) as teller:
+            control.resume(5, False)
+            assert teller.recv(1) == b""
+        assert not sent.replies
+
+
+@pytest.mark.parametrize("why", ["backlog", "full inbox"])
+def test_without_the_keeper_the_worker_walks(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    walk_with(monkeypatch)
+    with in_process() as server, socket.socket() as client:
+        sent = Sent()
+        if why == "full inbox":
+            sent.client_fd = client.fileno()
+            while send(server.context.keeper_inbox, WakeMessage()):
+                pass
+        control_on(server, sent).answer(Request(5, b"stats", False))
+        assert sent.replies == [(5, b"own", DONE)]
+        with pytest.raises(OSError):
+            os.fstat(sent.told_fds[0])
+
+
+def test_what_is_no_message_leaves_no_descriptor() -> None:
+    with in_process() as server:
+        inbox = server.context.keeper_inbox
+        mine, theirs = socket.socketpair()
+        with mine:
+            socket.send_fds(inbox.writer, [b"wake"], [theirs.fileno()])
+            theirs.close()
+            with pytest.raises(ValueError, match="1 descriptors"):
+                receive(inbox)
+            assert mine.recv(1) == b""
 
 
 def test_a_client_that_goes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,9 @@ class Server:
 
     def states(self) -> list[int]:
         records = ffi.new("struct connection_record[]", 16)
-        count = lib.server_connections_read(self.tier.cache.arena, records, 16)
+        count = lib.server_connections_read(
+            self.tier.cache.arena, ffi.new("uint32_t *"), records, 16
+        )
         return [records[i].state for i in range(count)]
 
 

@@ -52,7 +52,12 @@ class Server:
         """Turns until nothing is ready any more."""
         fd = lib.engine_fd(self.engine)
         while select.select([fd], [], [], 0.02)[0]:
-            lib.engine_turn(self.engine)
+            self.turn()
+
+    def turn(self) -> None:
+        """Serves what is ready; for loops that come again until they have what they want."""
+        while lib.engine_turn(self.engine) & lib.ENGINE_AGAIN:
+            pass
 
     def begin(self, key: bytes, sent_bytes: int) -> socket.socket:
         """A client that announces a value and sends so much of it."""
@@ -62,6 +67,28 @@ class Server:
         client.sendall(b"x" * sent_bytes)
         self.serve()
         return client
+
+    def connect(self, buffer_bytes: int = 0) -> socket.socket:
+        """A client, with small buffers of the kernel if they are given."""
+        client = socket.socket()
+        self.clients.append(client)
+        if buffer_bytes:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        client.connect(self.listener.getsockname())
+        return client
+
+    def send_some(self, client: socket.socket, data: bytes) -> int:
+        try:
+            return client.send(data)
+        except BlockingIOError:
+            return 0
+
+    def receive_some(self, client: socket.socket, most_bytes: int = 1 << 20) -> bytes:
+        try:
+            return client.recv(most_bytes)
+        except BlockingIOError:
+            return b""
 
     def is_open(self, client: socket.socket) -> bool:
         client.setblocking(False)

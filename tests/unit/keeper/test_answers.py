@@ -1,0 +1,233 @@
+"""Answers that the keeper gives: slices, clients that do not read or leave, and what is told."""
+
+import selectors
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pymc.control.answers import WAITING, Command, Parts
+from pymc.control.commands import HANDLERS
+from pymc.control.messages import Told
+from pymc.keeper.answers import ANSWERS_MAX, SLICE_SECONDS, SLICES_PER_STEP, Answers
+from tests.unit.inprocess import InProcess, in_process
+
+STEPS_MAX = 10_000
+PART = b"x" * 32768
+
+
+class Asked:
+    """A client and the worker that asked for it, and fake time for the keeper."""
+
+    def __init__(self, server: InProcess) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.now = 0.0
+        self.rests = 0
+        self.sockets: list[socket.socket] = []
+        self.answers = Answers(
+            server.context, server.store, self.selector, lambda: self.now, self._rest
+        )
+
+    def _rest(self, seconds: float) -> None:
+        self.rests += 1
+
+    def ask(self, line: bytes) -> tuple[socket.socket, socket.socket]:
+        """The client's end, and where the worker is told; both without waiting."""
+        client, theirs = socket.socketpair()
+        told, teller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.setblocking(False)
+        theirs.setblocking(False)
+        told.setblocking(False)
+        self.sockets += [client, told]
+        self.answers.take(line, theirs.detach(), teller.detach())
+        return client, told
+
+    def close(self) -> None:
+        """Everybody leaves; nothing of what was under way stays."""
+        for one in self.sockets:
+            one.close()
+        for key, _ in self.selector.select(0):
+            key.data()
+        assert self.answers.count == 0
+        self.selector.close()
+
+    def turn(self) -> float | None:
+        """One turn of the keeper's loop."""
+        for key, _ in self.selector.select(0):
+            key.data()
+        return self.answers.step()
+
+
+@contextmanager
+def asked(args: list[str] | None = None) -> Iterator[tuple[InProcess, Asked]]:
+    with in_process(args or []) as server:
+        one = Asked(server)
+        try:
+            yield server, one
+        finally:
+            one.close()
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, parts: Iterator[bytes | None]) -> None:
+    monkeypatch.setitem(HANDLERS, b"stats", lambda command: Parts(parts, is_walk=True))
+
+
+def read_all(one: Asked, client: socket.socket, told: socket.socket) -> tuple[bytes, Told]:
+    text = b""
+    for _ in range(STEPS_MAX):
+        one.turn()
+        try:
+            text += client.recv(1 << 20)
+        except BlockingIOError:
+            pass
+        try:
+            verdict = told.recv(1)
+        except BlockingIOError:
+            continue
+        client.setblocking(True)
+        while more := client.recv(1 << 20):
+            text += more
+        return text, Told(verdict)
+    raise AssertionError("it never ends")
+
+
+def test_a_dump_names_each_key() -> None:
+    with asked() as (server, one):
+        server.fill("k", 5000, 10)
+        before = server.store.counters()["bytes_written"]
+        text, verdict = read_all(one, *one.ask(b"lru_crawler metadump all"))
+        names = [line.split()[0] for line in text.splitlines()[:-1]]
+        assert sorted(names) == sorted(b"key=k%d" % number for number in range(5000))
+        assert text.endswith(b"\nEND\r\n") and verdict is Told.DONE
+        assert server.store.counters()["bytes_written"] - before == len(text)
+        assert one.answers.count == 0
+
+
+def test_two_dumps_at_once_are_both_whole() -> None:
+    with asked() as (server, one):
+        server.fill("k", 3000, 10)
+        first, second = one.ask(b"lru_crawler mgdump all"), one.ask(b"lru_crawler mgdump all")
+        assert one.answers.count == 2
+        for client in (first, second):
+            text, verdict = read_all(one, *client)
+            assert (text.count(b"mg k"), text[-4:], verdict) == (3000, b"EN\r\n", Told.DONE)
+
+
+def test_a_slice_ends_and_is_followed_by_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal made
+        while True:
+            made += 1
+            one.now += SLICE_SECONDS / 2
+            yield b""
+
+    answer_with(monkeypatch, parts())
+    with asked() as (_, one):
+        one.ask(b"stats")
+        assert one.turn() == 0.0
+        assert (made, one.rests) == (2 * SLICES_PER_STEP, SLICES_PER_STEP)
+
+
+def test_who_does_not_read_holds_one_part_and_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal made
+        while True:
+            made += 1
+            one.now += SLICE_SECONDS
+            yield PART
+
+    answer_with(monkeypatch, endless())
+    with asked() as (server, one):
+        client, told = one.ask(b"stats")
+        while one.turn() is not None:
+            assert made < 1000
+        stopped_at = made
+        assert one.turn() is None and made == stopped_at
+        # Others are answered meanwhile.
+        server.fill("k", 10, 10)
+        text, verdict = read_all(one, *one.ask(b"lru_crawler mgdump all"))
+        assert (text.count(b"mg k"), verdict) == (10, Told.DONE)
+        assert made == stopped_at
+        client.recv(1 << 24)
+        one.turn()
+        assert made > stopped_at
+        with pytest.raises(BlockingIOError):
+            told.recv(1)
+
+
+@pytest.mark.parametrize("who", ["client", "worker", "worker of a slow client"])
+def test_who_leaves_ends_it(monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    is_closed = False
+
+    def endless() -> Iterator[bytes]:
+        nonlocal is_closed
+        try:
+            while True:
+                one.now += SLICE_SECONDS
+                yield PART
+        finally:
+            is_closed = True
+
+    monkeypatch.setitem(HANDLERS, b"stats", lambda command: Parts(endless(), is_walk=True))
+    with asked() as (_, one):
+        client, told = one.ask(b"stats")
+        one.turn()
+        if who == "client":
+            client.close()
+        else:
+            while who == "worker of a slow client" and one.turn() is not None:
+                pass
+            told.close()
+        for _ in range(10):
+            one.turn()
+        assert (one.answers.count, is_closed) == (0, True)
+        assert not one.selector.get_map()
+        if who == "client":
+            assert told.recv(1) == Told.BROKEN.value
+
+
+def test_too_many_are_left_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forever(command: Command) -> Parts:
+        return Parts(iter(lambda: b"", None), is_walk=True)
+
+    monkeypatch.setitem(HANDLERS, b"stats", forever)
+    with asked() as (_, one):
+        others = [one.ask(b"stats") for _ in range(ANSWERS_MAX)]
+        client, told = one.ask(b"stats")
+        assert told.recv(1) == Told.REFUSED.value
+        assert client.recv(1) == b""
+        assert one.answers.count == len(others)
+
+
+def test_a_device_that_is_waited_for_costs_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, iter([WAITING, WAITING, b"end"]))
+    with asked() as (_, one):
+        client, told = one.ask(b"stats")
+        pause = one.turn()
+        assert pause is not None and pause > 0
+        assert one.rests == 0
+        assert read_all(one, client, told) == (b"end", Told.DONE)
+
+
+def test_a_failure_breaks_off(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def failing() -> Iterator[bytes]:
+        yield b"some"
+        raise RuntimeError("in the middle")
+
+    answer_with(monkeypatch, failing())
+    with asked() as (_, one):
+        assert read_all(one, *one.ask(b"stats")) == (b"some", Told.BROKEN)
+        assert "in the middle" in capfd.readouterr().err
+
+
+def test_what_has_no_parts_is_sent_as_it_is() -> None:
+    with asked(["-X"]) as (_, one):
+        answer = read_all(one, *one.ask(b"lru_crawler metadump all"))
+        assert answer == (b"ERROR metadump not allowed\r\n", Told.DONE)
