@@ -85,8 +85,14 @@ def _options() -> argparse.Namespace:
 
 def _chosen_workloads(only: list[str], smoke: bool) -> list[Workload]:
     found = workloads.read()
-    wanted = [name for text in only for name in text.split(",")]
-    unknown = set(wanted) - {workload.name for workload in found}
+    names = [workload.name for workload in found]
+    wanted: set[str] = set()
+    unknown: set[str] = set()
+    for word in (word for text in only for word in text.split(",")):
+        # A row, or all rows of a group: "low" is low-100, low-1k and so on.
+        chosen = [word] if word in names else [n for n in names if n.startswith(f"{word}-")]
+        wanted.update(chosen)
+        unknown.update([] if chosen else [word])
     if unknown:
         raise SystemExit(_fail(2, f"no such workload: {', '.join(sorted(unknown))}; see --list"))
     if wanted:

@@ -1,5 +1,6 @@
 """The command line: memcached's flags and suboptions into settings, and the program's entry."""
 
+import gc
 import os
 import pwd
 import sys
@@ -10,7 +11,6 @@ from pymc.config.checks import checked
 from pymc.config.errors import StartupAnswer, StartupError, StartupStop
 from pymc.config.features import missing_feature, refuse
 from pymc.config.getopt import CommandLine, Option
-from pymc.config.help_text import help_text, licence_text, version_line
 from pymc.config.readers import is_read_in_part, shown_amount
 from pymc.config.row import READ, Row
 from pymc.config.settings import (
@@ -27,9 +27,9 @@ from pymc.config.settings import (
 # The order in which memcached lists long names that an abbreviation may stand for.
 _FLAG_ORDER = "aAZpsUmMckhiVrvdluPfntDLRCbBISFXWYeoN"
 _ACTIONS = {
-    "h": (Option("h", "help", False), help_text),
-    "i": (Option("i", "license", False), licence_text),
-    "V": (Option("V", "version", False), version_line),
+    "h": Option("h", "help", False),
+    "i": Option("i", "license", False),
+    "V": Option("V", "version", False),
 }
 _EXTENDED = Option("o", "extended", True)
 _SPACES = " \t\n\v\f\r"
@@ -73,6 +73,8 @@ def main() -> int:
         settings = parse(sys.argv[1:], name if name == "memcached" else "pymc", os.environ)
         for line in settings.warnings:
             print(line, file=sys.stderr)
+        # What is loaded now stays: looking for garbage in it takes a tenth of the start.
+        gc.disable()
         # Loads the C core, which a wrong option or -h should not wait for.
         from pymc.supervisor import main as serve
 
@@ -86,12 +88,19 @@ def main() -> int:
 
 def _option(letter: str) -> Option:
     if letter in _ACTIONS:
-        return _ACTIONS[letter][0]
+        return _ACTIONS[letter]
     if letter == _EXTENDED.letter:
         return _EXTENDED
     row = ROWS[FLAGS[letter]]
     # memcached declares --verbose so that --verbose=3 is taken, and counts it once.
     return Option(letter, row.long, takes_value(row), allows_value=letter == "v")
+
+
+def _answer(letter: str, program: str) -> str:
+    # A server that starts needs none of these texts.
+    from pymc.config.help_text import help_text, licence_text, version_line
+
+    return {"h": help_text, "i": licence_text, "V": version_line}[letter](program)
 
 
 def _understood(row: Row, said_as: str, text: str, value: Any) -> str:
@@ -122,7 +131,7 @@ class _Reading:
     def take_flag(self, letter: str, text: str | None) -> None:
         """Takes one flag, or answers when it asks for a text."""
         if letter in _ACTIONS:
-            raise StartupAnswer(_ACTIONS[letter][1](self.values["program"]))
+            raise StartupAnswer(_answer(letter, self.values["program"]))
         if letter == _EXTENDED.letter:
             self._take_suboptions(text or "")
         else:

@@ -1,4 +1,4 @@
-"""A worker process: one uvloop on which the C engine's descriptor is one reader."""
+"""A worker process: it waits for clients in the C engine, and for all else in its uvloop."""
 
 import gc
 import os
@@ -23,6 +23,11 @@ _READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "th
 _TICK_SECONDS = 1.0
 _START_SECONDS = 0.5
 _GONE = 1
+# The engine waits so long for the next client before the loop waits for it and for all else.
+_QUIET_MILLISECONDS = 20
+# So late may a timer, a descriptor or a rare signal be while clients come all the time: less
+# would be felt by few clients, who pay for each way through the loop.
+_STAY_MILLISECONDS = 100
 _REQUESTS, _STREAMS, _AGAIN = int(Wants.REQUESTS), int(Wants.STREAMS), int(Wants.AGAIN)
 
 
@@ -71,6 +76,8 @@ class Worker:
         self._loop = uvloop.new_event_loop()
         self._control = Control(context, store, engine, self._later)
         self._on_ready = self._make_on_ready()
+        # Functions of _later() that have not run yet.
+        self._later_count = 0
 
     def run(self) -> None:
         """Serves until SIGTERM, or until the supervisor is gone."""
@@ -84,6 +91,7 @@ class Worker:
         loop.add_reader(engine.fd, self._on_ready)
         # Nothing has to be given back in order: the arena goes with the last process.
         loop.add_reader(self._context.lifeline_fd, os._exit, _GONE)
+        engine.watch(self._context.lifeline_fd)
         loop.call_soon(self._tick)
         # What there is now lives as long as the process; only what commands leave is looked at.
         gc.collect()
@@ -104,14 +112,21 @@ class Worker:
             time.sleep(0.001)
 
     def _make_on_ready(self) -> Callable[[], None]:
-        """Runs once per wake-up, so it knows nothing but two functions."""
-        turn, serve = self._engine.turn, self._serve
+        """Runs once per wake-up of the loop, and as long as clients come it does not come back."""
+        stay, serve = self._engine.stay, self._serve
 
         def on_ready() -> None:
-            if wants := turn():
+            if self._later_count:
+                self._turn()
+            elif wants := stay(_QUIET_MILLISECONDS, _STAY_MILLISECONDS):
                 serve(wants)
 
         return on_ready
+
+    def _turn(self) -> None:
+        """Serves what is ready and waits for nobody: the loop has other work."""
+        if wants := self._engine.turn():
+            self._serve(wants)
 
     def _serve(self, wants: int) -> None:
         # Those there are now: who asks or reads fast would otherwise keep all others waiting.
@@ -122,13 +137,18 @@ class Worker:
             for connection, is_open in list(self._engine.streams()):
                 self._control.resume(connection, is_open)
         # Connections that were answered may have more input, which no descriptor tells of.
-        self._loop.call_soon(self._on_ready)
+        self._loop.call_soon(self._on_ready if wants == _AGAIN else self._turn)
 
     def _later(self, function: Callable[[], None]) -> None:
         """Runs a function that may answer somebody, after other work."""
-        self._loop.call_soon(function)
+        self._later_count += 1
+        self._loop.call_soon(self._run_later, function)
+
+    def _run_later(self, function: Callable[[], None]) -> None:
+        self._later_count -= 1
+        function()
         # As in _serve(): of what has been sent and answered no descriptor tells.
-        self._loop.call_soon(self._on_ready)
+        self._loop.call_soon(self._turn)
 
     def _tick(self) -> None:
         self._loop.call_later(_TICK_SECONDS, self._tick)
@@ -136,7 +156,7 @@ class Worker:
         if self._context.flash:
             self._show_reads()
         gc.collect(0)
-        self._on_ready()
+        self._turn()
 
     def _show_reads(self) -> None:
         """Lets `stats` of all workers see how many reads of this one are not done."""

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from bench.harness import processes
 from bench.harness.servers import Server
+from bench.harness.text_client import Endpoint
 
 BENCH = Path(__file__).resolve().parent.parent
 PROGRAM = BENCH / "build" / "loadgen"
@@ -49,9 +50,10 @@ def build() -> None:
         raise LoadError(f"the load generator does not build:\n{done.stderr}")
 
 
-def command(port: int, arguments: Arguments) -> list[str]:
+def command(endpoint: Endpoint, arguments: Arguments) -> list[str]:
     """The command line; True makes a bare flag, False leaves it out."""
-    words = [str(PROGRAM), "--port", str(port)]
+    place = "--unix" if isinstance(endpoint, str) else "--port"
+    words = [str(PROGRAM), place, str(endpoint)]
     for name, value in arguments.items():
         if value is True:
             words.append(f"--{name}")
@@ -83,7 +85,7 @@ def run(
 
     Raises WrongValueError for wrong values, LoadError when the run did not come to its end.
     """
-    words = command(server.port, {**arguments, "gate": True})
+    words = command(server.endpoint, {**arguments, "gate": True})
     process = subprocess.Popen(
         words,
         stdin=subprocess.PIPE,

@@ -28,13 +28,16 @@ TOP_RATE_RUNS = 5
 CLOSED_SLICE_SECONDS = 0.5
 LATENCY_SLICE_SECONDS = 2.0
 FLASH_SLICE_SECONDS = 1.0
+# At a hundred requests a second a shorter one says nothing.
+RATE_SLICE_SECONDS = 2.0
+START_SLICE_SECONDS = 0.5
 
 
 def load_keys(server: Server, data: Arguments, settings: Settings) -> None:
     """SETs every key once and waits until the server has settled."""
     arguments = {"connections": 8, "pipeline": 32, **data, "load": True}
     loadgen.run(server, arguments, settings.client_cores)
-    text_client.wait_until_settled(server.port)
+    text_client.wait_until_settled(server.endpoint)
 
 
 def warm_up(server: Server, workload: Workload, settings: Settings) -> None:
@@ -52,7 +55,7 @@ def load_workload(server: Server, workload: Workload, settings: Settings) -> Non
 
 
 def closed(server: Server, workload: Workload, settings: Settings) -> Figures:
-    """Closed loop over keys that are all there: CPU per request, throughput."""
+    """Requests for keys that are all there, closed loop or at a rate: CPU per request."""
     arguments = {**workload.data, **workload.run, "seed": settings.seed}
     timed = {**arguments, "seconds": settings.seconds}
     sample = loadgen.run(server, timed, settings.client_cores)
@@ -67,6 +70,13 @@ def latency(server: Server, workload: Workload, settings: Settings) -> Figures:
     timed = {**arguments, "rate": settings.rate_per_second, "seconds": settings.seconds}
     figures = figures_of(loadgen.run(server, timed, settings.client_cores))
     return {**figures, "rate_per_second": settings.rate_per_second}
+
+
+def start(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """Another server of the same kind, from its exec to its first answer."""
+    with Server(server.kind, server.limits, server.cores) as fresh:
+        cpu_seconds = processes.cpu(fresh.pid).seconds
+        return {"start_ms": fresh.start_seconds * 1e3, "start_cpu_ms": cpu_seconds * 1e3}
 
 
 def top_rate(server: Server, workload: Workload, settings: Settings) -> float:
@@ -236,6 +246,8 @@ class Measurement:
 
 MEASUREMENTS: dict[str, Measurement] = {
     "closed": Measurement(closed, warm_up, CLOSED_SLICE_SECONDS),
+    "rate": Measurement(closed, warm_up, RATE_SLICE_SECONDS),
+    "start": Measurement(start, nothing, START_SLICE_SECONDS),
     "latency": Measurement(latency, warm_up, LATENCY_SLICE_SECONDS),
     "capacity": Measurement(capacity),
     "hit-ratio": Measurement(hit_ratio),

@@ -22,6 +22,7 @@ START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 5
 START_TRIES = 3
 POLL_SECONDS = 0.02
+START_POLL_SECONDS = 0.001
 
 
 class ServerError(Exception):
@@ -46,12 +47,15 @@ class Limits:
     threads: int = 1
     memory_mib: int = 1024
     connections_max: int = 1024
+    unix: bool = False  # listens on a unix socket instead of a port
     item_mib: int = 0
 
 
-def memcached_flags(limits: Limits, port: int) -> list[str]:
+def memcached_flags(limits: Limits, endpoint: text_client.Endpoint) -> list[str]:
     """memcached's command line, which is pymc's as well."""
-    flags = ["-l", "127.0.0.1", "-p", str(port), "-U", "0"]
+    flags = ["-l", "127.0.0.1", "-p", str(endpoint), "-U", "0"]
+    if isinstance(endpoint, str):
+        flags = ["-s", endpoint, "-a", "0700"]
     flags += ["-t", str(limits.threads), "-m", str(limits.memory_mib)]
     flags += ["-c", str(limits.connections_max)]
     flags += ["-I", f"{limits.item_mib}m"] if limits.item_mib else []
@@ -59,7 +63,7 @@ def memcached_flags(limits: Limits, port: int) -> list[str]:
     return flags + (["-u", "root"] if os.geteuid() == 0 else [])
 
 
-def pogocache_flags(limits: Limits, port: int) -> list[str]:
+def pogocache_flags(limits: Limits, port: text_client.Endpoint) -> list[str]:
     """pogocache's spelling of the same limits."""
     return [
         *("-h", "127.0.0.1", "-p", str(port), "--threads", str(limits.threads)),
@@ -130,8 +134,15 @@ class Server:
         self.limits = limits
         self.cores = cores
         self.port = 0
+        self.start_seconds = 0.0
+        self._folder = tempfile.TemporaryDirectory(prefix="pymc-bench-")
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()
+
+    @property
+    def endpoint(self) -> text_client.Endpoint:
+        """Where clients find it."""
+        return f"{self._folder.name}/socket" if self.limits.unix else self.port
 
     @property
     def pid(self) -> int:
@@ -162,14 +173,16 @@ class Server:
     ) -> None:
         self._stop()
         self._log.close()
+        self._folder.cleanup()
 
     def _start(self) -> None:
         self.port = free_port()
         flags = pogocache_flags if self.kind.name == "pogocache" else memcached_flags
-        command = [str(self.kind.program), *flags(self.limits, self.port), *self.kind.arguments]
+        command = [str(self.kind.program), *flags(self.limits, self.endpoint), *self.kind.arguments]
         cores = self.cores
         self._log.seek(0)
         self._log.truncate()
+        started = time.monotonic()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -177,11 +190,11 @@ class Server:
             stderr=subprocess.STDOUT,
             preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not text_client.answers(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+        while not text_client.answers(self.endpoint):
+            if self._process.poll() is not None or time.monotonic() > started + START_SECONDS_MAX:
                 raise ServerError(f"{shlex.join(command)} does not answer: {self._log_tail()}")
-            time.sleep(POLL_SECONDS)
+            time.sleep(START_POLL_SECONDS)
+        self.start_seconds = time.monotonic() - started
 
     def _log_tail(self) -> str:
         self._log.seek(0)

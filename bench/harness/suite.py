@@ -16,7 +16,17 @@ CONNECTIONS_SPARE = 64
 SEEDS_PER_ROUND = 1000
 # What the line about a round tells, where it was measured.
 SHOWN = (
-    *("cpu_us", "requests_per_second", "p99_us", "items", "hit_ratio", "pss_bytes", "flash_share"),
+    *(
+        "cpu_us",
+        "requests_per_second",
+        "p50_us",
+        "p99_us",
+        "start_ms",
+        "items",
+        "hit_ratio",
+        "pss_bytes",
+        "flash_share",
+    ),
     *("cached_share", "flash_reads_per_second", "device_bytes_per_set_byte"),
 )
 
@@ -69,7 +79,11 @@ def run_workload(
     server_cores, client_cores = split_cores() if workload.pinned else (None, None)
     settings = replace(settings, client_cores=client_cores)
     limits = Limits(
-        workload.threads, workload.memory_mib, workload.connections_max, workload.item_mib
+        workload.threads,
+        workload.memory_mib,
+        workload.connections_max,
+        unix=workload.unix,
+        item_mib=workload.item_mib,
     )
     if workload.kind == "idle":
         limits = replace(limits, connections_max=settings.idle_connections + CONNECTIONS_SPARE)

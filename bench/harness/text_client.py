@@ -8,28 +8,40 @@ from typing import Self
 
 TIMEOUT_SECONDS = 10
 POLL_SECONDS = 0.05
+Endpoint = int | str
+"""Where a server listens: a port of 127.0.0.1, or the path of a unix socket."""
 IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python 3.11 has no name for it
 
 
 class Client:
-    """One connection to a server on 127.0.0.1."""
+    """One connection to a server on this machine."""
 
     def __init__(
-        self, port: int, timeout_seconds: float = TIMEOUT_SECONDS, source: str = "127.0.0.1"
+        self,
+        endpoint: Endpoint,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        source: str = "127.0.0.1",
     ) -> None:
-        self._socket = socket.socket()
+        family = socket.AF_UNIX if isinstance(endpoint, str) else socket.AF_INET
+        self._socket = socket.socket(family)
         self._socket.settimeout(timeout_seconds)
+        self._received = b""
+        try:
+            if isinstance(endpoint, str):
+                self._socket.connect(endpoint)
+            else:
+                self._connect(endpoint, source)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def _connect(self, port: int, source: str) -> None:
         # The port is then chosen by connect, not by a slow search in bind.
         self._socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         # Closing resets: ten thousand ports left in TIME_WAIT would be missing in the next run.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        try:
-            self._socket.bind((source, 0))
-            self._socket.connect(("127.0.0.1", port))
-        except OSError:
-            self._socket.close()
-            raise
-        self._received = b""
+        self._socket.bind((source, 0))
+        self._socket.connect(("127.0.0.1", port))
 
     def __enter__(self) -> Self:
         return self
@@ -84,10 +96,10 @@ class Client:
         return found
 
 
-def answers(port: int) -> bool:
-    """Tells whether a server answers on this port."""
+def answers(endpoint: Endpoint) -> bool:
+    """Tells whether a server answers there."""
     try:
-        with Client(port, timeout_seconds=2) as client:
+        with Client(endpoint, timeout_seconds=2) as client:
             client.send(b"version\r\n")
             return client.read_line().startswith(b"VERSION")
     except OSError:
@@ -100,10 +112,10 @@ def stats(port: int) -> dict[str, str]:
         return client.stats()
 
 
-def wait_until_settled(port: int, seconds_max: float = 10) -> None:
+def wait_until_settled(endpoint: Endpoint, seconds_max: float = 10) -> None:
     """Waits until the server's hash table has stopped growing, so that it is not measured."""
     deadline = time.monotonic() + seconds_max
-    with Client(port) as client:
+    with Client(endpoint) as client:
         while client.stats().get("hash_is_expanding", "0") != "0":
             if time.monotonic() > deadline:
                 return

@@ -9,7 +9,18 @@ from typing import Any
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
 FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
 KINDS = (
-    *("closed", "latency", "capacity", "hit-ratio", "idle", "memtier", "interpreter", "replay"),
+    *(
+        "closed",
+        "rate",
+        "start",
+        "latency",
+        "capacity",
+        "hit-ratio",
+        "idle",
+        "memtier",
+        "interpreter",
+        "replay",
+    ),
     *("dump", "stats"),
 )
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
@@ -74,6 +85,7 @@ class Workload:
     threads: int = 1
     memory_mib: int = 1024
     connections_max: int = 1024
+    unix: bool = False
     item_mib: int = 0  # largest item (-I); 0: the server's own
     pinned: bool = True
     rounds: int | None = None
@@ -118,7 +130,10 @@ def smoke_sized(workload: Workload) -> Workload:
         # Its keys and connections are the trace's; only its beginning is replayed.
         return replace(workload, run={**workload.run, "requests": limits["requests"]})
     data = {**workload.data, "keys": min(limits["keys"], int(workload.data.get("keys", 400)))}
-    run = {**workload.run, "connections": limits["connections"]}
+    most = limits["connections"]
+    run = {**workload.run, "connections": min(int(workload.run.get("connections", most)), most)}
+    if "idle" in run:
+        run["idle"] = limits["connections"]
     if workload.kind in ("dump", "stats"):
         run["rate"] = 500
     if workload.kind == "capacity":

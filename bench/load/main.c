@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "report.h"
 #include "worker.h"
@@ -26,6 +27,16 @@ static void wait_at_gate(void) {
     puts("ready");
     fflush(stdout);
     for (int c = getchar(); c != '\n' && c != EOF;) c = getchar();
+}
+
+/* They live as long as this process, and leave no ports behind that the next run would lack. */
+static void open_idle(const struct options *o) {
+    struct linger reset = {.l_onoff = 1};
+    for (uint32_t i = 0; i < o->idle_count; i++) {
+        struct connection c = {.fd = -1};
+        if (!connection_open(&c, o)) die(EXIT_CODE_SERVER, "cannot open idle connection %u", i);
+        setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
 }
 
 static enum exit_code judge(const struct worker *workers, const struct options *o,
@@ -73,6 +84,7 @@ int main(int argc, char **argv) {
     options_parse(&options, argc, argv);
     raise_descriptor_limit();
     dataset_setup(&options.dataset);
+    open_idle(&options);
 
     struct worker *workers = allocate(options.thread_count, sizeof *workers);
     struct tally *total = allocate(1, sizeof *total);

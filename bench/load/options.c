@@ -28,6 +28,8 @@ static const char HELP[] =
     "  --burst N (1)         open loop: N requests are due at once, in one write (of --pipeline)\n"
     "  --spin                poll instead of sleeping (the client has a core of its own)\n"
     "  --reconnect           a closed connection is opened again, its requests count as lost\n"
+    "  --churn               each connection closes after its reply and is opened again for the next\n"
+    "  --idle N (0)          further connections that are opened first and never used\n"
     "  --gate                print 'ready', wait for a line on stdin; after the report wait for EOF\n"
     "  --stall S (10)        give up when no reply came for S seconds\n"
     "One JSON object on stdout. Exit: 0 fine, 1 wrong value or reply, 2 usage, 3 server trouble.\n";
@@ -69,8 +71,8 @@ enum option_id {
     OPTION_PIPELINE, OPTION_REFILL, OPTION_KEYS, OPTION_KEY_FIRST, OPTION_KEY_BYTES,
     OPTION_VALUE_BYTES, OPTION_POPULARITY, OPTION_THETA, OPTION_SEED, OPTION_SET_SHARE,
     OPTION_MULTIGET, OPTION_TTL, OPTION_LOAD, OPTION_READ_THROUGH, OPTION_SECONDS,
-    OPTION_REQUESTS, OPTION_RATE, OPTION_ARRIVAL, OPTION_SPIN, OPTION_RECONNECT, OPTION_GATE,
-    OPTION_STALL, OPTION_BURST, OPTION_COMPRESSIBLE, OPTION_REPLAY, OPTION_HELP,
+    OPTION_REQUESTS, OPTION_RATE, OPTION_ARRIVAL, OPTION_SPIN, OPTION_RECONNECT,
+    OPTION_CHURN, OPTION_IDLE, OPTION_GATE, OPTION_STALL, OPTION_BURST, OPTION_COMPRESSIBLE, OPTION_REPLAY, OPTION_HELP,
 };
 
 static const struct option LONG_OPTIONS[] = {
@@ -101,6 +103,8 @@ static const struct option LONG_OPTIONS[] = {
     {"arrival", 1, 0, OPTION_ARRIVAL},
     {"spin", 0, 0, OPTION_SPIN},
     {"reconnect", 0, 0, OPTION_RECONNECT},
+    {"churn", 0, 0, OPTION_CHURN},
+    {"idle", 1, 0, OPTION_IDLE},
     {"gate", 0, 0, OPTION_GATE},
     {"stall", 1, 0, OPTION_STALL},
     {"burst", 1, 0, OPTION_BURST},
@@ -134,6 +138,8 @@ static bool apply_run_option(struct options *o, int id, const char *name, const 
     case OPTION_BURST: o->burst_count = (uint32_t)parse_count(name, text, 1, 65536); return true;
     case OPTION_SPIN: o->spin = true; return true;
     case OPTION_RECONNECT: o->reconnect = true; return true;
+    case OPTION_CHURN: o->churn = true; return true;
+    case OPTION_IDLE: o->idle_count = (uint32_t)parse_count(name, text, 0, 1000000); return true;
     case OPTION_GATE: o->gate = true; return true;
     case OPTION_STALL: o->stall_seconds = parse_number(name, text, 0.1, 1e6); return true;
     default: return false;

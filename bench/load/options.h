@@ -37,6 +37,8 @@ struct options {
     bool read_through;
     bool load; /* SET every key once, then end */
     bool reconnect;
+    bool churn; /* a connection serves one request */
+    uint32_t idle_count; /* connections beside those that work */
     bool gate;
     double stall_seconds; /* no reply for so long: give up */
 

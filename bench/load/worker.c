@@ -210,6 +210,10 @@ static void receive(struct worker *w, struct connection *c) {
         return;
     }
     if (used < total) buffer_append(&c->partial, in->bytes + used, total - used);
+    if (w->options->churn && c->inflight_count == 0 && used == total) {
+        connection_drop(c);
+        if (!open_and_watch(w, c)) return;
+    }
     fill(w, c, time_ns);
 }
 

@@ -83,14 +83,8 @@ static void note_waiting(struct engine *engine, struct connection *connection) {
     }
 }
 
-static void fill_record(struct connection_record *record, uint32_t id, int fd, const struct listener *listener) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_storage room;
-    } peer = {0};
-    socklen_t size = sizeof peer;
+static void fill_record(struct connection_record *record, uint32_t id, const struct listener *listener,
+                        const union peer_address *peer) {
     record->id = id;
     record->family = 1;
     record->port = 0;
@@ -99,17 +93,14 @@ static void fill_record(struct connection_record *record, uint32_t id, int fd, c
     const struct listener *at = listener ? listener : &unknown;
     record->listen_port = at->port;
     memcpy(record->listen_address, at->address, sizeof record->listen_address);
-    if (getpeername(fd, &peer.any, &size) != 0) {
-        return;
-    }
-    if (peer.any.sa_family == AF_INET) {
+    if (peer->any.sa_family == AF_INET) {
         record->family = 4;
-        record->port = ntohs(peer.v4.sin_port);
-        memcpy(record->address, &peer.v4.sin_addr, 4);
-    } else if (peer.any.sa_family == AF_INET6) {
+        record->port = ntohs(peer->v4.sin_port);
+        memcpy(record->address, &peer->v4.sin_addr, 4);
+    } else if (peer->any.sa_family == AF_INET6) {
         record->family = 6;
-        record->port = ntohs(peer.v6.sin6_port);
-        memcpy(record->address, &peer.v6.sin6_addr, 16);
+        record->port = ntohs(peer->v6.sin6_port);
+        memcpy(record->address, &peer->v6.sin6_addr, 16);
     }
 }
 
@@ -119,8 +110,10 @@ static void show(struct engine *engine, int fd, const char *what) {
     log_line(engine->log, text, (uint32_t)bytes);
 }
 
-void connection_open(struct engine *engine, int fd, const struct listener *listener) {
-    struct connection *connection = calloc(1, sizeof *connection);
+void connection_open(struct engine *engine, int fd, const struct listener *listener,
+                     const union peer_address *peer, bool is_shared) {
+    // Not calloc(), which goes round the allocator's short lists.
+    struct connection *connection = malloc(sizeof *connection);
     uint32_t record = connection ? server_record_take(engine) : UINT32_MAX;
     if (record == UINT32_MAX) {
         count(engine->proc, COUNTER_malloc_fails, 1);
@@ -129,6 +122,8 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
         server_load_change(engine, -1);
         return;
     }
+    memset(connection, 0, sizeof *connection);
+    connection->is_shared = is_shared;
     connection->source.kind = SOURCE_CONNECTION;
     connection->fd = fd;
     connection->told_fd = -1;
@@ -138,7 +133,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     connection->session.log_id = fd;
     connection->last_command_seconds = engine->proc->now_seconds;
     connection->interest = READ_INTEREST;
-    fill_record(record_at(engine, record), record, fd, listener);
+    fill_record(record_at(engine, record), record, listener, peer);
     record_at(engine, record)->last_command_seconds = engine->proc->now_seconds;
     connection->next = engine->connections;
     if (engine->connections) {
@@ -226,15 +221,16 @@ void connection_close(struct engine *engine, struct connection *connection) {
     values_note(engine, connection);
     free(connection->admin_line);
     connection->admin_line = NULL;
-    // The worker that handed it over may not have closed its own copy yet: then close() alone would leave it watched.
-    epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+    if (connection->is_shared) {
+        // Who handed it over may not have closed its own copy yet: then close() alone would leave it watched.
+        epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+    }
     close(connection->fd);
     *(connection->previous ? &connection->previous->next : &engine->connections) = connection->next;
     if (connection->next) {
         connection->next->previous = connection->previous;
     }
     server_record_give(engine, connection->record);
-    server_load_change(engine, -1);
     count(engine->proc, COUNTER_curr_connections, (uint64_t)-1);
     engine->lacks_descriptors = false;
     if (connection->is_streaming) {
@@ -513,6 +509,11 @@ void connection_converse(struct engine *engine, struct connection *connection, c
     uint64_t before = engine->proc->counters[COUNTER_bytes_read];
     while (UNLIKELY(input_has_value(connection))
            && engine->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
+        // What it was answered before the value may be deferred, and has to leave before what comes behind it.
+        connections_send_deferred(engine);
+        if (!input_has_value(connection)) {
+            break;
+        }
         size_t behind = input_receive_value(engine, connection, engine->tail);
         if (behind == 0) {
             break;

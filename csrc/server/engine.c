@@ -13,7 +13,8 @@
 
 #include "server/server_internal.h"
 
-#define LINGER_NS 100000
+// Rounds of engine_turn(): at most a few milliseconds when all of them are full.
+#define ROUNDS_MAX 32
 #define SAME_MOMENT_NS 10000000
 // Reads from the page cache are done when they are handed over: then their replies go out in the same round.
 #define FLASH_PASSES 3
@@ -32,17 +33,19 @@ static bool watch(struct engine *engine, int fd, struct source *source, uint32_t
     return epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+// Back at work, after a wait or after Python: once a round. The coarse clock is off by a few milliseconds.
 static void update_clock(struct engine *engine) {
     store_wake(engine->store);
     proc_beat(engine->proc);
-    engine->proc->now_seconds = arena_seconds(engine->arena, read_ns(CLOCK_MONOTONIC_COARSE));
+    engine->now_ns = read_ns(CLOCK_MONOTONIC_COARSE);
+    engine->proc->now_seconds = arena_seconds(engine->arena, engine->now_ns);
     store_turn(engine->store);
     if (UNLIKELY(engine->log_is_stamped && engine->log)) {
         log_stamp(engine->log, read_ns(CLOCK_REALTIME_COARSE));
     }
 }
 
-// Python has its turn, or the worker sleeps: what it set aside is there for others.
+// Python has its turn, or the worker waits: what it set aside is there for others.
 static void rest(struct engine *engine) {
     if (!engine->store->is_resting) {
         store_rest(engine->store);
@@ -94,6 +97,7 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
     if (engine->epoll_fd < 0) {
         return PYMC_OS_ERROR;
     }
+    engine->watched.kind = SOURCE_WATCHED;
     engine->inbox.kind = SOURCE_INBOX;
     if (engine->inbox_fd >= 0 && !watch(engine, engine->inbox_fd, &engine->inbox, EPOLLIN)) {
         return PYMC_OS_ERROR;
@@ -117,7 +121,6 @@ int engine_open(struct store *store, const struct engine_options *options, struc
     engine->inbox_fd = options->inbox_fd;
     engine->worker = options->worker;
     engine->workers = options->workers;
-    engine->round_max = options->round_max ? options->round_max : ROUNDS_DEFAULT;
     engine->is_accepting = true;
     int status = engine_prepare(engine, options);
     if (status != PYMC_OK) {
@@ -157,6 +160,10 @@ void engine_close(struct engine *engine) {
 
 int engine_fd(const struct engine *engine) {
     return engine->epoll_fd;
+}
+
+int engine_watch(struct engine *engine, int fd) {
+    return watch(engine, fd, &engine->watched, EPOLLIN) ? PYMC_OK : PYMC_OS_ERROR;
 }
 
 int engine_flash_kind(const struct engine *engine) {
@@ -247,6 +254,7 @@ struct hand_over {
     uint32_t worker;            // Where it was counted in: the receiver, unless somebody passed it on.
     uint32_t epoch;             // Of that worker at that time; 0 when it was not counted at all.
     uint32_t listener;
+    union peer_address peer;
 };
 
 static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
@@ -266,8 +274,11 @@ static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
 }
 
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
-    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0
-           && send_connection(inbox_fd, fd, (struct hand_over){.listener = listener});
+    struct hand_over note = {.listener = listener};
+    socklen_t size = sizeof note.peer;
+    // A client that has gone already has no name, and its new worker will notice.
+    (void)getpeername(fd, &note.peer.any, &size);
+    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && send_connection(inbox_fd, fd, note);
 }
 
 static void take_over(struct engine *engine) {
@@ -300,7 +311,8 @@ static void take_over(struct engine *engine) {
         int fd;
         memcpy(&fd, CMSG_DATA(header), sizeof fd);
         connection_open(engine, fd,
-                        note.listener < engine->listener_count ? &engine->listeners[note.listener] : NULL);
+                        note.listener < engine->listener_count ? &engine->listeners[note.listener] : NULL,
+                        &note.peer, true);
     }
 }
 
@@ -313,38 +325,57 @@ static void refuse(struct engine *engine, int fd) {
     count(engine->proc, COUNTER_rejected_connections, 1);
 }
 
+// How many to accept before looking at anything else: one, and twice as many whenever the last ones were not all, so
+// that neither a burst nor a single client makes the kernel be asked in vain.
+static uint32_t accepts_now(struct engine *engine, struct listener *listener) {
+    bool is_burst = listener->last_round + 1 == engine->rounds;
+    listener->last_round = engine->rounds;
+    if (!is_burst || listener->accepts == 0) {
+        listener->accepts = 1;
+    } else if (listener->accepts < ACCEPTS_PER_TURN) {
+        listener->accepts *= 2;
+    }
+    return listener->accepts;
+}
+
+// Puts an accepted client where it belongs.
+static void place(struct engine *engine, int fd, struct listener *listener, const union peer_address *peer) {
+    struct hand_over note = {.listener = (uint32_t)(listener - engine->listeners), .peer = *peer};
+    uint32_t worker = note.worker = server_place(engine, &note.epoch);
+    if (worker == UINT32_MAX) {
+        refuse(engine, fd);
+    } else if (worker == engine->worker) {
+        connection_open(engine, fd, listener, peer, false);
+    } else if (send_connection(engine->peer_fds[worker], fd, note)) {
+        count(engine->proc, COUNTER_connections_handed, 1);
+        close(fd);
+    } else {
+        // Its inbox is full: better an uneven share than a lost client.
+        server_place_here(engine, worker, note.epoch);
+        connection_open(engine, fd, listener, peer, false);
+    }
+}
+
 static void accept_some(struct engine *engine, struct listener *listener) {
-    for (int i = 0; i < ACCEPTS_PER_TURN && engine->is_accepting; i++) {
+    uint32_t most = accepts_now(engine, listener);
+    for (uint32_t i = 0; i < most && engine->is_accepting; i++) {
         if (!live_get(engine->arena, LIVE_connections_fast_refuse)
             && server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
             pause_listening(engine);
             return;
         }
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        union peer_address peer = {0};
+        socklen_t size = sizeof peer;
+        int fd = accept4(listener->fd, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
                 engine->lacks_descriptors = true;   // Trying again at once would only spin.
                 pause_listening(engine);
             }
+            listener->accepts = 0;
             return;
         }
-        uint32_t epoch;
-        uint32_t worker = server_place(engine, &epoch);
-        if (worker == UINT32_MAX) {
-            refuse(engine, fd);
-            continue;
-        }
-        if (worker == engine->worker) {
-            connection_open(engine, fd, listener);
-        } else if (send_connection(engine->peer_fds[worker], fd,
-                                   (struct hand_over){worker, epoch, (uint32_t)(listener - engine->listeners)})) {
-            count(engine->proc, COUNTER_connections_handed, 1);
-            close(fd);
-        } else {
-            // Its inbox is full: better an uneven share than a lost client.
-            server_place_here(engine, worker, epoch);
-            connection_open(engine, fd, listener);
-        }
+        place(engine, fd, listener, &peer);
     }
 }
 
@@ -401,6 +432,8 @@ static void serve_other(struct engine *engine, const struct epoll_event *event) 
         accept_some(engine, (struct listener *)source);
     } else if (source->kind == SOURCE_INBOX) {
         take_over(engine);
+    } else if (source->kind == SOURCE_WATCHED) {
+        engine->is_called = true;
     } else if (source->kind == SOURCE_TOLD) {
         hear(engine, (struct connection *)((char *)source - offsetof(struct connection, told)));
     } else if (source->kind == SOURCE_FLASH) {
@@ -524,39 +557,75 @@ static void serve(struct engine *engine, int ready) {
 
 static uint32_t wants(const struct engine *engine) {
     return (engine->requests.first ? ENGINE_REQUESTS : 0)
-           | (engine->streams.first || engine->closed_streams.first ? ENGINE_STREAMS : 0);
+           | (engine->streams.first || engine->closed_streams.first ? ENGINE_STREAMS : 0)
+           | (engine->is_called ? ENGINE_WATCHED : 0);
 }
 
-// Waits a little for more work here: under load the next request comes sooner than a trip through the loop takes.
-static int linger(struct engine *engine) {
-    struct timespec wait = {.tv_nsec = UNLIKELY(engine->busy.first) ? BUSY_NS : LINGER_NS};
-    return epoll_pwait2(engine->epoll_fd, engine->events, EVENTS_MAX, &wait, NULL);
-}
-
-uint32_t engine_turn(struct engine *engine) {
-    count(engine->proc, COUNTER_wakeups, 1);
-    uint32_t again = ENGINE_AGAIN;
-    for (uint32_t round = 0; round < engine->round_max; round++) {
-        int ready = epoll_wait(engine->epoll_fd, engine->events, EVENTS_MAX, 0);
-        bool is_busy = engine->busy.first;
-        if (ready <= 0 && !engine->again && (round > 0 || is_busy) && !wants(engine)) {
-            ready = linger(engine);
-        }
-        if (ready <= 0 && !engine->again && !is_busy) {
-            again = 0;
-            break;
-        }
-        update_clock(engine);       // Time passed in the last round, and while lingering.
-        serve(engine, ready > 0 ? ready : 0);
-        if (is_busy && ready <= 0) {
-            break;      // Nothing but waiting: Python gets its turn, and calls again if that goes on.
-        }
+// How long the next round may wait for events, in milliseconds: 0 where something is to be done anyway. Whatever must
+// not wait for a client's next word belongs here.
+static int wait_ms(const struct engine *engine, uint64_t end_ns) {
+    if (engine->again || wants(engine) || engine->now_ns >= end_ns) {
+        return 0;
     }
+    if (UNLIKELY(engine->busy.first)) {
+        return (BUSY_NS + 999999) / 1000000;
+    }
+    return (int)((end_ns - engine->now_ns + 999999) / 1000000);
+}
+
+enum round { ROUND_SERVED, ROUND_EMPTY, ROUND_INTERRUPTED };
+
+// Waits so long at most for something to be ready, and serves it. A signal interrupts it.
+static enum round serve_round(struct engine *engine, int milliseconds) {
+    engine->rounds++;
+    rest(engine);
+    int ready = epoll_wait(engine->epoll_fd, engine->events, EVENTS_MAX, milliseconds);
+    update_clock(engine);
     if (UNLIKELY(!engine->is_accepting)) {
         resume_listening(engine);
     }
+    if (ready <= 0 && !engine->again) {
+        if (UNLIKELY(engine->busy.first)) {
+            serve(engine, 0);
+        }
+        return ready < 0 ? ROUND_INTERRUPTED : ROUND_EMPTY;
+    }
+    count(engine->proc, COUNTER_wakeups, 1);
+    serve(engine, ready > 0 ? ready : 0);
+    return ROUND_SERVED;
+}
+
+// Python has its turn. Returns what it is wanted for; of busy buckets no descriptor tells.
+static uint32_t leave(struct engine *engine) {
     rest(engine);
-    return wants(engine) | again;
+    uint32_t found = wants(engine) | (engine->again || engine->busy.first ? ENGINE_AGAIN : 0);
+    engine->is_called = false;
+    return found;
+}
+
+uint32_t engine_turn(struct engine *engine) {
+    for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
+        if (serve_round(engine, 0) != ROUND_SERVED) {
+            return leave(engine);
+        }
+    }
+    return leave(engine) | ENGINE_AGAIN;
+}
+
+uint32_t engine_stay(struct engine *engine, uint32_t quiet_milliseconds, uint32_t milliseconds) {
+    engine->now_ns = read_ns(CLOCK_MONOTONIC_COARSE);
+    uint64_t end_ns = engine->now_ns + milliseconds * UINT64_C(1000000);
+    uint64_t quiet_ns = quiet_milliseconds * UINT64_C(1000000);
+    uint64_t until_ns = engine->now_ns + quiet_ns < end_ns ? engine->now_ns + quiet_ns : end_ns;
+    enum round last;
+    do {
+        // Also while Python is wanted all the time, clients get what is ready.
+        last = serve_round(engine, wait_ms(engine, until_ns));
+        if (last == ROUND_SERVED) {
+            until_ns = engine->now_ns + quiet_ns < end_ns ? engine->now_ns + quiet_ns : end_ns;
+        }
+    } while (last != ROUND_INTERRUPTED && !wants(engine) && engine->now_ns < until_ns);
+    return leave(engine);
 }
 
 // Not when the process stood still in between: that would look as if the wall clock had been set.
@@ -672,6 +741,7 @@ int engine_lend(struct engine *engine, uint64_t ticket, int told_fd) {
         return -1;
     }
     connection->told_fd = told_fd;
+    connection->is_shared = true;
     connection->is_streaming = true;
     return connection->fd;
 }

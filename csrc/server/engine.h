@@ -19,7 +19,6 @@ struct engine_options {
     int inbox_fd;               // Datagram socket on which other workers hand over connections. Borrowed.
     const int *peer_fds;        // Sending end of each worker's inbox, `workers` of them; copied, fds borrowed.
     const char *version;        // For the `version` command; NULL means "1.6.38". Copied.
-    uint32_t round_max;         // Polls of the epoll set per engine_turn() before Python gets its turn; 0 = default.
     // How to read from flash, if the store has a flash tier; 0 = default.
     int flash_kind;             // enum flash_reader_kind
     uint32_t flash_depth;
@@ -45,8 +44,11 @@ int engine_flash_kind(const struct engine *engine);
 // What its reader has to do now; zeros without a flash tier.
 void engine_flash_state(const struct engine *engine, struct flash_reader_state *out);
 
-// The descriptor to watch for readability on the worker's loop.
+// The descriptor to watch for readability on the worker's loop: the engine's epoll set.
 int engine_fd(const struct engine *engine);
+
+// Lets a descriptor that is not the engine's end engine_stay() as long as it is readable. Borrows fd.
+int engine_watch(struct engine *engine, int fd);
 
 enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX };
 
@@ -61,15 +63,21 @@ bool engine_give_connection(int inbox_fd, int fd, uint32_t listener);
 // Stops accepting for good (shutdown); established connections go on.
 void engine_stop_listening(struct engine *engine);
 
-// What engine_turn() wants from Python, as bits.
+// What is wanted from Python, as bits.
 enum engine_wants {
     ENGINE_REQUESTS = 1,        // engine_next_request() has something.
     ENGINE_STREAMS = 2,         // engine_next_stream() has something.
-    ENGINE_AGAIN = 4            // More is ready: call engine_turn() again after other work.
+    ENGINE_AGAIN = 4,           // More is ready: call engine_turn() again after other work.
+    ENGINE_WATCHED = 8          // A descriptor of engine_watch() is readable.
 };
 
-// Serves everything that is ready, up to a bound. Returns engine_wants bits. Call when engine_fd() is readable.
+// Serves everything that is ready, up to a bound, and does not wait. Returns engine_wants bits.
 uint32_t engine_turn(struct engine *engine);
+
+// Serves clients and waits for them, until nothing has come for `quiet_milliseconds`, `milliseconds` are over (each
+// give or take some), Python is wanted, or a signal arrives. Returns engine_wants bits, 0 when there are none: then
+// whatever comes next makes engine_fd() readable. The process rests while it waits.
+uint32_t engine_stay(struct engine *engine, uint32_t quiet_milliseconds, uint32_t milliseconds);
 
 // Once a second: idle time-outs, scheduled work, the clock. Call also when nothing happens.
 void engine_tick(struct engine *engine);

@@ -73,10 +73,14 @@ uint32_t server_place(struct engine *engine, uint32_t *epoch_out) {
     return best;
 }
 
-void server_load_change(struct engine *engine, int32_t by) {
-    lock_server(engine);
+static void load_change_locked(struct engine *engine, int32_t by) {
     uint32_t *load = &engine->root->loads[engine->worker];
     SHARED_STORE(*load, (uint32_t)((int32_t)*load + by));
+}
+
+void server_load_change(struct engine *engine, int32_t by) {
+    lock_server(engine);
+    load_change_locked(engine, by);
     unlock_server(engine);
 }
 
@@ -118,6 +122,7 @@ static void record_give_locked(struct engine *engine, uint32_t id) {
 void server_record_give(struct engine *engine, uint32_t id) {
     lock_server(engine);
     record_give_locked(engine, id);
+    load_change_locked(engine, -1);
     unlock_server(engine);
 }
 

@@ -1,7 +1,9 @@
 // Connections, the engine's handle, and what workers share about connections.
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "proto/session_internal.h"
@@ -14,8 +16,6 @@
 #define REPLY_BYTES (65536 + REPLY_ROOM_BYTES)
 #define REPLY_VALUES 64
 #define EVENTS_MAX 256
-// With the time lingered in each, at most a few milliseconds between two turns of Python.
-#define ROUNDS_DEFAULT 32
 #define ACCEPTS_PER_TURN 64
 #define FLASH_DEPTH_DEFAULT 64
 #define FLASH_THREADS_DEFAULT 4
@@ -33,7 +33,7 @@ struct server_root {
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was counted for.
 };
 
-enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH, SOURCE_TOLD };
+enum source_kind { SOURCE_CONNECTION, SOURCE_LISTENER, SOURCE_INBOX, SOURCE_FLASH, SOURCE_TOLD, SOURCE_WATCHED };
 
 // First member of everything that epoll points to.
 struct source {
@@ -44,8 +44,17 @@ struct listener {
     struct source source;
     uint8_t listener_kind;
     int fd;
+    uint32_t accepts;               // How many were to be accepted at the last event.
+    uint32_t last_round;            // When that was.
     uint16_t port;
     uint8_t address[16];
+};
+
+// Whom accept() names. Clients of unix sockets have no name that matters, so theirs may be cut.
+union peer_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
 };
 
 // What could not be sent at once.
@@ -84,6 +93,7 @@ struct connection {
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     bool has_work;                  // Its kept input holds commands; it only let others go first.
     bool is_in_values;              // In the list through value_next.
+    bool is_shared;                 // Another process was given it or gave it, and may still have it open.
     bool has_more;                  // The socket may hold more than was received.
     bool reads_little;              // Large values came last: the next may begin with one too.
     bool reads_ahead;               // It has a backlog, and the rest of its get's line is kept as it comes.
@@ -149,7 +159,10 @@ struct engine {
     uint32_t worker;
     uint32_t workers;
     uint32_t epoch;
-    uint32_t round_max;
+    uint32_t rounds;                        // Waits for events so far.
+    uint64_t now_ns;                        // When the last wait ended, by the coarse monotonic clock.
+    bool is_called;                         // A descriptor of engine_watch() is readable.
+    struct source watched;
     struct source inbox;
     struct listener listeners[ENGINE_LISTENERS_MAX];
     uint32_t listener_count;
@@ -195,6 +208,7 @@ void server_load_change(struct engine *engine, int32_t by);
 void server_place_here(struct engine *engine, uint32_t worker, uint32_t epoch);
 // Takes a record; UINT32_MAX when all are in use.
 uint32_t server_record_take(struct engine *engine);
+// Gives the record of a connection of this worker back and counts it out.
 void server_record_give(struct engine *engine, uint32_t id);
 // Begins a new life of this worker: nothing of the last one counts any more.
 void server_worker_begin(struct engine *engine);
@@ -202,8 +216,9 @@ uint32_t server_connections_total(const struct engine *engine);
 
 // The connection's answer comes from this process again.
 void connection_take_back(struct engine *engine, struct connection *connection);
-// Takes over an accepted socket; closes it when there is no memory.
-void connection_open(struct engine *engine, int fd, const struct listener *listener);
+// Takes over an accepted socket; closes it when there is no memory. `is_shared`: other processes may have it too.
+void connection_open(struct engine *engine, int fd, const struct listener *listener,
+                     const union peer_address *peer, bool is_shared);
 void connection_close(struct engine *engine, struct connection *connection);
 // Puts the connection at the end of the list of half-sent values, or out of it, as its session has one or not. To be
 // called whenever it may have said something; once it is closed it is in no list.

@@ -11,16 +11,18 @@
 // In `waits_for`: a count of naps above the slot number + 1 of the lock's owner.
 #define PROC_WAITS_SHIFT 16
 
-// One process's lines in the arena. Only the owner writes, except under `alive` after its death.
+// One process's lines in the arena. Only the owner writes, except under `alive` after its death;
+// the supervisor writes `is_late` and two counters, and who waits for the owner's locks adds to
+// `waited_us`.
 struct CACHE_ALIGNED slot {
     pthread_mutex_t alive;      // Robust: held for life; whoever gets EOWNERDEAD repairs while holding it.
     uint32_t pid;
     uint32_t role;
     uint32_t generation;
-    uint32_t is_late;           // Written by the supervisor: nobody is to send work here. See proc_set_late().
+    uint32_t is_late;           // Nobody is to send work here: see proc_set_late().
     CACHE_ALIGNED uint64_t beats;
     uint64_t waits_for;         // 0 while the owner does not wait for a lock word.
-    uint64_t waited_us;         // For how long others napped for locks of this slot. Atomic add by any process.
+    uint64_t waited_us;         // How long others napped for locks of this slot. Atomic add.
     CACHE_ALIGNED uint64_t counters[COUNTER_COUNT];
 };
 

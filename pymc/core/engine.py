@@ -27,6 +27,7 @@ class Wants(IntFlag):
     REQUESTS = lib.ENGINE_REQUESTS
     STREAMS = lib.ENGINE_STREAMS
     AGAIN = lib.ENGINE_AGAIN
+    WATCHED = lib.ENGINE_WATCHED
 
 
 class FlashReaderKind(IntEnum):
@@ -109,7 +110,6 @@ class Engine:
         inbox_fd: int,
         peer_fds: Sequence[int],
         version: str,
-        round_max: int = 0,
         flash_reads: FlashReads = DEFAULT_FLASH_READS,
         log_fd: int = 0,
         log_is_stamped: bool = False,
@@ -127,7 +127,6 @@ class Engine:
         options.peer_fds = peers
         version_text = ffi.new("char[]", version.encode())
         options.version = version_text
-        options.round_max = round_max
         options.flash_kind = flash_reads.kind
         options.flash_depth = flash_reads.depth
         options.flash_threads = flash_reads.threads
@@ -137,9 +136,14 @@ class Engine:
         out = ffi.new("struct engine **")
         check(lib.engine_open(store.pointer, options, out), "engine_open")
         self._pointer = out[0]
-        # Called once per wake-up: no Python frame in between.
+        # No Python frame in between.
         self.turn: Callable[[], int] = partial(lib.engine_turn, self._pointer)
         """Serves all that is ready, up to a bound; returns Wants bits."""
+        self.stay: Callable[[int, int], int] = partial(lib.engine_stay, self._pointer)
+        """Serves and waits: until so many quiet milliseconds, at most so many in all, or for Wants.
+
+        A signal ends it too.
+        """
 
     def close(self) -> None:
         """Closes all connections; close() again does nothing."""
@@ -148,8 +152,12 @@ class Engine:
 
     @property
     def fd(self) -> int:
-        """The descriptor that is readable when turn() has work."""
+        """The descriptor that is readable when turn() and stay() have work."""
         return int(lib.engine_fd(self._pointer))
+
+    def watch(self, fd: int) -> None:
+        """Lets stay() end as long as this descriptor is readable."""
+        check(lib.engine_watch(self._pointer, fd), "engine_watch")
 
     @property
     def flash_kind(self) -> FlashReaderKind | None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address
 from itertools import count
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
 
 from pymc.core.arena import Arena
@@ -109,6 +109,22 @@ def read_class(store: Store, class_id: int) -> ClassSnapshot:
     """The pages and chunks of one class, 1 to SlabSnapshot.classes."""
     out = ffi.new("struct slab_class_snapshot *")
     lib.slab_class_read(lib.store_slab(store.pointer), class_id, out)
+    return _class_snapshot(out)
+
+
+def read_classes_with_pages(store: Store, classes: int) -> dict[int, ClassSnapshot]:
+    """Those of the first `classes` classes that have pages: mostly a few of some two hundred."""
+    out = ffi.new("struct slab_class_snapshot *")
+    read, slab = lib.slab_class_read, lib.store_slab(store.pointer)
+    found = {}
+    for class_id in range(1, classes + 1):
+        read(slab, class_id, out)
+        if out.pages:
+            found[class_id] = _class_snapshot(out)
+    return found
+
+
+def _class_snapshot(out: Any) -> ClassSnapshot:
     free = out.free_chunks + out.magazine_chunks
     return ClassSnapshot(out.chunk_bytes, out.chunks_per_page, out.pages, out.draining_pages, free)
 
@@ -185,7 +201,7 @@ def _connections(records: Any, total: int) -> list[ConnectionSnapshot]:
 
 def _address(family: int, packed: object) -> str:
     raw = bytes(ffi.buffer(packed))
-    return str(IPv4Address(raw[:4])) if family == 4 else str(IPv6Address(raw))
+    return inet_ntop(AF_INET, raw[:4]) if family == 4 else inet_ntop(AF_INET6, raw)
 
 
 def read_prefixes(arena: Arena) -> Iterator[PrefixSnapshot]:

@@ -1,6 +1,6 @@
 """Reads the store into the snapshots that policies decide on."""
 
-from pymc.core.snapshots import read_ages, read_class, read_slab
+from pymc.core.snapshots import read_ages, read_classes_with_pages, read_slab
 from pymc.core.store import Store
 from pymc.policy.snapshot import CacheState, ClassState
 
@@ -25,13 +25,9 @@ def read_state(store: Store, now_seconds: int, quiet: Quiet) -> CacheState:
     """The pages as they are now; classes that have none are left out."""
     slab = read_slab(store)
     classes = []
-    for class_id in range(1, slab.classes + 1):
-        one = read_class(store, class_id)
-        if one.pages:
-            age = read_ages(store, class_id).cold_seconds
-            classes.append(
-                ClassState(class_id, one.chunks_per_page, one.pages, one.free_chunks, age)
-            )
+    for class_id, one in read_classes_with_pages(store, slab.classes).items():
+        age = read_ages(store, class_id).cold_seconds
+        classes.append(ClassState(class_id, one.chunks_per_page, one.pages, one.free_chunks, age))
     return CacheState(
         now_seconds,
         slab.pages_used,

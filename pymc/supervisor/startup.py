@@ -7,7 +7,7 @@ import sys
 import time
 from functools import partial
 
-from pymc import keeper, worker
+from pymc import worker
 from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupStop
 from pymc.core.arena import Arena
@@ -107,7 +107,6 @@ class Supervisor:
             self._children.add(
                 f"worker {number}", number, partial(worker.run, self._context, number)
             )
-        self._children.add("keeper", self._context.keeper_slot, partial(keeper.run, self._context))
         self._guard = Guard(self._context, self._children)
 
     def serve(self) -> int:
@@ -118,17 +117,27 @@ class Supervisor:
         name_supervisor(settings.program)
         self._lock_memory()
         # Pages that nobody writes to stay shared with all children.
-        gc.collect()
         gc.freeze()
-        gc.disable()
         self._children.start_due()
         if settings.port_file_path and settings.unix_socket_path is None:
             sockets.write_port_file(settings.port_file_path, self._context.addresses)
         if settings.pidfile_path:
             identity.write_pidfile(settings.pidfile_path)
+        self._add_keeper()
         number = self._watch()
         self._stop(number)
         return 0
+
+    def _add_keeper(self) -> None:
+        # A quarter of all code is the keeper's, and clients need not wait until it is loaded.
+        from pymc import keeper
+
+        keep = partial(keeper.run, self._context)
+        self._children.add("keeper", self._context.keeper_slot, keep)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._children.start_due()
 
     def _watch(self) -> int:
         """Replaces who dies or does not go on; returns the signal that ends the server."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pymc.core.ffi import ffi, lib
 from tests.crash.plan import BEGIN_SECONDS, Companion, Operation
 from tests.crash.stories import FAR_SECONDS
-from tests.unit.core.driver import Cache
+from tests.unit.core.driver import EPOCH_UNIX_SECONDS, Cache
 from tests.unit.core.lru.queues import Queues, fit_probation
 from tests.unit.core.shrinking import shrink_step
 from tests.unit.core.talk import Talk
@@ -178,6 +178,8 @@ class StoryPlayer:
         lib.arena_clock_freeze(self.cache.arena, 1000)
         lib.arena_clock_shift(self.cache.arena, 1)
         lib.arena_clock_freeze(self.cache.arena, 0)
+        lib.arena_clock_set_wall(self.cache.arena, 5 * 10**9, (EPOCH_UNIX_SECONDS + 999) * 10**9)
+        lib.counters_add(self.cache.arena, VISITOR_SLOT, 0, 1)
         self.cache.set_live("verbosity", 1)
         lib.proc_beat(self.handle.proc)
         lib.proc_set_late(self.cache.arena, self.handle.slot, True)

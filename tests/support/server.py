@@ -149,8 +149,13 @@ class Server:
             return connection.ask("debugtime r" if not self._has_clock else "debugtime p") == b"OK"
 
     def wait_ready(self) -> None:
-        """Returns when the server answers `version`; raises with its stderr when it ended."""
+        """Returns when the server answers `version`; raises with its stderr when it ended.
+
+        A pymc is also complete then: its keeper comes after its first answers.
+        """
         wait_until(self._answers, f"{self.program.name} {' '.join(self.args)} answers")
+        if self.program.is_pymc:
+            wait_until(self._has_keeper, "the keeper")
 
     def wait_exit(self, timeout_seconds: float = WAIT_SECONDS) -> int:
         """The exit status; negative for a signal. DeadlineError when it does not end."""
@@ -226,6 +231,18 @@ class Server:
             return []
         port = [] if "-p" in self.args else ["-p", "-1"]
         return port if "-l" in self.args else [*port, "-l", "127.0.0.1"]
+
+    def _has_keeper(self) -> bool:
+        """The keeper is there and has its slot: it hears SIGTERM only after that."""
+        with contextlib.suppress(psutil.NoSuchProcess, OSError):
+            for child in self.children():
+                if child.name() == "pymc: keeper":
+                    status = Path(f"/proc/{child.pid}/status").read_text()
+                    caught = re.search(r"^SigCgt:\s*(\S+)", status, re.MULTILINE)
+                    return caught is not None and bool(
+                        int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
+                    )
+        return False
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:

@@ -117,8 +117,8 @@ lru_crawler metadump 300        | BAD_CLASS
 lru_crawler metadump all        | END
 lru_crawler mgdump hash         | EN
 lru_crawler mgdump x            | BAD_CLASS
-watch                           | CLIENT_ERROR watch commands not allowed
-watch nothing                   | CLIENT_ERROR watch commands not allowed
+watch                           | SERVER_ERROR watch is not built into this server
+watch nothing                   | ERROR
 refresh_certs                   | Error TLS not enabled
 refresh_certs noreply           | Error TLS not enabled
 extstore                        | ERROR

@@ -87,6 +87,15 @@ def test_signals_end_it_cleanly(pymc: Program, number: signal.Signals, said: str
         assert server.stderr.endswith(said)
 
 
+def test_an_idle_worker_hears_signals(pymc: Program) -> None:
+    with Server(pymc, ["-t", "1"]) as server:
+        (worker,) = server.worker_pids()
+        os.kill(worker, signal.SIGHUP)
+        os.kill(worker, signal.SIGTERM)
+        wait_until(lambda: f"(pid {worker}) ended with exit code 0" in server.stderr, "its end")
+        server.wait_ready()
+
+
 def test_a_stopped_worker_does_not_hold_up_the_end(pymc: Program) -> None:
     with Server(pymc, ["-t", "1"]) as server:
         (worker,) = server.worker_pids()

@@ -126,3 +126,22 @@ def test_a_slow_reader_gets_the_old_bytes(server: Server, size: int) -> None:
     is_equal = received == expected + b"END\r\n"
     assert is_equal
     assert server.store.limbo_step(0) == 0
+
+
+def test_answers_in_order_beside_other_clients(server: Server) -> None:
+    """Clients of one turn: what is deferred for one leaves before what follows its large value."""
+    value = value_of(60_000)
+    whole = b"set s 0 0 1\r\nx\r\nset k 0 0 %d\r\n" % len(value) + value + b"\r\nmn\r\nget k\r\n"
+    expected = b"STORED\r\nSTORED\r\nMN\r\nVALUE k 0 %d\r\n%s\r\nEND\r\n" % (len(value), value)
+    clients = [server.connect() for _ in range(4)]
+    server.serve()
+    for client in clients:
+        client.setblocking(False)
+        assert server.send_some(client, whole) == len(whole)
+    for client in clients:
+        received = b""
+        while len(received) < len(expected):
+            server.turn()
+            received += server.receive_some(client)
+        is_equal = received == expected
+        assert is_equal

@@ -27,7 +27,6 @@ class Server:
         options = ffi.new("struct engine_options *")
         options.workers = 1
         options.inbox_fd = -1
-        options.round_max = 1
         options.log_fd = log_end
         out = ffi.new("struct engine **")
         assert lib.engine_open(self.store.store, options, out) == 0
@@ -58,13 +57,13 @@ class Server:
 
     def turn(self) -> None:
         """One round, once there is something to do."""
-        lib.engine_turn(self.engine)
+        lib.engine_stay(self.engine, 0, 0)
 
     def serve_until_closed(self, client: socket.socket) -> bytes:
         received = b""
         client.setblocking(False)
         while True:
-            lib.engine_turn(self.engine)
+            lib.engine_stay(self.engine, 0, 0)
             if select.select([client], [], [], 0)[0]:
                 try:
                     piece = client.recv(4096)

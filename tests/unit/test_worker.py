@@ -1,0 +1,69 @@
+"""When a worker waits in the engine, and when its loop has other work."""
+
+from typing import Any, cast
+
+from pymc.core.engine import Engine, Wants
+from pymc.worker import Worker
+from tests.unit.inprocess import in_process
+
+
+class Asked:
+    """Stands where the engine does: says what is wanted, and keeps how it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.wants = 0
+
+    def turn(self) -> int:
+        self.calls.append("turn")
+        wants, self.wants = self.wants, 0
+        return wants
+
+    def stay(self, quiet_milliseconds: int, milliseconds: int) -> int:
+        assert 0 < quiet_milliseconds <= milliseconds <= 100
+        self.calls.append("stay")
+        wants, self.wants = self.wants, 0
+        return wants
+
+
+def test_nobody_waits_for_clients_while_python_has_work() -> None:
+    with in_process() as server:
+        engine = Asked()
+        ran: list[str] = []
+        worker = Worker(server.context, server.store, cast(Engine, cast(Any, engine)), 0)
+        loop = worker._loop
+
+        def run_once() -> None:
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+
+        worker._on_ready()
+        assert engine.calls == ["stay"]
+
+        def first() -> None:
+            ran.append("first")
+            worker._later(lambda: ran.append("second"))
+            worker._on_ready()
+
+        worker._later(first)
+        worker._on_ready()
+        for _ in range(3):
+            run_once()
+        assert ran == ["first", "second"]
+        assert "stay" not in engine.calls[1:]
+        engine.calls.clear()
+        worker._on_ready()
+        assert engine.calls == ["stay"]
+        loop.close()
+
+
+def test_what_is_left_over_is_not_waited_for() -> None:
+    with in_process() as server:
+        engine = Asked()
+        worker = Worker(server.context, server.store, cast(Engine, cast(Any, engine)), 0)
+        engine.wants = int(Wants.AGAIN)
+        worker._on_ready()
+        worker._loop.call_soon(worker._loop.stop)
+        worker._loop.run_forever()
+        assert engine.calls == ["stay", "turn"]
+        worker._loop.close()
