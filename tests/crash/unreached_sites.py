@@ -39,7 +39,6 @@ UNREACHED = {
     ),
     "shm/proc_internal.h@proto/proto.c count": "values are copied only when all claims are taken",
     "shm/proc_internal.h@store/store_dump.c count": _WAITS,
-    "shm/lock_inline.h@store/store_dump.c lock_give": _RACES,
     "shm/lock_inline.h@proto/flash_reads.c lock_give": _RACES,
     "shm/lock_inline.h@proto/meta_get.c lock_give": _RACES,
     "shm/lock_inline.h@proto/text_get.c lock_give": _RACES,
