@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import uvloop
 
@@ -17,6 +16,7 @@ from pymc.core.arena import Role
 from pymc.core.engine import Engine, FlashReaderKind, FlashReads, Wants
 from pymc.core.store import Store
 from pymc.logs import log_fd, say
+from pymc.record import replace
 from pymc.server_context import ServerContext
 
 _READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "threads"}

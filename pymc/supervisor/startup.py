@@ -16,6 +16,7 @@ from pymc.logs import attach, say, stamp
 from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
 from pymc.server_context import Inbox, ListeningAddress, ServerContext
 from pymc.slab_sizes import ladder
+from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
 from pymc.supervisor.guard import Guard
@@ -99,6 +100,7 @@ class Supervisor:
             addresses=addresses,
             worker_inboxes=tuple(Inbox.create() for _ in range(settings.workers)),
             keeper_inbox=Inbox.create(),
+            cpu_times=RecentCpuTimes(),
             flash=flash,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from pymc.core.arena import Arena, Role, SlotPulse
 from pymc.core.ffi import ffi, lib
 from pymc.core.store import Store
 from pymc.policy.watchdog import Pulse
+from pymc.record import replace
 from pymc.supervisor.children import Child
 from pymc.supervisor.guard import Guard, _pulse
 from pymc.supervisor.process_state import read_state
