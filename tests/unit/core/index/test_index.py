@@ -137,7 +137,7 @@ def test_dead_items_of_a_full_chain_go_first() -> None:
             store.put(key, b"=" + key, expiry_seconds=50 if number % 2 else 0)
         full = [key for key in keys if store.get(key) is not None]
         store.set_now(60)
-        late = [key for key in keys if key not in full][0]
+        late = next(key for key in keys if key not in full)
         assert put_with_patience(store, late) == Outcome.STORED
         assert store.counters()["evictions"] == 0
         assert store.counters()["chain_evictions"] == 1
