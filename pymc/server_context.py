@@ -72,6 +72,10 @@ class ServerContext(Record):
         """All process slots."""
         return range(self.settings.workers + 1 + VISITOR_SLOTS)
 
+    def are_workers_there(self) -> bool:
+        """Tells whether every worker has taken its slot, now or in an earlier life."""
+        return all(self.arena.slot_owner(slot).pid for slot in range(self.keeper_slot))
+
     def living_pid(self, slot: int) -> int:
         """The process that holds a worker's or the keeper's slot; 0 while there is none."""
         owner = self.arena.slot_owner(slot)

@@ -104,9 +104,8 @@ class Worker:
 
     def _wait_for_others(self) -> None:
         """Until all workers are there, or half a second: early clients spread over all of them."""
-        arena, workers = self._context.arena, self._context.settings.workers
         deadline = time.monotonic() + _START_SECONDS
-        while not all(arena.slot_owner(number).pid for number in range(workers)):
+        while not self._context.are_workers_there():
             if time.monotonic() > deadline:
                 return
             time.sleep(0.001)

@@ -1,7 +1,6 @@
 """Makes the arena: how large it has to be, and what stands in it before the first worker."""
 
 import os
-import secrets
 
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.arena import Arena
@@ -103,7 +102,7 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
             plan.reserve_bytes,
             plan.slots,
             huge_pages=settings.large_pages,
-            hash_seed=secrets.randbits(64),
+            hash_seed=int.from_bytes(os.urandom(8)),
         )
         format_store(arena, plan.geometry)
         format_server(arena, settings.workers, settings.connections_max)
