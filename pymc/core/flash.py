@@ -1,7 +1,7 @@
 """The flash tier: its files, pages and index as one process sees them."""
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymc.core.arena import Arena
 from pymc.core.errors import EXCEPTIONS, SystemCallError, check
@@ -88,7 +88,7 @@ class FlashGeometry(Record):
         return made, (paths, names)
 
 
-class PageInfo(Record):
+class PageInfo(NamedTuple):
     """One page: see struct flash_page_info."""
 
     version: int
