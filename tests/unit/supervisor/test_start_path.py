@@ -21,6 +21,20 @@ from pymc.__main__ import main
 main()
 os._exit(1)
 """
+# Runs it up to where the rest is loaded and tells whether all workers are there by then.
+UNTIL_REST = """
+import os, sys
+import pymc.supervisor.startup as startup
+startup._GIVE_WAY_SECONDS = 60.0
+def told(supervisor):
+    print(supervisor._context.are_workers_there(), "pymc.keeper" in sys.modules, flush=True)
+    os._exit(0)
+startup.Supervisor._complete = told
+sys.argv = ["pymc", "-u", "root", "-p", "0", "-t", "3", "-m", "64"]
+from pymc.__main__ import main
+main()
+os._exit(1)
+"""
 # What takes a millisecond or more, and what workers do not need.
 LOADED_LATER = {
     *("argparse", "dataclasses", "datetime", "email", "hashlib", "importlib.metadata", "json"),
@@ -32,11 +46,15 @@ LOADED_LATER = {
 LOADED_BEFORE = {"uvloop", "asyncio", "pymc.worker", "pymc.control", "pymc.stats.general"}
 
 
-def loaded_before_the_first_fork(*args: str) -> tuple[str, set[str]]:
+def said_by(program: str, *args: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", UNTIL_FORK, *args], check=True, capture_output=True, timeout=60
+        [sys.executable, "-c", program, *args], check=True, capture_output=True, timeout=60
     )
-    is_looking_for_garbage, *modules = done.stdout.decode().split()
+    return done.stdout.decode().split()
+
+
+def loaded_before_the_first_fork(*args: str) -> tuple[str, set[str]]:
+    is_looking_for_garbage, *modules = said_by(UNTIL_FORK, *args)
     return is_looking_for_garbage, set(modules)
 
 
@@ -52,6 +70,11 @@ def test_nothing_is_loaded_for_which_clients_need_not_wait() -> None:
 def test_flash_needs_no_more_of_it(tmp_path: Path) -> None:
     _, modules = loaded_before_the_first_fork("-o", f"ext_path={tmp_path}/f:64m")
     assert modules & LOADED_LATER == set()
+
+
+@pytest.mark.slow
+def test_the_rest_waits_until_all_workers_are_there() -> None:
+    assert said_by(UNTIL_REST) == ["True", "False"]
 
 
 def test_the_build_leaves_byte_code() -> None:
