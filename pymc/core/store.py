@@ -1,7 +1,6 @@
 """A process's handle on the store: its slot, the operations tests need, its limit and counters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
 from typing import Any
@@ -10,6 +9,7 @@ from pymc.core.arena import COUNTER_INDEX, COUNTER_NAMES, Arena, Role
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
 from pymc.core.flash import Flash
+from pymc.record import Record
 
 CLASSES_MAX = int(lib.SLAB_CLASSES_MAX)
 CLASS_COUNTER_NAMES: tuple[str, ...] = tuple(
@@ -35,8 +35,7 @@ class Outcome(IntEnum):
     NON_NUMERIC = lib.STORE_NON_NUMERIC
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(Record):
     """The sizes a store is made with; they never change, except the limit up to its maximum."""
 
     limit_bytes: int

@@ -1,6 +1,5 @@
 """The plan of the shared memory: every part of it fits the limits it meets."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.arena import Arena
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.policy.reservation import MEGABYTE, MemoryLimits
+from pymc.record import replace
 from pymc.supervisor.memory import create_arena, open_flash, plan_memory
 
 GIGABYTE = 1024 * MEGABYTE
