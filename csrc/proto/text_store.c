@@ -141,7 +141,8 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
 }
 
 bool value_may_wait(const struct session *session, const struct store_write *write, size_t line_bytes, size_t bytes) {
-    return line_bytes <= LINE_BYTES_MAX && (write->value_bytes <= VALUE_BUFFERED_MAX || bytes < VALUE_BUFFERED_MAX)
+    uint64_t come = bytes + session->arrived_bytes;
+    return line_bytes <= LINE_BYTES_MAX && (write->value_bytes <= VALUE_BUFFERED_MAX || come < VALUE_BUFFERED_MAX)
            && store_fits(session_store(session), write);
 }
 

@@ -15,9 +15,9 @@
 #define DIRECT_READS 32
 #define DIRECT_BYTES_MAX (4u << 20)
 #define BEHIND_BYTES 8192
-// Where large values come one receives so much at first: the line, and as much of the value as has to be there before
-// it may take item memory. The rest goes straight into the item instead of being copied from the input.
-#define LITTLE_BYTES (VALUE_BUFFERED_MAX + 512)
+// Where large values come one receives so much at first: the line. How much has come behind it is asked, and all of that
+// goes straight into the item instead of being copied from the input.
+#define LITTLE_BYTES 512
 // While replies wait for a client that is still writing the keys of one get, so much of them is kept: of one client,
 // and of all clients of a worker together with the rest of their kept input.
 #define AHEAD_BYTES_MAX (32u << 20)
@@ -110,9 +110,9 @@ bool input_has_value(const struct connection *connection) {
 }
 
 // How many bytes have surely come that were not received yet.
-static size_t arrived_bytes(const struct connection *connection) {
+static uint32_t ask_arrived(const struct connection *connection) {
     int bytes = 0;
-    return ioctl(connection->fd, FIONREAD, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+    return ioctl(connection->fd, FIONREAD, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
 }
 
 // Where the next bytes of a large value belong.
@@ -129,10 +129,11 @@ static void find_places(struct connection *connection, char *behind, struct dire
     struct session *session = &connection->session;
     char *place = NULL;
     bool is_last;
-    size_t arrived = 0;
+    size_t arrived = session->arrived_bytes;
     size_t fits = session_direct_place(session, 0, &place, &is_last);
     // Without room in the item the session is fed: it gives the value up.
     bool goes_behind = fits == 0;
+    session->arrived_bytes = 0;
     places->count = 0;
     places->value_room = 0;
     while (fits > 0) {
@@ -142,7 +143,7 @@ static void find_places(struct connection *connection, char *behind, struct dire
         if (is_last || places->count == DIRECT_PARTS) {
             break;
         }
-        arrived = places->count == 1 ? arrived_bytes(connection) : arrived;
+        arrived = arrived ? arrived : ask_arrived(connection);
         fits = arrived > places->value_room
                    ? session_direct_place(session, places->value_room, &place, &is_last) : 0;
     }
@@ -310,5 +311,8 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
     count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
     // Behind the last bytes is the end.
     connection->has_more = (size_t)received == space || connection->has_ended;
+    if (UNLIKELY(space == LITTLE_BYTES && connection->has_more)) {
+        connection->session.arrived_bytes = ask_arrived(connection);
+    }
     return kept + (size_t)received;
 }
