@@ -60,7 +60,9 @@ void session_abort_reads(struct session *session);
 
 // While a large value is coming in: where its next bytes belong, so that a socket can be read straight into the item.
 // Returns how many bytes fit there, 0 when the session wants session_feed() instead. *is_last_out: they end the value.
-size_t session_direct_place(struct session *session, char **place_out, bool *is_last_out);
+// `ahead_bytes`: for those so far behind the next one, place after place, if they have surely come; 0
+// when there is no room for them (now).
+size_t session_direct_place(struct session *session, size_t ahead_bytes, char **place_out, bool *is_last_out);
 void session_direct_filled(struct session *session, size_t bytes);
 
 // What a session is doing, as enum connection_state in server/engine.h knows it.

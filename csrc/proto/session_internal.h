@@ -71,6 +71,7 @@ struct session {
     const char *admin_line;
     const char *fetched_until;      // Input up to here has had its memory prefetched; valid during one feed.
     uint64_t swallow_bytes;
+    uint64_t arrived_bytes;         // So many have surely come behind the input; valid during one feed.
     uint32_t admin_bytes;
     uint32_t get_expiry;
     uint64_t requests_until;        // The process's count of requests at which its turn ends; 0: no such end.

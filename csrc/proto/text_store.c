@@ -141,7 +141,8 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
 }
 
 bool value_may_wait(const struct session *session, const struct store_write *write, size_t line_bytes, size_t bytes) {
-    return line_bytes <= LINE_BYTES_MAX && (write->value_bytes <= VALUE_BUFFERED_MAX || bytes < VALUE_BUFFERED_MAX)
+    uint64_t come = bytes + session->arrived_bytes;
+    return line_bytes <= LINE_BYTES_MAX && (write->value_bytes <= VALUE_BUFFERED_MAX || come < VALUE_BUFFERED_MAX)
            && store_fits(session_store(session), write);
 }
 
@@ -270,14 +271,15 @@ size_t value_feed(struct session *session, const char *in, size_t bytes, struct 
     return at;
 }
 
-size_t session_direct_place(struct session *session, char **place_out, bool *is_last_out) {
+size_t session_direct_place(struct session *session, size_t ahead_bytes, char **place_out, bool *is_last_out) {
     *is_last_out = false;
     if (session->mode != MODE_VALUE) {
         return 0;
     }
     const struct store_making *making = &session->value->making;
-    uint32_t fits = store_making_span(session_store(session), making, place_out);
-    *is_last_out = making->filled_bytes + fits == making->value_bytes;
+    uint32_t ahead = (uint32_t)ahead_bytes;
+    uint32_t fits = store_making_span_ahead(session_store(session), making, ahead, place_out);
+    *is_last_out = making->filled_bytes + ahead + fits == making->value_bytes;
     return fits;
 }
 

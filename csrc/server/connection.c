@@ -501,13 +501,10 @@ static void converse(struct engine *engine, struct connection *connection, const
     }
 }
 
-void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
-    converse(engine, connection, in, bytes);
-    if (UNLIKELY(connection->has_more)) {
-        connection->reads_little = session_is_filling_value(&connection->session);
-    }
+// The socket may hold more, of large values among other things.
+static void receive_values(struct engine *engine, struct connection *connection) {
     uint64_t before = engine->proc->counters[COUNTER_bytes_read];
-    while (UNLIKELY(input_has_value(connection))
+    while (input_has_value(connection)
            && engine->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
         // What it was answered before the value may be deferred, and has to leave before what comes behind it.
         connections_send_deferred(engine);
@@ -519,6 +516,15 @@ void connection_converse(struct engine *engine, struct connection *connection, c
             break;
         }
         converse(engine, connection, engine->tail, behind);
+    }
+}
+
+void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
+    converse(engine, connection, in, bytes);
+    if (UNLIKELY(connection->has_more)) {
+        connection->reads_little = session_is_filling_value(&connection->session);
+        receive_values(engine, connection);
+        connection->session.arrived_bytes = 0;
     }
     values_note(engine, connection);
     if (UNLIKELY(connection->has_more)) {

@@ -3,16 +3,21 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "server/server_internal.h"
 
 #define NO_INPUT_MEMORY "SERVER_ERROR out of memory reading request\r\n"
+// Of a large value so many parts are received at once at most, and so much before others get their turn.
+#define DIRECT_PARTS 8
 #define DIRECT_READS 32
-// Where large values come one receives so much at first: the line, and as much of the value as has to be there before
-// it may take item memory. The rest goes straight into the item instead of being copied from the input.
-#define LITTLE_BYTES (VALUE_BUFFERED_MAX + 512)
+#define DIRECT_BYTES_MAX (4u << 20)
+#define BEHIND_BYTES 8192
+// Where large values come one receives so much at first: the line. How much has come behind it is asked, and all of that
+// goes straight into the item instead of being copied from the input.
+#define LITTLE_BYTES 512
 // While replies wait for a client that is still writing the keys of one get, so much of them is kept: of one client,
 // and of all clients of a worker together with the rest of their kept input.
 #define AHEAD_BYTES_MAX (32u << 20)
@@ -104,16 +109,57 @@ bool input_has_value(const struct connection *connection) {
            && connection->kept.bytes == 0;
 }
 
-size_t input_receive_value(struct engine *engine, struct connection *connection, char *behind) {
+// How many bytes have surely come that were not received yet.
+static uint32_t ask_arrived(const struct connection *connection) {
+    int bytes = 0;
+    return ioctl(connection->fd, FIONREAD, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
+}
+
+// Where the next bytes of a large value belong.
+struct direct_places {
+    struct iovec pieces[DIRECT_PARTS + 1];
+    size_t count;
+    size_t value_room;              // Bytes of the value that fit ...
+    size_t room;                    // ... and with them what may be received behind it.
+};
+
+// One part of the value, and as many more as surely have bytes to come in: only what has come takes memory. The value's
+// end comes with its last bytes, as does what follows it.
+static void find_places(struct connection *connection, char *behind, struct direct_places *places) {
+    struct session *session = &connection->session;
     char *place = NULL;
     bool is_last;
-    size_t fits = session_direct_place(&connection->session, &place, &is_last);
-    for (int reads = 0; reads < DIRECT_READS; reads++) {
-        // Without room in the item the session is fed: it gives the value up.
-        bool goes_behind = is_last || fits == 0;
-        struct iovec pieces[2] = {{place, fits}, {behind, LITTLE_BYTES}};
-        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = goes_behind ? 2 : 1};
-        size_t room = fits + (goes_behind ? LITTLE_BYTES : 0);
+    size_t arrived = session->arrived_bytes;
+    size_t fits = session_direct_place(session, 0, &place, &is_last);
+    // Without room in the item the session is fed: it gives the value up.
+    bool goes_behind = fits == 0;
+    session->arrived_bytes = 0;
+    places->count = 0;
+    places->value_room = 0;
+    while (fits > 0) {
+        places->pieces[places->count++] = (struct iovec){place, fits};
+        places->value_room += fits;
+        goes_behind = is_last;
+        if (is_last || places->count == DIRECT_PARTS) {
+            break;
+        }
+        arrived = arrived ? arrived : ask_arrived(connection);
+        fits = arrived > places->value_room
+                   ? session_direct_place(session, places->value_room, &place, &is_last) : 0;
+    }
+    places->room = places->value_room;
+    if (goes_behind) {
+        places->pieces[places->count++] = (struct iovec){behind, BEHIND_BYTES};
+        places->room += BEHIND_BYTES;
+    }
+}
+
+size_t input_receive_value(struct engine *engine, struct connection *connection, char *behind) {
+    size_t all = 0;
+    for (int reads = 0; reads < DIRECT_READS && all < DIRECT_BYTES_MAX; reads++) {
+        struct direct_places places;
+        find_places(connection, behind, &places);
+        struct msghdr message = {.msg_iov = places.pieces, .msg_iovlen = places.count};
         ssize_t result = recvmsg(connection->fd, &message, MSG_DONTWAIT);
         connection->has_more = false;
         if (result <= 0) {
@@ -123,13 +169,14 @@ size_t input_receive_value(struct engine *engine, struct connection *connection,
             return 0;
         }
         size_t received = (size_t)result;
+        size_t filled = received < places.value_room ? received : places.value_room;
+        all += received;
         count(engine->proc, COUNTER_bytes_read, received);
-        session_direct_filled(&connection->session, received < fits ? received : fits);
-        connection->has_more = received == room || connection->has_ended;
-        if (received > fits || received < room) {
-            return received > fits ? received - fits : 0;
+        session_direct_filled(&connection->session, filled);
+        connection->has_more = received == places.room || connection->has_ended;
+        if (received > filled || received < places.room) {
+            return received - filled;
         }
-        fits = session_direct_place(&connection->session, &place, &is_last);
     }
     connection->has_more = true;    // Others get their turn in between.
     return 0;
@@ -264,5 +311,8 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
     count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
     // Behind the last bytes is the end.
     connection->has_more = (size_t)received == space || connection->has_ended;
+    if (UNLIKELY(space == LITTLE_BYTES && connection->has_more)) {
+        connection->session.arrived_bytes = ask_arrived(connection);
+    }
     return kept + (size_t)received;
 }

@@ -100,6 +100,10 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
 // The next place to fill and how much fits there; 0 bytes when full, or, while bytes are missing, when there is no room
 // for the next part: ask again later, or give up. Requires: no lock held. Crash: as store_begin().
 uint32_t store_making_span(struct store *store, const struct store_making *making, char **place_out);
+// The same for the bytes that come `ahead_bytes` behind the next one: for bytes that are known to have
+// come. What is filled counts from the front all the same. Places are asked for one after the other.
+uint32_t store_making_span_ahead(struct store *store, const struct store_making *making,
+                                 uint32_t ahead_bytes, char **place_out);
 // STORE_ON_FLASH and STORE_BUSY leave the value as it is: commit it again.
 int store_commit(struct store *store, const struct store_write *write, struct store_making *making,
                  struct store_result *result);

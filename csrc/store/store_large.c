@@ -121,18 +121,24 @@ bool store_fits(const struct store *store, const struct store_write *write) {
 }
 
 uint32_t store_making_span(struct store *store, const struct store_making *making, char **place_out) {
+    return store_making_span_ahead(store, making, 0, place_out);
+}
+
+uint32_t store_making_span_ahead(struct store *store, const struct store_making *making,
+                                 uint32_t ahead_bytes, char **place_out) {
     const struct item *item = store_item(store, making->ref);
     uint32_t state = item_state_of(item);
-    if ((state & ITEM_LARGE) && making->filled_bytes < making->value_bytes) {
+    uint32_t offset = making->filled_bytes + ahead_bytes;
+    if ((state & ITEM_LARGE) && offset < making->value_bytes) {
         struct item_large *large = item_large_of(item, state);
-        bool is_there = making->filled_bytes / store_part_payload_bytes(store) < large->part_count;
+        bool is_there = offset / store_part_payload_bytes(store) < large->part_count;
         if (!is_there && !take_part(store, making->ref, large)) {
             return 0;
         }
     }
     const char *place = NULL;
     uint32_t bytes = store_value_span(store, item, state, slab_class_of(&store->slab, making->ref),
-                                      making->filled_bytes, &place);
+                                      offset, &place);
     *place_out = (char *)place;
     return bytes;
 }

@@ -262,7 +262,7 @@ static void feed(struct world *world, struct talk *talk) {
 static size_t feed_directly(struct talk *talk, const char *from, size_t count) {
     char *place;
     bool is_last;
-    size_t room = talk->pending.used == 0 ? session_direct_place(talk->session, &place, &is_last) : 0;
+    size_t room = talk->pending.used == 0 ? session_direct_place(talk->session, 0, &place, &is_last) : 0;
     size_t fits = count < room ? count : room;
     if (fits) {
         memcpy(place, from, fits);

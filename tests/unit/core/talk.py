@@ -92,7 +92,7 @@ class Talk:
     def feed_directly(self, data: bytes) -> int:
         """Writes into a large value as a socket would; how much of `data` fitted."""
         place = ffi.new("char **")
-        room = lib.session_direct_place(self.session, place, ffi.new("bool *"))
+        room = lib.session_direct_place(self.session, 0, place, ffi.new("bool *"))
         taken = min(room, len(data))
         ffi.memmove(place[0], data, taken)
         if taken:
