@@ -167,6 +167,8 @@ class Handle:
         for _ in range(BUSY_TRIES if self.waits_for_buckets else 0):
             if outcome != lib.STORE_BUSY:
                 break
+            # As a worker does between two tries: where a chain was full it makes room.
+            lib.store_turn(self.store)
             outcome = operation()
         return Outcome(outcome)
 
