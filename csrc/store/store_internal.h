@@ -449,6 +449,14 @@ static inline bool store_pins_are_tight(const struct store *store) {
 static inline bool store_pins_are_scarce(const struct store *store) {
     return store->local->pins_used > store->claims->pins_max / 4 * 3;
 }
+// What unlinked items take that readers keep from being freed.
+static inline uint64_t store_limbo_bytes(const struct store *store) {
+    return SHARED_LOAD(store->root->limbo_bytes);
+}
+// Whether an item that is pinned is no longer in the index.
+static inline bool store_is_unlinked(const struct store *store, uint32_t ref) {
+    return !(item_state_of(store_item(store, ref)) & ITEM_LINKED);
+}
 // Puts the item of the armed FREE into limbo and disarms. Returns false when nobody pins it (any more). Locks:
 // LOCK_LIMBO.
 bool store_limbo_put(struct store *store, uint32_t ref);

@@ -141,7 +141,7 @@ void store_unpin(struct store *store, uint32_t pin) {
     }
     uint32_t ref = store->claims->pin_ref[pin];
     uint64_t limbo_before = SHARED_ACQUIRE(store->root->limbo_lock);
-    if (UNLIKELY(!(item_state_of(store_item(store, ref)) & ITEM_LINKED))) {
+    if (UNLIKELY(store_is_unlinked(store, ref))) {
         unpin_unlinked(store, pin, ref);
         return;
     }
