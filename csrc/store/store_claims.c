@@ -11,17 +11,20 @@
 // At least so many, and for more clients than usual some for each: half of them can be used up by few.
 #define PINS_MIN 8192
 #define PINS_PER_CONNECTION 4
-// A connection makes one item at a time.
+// A connection makes one item at a time, and a command may make another from it.
 #define MAKINGS_MIN 1024
+#define MAKINGS_BESIDE 64
+#define CONNECTIONS_USUAL 8192
 
 uint32_t store_pin_groups_for(uint32_t connections_max) {
-    uint64_t pins = (uint64_t)connections_max * PINS_PER_CONNECTION;
+    uint64_t pins = (uint64_t)connections_max * PINS_PER_CONNECTION;    // 0 asks for the least.
     pins = pins < PINS_MIN ? PINS_MIN : pins;
     return (uint32_t)((pins + STORE_PIN_GROUP - 1) / STORE_PIN_GROUP);
 }
 
 uint32_t store_makings_for(uint32_t connections_max) {
-    return connections_max < MAKINGS_MIN ? MAKINGS_MIN : connections_max;
+    uint32_t makings = (connections_max ? connections_max : CONNECTIONS_USUAL) + MAKINGS_BESIDE;
+    return makings < MAKINGS_MIN ? MAKINGS_MIN : makings;
 }
 
 int store_claims_open(struct store *store) {

@@ -406,8 +406,7 @@ void store_adopt_parts(struct store *store, uint32_t ref);
 
 // Claims: what keeps an item's memory that is no longer, or not yet, in the index. A process's pins are its readers',
 // one for each item, shared by all of its replies that send it; its claims MAKING are half-made items. Either ends
-// with the process. Sizes per process for so many connections (0: as many as are usual); pins are a multiple of
-// STORE_PIN_GROUP.
+// with the process. Sizes per process for so many connections (0: as many as are usual).
 uint32_t store_pin_groups_for(uint32_t connections_max);
 uint32_t store_makings_for(uint32_t connections_max);
 // What the handle knows of its claims. store_claims_begin() makes all claims MAKING free, once store_txn_reclaim() has
