@@ -258,7 +258,7 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
     struct item_numbers numbers = {view->order, view->cas};
     if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, numbers) != PYMC_OK) {
         abandon(store, &making);
-        return store_refused(store, COUNTER_oom_index);
+        return STORE_BUSY;
     }
     // The command that wanted it here must still find it after it has made room for what it does.
     store->needed_ref = making.ref;

@@ -118,6 +118,8 @@ struct store {
     struct arena_header *header;
     struct proc *proc;
     uint64_t hash_seed;
+    bool has_full_chain;
+    uint64_t full_chain_hash;   // Of a key whose chain was full; see store_make_chain_room().
     struct store_root *root;
     struct store_local *local;
     uint32_t ref_end;                       // References from here on are none.
@@ -322,11 +324,10 @@ static inline void store_need_again(struct store *store, uint32_t before, uint32
 int store_refused(struct store *store, enum counter reason);
 // Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock held.
 bool store_evict(struct store *store, uint32_t class_id);
-// A chain of the index could not take one more entry: evicts the oldest item in the chain of `hash`, which counts as an
-// eviction and under chain_evictions. Returns false when there is none that may go. Requires: no lock held.
-bool store_make_chain_room(struct store *store, uint64_t hash);
-// So often a store makes room in its chain before it is refused: others may take what it made.
-#define STORE_CHAIN_ROUNDS 8
+// A chain of the index could not take one more entry, and who wanted to link is put off (full_chain_hash): evicts the
+// oldest item of that chain, which counts as an eviction and under chain_evictions. Requires: no lock held, no
+// transaction armed, nothing in hand.
+void store_make_chain_room(struct store *store);
 // Counts and evicts a live item, or counts and frees a dead one; unlocks it.
 void store_evict_counted(struct store *store, struct store_locked *locked);
 void store_reap_locked(struct store *store, struct store_locked *locked);

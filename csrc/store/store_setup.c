@@ -297,6 +297,9 @@ void store_turn(struct store *store) {
     struct arena_header *header = store->header;
     slab_flush_if_asked(&store->slab, store->proc);
     store_room_turn(store);
+    if (UNLIKELY(store->has_full_chain)) {
+        store_make_chain_room(store);
+    }
     follow_lifetime(store);
     uint32_t due = SHARED_LOAD(header->flush_scheduled_seconds);
     if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {

@@ -192,6 +192,8 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
         item_set_state(item, state & ~(uint32_t)ITEM_LINKED);
         store_txn_disarm(store);
         store_unlock(store, locked, false);
+        store->has_full_chain = true;
+        store->full_chain_hash = hash;
         return status;
     }
     FAULT_POINT(store->proc, "store.link.after");
@@ -307,7 +309,7 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
                   : store_is_flushed(store, item_order(locked.item)) ? STORE_MISS_FLUSHED
                                                                      : STORE_MISS_EXPIRED;
     if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, numbers) != PYMC_OK) {
-        return store_refused(store, COUNTER_oom_index);
+        return STORE_BUSY;
     }
     store_count_dead(store, dead_as);
     result->cas = numbers.cas;
@@ -612,7 +614,7 @@ static int join_once(struct store *store, const struct store_write *write, const
     }
     if (store_link_and_unlock(store, &locked, making.ref, making.claim + 1, hash, numbers) != PYMC_OK) {
         store_abandon(store, &making);
-        return store_refused(store, COUNTER_oom_index);
+        return STORE_BUSY;
     }
     count(store->proc, COUNTER_total_items, 1);
     *result = (struct store_result){numbers.cas, joined.value_bytes};

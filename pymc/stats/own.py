@@ -22,7 +22,6 @@ _WAITS = (
 _REFUSALS = (
     "oom_no_victim",
     "oom_claims",
-    "oom_index",
     "oom_process_memory",
     "oom_gave_up",
 )

@@ -101,16 +101,47 @@ def test_values_change_in_the_middle_of_a_chain(still: Handle) -> None:
     still.cache.close()
 
 
-def test_a_chain_has_an_end() -> None:
-    """A bucket whose chain is as long as it may be refuses; nothing breaks."""
+def put_with_patience(store: Handle, key: bytes) -> int:
+    """Puts; as a session does, tries again in the next turn when it is put off."""
+    outcome = store.put(key, b"=" + key).outcome
+    if outcome == Outcome.BUSY:
+        lib.store_turn(store.store)
+        outcome = store.put(key, b"=" + key).outcome
+    return int(outcome)
+
+
+def test_a_full_chain_loses_its_oldest_item() -> None:
+    """No key is refused, however many keys meet in one bucket."""
     with Cache(bucket_start=64) as cache:
         store = cache.open()
         # Keys that agree in so many bits stay together however often the index grows.
-        keys = colliding_keys(64 * 10 + 20, bits=9)
-        stored = [key for key in keys if store.put(key, b"v").outcome == Outcome.STORED]
-        assert len(stored) >= 640
-        assert all(store.get(key) == b"v" for key in stored)
-        assert store.check() == len(stored)
+        keys = colliding_keys(64 * 10 + 30, bits=9)
+        assert all(put_with_patience(store, key) == Outcome.STORED for key in keys)
+        lost = [key for key in keys if store.get(key) is None]
+        assert lost == keys[: len(lost)]
+        assert 0 < len(lost) <= 29
+        assert store.counters()["chain_evictions"] == store.counters()["evictions"] == len(lost)
+        assert store.check() == len(keys) - len(lost)
+        # The last one that was put off is not waited for for ever.
+        assert store.put(keys[0], b"v").outcome == Outcome.BUSY
+        lib.store_turn(store.store)
+        lib.store_turn(store.store)
+        assert store.counters()["chain_evictions"] == len(lost) + 1
+
+
+def test_dead_items_of_a_full_chain_go_first() -> None:
+    with Cache(bucket_start=64) as cache:
+        store = cache.open()
+        keys = colliding_keys(64 * 10 + 30, bits=9)
+        for number, key in enumerate(keys):
+            store.put(key, b"=" + key, expiry_seconds=50 if number % 2 else 0)
+        full = [key for key in keys if store.get(key) is not None]
+        store.set_now(60)
+        late = next(key for key in keys if key not in full)
+        assert put_with_patience(store, late) == Outcome.STORED
+        assert store.counters()["evictions"] == 0
+        assert store.counters()["chain_evictions"] == 1
+        assert all(store.get(key) is not None for key in full[::2])
 
 
 def test_a_seed_parts_keys_that_meet_without_it() -> None:
