@@ -61,7 +61,8 @@ static inline void reply_value_release(struct store *store, struct reply_value *
         store_unpin(store, value->pin);
     }
 }
-// A pinned value that waits for a slow client becomes a copy of its own, and its pin goes. Returns false without memory.
+// A pinned value that waits for a slow client becomes a copy of its own, and its pin goes. Returns false without
+// memory.
 bool reply_value_copy_out(struct store *store, struct reply_value *value);
 // One piece of the value, see store_value_span().
 static inline uint32_t reply_value_span(const struct store *store, const struct reply_value *value, uint32_t offset,
