@@ -42,6 +42,7 @@ class Geometry(Record):
     limit_bytes_max: int
     chunk_bytes: tuple[int, ...]
     bucket_start: int
+    connections_max: int = 0  # 0: as many as are usual.
 
     def c_struct(self) -> Any:
         """The C struct, and the array it points to, which must outlive it."""
@@ -52,6 +53,7 @@ class Geometry(Record):
         made.class_count = len(self.chunk_bytes)
         made.chunk_bytes = sizes
         made.bucket_start = self.bucket_start
+        made.connections_max = self.connections_max
         return made, sizes
 
 

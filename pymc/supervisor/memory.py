@@ -78,6 +78,7 @@ def geometry_of(settings: Settings, limits: MemoryLimits) -> Geometry:
         limit_bytes_max=limit,
         chunk_bytes=tuple(ladder(settings)),
         bucket_start=1 << bucket_power(power, limit, _BUCKET_BYTES),
+        connections_max=settings.connections_max,
     )
 
     def reserve_of(most: int) -> int:
