@@ -15,8 +15,8 @@
 #define DIRECT_READS 32
 #define DIRECT_BYTES_MAX (4u << 20)
 #define BEHIND_BYTES 8192
-// Where large values come one receives so much at first: the line. How much has come behind it is asked, and all of that
-// goes straight into the item instead of being copied from the input.
+// Where large values come so much is received at first: the line. How much has come behind it is
+// asked, and all of that goes straight into the item instead of being copied from the input.
 #define LITTLE_BYTES 512
 // While replies wait for a client that is still writing the keys of one get, so much of them is kept: of one client,
 // and of all clients of a worker together with the rest of their kept input.
