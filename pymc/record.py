@@ -4,11 +4,11 @@ Everything that is loaded before the first worker starts uses these: `dataclasse
 millisecond a class. Defaults, equality, hash, patterns and repr() work in the same way.
 """
 
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Record")
-_set = object.__setattr__
 
 
 class Declared:
@@ -29,6 +29,8 @@ class _RecordType(type):
     __match_args__: tuple[str, ...]
     _defaults: dict[str, Any]
     _about: dict[str, Any]
+    # Sets each field, in their order.
+    _setters: tuple[Callable[[object, object], None], ...]
 
     def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> "_RecordType":
         defaults: dict[str, Any] = {}
@@ -49,7 +51,9 @@ class _RecordType(type):
                 defaults[field] = value
         body |= {"__slots__": own, "_defaults": defaults, "_about": about}
         body["__match_args__"] = names + own
-        return super().__new__(cls, name, bases, body)
+        made = super().__new__(cls, name, bases, body)
+        made._setters = tuple([getattr(made, field).__set__ for field in made.__match_args__])
+        return made
 
 
 class Record(metaclass=_RecordType):
@@ -57,21 +61,25 @@ class Record(metaclass=_RecordType):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         """Takes the fields in order or by name; those with a default may be left out."""
-        names, defaults = type(self).__match_args__, type(self)._defaults
-        if len(values) > len(names):
-            raise TypeError(f"{type(self).__name__} has {len(names)} fields, not {len(values)}")
+        kind = type(self)
+        given = len(values)
         # Not strict: the rest has names or defaults.
-        for name, value in zip(names, values, strict=False):
-            _set(self, name, value)
-        for name in names[len(values) :]:
+        for set_field, value in zip(kind._setters, values, strict=False):
+            set_field(self, value)
+        if given == len(kind._setters) and not named:
+            return
+        names, defaults = kind.__match_args__, kind._defaults
+        if given > len(names):
+            raise TypeError(f"{kind.__name__} has {len(names)} fields, not {given}")
+        for name, set_field in zip(names[given:], kind._setters[given:], strict=True):
             if name in named:
-                _set(self, name, named.pop(name))
+                set_field(self, named.pop(name))
             elif name in defaults:
-                _set(self, name, defaults[name])
+                set_field(self, defaults[name])
             else:
-                raise TypeError(f"{type(self).__name__} wants {name}")
+                raise TypeError(f"{kind.__name__} wants {name}")
         if named:
-            raise TypeError(f"{type(self).__name__} has no room for {', '.join(named)}")
+            raise TypeError(f"{kind.__name__} has no room for {', '.join(named)}")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__}.{name} cannot be changed")
