@@ -12,11 +12,13 @@ C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def)
 # A folder's time changes when a file is added or removed.
 C_ROOMS := $(wildcard csrc/*/.)
 CORE := build/$(BUILD)/ready
+PY_FILES := $(wildcard pymc/*.py pymc/*/*.py)
+BYTECODE := build/bytecode
 NEWEST := var/peers/memcached-newest/memcached
 
 ##   make run [ARGS="-p 11300 -t 4"]   start a server: 127.0.0.1:11211, 1 GiB, and 1 GiB in var/flash
 .PHONY: run
-run: $(CORE)
+run: $(CORE) $(BYTECODE)
 	@mkdir -p var
 	@exec .venv/bin/pymc -u "$$(id -un)" -m 1024 \
 	    $(if $(filter -l% --listen% -s% --unix-socket%,$(ARGS)),,-l 127.0.0.1) \
@@ -24,13 +26,13 @@ run: $(CORE)
 
 ##   make build [BUILD=debug]          set up .venv and build the C core in place
 .PHONY: build
-build: $(CORE)
+build: $(CORE) $(BYTECODE)
 
 ##   make test [SUITE="unit model"]    run the tests (BUILD=, SEED=, LONG=1, ARGS= for pytest)
 SUITES := tidy unit model conformance crash fuzz e2e
 SUITE ?= $(SUITES)
 .PHONY: test
-test: $(CORE) .venv/ready-dev build/system-test $(NEWEST)
+test: $(CORE) $(BYTECODE) .venv/ready-dev build/system-test $(NEWEST)
 	@BUILD=$(BUILD) scripts/setup_test_run.sh $(SUITE) -- \
 	    $(if $(LONG),,-m "not long") $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
 
@@ -57,7 +59,7 @@ format: .venv/ready-dev
 
 ##   make bench [ARGS="..."]           measure beside memcached and print the ratios
 .PHONY: bench
-bench: $(CORE) .venv/ready-dev build/system-bench $(NEWEST)
+bench: $(CORE) $(BYTECODE) .venv/ready-dev build/system-bench $(NEWEST)
 	@exec $(PY) bench/run.py $(ARGS)
 
 ##   make bench-memory [ARGS="..."]    what is held while memory moves, beside memcached
@@ -94,6 +96,13 @@ $(CORE): $(C_FILES) $(C_ROOMS) .venv/ready-runtime build/system-build
 	@mkdir -p $(@D) && touch $@.started
 	@$(PY) csrc/build_core.py
 	@mv $@.started $@
+
+# Where the environment forbids Python to write bytecode, as it often does in containers, each start
+# would compile all of pymc.
+$(BYTECODE): $(PY_FILES) .venv/ready-runtime
+	@mkdir -p $(@D)
+	@$(PY) -m compileall -q pymc
+	@touch $@
 
 .venv/ready-%: pyproject.toml | build/system-build
 	@scripts/setup_venv.sh $*

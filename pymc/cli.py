@@ -1,6 +1,5 @@
 """The command line: memcached's flags and suboptions into settings, and the program's entry."""
 
-import gc
 import os
 import pwd
 import sys
@@ -73,8 +72,6 @@ def main() -> int:
         settings = parse(sys.argv[1:], name if name == "memcached" else "pymc", os.environ)
         for line in settings.warnings:
             print(line, file=sys.stderr)
-        # What is loaded now stays: looking for garbage in it takes a tenth of the start.
-        gc.disable()
         # Loads the C core, which a wrong option or -h should not wait for.
         from pymc.supervisor import main as serve
 

@@ -13,7 +13,6 @@ import stat
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
 
 _STDERR = 2
 _KEPT_BYTES_MAX = 65536
@@ -69,8 +68,9 @@ class Log:
     def _keep(self, line: str) -> bool:
         stamp = ""
         if self.is_stamped:
-            now = datetime.fromtimestamp(time.time(), UTC)
-            stamp = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond:06}Z {self.role}: "
+            seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+            date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+            stamp = f"{date}.{microseconds:06}Z {self.role}: "
         whole = f"{stamp}{line}".encode(errors="replace")[: _PIECE_BYTES_MAX - 1] + b"\n"
         if len(self._kept) + len(whole) > _KEPT_BYTES_MAX:
             return False

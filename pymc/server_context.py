@@ -2,20 +2,19 @@
 
 import os
 import socket
-from dataclasses import dataclass, field
 
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
 from pymc.core.engine import ListenerKind
 from pymc.core.flash import Flash
+from pymc.record import Record
 from pymc.stats.cpu_times import RecentCpuTimes
 
 # Process slots beyond workers and keeper, for tools that look into a running server.
 VISITOR_SLOTS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class ListeningAddress:
+class ListeningAddress(Record):
     """One address and its listening sockets: one per worker, or one that all share (unix)."""
 
     kind: ListenerKind
@@ -29,8 +28,7 @@ class ListeningAddress:
         return self.sockets[worker % len(self.sockets)]
 
 
-@dataclass(frozen=True, slots=True)
-class Inbox:
+class Inbox(Record):
     """Both ends of a socket pair that keeps message boundaries: one reads, any may write."""
 
     reader: socket.socket
@@ -46,8 +44,7 @@ class Inbox:
         return cls(reader, writer)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerContext:
+class ServerContext(Record):
     """The server as each of its processes sees it."""
 
     settings: Settings
@@ -58,12 +55,12 @@ class ServerContext:
     addresses: tuple[ListeningAddress, ...]
     worker_inboxes: tuple[Inbox, ...]
     keeper_inbox: Inbox
+    # Each process keeps its own.
+    cpu_times: RecentCpuTimes
     # None without ext_path.
     flash: Flash | None = None
     # How this process reads from flash: io_uring or threads; a worker knows.
     read_engine: str = "none"
-    # Each process keeps its own.
-    cpu_times: RecentCpuTimes = field(default_factory=RecentCpuTimes)
 
     @property
     def keeper_slot(self) -> int:
@@ -74,6 +71,10 @@ class ServerContext:
     def slots(self) -> range:
         """All process slots."""
         return range(self.settings.workers + 1 + VISITOR_SLOTS)
+
+    def are_workers_there(self) -> bool:
+        """Tells whether every worker has taken its slot, now or in an earlier life."""
+        return all(self.arena.slot_owner(slot).pid for slot in range(self.keeper_slot))
 
     def living_pid(self, slot: int) -> int:
         """The process that holds a worker's or the keeper's slot; 0 while there is none."""

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import uvloop
 
@@ -17,6 +16,7 @@ from pymc.core.arena import Role
 from pymc.core.engine import Engine, FlashReaderKind, FlashReads, Wants
 from pymc.core.store import Store
 from pymc.logs import log_fd, say
+from pymc.record import replace
 from pymc.server_context import ServerContext
 
 _READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "threads"}
@@ -104,9 +104,8 @@ class Worker:
 
     def _wait_for_others(self) -> None:
         """Until all workers are there, or half a second: early clients spread over all of them."""
-        arena, workers = self._context.arena, self._context.settings.workers
         deadline = time.monotonic() + _START_SECONDS
-        while not all(arena.slot_owner(number).pid for number in range(workers)):
+        while not self._context.are_workers_there():
             if time.monotonic() > deadline:
                 return
             time.sleep(0.001)

@@ -120,6 +120,24 @@ enum put_result reply_put_copy(struct store *store, const struct store_view *vie
     return PUT_DONE;
 }
 
+bool reply_value_copy_out(struct store *store, struct reply_value *value) {
+    char *copy = reply_own(store, value->value_bytes);
+    if (!copy) {
+        return false;
+    }
+    uint32_t copied = 0;
+    const char *piece;
+    uint32_t bytes;
+    while (copied < value->value_bytes && (bytes = reply_value_span(store, value, copied, &piece))) {
+        memcpy(copy + copied, piece, bytes);
+        copied += bytes;
+    }
+    PYMC_CHECK(copied == value->value_bytes);       // It is pinned: its bytes do not change.
+    store_unpin(store, value->pin);
+    value->owned = copy;
+    return true;
+}
+
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out) {
     if (buffer_bytes < REPLY_ROOM_BYTES || values_max == 0) {
         return PYMC_INVALID;

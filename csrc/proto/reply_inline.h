@@ -19,11 +19,14 @@
 // far above what clients that read make it (each reply holds REPLY_OWNED_BYTES_MAX at most).
 #define REPLY_WAITING_BYTES_MAX (64u << 20)
 
+// While pins are tight one reply has so many of them: enough are left for the replies of all others.
+#define REPLY_VALUES_TIGHT 2
+
 // A value that follows the first `buffer_offset` bytes of the buffer: pinned in the arena, or a copy of its own.
 struct reply_value {
     char *owned;                // NULL: pinned.
     uint32_t buffer_offset;
-    uint32_t claim;
+    uint32_t pin;
     uint32_t ref;
     uint32_t state;
     uint32_t class_id;
@@ -55,9 +58,12 @@ static inline void reply_value_release(struct store *store, struct reply_value *
         count(store->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)value->value_bytes);
         free(value->owned);
     } else {
-        store_unpin(store, value->claim);
+        store_unpin(store, value->pin);
     }
 }
+// A pinned value that waits for a slow client becomes a copy of its own, and its pin goes. Returns false without
+// memory.
+bool reply_value_copy_out(struct store *store, struct reply_value *value);
 // One piece of the value, see store_value_span().
 static inline uint32_t reply_value_span(const struct store *store, const struct reply_value *value, uint32_t offset,
                                         const char **place_out) {
@@ -140,16 +146,19 @@ static inline enum put_result reply_put_value(struct store *store, const struct 
         reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
         return PUT_DONE;
     }
-    if (UNLIKELY(!store_may_pin(store))) {
+    uint32_t pin = store_pin(store, view);
+    if (UNLIKELY(pin == STORE_NO_PIN)) {
         return reply_put_copy(store, view, at, reply);
     }
-    uint32_t claim = store_pin(store, view);
-    if (claim == STORE_NO_CLAIM) {
+    if (pin == STORE_NO_CLAIM) {
         return PUT_CHANGED;
     }
     reply->values[reply->value_count++] =
-        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .claim = claim, .ref = view->ref,
+        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .pin = pin, .ref = view->ref,
                              .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
+    if (UNLIKELY(store_pins_are_tight(store)) && reply->value_count >= REPLY_VALUES_TIGHT) {
+        reply->value_max = reply->value_count;      // This reply is full.
+    }
     reply->at = PUT_LITERAL(at, "\r\n");
     return PUT_DONE;
 }

@@ -160,6 +160,7 @@ static void drop_backlog(struct engine *engine, struct connection *connection) {
         count(engine->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)backlog->bytes);
         free(backlog);
         connection->backlog = NULL;
+        readers_note(engine, connection);
     }
 }
 
@@ -347,6 +348,7 @@ static bool keep(struct engine *engine, struct connection *connection, const cha
     }
     connection->backlog = backlog;
     count(engine->proc, COUNTER_response_buf_bytes, bytes);
+    readers_note(engine, connection);
     connection_want(engine, connection, EPOLLOUT | EPOLLET);
     note_state(engine, connection, CONNECTION_WRITE);
     return true;
@@ -583,6 +585,7 @@ void connection_writable(struct engine *engine, struct connection *connection) {
     if (!backlog) {
         return;
     }
+    uint64_t before = engine->proc->counters[COUNTER_bytes_written];
     int result = push(engine, connection->fd, backlog->text, backlog->bytes, &backlog->sent, backlog->values,
                       &backlog->value_first, backlog->value_count);
     if (result == PUSH_BROKEN) {
@@ -590,6 +593,9 @@ void connection_writable(struct engine *engine, struct connection *connection) {
         return;
     }
     if (result == PUSH_LATER) {
+        if (engine->proc->counters[COUNTER_bytes_written] != before) {
+            readers_note(engine, connection);
+        }
         connection_ask(engine, connection, connection->interest);
         return;
     }

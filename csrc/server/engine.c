@@ -652,6 +652,7 @@ void engine_tick(struct engine *engine) {
         connection = next;
     }
     values_drop_silent(engine);
+    readers_relieve(engine);
     notices_tell(engine);
     if (engine->log) {
         log_flush(engine->log);

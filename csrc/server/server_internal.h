@@ -93,6 +93,7 @@ struct connection {
     bool is_in_again;               // In the engine's again list: the socket may hold more than was read.
     bool has_work;                  // Its kept input holds commands; it only let others go first.
     bool is_in_values;              // In the list through value_next.
+    bool is_in_readers;             // In the list through reader_next.
     bool is_shared;                 // Another process was given it or gave it, and may still have it open.
     bool has_more;                  // The socket may hold more than was received.
     bool reads_little;              // Large values came last: the next may begin with one too.
@@ -104,6 +105,7 @@ struct connection {
     uint32_t interest;              // Epoll events asked for.
     uint32_t last_command_seconds;
     uint32_t value_seconds;         // When a byte of its half-sent value came last.
+    uint32_t progress_seconds;      // When it took something of its backlog last, or got it.
     uint64_t ticket;                // Of the administrative command it waits for.
     struct kept_input kept;
     char *admin_line;
@@ -116,6 +118,7 @@ struct connection {
     struct flash_waiter waiter;
     struct connection *next, *previous;         // All connections of the engine.
     struct connection *value_next, *value_previous;     // In the engine's list of half-sent values.
+    struct connection *reader_next, *reader_previous;   // In the engine's list of slow readers.
     struct connection *queue_next;              // In the request, stream, busy or dead queue.
     struct connection *again_next;
 };
@@ -125,6 +128,14 @@ struct value_list {
     struct connection *first, *last;
     uint64_t refusals_seen;         // What the worker had refused at the last look.
     uint32_t dropped;               // Not yet told of.
+    uint32_t told_seconds;
+};
+
+// Connections whose backlog holds values, the one that has taken nothing for longest first.
+struct reader_list {
+    struct connection *first, *last;
+    struct connection *cursor;      // Where the next look begins; NULL for the first.
+    uint32_t closed;                // Not yet told of.
     uint32_t told_seconds;
 };
 
@@ -174,6 +185,7 @@ struct engine {
     uint64_t tickets;
     struct connection *connections;
     struct value_list values;
+    struct reader_list readers;
     struct log *log;                        // NULL without memory for one.
     bool log_is_stamped;
     struct notices notices;
@@ -225,6 +237,12 @@ void connection_close(struct engine *engine, struct connection *connection);
 void values_note(struct engine *engine, struct connection *connection);
 // Closes connections that have been silent for too long in the middle of a value. Call once a second.
 void values_drop_silent(struct engine *engine);
+// Puts the connection at the end of the list of slow readers, or out of it, as its backlog holds values or not. To be
+// called when it got a backlog, took something of it, or lost it.
+void readers_note(struct engine *engine, struct connection *connection);
+// While pins, memory that readers keep from being freed, or memory for copies is short: copies values out for those
+// who have been slow for a while, and closes those who have taken nothing for too long. Call once a second.
+void readers_relieve(struct engine *engine);
 // Tells what there is to tell. Call once a second.
 void notices_tell(struct engine *engine);
 // Asks for these epoll events. Asking again, also for the same, brings an event for what is there already.

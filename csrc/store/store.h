@@ -38,6 +38,7 @@ struct store_geometry {
     uint32_t class_count;
     const uint32_t *chunk_bytes;    // Ascending chunk sizes.
     uint32_t bucket_start;          // Index buckets at start.
+    uint32_t connections_max;       // How many clients a process is to have claims for; 0 for as many as are usual.
 };
 
 // Address space an arena needs for a store of this geometry and `slots` process slots.
@@ -217,7 +218,7 @@ struct store_chunks {
     uint64_t listed;            // Pages' free lists.
     uint64_t carved;            // All together.
     uint32_t claims_making;
-    uint32_t pins;
+    uint32_t pins;              // Items that are pinned, once for each process that does.
 };
 // Walks everything and aborts on a contradiction; returns the number of items.
 // Requires: nobody else works in the arena, and no slot has a dead owner that had no successor.

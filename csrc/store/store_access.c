@@ -183,6 +183,8 @@ static int reshape(struct store *store, const struct store_view *view, const cha
         item_set_client_flags(item, state, view->client_flags);
     }
     racy_write(item_key(item, state), key, view->key_bytes);
+    // What replaces an item goes on with the reads of that one.
+    locked.state = item_with_reads(locked.state, item_reads(state));
     int status = store_link_and_unlock(store, &locked, new_ref, 0, hash, numbers);
     return status == PYMC_OK ? STORE_TOUCHED : STORE_NO_MEMORY;
 }

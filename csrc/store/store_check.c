@@ -86,34 +86,35 @@ static void own_claims(struct check *check) {
     const struct store *store = check->store;
     for (uint32_t slot = 0; slot < store->header->slots; slot++) {
         const struct store_local *local = store_local_at(store, slot);
+        const uint32_t *makings = store_makings_at(store, slot);
         uint32_t used = 0;
-        for (uint32_t i = 0; i < local->claims_high; i++) {
-            uint32_t ref = local->claim_ref[i];
-            bool is_pin = local->claim_kind[i] == CLAIM_PIN;
-            used += ref != 0;
-            check->chunks.pins += ref && is_pin;
-            check->chunks.claims_making += ref && !is_pin;
-            if (ref && !is_pin) {
-                own_unlinked(check, ref, &check->chunks.making);
+        for (uint32_t i = 0; i < local->makings_high; i++) {
+            used += makings[i] != 0;
+            if (makings[i]) {
+                own_unlinked(check, makings[i], &check->chunks.making);
             }
         }
         // What a process thinks is free is all that it does not use.
-        PYMC_CHECK(local != store->local || used + store->claims_free_count == STORE_CLAIMS);
+        PYMC_CHECK(local != store->local || used + store->claims->free_count == store->root->makings_max);
+        check->chunks.claims_making += used;
+        check->chunks.pins += store_pins_check(store, slot);
     }
 }
 
 static void own_limbo(struct check *check) {
     const struct store *store = check->store;
     uint32_t waiting = 0;
+    uint64_t bytes = 0;
     uint32_t previous = 0;
     for (uint32_t ref = store->root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         const struct item *item = store_item(store, ref);
         own_unlinked(check, ref, &check->chunks.limbo);
         PYMC_CHECK(store_is_in_limbo(item) && item->order_low == previous);
+        bytes += store_item_bytes(store, item, item_state_of(item));
         previous = ref;
         waiting++;
     }
-    PYMC_CHECK(waiting == store->root->limbo_count);
+    PYMC_CHECK(waiting == store->root->limbo_count && bytes == store->root->limbo_bytes);
 }
 
 static void own_page_lists(struct check *check) {

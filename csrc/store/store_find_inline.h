@@ -237,13 +237,14 @@ void store_reap(struct store *store, const struct store_view *view);
 // changed meanwhile: look again. What else was found comes back as it is.
 int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash, uint32_t round);
 
-// Pins the viewed item so that its memory stays what it is until store_unpin(). Returns the claim, STORE_NO_CLAIM
-// when the item changed meanwhile or no claim is free. Crash: the pin goes with the process.
+// Pins the viewed item so that its memory stays what it is until store_unpin(), once for each store_pin(). Returns the
+// pin, STORE_NO_CLAIM when the item changed meanwhile, STORE_NO_PIN when there is none. Crash: it goes with the
+// process.
 uint32_t store_pin(struct store *store, const struct store_view *view);
 // The last reader of an item that was unlinked meanwhile frees it. Locks: LOCK_LIMBO then.
 // Requires: nothing in hand, no transaction armed. Crash: the pin goes with the process; the item is in limbo
 // until the keeper comes by.
-void store_unpin(struct store *store, uint32_t claim);
+void store_unpin(struct store *store, uint32_t pin);
 
 // Changes flags in the state and the expiry of a viewed item, atomically with the view: 0 bits change nothing.
 struct store_mark {

@@ -18,11 +18,6 @@ enum class_counter {
     CLASS_COUNTER_COUNT
 };
 
-#define STORE_CLAIMS 8192
-// So many are kept for values on their way in, which readers cannot use up.
-#define STORE_CLAIMS_FOR_MAKING 1024
-// So many are kept for values that can only be pinned; smaller ones are copied when fewer are free.
-#define STORE_CLAIMS_FOR_LARGE 6144
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.
 #define STORE_PAGES_MIN 2
@@ -41,7 +36,6 @@ enum class_counter {
 // What a process is doing; store_txn_inline.h has what each means. The first five need the lock of the key's bucket.
 enum store_txn_kind { TXN_NONE, TXN_LINK, TXN_UNLINK, TXN_IN_PLACE, TXN_MOVE_ITEM, TXN_MOVE_PART, TXN_ADD_PART,
                       TXN_CLAIM, TXN_FREE };
-enum store_claim_kind { CLAIM_NONE, CLAIM_PIN, CLAIM_MAKING };
 
 struct store_pending {
     uint32_t count;
@@ -75,22 +69,41 @@ struct store_txn {
 // A process's own part. Only the owner writes, except a repairer after its death.
 struct CACHE_ALIGNED store_local {
     struct store_txn txn;
-    uint32_t claims_high;       // Claims at or above this index are not in use.
+    uint32_t pins_used;         // How many items it pins; never less than its pins that others see.
+    uint32_t makings_high;      // Its claims for items being made are free from this one on.
     uint64_t flush_noticed;     // The mark of the flush that flushed_* counters stand for.
     uint64_t class_counters[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
     struct store_pending pending[SLAB_CLASSES_MAX];     // New items not yet in the probation queue.
-    uint8_t claim_kind[STORE_CLAIMS];
-    uint32_t claim_ref[STORE_CLAIMS];
+};
+
+// A cache line of pins.
+#define STORE_PIN_GROUP 16
+static inline uint64_t store_claims_bytes(uint32_t pin_groups, uint32_t makings_max) {
+    uint64_t bytes = ((uint64_t)pin_groups * STORE_PIN_GROUP + makings_max) * sizeof(uint32_t);
+    return (bytes + 63) & ~63ull;
+}
+// The handle's part of what it claims.
+struct store_claims {
+    uint32_t pins_max;
+    uint32_t free_count;        // Claims for items being made.
+    uint32_t *free;
+    uint32_t *making_ref;       // As store_makings_at().
+    uint32_t *pin_ref;          // As store_pins_at().
+    uint32_t pin_count[];       // How many readers share each pin.
 };
 
 struct store_root {
     uint64_t local_offset;
     uint64_t limit_bytes_max;
+    uint64_t claims_offset;         // Each slot's pins, and behind them its items being made.
+    uint32_t pin_groups;
+    uint32_t makings_max;
     CACHE_ALIGNED uint64_t limbo_lock;      // LOCK_LIMBO
     // Unlinked items that were pinned: a list through their time_seconds (next) and cas_low (previous).
     uint32_t limbo_head;
     uint32_t limbo_count;
     uint32_t limbo_cursor;                  // Where store_limbo_step() goes on, 0 for the head.
+    uint64_t limbo_bytes;                   // What they take, as items count it.
     uint32_t lifetime_seconds;              // How long items live now before they are evicted, 0: they are not.
     uint64_t counters_base[COUNTER_COUNT];  // What `stats reset` subtracts.
     uint64_t class_counters_base[SLAB_CLASSES_MAX][CLASS_COUNTER_COUNT];
@@ -122,8 +135,7 @@ struct store {
     uint32_t bump_seconds;
     uint32_t bump_mask;                     // An item in this state that is read again need not be told.
     struct store_room *room;                // What this process does to get pages for its classes.
-    uint32_t claims_free_count;
-    uint16_t claims_free[STORE_CLAIMS];
+    struct store_claims *claims;
     uint8_t class_by_units[1025];           // Class for sizes up to 8 KiB, by 8-byte units.
     uint8_t anchor[SLAB_CLASSES_MAX];       // The coarser class whose chunks stand in while a class has few items.
 };
@@ -134,6 +146,16 @@ static inline uint64_t store_hash(const struct store *store, const char *key, si
 static inline struct store_local *store_local_at(const struct store *store, uint32_t slot_index) {
     return (struct store_local *)(store->arena->base + store->root->local_offset
                                   + (uint64_t)slot_index * sizeof(struct store_local));
+}
+// A slot's pins: pin_groups groups, see store_claims.c.
+static inline uint32_t *store_pins_at(const struct store *store, uint32_t slot_index) {
+    const struct store_root *root = store->root;
+    return (uint32_t *)(store->arena->base + root->claims_offset
+                        + (uint64_t)slot_index * store_claims_bytes(root->pin_groups, root->makings_max));
+}
+// The item that each of a slot's claims MAKING has, 0 for none.
+static inline uint32_t *store_makings_at(const struct store *store, uint32_t slot_index) {
+    return store_pins_at(store, slot_index) + (uint64_t)store->root->pin_groups * STORE_PIN_GROUP;
 }
 // The chunk in this process's hand, 0 for none.
 static inline uint32_t store_hand(const struct store *store) {
@@ -383,29 +405,57 @@ uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint3
 // Lets the parts of a large item know that it is in this chunk now; for others it does nothing.
 void store_adopt_parts(struct store *store, uint32_t ref);
 
-// Claims: a process's pins and half-made items, released by whoever cleans up after it. Pins find none while fewer than
-// STORE_CLAIMS_FOR_MAKING are free.
+// Claims: what keeps an item's memory that is no longer, or not yet, in the index. A process's pins are its readers',
+// one for each item, shared by all of its replies that send it; its claims MAKING are half-made items. Either ends
+// with the process. Sizes per process for so many connections (0: as many as are usual).
+uint32_t store_pin_groups_for(uint32_t connections_max);
+uint32_t store_makings_for(uint32_t connections_max);
+// What the handle knows of its claims. store_claims_begin() makes all claims MAKING free, once store_txn_reclaim() has
+// freed what they had.
+MUST_CHECK int store_claims_open(struct store *store);
+void store_claims_begin(struct store *store);
+void store_claims_close(struct store *store);
+
+// No claim MAKING is free; or, from store_pin(), the item changed meanwhile.
 #define STORE_NO_CLAIM UINT32_MAX
-// Pins an item's memory. Returns STORE_NO_CLAIM when there is none.
-uint32_t store_claim_pin(struct store *store, uint32_t ref);
+// Both groups in which the item's pin could be are full.
+#define STORE_NO_PIN (UINT32_MAX - 1)
 // Moves the item in hand to a claim MAKING; it stays in hand when there is none. Crash: the one or the other has it.
 uint32_t store_claim_hand(struct store *store);
-// Ends a pin.
-void store_unclaim(struct store *store, uint32_t claim);
-// Notes that a claim whose word is 0 may be used again.
+// Notes that a claim MAKING whose word is 0 may be used again.
 void store_claim_is_free(struct store *store, uint32_t claim);
-// Makes all claims free. Requires: none is in use.
-void store_claims_reset(struct store *store);
+// One more reader has the item. Returns its pin, or STORE_NO_PIN. Others see it from here on, after a full fence.
+uint32_t store_pin_take(struct store *store, uint32_t ref);
+// One reader less.
+void store_pin_give(struct store *store, uint32_t pin);
+// Ends the pins of this process's dead predecessor.
+void store_pins_forget(struct store *store);
+// Whether any process has the item pinned.
 bool store_is_pinned(const struct store *store, uint32_t ref);
+// For store_check(): aborts on a contradiction in a slot's pins. Returns how many there are.
+uint32_t store_pins_check(const struct store *store, uint32_t slot_index);
 static inline bool store_is_in_limbo(const struct item *item) {
     return (item_state_of(item) & (ITEM_LINKED | ITEM_LIMBO)) == ITEM_LIMBO;
 }
-static inline bool store_may_pin(const struct store *store) {
-    return store->claims_free_count > STORE_CLAIMS_FOR_MAKING;
-}
-// Whether a value that could be copied may be pinned as well.
+// Whether a value that could be copied may be pinned as well: these have a quarter of the pins.
 static inline bool store_may_pin_small(const struct store *store) {
-    return store->claims_free_count > STORE_CLAIMS_FOR_LARGE;
+    return store->local->pins_used < store->claims->pins_max / 4;
+}
+// Half of the pins are in use: each reply may have a few from here on, so that there are some for every connection.
+static inline bool store_pins_are_tight(const struct store *store) {
+    return store->local->pins_used > store->claims->pins_max / 2;
+}
+// Less than a quarter of them is left.
+static inline bool store_pins_are_scarce(const struct store *store) {
+    return store->local->pins_used > store->claims->pins_max / 4 * 3;
+}
+// What unlinked items take that readers keep from being freed.
+static inline uint64_t store_limbo_bytes(const struct store *store) {
+    return SHARED_LOAD(store->root->limbo_bytes);
+}
+// Whether an item that is pinned is no longer in the index.
+static inline bool store_is_unlinked(const struct store *store, uint32_t ref) {
+    return !(item_state_of(store_item(store, ref)) & ITEM_LINKED);
 }
 // Puts the item of the armed FREE into limbo and disarms. Returns false when nobody pins it (any more). Locks:
 // LOCK_LIMBO.

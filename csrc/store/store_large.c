@@ -101,7 +101,7 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
     } else {
         uint32_t claim = claim_room(store, &shaped, &shape, write->value_bytes);
         if (claim != STORE_NO_CLAIM) {
-            uint32_t ref = store->local->claim_ref[claim];
+            uint32_t ref = store->claims->making_ref[claim];
             *making = (struct store_making){.claim = claim, .ref = ref, .value_bytes = write->value_bytes};
             return STORE_HIT;
         }

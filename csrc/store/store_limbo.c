@@ -1,98 +1,18 @@
-// Claims, pins, and limbo: memory that nobody can find any more but somebody still reads is freed by the last reader.
+// Limbo: memory that nobody can find any more but somebody still reads is freed by the last reader.
 //
 // Who unlinks a large item and sees it pinned puts it into limbo; who unpins an unlinked item takes it out again and
 // frees it, unless somebody else has it pinned. Neither waits for the other, so each looks a second time: the one
-// looks at the claims again under limbo's lock, the other at whether that lock was held or given meanwhile. What both
+// looks at the pins again under limbo's lock, the other at whether that lock was held or given meanwhile. What both
 // miss, since a reader died or the answer was not clear, store_limbo_step() finds later.
 #include "store/store_find_inline.h"
 #include "store/store_txn_inline.h"
 
-// Entries looked at in one hold of limbo's lock, each with a walk over all claims.
+// Entries looked at in one hold of limbo's lock, each with a look at the pins of all processes.
 #define LOOKS_PER_HOLD 8
 // Entries looked at, newest first, by who does not know whether it was the last reader of one of them.
 #define LOOKS_UNSURE 16
 // Entries looked at before a store is refused.
 #define LOOKS_FOR_ROOM 256
-
-// A claim that nobody uses, while more than `kept` are left; STORE_NO_CLAIM when there is none.
-static uint32_t pick_claim(const struct store *store, uint32_t kept) {
-    return store->claims_free_count > kept ? store->claims_free[store->claims_free_count - 1] : STORE_NO_CLAIM;
-}
-
-// The picked claim names the chunk from its last store on.
-static void publish_claim(struct store *store, uint32_t claim, uint32_t ref, enum store_claim_kind kind) {
-    struct store_local *local = store->local;
-    store->claims_free_count--;
-    if (claim >= local->claims_high) {
-        SHARED_RELEASE(local->claims_high, claim + 1);
-    }
-    SHARED_RELEASE(local->claim_kind[claim], (uint8_t)kind);
-    SHARED_DECIDE(local->claim_ref[claim], ref);
-}
-
-uint32_t store_claim_pin(struct store *store, uint32_t ref) {
-    uint32_t claim = pick_claim(store, STORE_CLAIMS_FOR_MAKING);
-    if (claim != STORE_NO_CLAIM) {
-        publish_claim(store, claim, ref, CLAIM_PIN);
-    }
-    return claim;
-}
-
-uint32_t store_claim_hand(struct store *store) {
-    uint32_t claim = pick_claim(store, 0);
-    if (claim != STORE_NO_CLAIM) {
-        uint32_t ref = store_hand(store);
-        store_txn_arm(store, TXN_CLAIM, (struct store_txn_names){.new_ref = ref, .claim = claim + 1});
-        publish_claim(store, claim, ref, CLAIM_MAKING);
-        FAULT_POINT(store->proc, "store.begin.claimed");
-        store_txn_decided(store, TXN_CLAIM);
-    }
-    return claim;
-}
-
-void store_claims_reset(struct store *store) {
-    for (uint32_t i = 0; i < STORE_CLAIMS; i++) {
-        store->claims_free[i] = (uint16_t)(STORE_CLAIMS - 1 - i);
-    }
-    store->claims_free_count = STORE_CLAIMS;
-    SHARED_RELEASE(store->local->claims_high, 0);
-}
-
-// None is in use any more: the lowest come first again. Whoever frees an item of some kilobytes looks at all claims
-// below claims_high, so it has to come down; those above were not taken since it did so last.
-static void begin_anew(struct store *store) {
-    uint32_t high = store->local->claims_high;
-    for (uint32_t i = 0; i < high; i++) {
-        store->claims_free[STORE_CLAIMS - 1 - i] = (uint16_t)i;
-    }
-    SHARED_RELEASE(store->local->claims_high, 0);
-}
-
-void store_claim_is_free(struct store *store, uint32_t claim) {
-    store->claims_free[store->claims_free_count++] = (uint16_t)claim;
-    if (store->claims_free_count == STORE_CLAIMS) {
-        begin_anew(store);
-    }
-}
-
-void store_unclaim(struct store *store, uint32_t claim) {
-    SHARED_DECIDE(store->local->claim_ref[claim], 0);
-    store_claim_is_free(store, claim);
-}
-
-bool store_is_pinned(const struct store *store, uint32_t ref) {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    for (uint32_t slot = 0; slot < store->header->slots; slot++) {
-        const struct store_local *local = store_local_at(store, slot);
-        uint32_t high = SHARED_ACQUIRE(local->claims_high);
-        for (uint32_t i = 0; i < high; i++) {
-            if (SHARED_ACQUIRE(local->claim_ref[i]) == ref && SHARED_LOAD(local->claim_kind[i]) == CLAIM_PIN) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
 
 // Takes a listed item out of limbo, into a FREE. Locks: the caller holds LOCK_LIMBO.
 static void take_out_locked(struct store *store, uint32_t ref) {
@@ -112,6 +32,7 @@ static void take_out_locked(struct store *store, uint32_t ref) {
     }
     item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LIMBO);
     SHARED_STORE(root->limbo_count, root->limbo_count - 1);
+    SHARED_STORE(root->limbo_bytes, root->limbo_bytes - store_item_bytes(store, item, item_state_of(item)));
 }
 
 bool store_limbo_put(struct store *store, uint32_t ref) {
@@ -132,6 +53,7 @@ bool store_limbo_put(struct store *store, uint32_t ref) {
         SHARED_DECIDE(root->limbo_head, ref);
         FAULT_POINT(store->proc, "store.limbo.pushed");
         SHARED_STORE(root->limbo_count, root->limbo_count + 1);
+        SHARED_STORE(root->limbo_bytes, root->limbo_bytes + store_item_bytes(store, item, item_state_of(item)));
         // Under the lock still: only while it is held a repairer asks whether the list has the item.
         store_txn_disarm(store);
     }
@@ -186,17 +108,11 @@ static __attribute__((noinline)) void look_unsure(struct store *store) {
 }
 
 uint32_t store_pin(struct store *store, const struct store_view *view) {
-    uint32_t claim = store_claim_pin(store, view->ref);
-    if (claim == STORE_NO_CLAIM) {
-        return claim;
+    uint32_t pin = store_pin_take(store, view->ref);
+    if (LIKELY(pin == STORE_NO_PIN || store_holds(view))) {
+        return pin;
     }
-    FAULT_POINT(store->proc, "store.pin.claimed");
-    // Whoever unlinks looks at the claims after the version moved; this order makes one of the two see the other.
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (LIKELY(store_holds(view))) {
-        return claim;
-    }
-    store_unclaim(store, claim);
+    store_pin_give(store, pin);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (lock_is_held(SHARED_ACQUIRE(store->root->limbo_lock)) || SHARED_LOAD(store->root->limbo_count)) {
         look_unsure(store);
@@ -204,12 +120,12 @@ uint32_t store_pin(struct store *store, const struct store_view *view) {
     return STORE_NO_CLAIM;
 }
 
-// The pinned item was unlinked. It is in limbo, or who unlinked it has yet to look at the claims under limbo's lock.
-static __attribute__((noinline)) void unpin_unlinked(struct store *store, uint32_t claim, uint32_t ref) {
+// The pinned item was unlinked. It is in limbo, or who unlinked it has yet to look at the pins under limbo's lock.
+static __attribute__((noinline)) void unpin_unlinked(struct store *store, uint32_t pin, uint32_t ref) {
     struct store_root *root = store->root;
     lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
     bool is_listed = store_is_in_limbo(store_item(store, ref));
-    store_unclaim(store, claim);
+    store_pin_give(store, pin);
     FAULT_POINT(store->proc, "store.unpin.unclaimed");
     if (is_listed && !store_is_pinned(store, ref)) {
         take_out_locked(store, ref);
@@ -218,15 +134,18 @@ static __attribute__((noinline)) void unpin_unlinked(struct store *store, uint32
     store_txn_free(store);
 }
 
-void store_unpin(struct store *store, uint32_t claim) {
-    // While it is pinned its chunk is this item's and no other's.
-    uint32_t ref = store->local->claim_ref[claim];
-    uint64_t limbo_before = SHARED_ACQUIRE(store->root->limbo_lock);
-    if (UNLIKELY(!(item_state_of(store_item(store, ref)) & ITEM_LINKED))) {
-        unpin_unlinked(store, claim, ref);
+void store_unpin(struct store *store, uint32_t pin) {
+    if (store->claims->pin_count[pin] > 1) {
+        store_pin_give(store, pin);
         return;
     }
-    store_unclaim(store, claim);
+    uint32_t ref = store->claims->pin_ref[pin];
+    uint64_t limbo_before = SHARED_ACQUIRE(store->root->limbo_lock);
+    if (UNLIKELY(store_is_unlinked(store, ref))) {
+        unpin_unlinked(store, pin, ref);
+        return;
+    }
+    store_pin_give(store, pin);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (UNLIKELY(lock_is_held(limbo_before) || SHARED_ACQUIRE(store->root->limbo_lock) != limbo_before)) {
         look_unsure(store);
@@ -241,11 +160,13 @@ void store_limbo_repair(struct store *store, struct proc *self, uint32_t dead_sl
     const struct store_txn *txn = &store_local_at(store, dead_slot_index)->txn;
     uint32_t ref_freed = txn->kind == TXN_FREE ? txn->names.old_ref : 0;
     uint32_t listed = 0;
+    uint64_t bytes = 0;
     uint32_t previous = 0;
     bool is_listed = false;
     // What can be reached from the head is in the list, whatever was under way.
     for (uint32_t ref = root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         listed++;
+        bytes += store_item_bytes(store, store_item(store, ref), item_state_of(store_item(store, ref)));
         is_listed |= ref == ref_freed;
         SHARED_STORE(store_item(store, ref)->order_low, previous);
         previous = ref;
@@ -255,6 +176,7 @@ void store_limbo_repair(struct store *store, struct proc *self, uint32_t dead_sl
         item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LIMBO);
     }
     SHARED_STORE(root->limbo_count, listed);
+    SHARED_STORE(root->limbo_bytes, bytes);
     SHARED_STORE(root->limbo_cursor, 0);
     FAULT_POINT(self, "store.repair.limbo");
     if (is_listed) {

@@ -30,6 +30,8 @@ uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slo
                                  .chunk_bytes = geometry->chunk_bytes};
     return slab_reserve_bytes(&slab, slots) + index_reserve_bytes(bucket_max_of(geometry), slots)
            + lru_reserve_bytes(&lru) + sizeof(struct store_root)
+           + slots * store_claims_bytes(store_pin_groups_for(geometry->connections_max),
+                                        store_makings_for(geometry->connections_max))
            + (uint64_t)slots * (sizeof(struct store_local) + sizeof(struct slot)) + (2u << 20);
 }
 
@@ -46,9 +48,14 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
     root->limit_bytes_max = geometry->limit_bytes_max;
     root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64,
                                        "store_local");
+    root->pin_groups = store_pin_groups_for(geometry->connections_max);
+    root->makings_max = store_makings_for(geometry->connections_max);
+    root->claims_offset = arena_reserve(arena, arena->header->slots * store_claims_bytes(root->pin_groups,
+                                                                                         root->makings_max),
+                                        64, "store_claims");
     arena->header->roots[ARENA_ROOT_STORE] = root_offset;
     struct lru_geometry lru = lru_geometry_of(geometry);
-    int status = root->local_offset ? PYMC_OK : PYMC_NO_MEMORY;
+    int status = root->local_offset && root->claims_offset ? PYMC_OK : PYMC_NO_MEMORY;
     if (status == PYMC_OK) {
         status = index_create(arena, geometry->bucket_start, bucket_max_of(geometry));
     }
@@ -152,8 +159,12 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         return status;
     }
     store->local = store_local_at(store, slot_index);
-    status = store_room_open(store);
+    status = store_claims_open(store);
+    if (status == PYMC_OK) {
+        status = store_room_open(store);
+    }
     if (status != PYMC_OK) {
+        store_claims_close(store);
         store_flash_close(store);
         proc_close(store->proc);
         free(store);
@@ -162,7 +173,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     follow_lifetime(store);
     slab_rest_no_more(&store->slab, store->proc, false);
     store_txn_reclaim(store);
-    store_claims_reset(store);
+    store_claims_begin(store);
     slab_drain_cancel_all(&store->slab, store->proc);
     // A predecessor may have died with a full list, and the next item would be written past its end.
     for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
@@ -187,6 +198,7 @@ void store_close(struct store *store) {
     slab_rest_no_more(&store->slab, store->proc, true);
     proc_close(store->proc);
     store_flash_close(store);
+    store_claims_close(store);
     free(store);
 }
 

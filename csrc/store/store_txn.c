@@ -47,7 +47,7 @@ void store_txn_free(struct store *store) {
 }
 
 void store_txn_free_claim(struct store *store, uint32_t claim) {
-    store_txn_arm(store, TXN_FREE, (struct store_txn_names){.old_ref = store->local->claim_ref[claim],
+    store_txn_arm(store, TXN_FREE, (struct store_txn_names){.old_ref = store->claims->making_ref[claim],
                                                             .claim = claim + 1});
     store_txn_decided(store, TXN_FREE);
     store_txn_free(store);
@@ -76,8 +76,8 @@ static void finish_unlink(struct store *store, struct bucket *home, uint32_t ref
 }
 
 // Whether the store that decides has happened; does what the two sides of it ask for besides store_txn_follow().
-static bool has_decided(struct store *store, const struct store_local *local, struct slot *slot,
-                        struct bucket *home) {
+static bool has_decided(struct store *store, const struct store_local *local, const uint32_t *makings,
+                        struct slot *slot, struct bucket *home) {
     const struct store_txn_names *names = &local->txn.names;
     struct index_place place;
     bool is_linked;
@@ -104,7 +104,7 @@ static bool has_decided(struct store *store, const struct store_local *local, st
     case TXN_ADD_PART:
         return is_part(store, names);
     case TXN_CLAIM:
-        return SHARED_LOAD(local->claim_ref[names->claim - 1]) == names->new_ref;
+        return SHARED_LOAD(makings[names->claim - 1]) == names->new_ref;
     default:
         return true;
     }
@@ -129,16 +129,17 @@ void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_inde
     struct store_local *local = store_local_at(store, slot_index);
     struct slab_local *slabs = slab_local(&store->slab, slot_index);
     struct slot *slot = slot_at(store->arena, slot_index);
+    uint32_t *makings = store_makings_at(store, slot_index);
     enum store_txn_kind kind = local->txn.kind;
     if (kind == TXN_NONE) {
         return;
     }
     bool has_bucket = home || !needs_bucket(kind);
     PYMC_DEBUG_CHECK(has_bucket);
-    bool is_decided = has_bucket && has_decided(store, local, slot, home);
+    bool is_decided = has_bucket && has_decided(store, local, makings, slot, home);
     FAULT_POINT(self, "store.repair.judged");
     if (is_decided) {
-        store_txn_follow(local, slabs, slot, kind, self);
+        store_txn_follow(local, makings, slabs, slot, kind, self);
     } else {
         SHARED_DECIDE(local->txn.kind, TXN_NONE);
     }
@@ -149,18 +150,19 @@ void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_inde
 }
 
 void store_txn_reclaim(struct store *store) {
-    struct store_local *local = store->local;
+    const struct store_local *local = store->local;
+    uint32_t *makings = store->claims->making_ref;
     if (store_hand(store)) {
         store_give_hand(store);
     }
     FAULT_POINT(store->proc, "store.reclaim.hand");
     store_txn_free(store);
     FAULT_POINT(store->proc, "store.reclaim.freed");
-    for (uint32_t i = 0; i < local->claims_high; i++) {
-        if (local->claim_ref[i] && local->claim_kind[i] == CLAIM_MAKING) {
+    for (uint32_t i = 0; i < local->makings_high; i++) {
+        if (makings[i]) {
             store_txn_free_claim(store, i);
             FAULT_POINT(store->proc, "store.reclaim.claim");
         }
-        SHARED_STORE(local->claim_ref[i], 0);
     }
+    store_pins_forget(store);
 }

@@ -76,8 +76,8 @@ static inline void store_txn_disarm(struct store *store) {
 
 // What follows from the decision, up to FREE or NONE. Each step may be done again, so a repairer does the same for a
 // dead slot as the living do for theirs.
-static inline void store_txn_follow(struct store_local *local, struct slab_local *slabs, struct slot *slot,
-                                    enum store_txn_kind kind, struct proc *self) {
+static inline void store_txn_follow(struct store_local *local, uint32_t *makings, struct slab_local *slabs,
+                                    struct slot *slot, enum store_txn_kind kind, struct proc *self) {
     const struct store_txn *txn = &local->txn;
     // Nothing of this may be seen before the decision, which need not have been a SHARED_DECIDE().
     SHARED_ORDER();
@@ -89,7 +89,7 @@ static inline void store_txn_follow(struct store_local *local, struct slab_local
     }
     FAULT_POINT(self, "store.txn.counted");
     if ((kind == TXN_LINK || kind == TXN_FREE) && txn->names.claim) {
-        SHARED_STORE(local->claim_ref[txn->names.claim - 1], 0);
+        SHARED_STORE(makings[txn->names.claim - 1], 0);
         FAULT_POINT(self, "store.txn.unclaimed");
     }
     if (kind != TXN_FREE && kind != TXN_UNLINK && kind != TXN_IN_PLACE && slabs->hand == txn->names.new_ref) {
@@ -103,7 +103,7 @@ static inline void store_txn_follow(struct store_local *local, struct slab_local
 static inline void store_txn_decided(struct store *store, enum store_txn_kind kind) {
     PYMC_DEBUG_CHECK(store->local->txn.kind == kind);
     uint32_t claim = store->local->txn.names.claim;
-    store_txn_follow(store->local, store->slab.own, store->proc->slot, kind, store->proc);
+    store_txn_follow(store->local, store->claims->making_ref, store->slab.own, store->proc->slot, kind, store->proc);
     if (UNLIKELY(claim) && (kind == TXN_LINK || kind == TXN_FREE)) {
         store_claim_is_free(store, claim - 1);
     }

@@ -4,7 +4,6 @@ They come in memcached's order, so that of several mistakes the same one is name
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from pymc.config.errors import (
     EXIT_NO_USER,
@@ -17,6 +16,7 @@ from pymc.config.listeners import PORT_MAX, parse_listeners
 from pymc.config.readers import KILOBYTE, MEGABYTE
 from pymc.config.settings import Settings
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
+from pymc.record import replace
 
 ITEM_SIZE_MIN_BYTES = KILOBYTE
 ITEM_SIZE_LIMIT_BYTES = 1024 * MEGABYTE

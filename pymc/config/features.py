@@ -1,13 +1,12 @@
 """What the command line may ask for but this build cannot do yet, and how that is said."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from pymc.config.errors import EXIT_USAGE, StartupError
+from pymc.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class MissingFeature:
+class MissingFeature(Record):
     """A setting with the only values it may have until its feature is built."""
 
     setting: str

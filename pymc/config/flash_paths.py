@@ -1,19 +1,18 @@
 """Files of the flash tier as `-o ext_path=/file:size[:bucket]` names them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pymc.config.c_numbers import integer_prefix
 from pymc.config.errors import StartupError
+from pymc.record import Record
 
 _UNIT_SHIFTS = {"m": 20, "g": 30, "t": 40, "p": 50}
 BUCKETS = ("default", "compact", "lowttl", "chunked", "coldcompact", "old")
 _UNPARSED = "failed to parse ext_path argument"
 
 
-@dataclass(frozen=True, slots=True)
-class FlashPath:
+class FlashPath(Record):
     """One file of the flash tier."""
 
     path: str

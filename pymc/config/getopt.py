@@ -1,13 +1,12 @@
 """Walks a command line the way GNU getopt_long does, with its messages."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from pymc.config.errors import StartupError
+from pymc.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Record):
     """A flag letter, the long name that stands for it or "", and whether a value follows."""
 
     letter: str

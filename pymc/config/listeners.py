@@ -2,18 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pymc.config.c_numbers import whole_signed
 from pymc.config.errors import EXIT_OS_ERROR, StartupError
+from pymc.record import Record
 
 PORT_MAX = 65535
 TAG_CHARS_MAX = 8
 _PROTOCOLS = {"ascii": "ascii", "binary": "binary", "negotiating": "auto"}
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Record):
     """One TCP address; a `host` of None is all of them, a `port` of 0 lets the system choose."""
 
     host: str | None

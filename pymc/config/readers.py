@@ -7,11 +7,11 @@ the settings read so far; it returns the new value or raises StartupError.
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pymc.config import c_numbers
 from pymc.config.errors import EXIT_FAILURE, EXIT_USAGE, StartupError
+from pymc.record import Record
 
 Reader = Callable[[str, str | None, Mapping[str, Any]], Any]
 
@@ -22,8 +22,7 @@ KILOBYTE = 1024
 MEGABYTE = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Record):
     """Reads a number with bounds, in units of `scale` of the setting's own unit.
 
     Messages may name {name} and {value}. `above` is said when only the upper bound is broken;
@@ -53,8 +52,7 @@ class Number:
         return value * self.scale
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Record):
     """Reads one of a few words and returns what the word stands for."""
 
     values: Mapping[str, str]

@@ -1,10 +1,11 @@
 """What the table of settings knows about each of them besides its name, type and default."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from pymc.config.readers import Reader, read_text
+from pymc.record import Record, declared
 
 T = TypeVar("T")
 
@@ -16,11 +17,11 @@ class _Read:
         return "READ"
 
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
 READ: Final = _Read()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Record):
     """One setting: how it is given, what it means and how `stats settings` shows it.
 
     `flag` sets `flag_value`; each suboption of `-o` in `options` sets its own value; READ means
@@ -35,8 +36,8 @@ class Row:
     flag_value: Any = READ
     long: str = ""
     argument: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    also: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = _NONE
+    also: Mapping[str, Any] = _NONE
     env: str = ""
     default_text: str | None = None
     stats_key: str = ""
@@ -57,16 +58,9 @@ class Row:
 
 
 def setting(default: T, help: str = "", *, stats: tuple[str, int] = ("", 0), **row: Any) -> T:
-    """Declares a setting in a dataclass body: its default and its row.
+    """Declares a setting in the body of a record: its default and its row.
 
     `stats` is the key in `stats settings` and its place there; places only order the keys.
     """
     made = Row(help=help, stats_key=stats[0], stats_position=stats[1], **row)
-    # Type checkers see the default, as dataclasses.field() itself would have it.
-    declared: T = field(default=default, metadata={"row": made})
-    return declared
-
-
-def row_of(declared: Field[Any]) -> Row | None:
-    """The row of a dataclass field; None for fields that are derived from others."""
-    return declared.metadata.get("row")
+    return declared(default, made)

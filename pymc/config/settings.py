@@ -1,14 +1,12 @@
 """All settings as one frozen value, and the table of what is known about each of them."""
 
-from dataclasses import dataclass, fields
-
 from pymc.config.listeners import Listener
-from pymc.config.row import READ, Row, row_of
+from pymc.config.row import READ, Row
 from pymc.config.settings_flash import FlashSettings
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
+from pymc.record import about, defaults_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(FlashSettings):
     """Every setting of a server. Made by pymc.cli.parse(), or by hand in tests."""
 
@@ -22,10 +20,9 @@ class Settings(FlashSettings):
     warnings: tuple[str, ...] = ()
 
 
-ROWS: dict[str, Row] = {
-    declared.name: row for declared in fields(Settings) if (row := row_of(declared)) is not None
-}
-DEFAULTS = {declared.name: declared.default for declared in fields(Settings)}
+# Fields that are derived from others have no row.
+ROWS: dict[str, Row] = about(Settings)
+DEFAULTS = defaults_of(Settings)
 
 FLAGS: dict[str, str] = {row.flag: name for name, row in ROWS.items() if row.flag}
 OPTIONS: dict[str, str] = {option: name for name, row in ROWS.items() for option in row.options}

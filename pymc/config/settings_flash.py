@@ -1,7 +1,6 @@
 """The table of settings, third part: the flash tier and TLS."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pymc.config.c_numbers import whole_float, whole_signed, whole_unsigned
@@ -45,7 +44,6 @@ def _shown_tls_version(number: int) -> str:
     return f"tlsv1.{number}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FlashSettings(MemorySettings):
     """What goes to flash and when, and how connections are encrypted."""
 

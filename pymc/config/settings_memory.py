@@ -1,7 +1,5 @@
 """The table of settings, second part: memory, slab classes, index and queues."""
 
-from dataclasses import dataclass
-
 from pymc.config.c_numbers import atof, atoi, atoi_unsigned, whole_signed, whole_unsigned
 from pymc.config.readers import (
     ABOVE_ONE,
@@ -33,7 +31,6 @@ def _shown_path(path: str | None) -> str:
     return path or "(null)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySettings(ProcessSettings):
     """How much memory there is, how it is cut up and what leaves it first."""
 

@@ -1,7 +1,5 @@
 """The table of settings, first part: process, listening, connections, commands and logging."""
 
-from dataclasses import dataclass
-
 from pymc.config.c_numbers import atoi, atoi_unsigned, octal, whole_unsigned
 from pymc.config.errors import EXIT_USAGE
 from pymc.config.readers import (
@@ -14,6 +12,7 @@ from pymc.config.readers import (
     read_one_more,
 )
 from pymc.config.row import READ, setting
+from pymc.record import Record
 
 INT_MAX = 2**31 - 1
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
@@ -35,8 +34,7 @@ def _shown_count(count: int) -> str:
     return str(count) if count else "(null)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSettings:
+class ProcessSettings(Record):
     """Who the server is, where it listens and what it lets clients do."""
 
     port: int = setting(

@@ -1,27 +1,25 @@
 """What a command is answered with: a text, or parts that are sent one after the other."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from pymc.config.c_numbers import whole_unsigned
 from pymc.core.engine import ReplyKind
 from pymc.core.store import Store
+from pymc.record import Record
 from pymc.server_context import ServerContext
 
 NOREPLY = b"noreply"
 WAITING = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Record):
     """A whole answer. An empty text says nothing at all, as `noreply` wants."""
 
     text: bytes
     kind: ReplyKind = ReplyKind.DONE
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Record):
     """An answer in parts, each made in some ten microseconds or with `is_walk` up to a millisecond.
 
     An empty part means that there is nothing yet, WAITING that a device is waited for.
@@ -32,8 +30,7 @@ class Parts:
     is_walk: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Record):
     """One command line: its words, and where it was asked."""
 
     words: list[bytes]

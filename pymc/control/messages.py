@@ -3,9 +3,9 @@
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from pymc.record import Record
 from pymc.server_context import Inbox
 
 MESSAGE_BYTES_MAX = 4096
@@ -19,23 +19,20 @@ class CrawlerState(IntEnum):
     OWN = 2
 
 
-@dataclass(frozen=True, slots=True)
-class CrawlMessage:
+class CrawlMessage(Record):
     """Search these classes for expired items; None means all."""
 
     classes: tuple[int, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class MoveMessage:
+class MoveMessage(Record):
     """Move a page from one class to another."""
 
     from_class: int
     to_class: int
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerMessage:
+class AnswerMessage(Record):
     """Answer this command line on the first descriptor that comes along; tell the second how."""
 
     line: bytes
@@ -51,8 +48,7 @@ class Told(Enum):
     REFUSED = b"r"
 
 
-@dataclass(frozen=True, slots=True)
-class WakeMessage:
+class WakeMessage(Record):
     """A setting changed that the keeper acts on: look now, not in a second."""
 
 

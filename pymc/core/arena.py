@@ -1,7 +1,6 @@
 """The shared memory of one server: its clock, its live settings, its process slots."""
 
 import time
-from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
 from pymc.core.ledger import Ledger
+from pymc.record import Record
 
 
 class Role(IntEnum):
@@ -21,8 +21,7 @@ class Role(IntEnum):
     VISITOR = lib.PROC_VISITOR
 
 
-@dataclass(frozen=True, slots=True)
-class SlotOwner:
+class SlotOwner(Record):
     """Who holds a process slot; pid 0 when nobody does, or when its owner was found dead."""
 
     pid: int
@@ -30,8 +29,7 @@ class SlotOwner:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class SlotPulse:
+class SlotPulse(Record):
     """What tells whether a slot's owner goes on, and what it hinders; see csrc/shm/proc.h."""
 
     pid: int
@@ -42,8 +40,7 @@ class SlotPulse:
     waited_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class LargePages:
+class LargePages(Record):
     """What -L asked for and what it got, measured when the server started."""
 
     # hugetlb: from the system's pool; thp: the system's setting gave them; collapsed: only on

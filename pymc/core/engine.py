@@ -1,7 +1,6 @@
 """The event engine of one worker: sockets to replies in C, administrative commands to Python."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from functools import partial
 
@@ -9,6 +8,7 @@ from pymc.core.arena import Arena
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib
 from pymc.core.store import Store
+from pymc.record import Record
 
 WORKERS_MAX = int(lib.ENGINE_WORKERS_MAX)
 LISTENERS_MAX = int(lib.ENGINE_LISTENERS_MAX)
@@ -46,8 +46,7 @@ class ReplyKind(IntEnum):
     CLOSE = lib.ENGINE_REPLY_CLOSE
 
 
-@dataclass(frozen=True, slots=True)
-class FlashReads:
+class FlashReads(Record):
     """How an engine reads from flash; 0 means the default."""
 
     kind: FlashReaderKind = FlashReaderKind.AUTO
@@ -59,8 +58,7 @@ class FlashReads:
     memory_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FlashReaderState:
+class FlashReaderState(Record):
     """What an engine's reader has to do now."""
 
     reads_under_way: int
@@ -68,8 +66,7 @@ class FlashReaderState:
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Record):
     """An administrative command line; its connection waits until it is answered."""
 
     connection: int

@@ -1,12 +1,12 @@
 """The flash tier: its files, pages and index as one process sees them."""
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymc.core.arena import Arena
 from pymc.core.errors import EXCEPTIONS, SystemCallError, check
 from pymc.core.ffi import ffi, lib
+from pymc.record import Record
 
 PAGES_MAX = int(lib.FLASH_PAGES_MAX)
 CHANCES_ENTRIES = int(lib.FLASH_CHANCES_ENTRIES)
@@ -60,8 +60,7 @@ class FaultKind(IntEnum):
     AGAIN = lib.FLASH_FAULT_AGAIN
 
 
-@dataclass(frozen=True, slots=True)
-class FlashGeometry:
+class FlashGeometry(Record):
     """The files of the tier and its sizes; they never change."""
 
     # (name, bytes, label) of each.
@@ -89,8 +88,7 @@ class FlashGeometry:
         return made, (paths, names)
 
 
-@dataclass(frozen=True, slots=True)
-class PageInfo:
+class PageInfo(NamedTuple):
     """One page: see struct flash_page_info."""
 
     version: int
@@ -107,8 +105,7 @@ class PageInfo:
     path: int
 
 
-@dataclass(frozen=True, slots=True)
-class PathInfo:
+class PathInfo(Record):
     """One path's health since the start."""
 
     read_errors: int

@@ -1,10 +1,10 @@
 """The ledger of the shared memory: what each room reserved, and how much of it is touched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pymc.core.ffi import ffi, lib, text
+from pymc.record import Record
 
 HUGE_PAGE_BYTES = int(lib.ARENA_HUGE_PAGE_BYTES)
 # What is looked at page by page in one room; 8,192 pages take a millisecond or two.
@@ -13,8 +13,7 @@ LOOK_BYTES = 32 << 20
 FRESH_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Record):
     """One room's part of the shared memory, all its rows together."""
 
     label: str
@@ -24,8 +23,7 @@ class Room:
     is_estimate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Record):
     """The whole shared memory at one moment."""
 
     rooms: tuple[Room, ...]

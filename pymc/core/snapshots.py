@@ -1,7 +1,6 @@
 """Snapshots of slab, index, queues and connections, copied out of the arena as plain values."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -10,10 +9,10 @@ from typing import Any
 from pymc.core.arena import Arena
 from pymc.core.ffi import ffi, lib
 from pymc.core.store import Store
+from pymc.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class SlabSnapshot:
+class SlabSnapshot(Record):
     """Pages of the whole store, in numbers of pages."""
 
     classes: int
@@ -25,8 +24,7 @@ class SlabSnapshot:
     pages_opened: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClassSnapshot:
+class ClassSnapshot(Record):
     """Pages and chunks of one slab class. Free chunks include those in processes' magazines."""
 
     chunk_bytes: int
@@ -36,8 +34,7 @@ class ClassSnapshot:
     free_chunks: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClassAges:
+class ClassAges(Record):
     """Ages of one class's items in seconds, and how many are on probation."""
 
     hot_seconds: int
@@ -46,8 +43,7 @@ class ClassAges:
     hot_items: int
 
 
-@dataclass(frozen=True, slots=True)
-class IndexSnapshot:
+class IndexSnapshot(Record):
     """The hash index: home buckets, chained ones, and memory in use."""
 
     buckets: int
@@ -68,8 +64,7 @@ class ConnectionState(IntEnum):
     IO_QUEUE = lib.CONNECTION_IO_QUEUE
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSnapshot:
+class ConnectionSnapshot(Record):
     """One live connection; `peer` and `local` are None for unix sockets."""
 
     worker: int
@@ -80,8 +75,7 @@ class ConnectionSnapshot:
     local: tuple[str, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixSnapshot:
+class PrefixSnapshot(Record):
     """What was counted for keys that begin with a prefix."""
 
     prefix: bytes

@@ -1,7 +1,6 @@
 """A process's handle on the store: its slot, the operations tests need, its limit and counters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
 from typing import Any
@@ -10,6 +9,7 @@ from pymc.core.arena import COUNTER_INDEX, COUNTER_NAMES, Arena, Role
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
 from pymc.core.flash import Flash
+from pymc.record import Record
 
 CLASSES_MAX = int(lib.SLAB_CLASSES_MAX)
 CLASS_COUNTER_NAMES: tuple[str, ...] = tuple(
@@ -35,14 +35,14 @@ class Outcome(IntEnum):
     NON_NUMERIC = lib.STORE_NON_NUMERIC
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(Record):
     """The sizes a store is made with; they never change, except the limit up to its maximum."""
 
     limit_bytes: int
     limit_bytes_max: int
     chunk_bytes: tuple[int, ...]
     bucket_start: int
+    connections_max: int = 0  # 0: as many as are usual.
 
     def c_struct(self) -> Any:
         """The C struct, and the array it points to, which must outlive it."""
@@ -53,6 +53,7 @@ class Geometry:
         made.class_count = len(self.chunk_bytes)
         made.chunk_bytes = sizes
         made.bucket_start = self.bucket_start
+        made.connections_max = self.connections_max
         return made, sizes
 
 

@@ -1,12 +1,12 @@
 """Write-out and compaction as the keeper drives them: batches, scans and sweeps, each in steps."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib
 from pymc.core.flash import Bucket, Flash
 from pymc.core.store import CLASS_COUNTER_NAMES, Store
+from pymc.record import Record
 
 STATUS_GOOD = int(lib.PYMC_OK)
 _CLASS_PLACES = tuple(CLASS_COUNTER_NAMES.index(name) for name in ("evicted", "cmd_set"))
@@ -61,8 +61,7 @@ class Batch:
         return Committed(out.linked, out.changed, out.no_memory)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Record):
     """What became of a batch's records."""
 
     linked: int
@@ -72,8 +71,7 @@ class Committed:
     no_memory: int
 
 
-@dataclass(frozen=True, slots=True)
-class WriteOutStep:
+class WriteOutStep(Record):
     """What a step of write-out found. `full_bucket` is -1, or the stream that needs a batch."""
 
     full_bucket: int
@@ -213,8 +211,7 @@ class Scan:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Record):
     """How reading a piece ended; neither good nor at the end means an error of the device."""
 
     is_good: bool
@@ -222,8 +219,7 @@ class Loaded:
     read_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class CompactStep:
+class CompactStep(Record):
     """What a step of compaction did, and what it needs before the next one."""
 
     needs_batch: bool

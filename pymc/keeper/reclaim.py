@@ -11,7 +11,8 @@ from pymc.keeper.streams import Writer
 from pymc.keeper.write_out import WriteOutJob
 from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
-from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose, index_entries_max
+from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose
+from pymc.policy.flash_index import index_entries_max
 from pymc.policy.flash_snapshot import FlashState, PageUse
 
 _LOOK_SECONDS = 0.1

@@ -10,7 +10,7 @@ from pymc.keeper.flash_health import Health
 from pymc.keeper.streams import Stream, Writer
 from pymc.live_settings import MILLION
 from pymc.policy.admission import Admission, AdmissionSettings, WriteRate, admit
-from pymc.policy.compaction import index_entries_max
+from pymc.policy.flash_index import index_entries_max
 from pymc.policy.write_out import (
     ClassUse,
     ClassWork,

@@ -21,8 +21,6 @@ from pymc.policy.flash_snapshot import (
     PageUse,
 )
 
-# What an entry takes in the index, its part of what is never full included.
-ENTRY_BYTES = 12
 # Writers are to find this many pages free besides one for each stream, in a small log fewer: one
 # for what is written and one for what compaction rescues.
 SPARE_PAGES = 2
@@ -82,16 +80,6 @@ class Plan:
     # Of those, the ones that were wanted: evicted, not merely dead.
     evicted: frozenset[int] = frozenset()
     compact: Compact | None = None
-
-
-def index_bytes_max(limit_bytes: int) -> int:
-    """Memory that the index may have of what the cache may use."""
-    return limit_bytes * 4 // 5
-
-
-def index_entries_max(limit_bytes: int) -> int:
-    """Entries with which the index stays within that."""
-    return index_bytes_max(limit_bytes) // ENTRY_BYTES
 
 
 def hundredth(pages: int) -> int:

@@ -4,7 +4,8 @@ Reserving costs no memory, but it meets limits that have nothing to do with `-m`
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from pymc.record import Record
 
 MEGABYTE = 1 << 20
 # What the index may take of the memory before anything is stored.
@@ -15,8 +16,7 @@ class ReservationError(ValueError):
     """A limit does not even leave room for what -m asks for."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLimits:
+class MemoryLimits(Record):
     """What a process meets when it takes memory; None where there is no limit."""
 
     machine_bytes: int

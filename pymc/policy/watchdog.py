@@ -194,7 +194,7 @@ class Watchdog:
         return self._kill(slot, "no beat", state_of) if track.still >= limit else None
 
     def _limit_of(self, track: _Track) -> float:
-        if track.pulse.is_starting:
+        if track.pulse.is_starting and not track.pulse.is_stopped:
             return self._limit * START_FACTOR
         nobody_moves = all(t.still >= self._limit / 2 for t in self._tracks.values())
         return self._limit * (ALL_FACTOR if nobody_moves and len(self._tracks) > 1 else 1)

@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from pymc.record import Record
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # Places in /proc/<pid>/stat behind the command's name.
 _USER, _SYSTEM, _CHILDREN_USER, _CHILDREN_SYSTEM = 11, 12, 13, 14
 
 
-@dataclass(frozen=True, slots=True)
-class CpuTimes:
+class CpuTimes(Record):
     """Seconds of processor time."""
 
     user_seconds: float

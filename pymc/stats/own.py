@@ -54,6 +54,8 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     for name in (
         "get_copied_for_claims",
         "value_timeouts",
+        "readers_copied",
+        "readers_closed",
         "read_ahead_refused",
         "binary_refused",
     ):

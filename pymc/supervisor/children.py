@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pymc.logs import say, say_exception, set_role
 from pymc.policy.restart import count_death, restart_delay_seconds
@@ -13,23 +12,23 @@ from pymc.process import become_child, die_with_parent, name_child
 _CRASHED = 70
 
 
-@dataclass(slots=True)
 class Child:
     """One place for a process; `pid` is 0 while none is there."""
 
-    role: str
-    # Its process slot.
-    slot: int
-    life: Callable[[], int]
-    pid: int = 0
-    started: float = 0.0
-    deaths_in_row: int = 0
-    # The system said that it was stopped, as by SIGSTOP.
-    is_stopped: bool = False
-    # By the watchdog, which has said so.
-    was_killed: bool = False
-    # When to start it, on the monotonic clock, while it is not there.
-    due: float = 0.0
+    def __init__(self, role: str, slot: int, life: Callable[[], int], pid: int = 0) -> None:
+        """`slot` is its process slot, `life` what it does."""
+        self.role = role
+        self.slot = slot
+        self.life = life
+        self.pid = pid
+        self.started = 0.0
+        self.deaths_in_row = 0
+        # The system said that it was stopped, as by SIGSTOP.
+        self.is_stopped = False
+        # By the watchdog, which has said so.
+        self.was_killed = False
+        # When to start it, on the monotonic clock, while it is not there.
+        self.due = 0.0
 
 
 class Children:

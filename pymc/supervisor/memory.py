@@ -1,8 +1,6 @@
 """Makes the arena: how large it has to be, and what stands in it before the first worker."""
 
 import os
-import secrets
-from dataclasses import dataclass, replace
 
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.arena import Arena
@@ -19,7 +17,7 @@ from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
 from pymc.live_settings import write_live_settings
 from pymc.logs import say
-from pymc.policy.compaction import index_bytes_max, index_entries_max
+from pymc.policy.flash_index import index_bytes_max, index_entries_max
 from pymc.policy.reservation import (
     MemoryLimits,
     ReservationError,
@@ -27,6 +25,7 @@ from pymc.policy.reservation import (
     limit_bytes_max,
     memory_warnings,
 )
+from pymc.record import Record, replace
 from pymc.server_context import VISITOR_SLOTS
 from pymc.slab_sizes import ladder
 from pymc.supervisor.large_pages import shortage, take_large_pages
@@ -40,8 +39,7 @@ _BUCKET_BYTES = 64
 _ITEM_BYTES_HINT_MIN = 64
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryPlan:
+class MemoryPlan(Record):
     """All sizes of a server's shared memory, and what the user should know of them."""
 
     geometry: Geometry
@@ -80,6 +78,7 @@ def geometry_of(settings: Settings, limits: MemoryLimits) -> Geometry:
         limit_bytes_max=limit,
         chunk_bytes=tuple(ladder(settings)),
         bucket_start=1 << bucket_power(power, limit, _BUCKET_BYTES),
+        connections_max=settings.connections_max,
     )
 
     def reserve_of(most: int) -> int:
@@ -104,7 +103,7 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
             plan.reserve_bytes,
             plan.slots,
             huge_pages=settings.large_pages,
-            hash_seed=secrets.randbits(64),
+            hash_seed=int.from_bytes(os.urandom(8)),
         )
         format_store(arena, plan.geometry)
         format_server(arena, settings.workers, settings.connections_max)

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pymc import worker
 from pymc.auth_file import read_auth_file
@@ -16,13 +17,17 @@ from pymc.logs import attach, say, stamp
 from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
 from pymc.server_context import Inbox, ListeningAddress, ServerContext
 from pymc.slab_sizes import ladder
+from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
-from pymc.supervisor.guard import Guard
 from pymc.supervisor.memory import create_arena, open_flash
+
+if TYPE_CHECKING:
+    from pymc.supervisor.guard import Guard
 
 _STOP_SECONDS = 0.7
 _STOP_SECONDS_MAX = 4.0
+_GIVE_WAY_SECONDS = 0.5
 _PAGE_BYTES = 1 << 20
 _STOPPING = {
     signal.SIGTERM: "Signal handled: Terminated.",
@@ -99,6 +104,7 @@ class Supervisor:
             addresses=addresses,
             worker_inboxes=tuple(Inbox.create() for _ in range(settings.workers)),
             keeper_inbox=Inbox.create(),
+            cpu_times=RecentCpuTimes(),
             flash=flash,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)
@@ -107,7 +113,6 @@ class Supervisor:
             self._children.add(
                 f"worker {number}", number, partial(worker.run, self._context, number)
             )
-        self._guard = Guard(self._context, self._children)
 
     def serve(self) -> int:
         """Starts everybody and stays until a signal says stop; returns the exit code."""
@@ -123,14 +128,26 @@ class Supervisor:
             sockets.write_port_file(settings.port_file_path, self._context.addresses)
         if settings.pidfile_path:
             identity.write_pidfile(settings.pidfile_path)
-        self._add_keeper()
-        number = self._watch()
+        self._give_way()
+        number = self._watch(self._complete())
         self._stop(number)
         return 0
 
-    def _add_keeper(self) -> None:
+    def _give_way(self) -> None:
+        """Until all workers are there, a signal comes, or half a second: they need the processors
+        more than what is still to be loaded.
+        """
+        deadline = time.monotonic() + _GIVE_WAY_SECONDS
+        while time.monotonic() < deadline and not self._context.are_workers_there():
+            if signal.sigpending() & set(WAITED_SIGNALS):
+                return
+            time.sleep(0.001)
+
+    def _complete(self) -> "Guard":
+        """Starts the keeper and makes the guard."""
         # A quarter of all code is the keeper's, and clients need not wait until it is loaded.
         from pymc import keeper
+        from pymc.supervisor.guard import Guard
 
         keep = partial(keeper.run, self._context)
         self._children.add("keeper", self._context.keeper_slot, keep)
@@ -138,11 +155,12 @@ class Supervisor:
         gc.freeze()
         gc.disable()
         self._children.start_due()
+        return Guard(self._context, self._children)
 
-    def _watch(self) -> int:
+    def _watch(self, guard: "Guard") -> int:
         """Replaces who dies or does not go on; returns the signal that ends the server."""
         while True:
-            arrived = self._wait()
+            arrived = self._wait(guard)
             if arrived == signal.SIGHUP:
                 self._children.signal(signal.SIGHUP, "worker")
             elif arrived in _STOPPING:
@@ -150,11 +168,11 @@ class Supervisor:
             self._children.reap()
             self._children.start_due()
             # A signal may tell that a child was stopped.
-            self._guard.look()
+            guard.look()
 
-    def _wait(self) -> int:
+    def _wait(self, guard: "Guard") -> int:
         """The next signal; 0 when a child is to be started or looked at first."""
-        due = self._guard.due
+        due = guard.due
         if (start := self._children.next_due()) is not None:
             due = min(due, start)
         arrived = signal.sigtimedwait(WAITED_SIGNALS, max(0.0, due - time.monotonic()))

@@ -37,7 +37,10 @@ def _without_server(transcript: Transcript) -> Transcript:
 
 
 # Those that are about a server or its administration, not about items.
-ELSEWHERE = ("admin_", "stats_", "dump_", "disabled_", "watch_", "hostile", "http", "time_crawler")
+ELSEWHERE = (
+    *("admin_", "stats_", "dump_", "disabled_", "watch_", "hostile", "http", "time_crawler"),
+    "binary_",
+)
 HERE = [
     _without_server(transcript)
     for transcript in TRANSCRIPTS
@@ -137,7 +140,14 @@ def _counted(handle: Handle) -> dict[str, int]:
             kept = "hits" if name.startswith("hits_to_") else name
             counted[kept] = counted.get(kept, 0) + value
     # What is in memory; who removes the dead, and what was counted for that; the tier's own.
-    for name in ("items", "item_bytes", "read_retries", "reclaimed", "expired_unfetched"):
+    for name in (
+        "items",
+        "item_bytes",
+        "read_retries",
+        "optimistic_retries",
+        "reclaimed",
+        "expired_unfetched",
+    ):
         del counted[name]
     own = ("ext_", "flushed_", "items_with_copy", "get_extstore", "recache_from_extstore")
     return {name: value for name, value in counted.items() if not name.startswith(own)}

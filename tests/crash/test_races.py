@@ -96,7 +96,7 @@ class TestPins:
 
     def test_unlinked_while_the_last_reader_unpins(self) -> None:
         """The reader saw it linked, the writer saw the pin: the reader looks again."""
-        site = site_at("store/store_limbo.c", "store_unclaim", "claim_ref[claim], 0)")
+        site = site_at("store/store_claims.c", "store_pin_give", "pin_ref[pin], 0)")
         with two_actors() as (reader, writer):
             writer.do(lambda: writer.handle.put(KEY, LARGE))
             pin(reader)
@@ -116,7 +116,7 @@ class TestPins:
 
     def test_freed_before_it_is_pinned(self) -> None:
         """The item is gone, and its chunks are others' by the time the reader has its claim."""
-        site = site_at("store/store_limbo.c", "publish_claim", "claim_ref[claim], ref)")
+        site = site_at("store/store_claims.c", "store_pin_take", "pin_ref[pin], ref)")
         with two_actors() as (reader, writer):
             writer.do(lambda: writer.handle.put(KEY, LARGE))
             stand = reader.stand_at(site, lambda: reader.talk.ask(b"get key\r\n"))

@@ -70,11 +70,11 @@ def test_half_closed_client_gets_its_stats(server: Server) -> None:
 
 
 def test_greedy_reader_keeps_nobody_waiting(pymc: Program) -> None:
-    value = b"v" * 15_000
+    value = b"v" * 4_000
     with Server(pymc, ["-t", "1"]) as server, server.connect() as other:
         assert other.store("v", value) == b"STORED"
         with server.connect() as greedy:
-            one = b"VALUE v 0 15000\r\n" + value + b"\r\nEND\r\n"
+            one = b"VALUE v 0 4000\r\n" + value + b"\r\nEND\r\n"
             count = 2000
             greedy.send(b"get v\r\n" * count)
             for _ in range(20):

@@ -11,6 +11,7 @@ from pymc.control.commands import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
 from pymc.server_context import Inbox, ServerContext
+from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor.memory import create_arena, open_flash
 
 
@@ -60,6 +61,7 @@ def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
         addresses=(),
         worker_inboxes=tuple(inboxes[:2]),
         keeper_inbox=inboxes[2],
+        cpu_times=RecentCpuTimes(),
         flash=flash,
     )
     try:

@@ -2,7 +2,6 @@
 
 import string
 from collections import Counter
-from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
@@ -17,11 +16,11 @@ UNITS = {"bytes": "_bytes", "seconds": "_seconds", "microseconds": "_us", "pages
 
 
 def test_every_setting_has_a_row() -> None:
-    assert {declared.name for declared in fields(Settings)} - set(ROWS) == DERIVED
+    assert set(Settings.__match_args__) - set(ROWS) == DERIVED
 
 
 def test_settings_cannot_be_changed() -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Settings().port = 5  # type: ignore[misc]
     assert not hasattr(Settings(), "__dict__")
 

@@ -57,7 +57,8 @@ def test_nobody_waits_for_clients_while_python_has_work() -> None:
         loop.close()
 
 
-def test_what_is_left_over_is_not_waited_for() -> None:
+def test_the_engine_is_asked_again_for_what_no_descriptor_tells_of() -> None:
+    """It knows whether that is input that was left over, or a bucket to be waited for."""
     with in_process() as server:
         engine = Asked()
         worker = Worker(server.context, server.store, cast(Engine, cast(Any, engine)), 0)
@@ -65,5 +66,5 @@ def test_what_is_left_over_is_not_waited_for() -> None:
         worker._on_ready()
         worker._loop.call_soon(worker._loop.stop)
         worker._loop.run_forever()
-        assert engine.calls == ["stay", "turn"]
+        assert engine.calls == ["stay", "stay"]
         worker._loop.close()

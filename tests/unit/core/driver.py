@@ -39,6 +39,7 @@ class Shape:
     bucket_start: int = 64
     live: dict[str, int] = field(default_factory=dict)
     hash_seed: int = 0
+    connections_max: int = 0
     reserve_bytes_more: int = 0  # For what is in the arena besides the store.
 
 
@@ -54,6 +55,7 @@ class Cache:
         geometry.class_count = len(shape.chunk_bytes)
         geometry.chunk_bytes = sizes
         geometry.bucket_start = shape.bucket_start
+        geometry.connections_max = shape.connections_max
         options = ffi.new("struct arena_options *")
         store_bytes = lib.store_reserve_bytes(geometry, shape.slots)
         options.reserve_bytes = store_bytes + shape.reserve_bytes_more + MIB
@@ -167,6 +169,8 @@ class Handle:
         for _ in range(BUSY_TRIES if self.waits_for_buckets else 0):
             if outcome != lib.STORE_BUSY:
                 break
+            # As a worker does between two tries: where a chain was full it makes room.
+            lib.store_turn(self.store)
             outcome = operation()
         return Outcome(outcome)
 

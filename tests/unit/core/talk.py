@@ -79,8 +79,10 @@ class Talk:
                     break
                 assert self.handle.reads is not None
                 self.handle.reads.wait()
-            elif stop == lib.SESSION_BUSY and not self.waits_for_buckets:
-                break
+            elif stop == lib.SESSION_BUSY:
+                if not self.waits_for_buckets:
+                    break
+                lib.store_turn(self.handle.store)
             elif stop == lib.SESSION_PARKED and self.answers_admin:
                 lib.session_resume(self.session)
             elif stop == lib.SESSION_PARKED:

@@ -10,10 +10,9 @@ from pymc.policy.compaction import (
     ReclaimSettings,
     Rescue,
     choose,
-    index_bytes_max,
-    index_entries_max,
     target_free,
 )
+from pymc.policy.flash_index import index_bytes_max, index_entries_max
 from pymc.policy.flash_snapshot import (
     CHUNKED,
     COLD_COMPACT,

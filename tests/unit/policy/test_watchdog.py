@@ -333,3 +333,11 @@ def test_looks_are_closer_while_somebody_is_late_or_hinders(world: World) -> Non
     world.silent = set()
     world.look()
     assert world.verdict.pause_seconds == PAUSE_SECONDS
+
+
+def test_who_is_stopped_while_it_starts_is_not_waited_for_longer(world: World) -> None:
+    world.silent.add(1)
+    world.change(1, pid=201, is_starting=True, is_stopped=True)
+    world.states[201] = STOPPED
+    world.pass_time(LIMIT + 1)
+    assert world.killed == [1]

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from pymc.core.arena import Arena, Role, SlotPulse
 from pymc.core.ffi import ffi, lib
 from pymc.core.store import Store
 from pymc.policy.watchdog import Pulse
+from pymc.record import replace
 from pymc.supervisor.children import Child
 from pymc.supervisor.guard import Guard, _pulse
 from pymc.supervisor.process_state import read_state
@@ -118,7 +118,8 @@ def test_the_absent_are_late(server: InProcess, family: Family) -> None:
 
 
 def test_what_a_slot_says_is_passed_to_the_policy() -> None:
-    child = Child("worker 1", 1, lambda: 0, pid=77, is_stopped=True)
+    child = Child("worker 1", 1, lambda: 0, pid=77)
+    child.is_stopped = True
     seen = SlotPulse(77, False, beats=5, waits_for=2, naps=9, waited_us=300)
     wanted = Pulse(77, beats=5, is_stopped=True, waits_for=2, naps=9, waited_us=300)
     assert _pulse(child, seen) == wanted

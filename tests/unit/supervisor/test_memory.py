@@ -1,6 +1,5 @@
 """The plan of the shared memory: every part of it fits the limits it meets."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.arena import Arena
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.policy.reservation import MEGABYTE, MemoryLimits
+from pymc.record import replace
 from pymc.supervisor.memory import create_arena, open_flash, plan_memory
 
 GIGABYTE = 1024 * MEGABYTE
@@ -127,7 +127,8 @@ def test_what_stands_beside_the_limit(
         if tier:
             tier.close()
     reserved = sum(room.reserved_bytes for room in beside)
-    stated = 132 * 1024 * plan.slots + 40 * (plan.geometry.limit_bytes_max >> 20)
+    claims = max(32 * 1024, 16 * connections) + max(4096, 4 * (connections + 64))
+    stated = (92 * 1024 + claims) * plan.slots + 40 * (plan.geometry.limit_bytes_max >> 20)
     stated += 52 * connections + (48 * 16 if flash else 0) + 1_258_291 + 128 * 1024
     assert reserved <= stated
     # A figure that is far too high would hide what comes to it.

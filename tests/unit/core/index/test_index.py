@@ -114,6 +114,7 @@ def test_a_full_chain_loses_its_oldest_item() -> None:
     """No key is refused, however many keys meet in one bucket."""
     with Cache(bucket_start=64) as cache:
         store = cache.open()
+        store.waits_for_buckets = False
         # Keys that agree in so many bits stay together however often the index grows.
         keys = colliding_keys(64 * 10 + 30, bits=9)
         assert all(put_with_patience(store, key) == Outcome.STORED for key in keys)
@@ -132,12 +133,13 @@ def test_a_full_chain_loses_its_oldest_item() -> None:
 def test_dead_items_of_a_full_chain_go_first() -> None:
     with Cache(bucket_start=64) as cache:
         store = cache.open()
+        store.waits_for_buckets = False
         keys = colliding_keys(64 * 10 + 30, bits=9)
         for number, key in enumerate(keys):
             store.put(key, b"=" + key, expiry_seconds=50 if number % 2 else 0)
         full = [key for key in keys if store.get(key) is not None]
         store.set_now(60)
-        late = [key for key in keys if key not in full][0]
+        late = next(key for key in keys if key not in full)
         assert put_with_patience(store, late) == Outcome.STORED
         assert store.counters()["evictions"] == 0
         assert store.counters()["chain_evictions"] == 1

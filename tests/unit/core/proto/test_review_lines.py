@@ -2,12 +2,11 @@
 
 import pytest
 
-from pymc.core.ffi import lib
 from tests.unit.core.driver import TINY_LADDER, Cache, Handle
+from tests.unit.core.pin_holder import PinHolder, roomy_cache
 from tests.unit.core.talk import Talk
 
 BLANKS = b" " * 9_000
-PIN_BYTES = 17_000
 
 
 @pytest.fixture
@@ -39,66 +38,55 @@ def test_long_meta_line(talk: Talk, value_bytes: int, cut: int) -> None:
     assert answer[1] == b"HD s%d" % value_bytes
 
 
-def hold_pins(handle: Handle) -> list[Talk]:
-    """Conversations that hold every pin of the process, since nobody takes their replies."""
-    holders: list[Talk] = []
-    for _ in range(20):
-        holder = Talk(handle, values_max=10_000)
-        holders.append(holder)
-        holder.pending = b"get big\r\n" * 1_000
-        assert holder.feed_once() == lib.SESSION_REPLY_FULL
-    return holders
-
-
-def test_a_get_without_pins_is_answered_by_a_copy(store: Handle) -> None:
-    talk = Talk(store)
-    value = b"v" * PIN_BYTES
-    talk.feed(b"set big 0 0 %d\r\n%s\r\n" % (PIN_BYTES, value))
-    holders = hold_pins(store)
-    before = store.counters()["get_copied_for_claims"]
-    assert talk.ask(b"get big\r\n") == b"VALUE big 0 %d\r\n%s\r\nEND\r\n" % (PIN_BYTES, value)
-    assert store.counters()["get_copied_for_claims"] == before + 1
-    # Readers have not used up what writers need.
-    assert talk.ask(b"set large 0 0 600000\r\n" + b"w" * 600_000 + b"\r\n") == b"STORED\r\n"
-    for holder in holders:
+def test_a_get_without_pins_is_answered_by_a_copy() -> None:
+    with roomy_cache() as cache:
+        store = cache.open()
+        talk = Talk(store)
+        holder = PinHolder(store)
+        holder.hold_all()
+        key, value = holder.key_without_pin, holder.value
+        before = store.counters()["get_copied_for_claims"]
+        assert talk.ask(b"get %s\r\n" % key) == b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (
+            key,
+            len(value),
+            value,
+        )
+        assert store.counters()["get_copied_for_claims"] == before + 1
+        # Readers have not used up what writers need.
+        assert talk.ask(b"set large 0 0 600000\r\n" + b"w" * 600_000 + b"\r\n") == b"STORED\r\n"
         holder.close()
-    assert store.counters()["response_buf_bytes"] == 0
+        assert store.counters()["response_buf_bytes"] == 0
+        assert store.chunks()["pins"] == 0
 
 
-def hold_copies(handle: Handle) -> list[Talk]:
-    """Conversations whose replies wait with all the copies that one process may hold."""
-    value = b"h" * (8 << 20)
-    Talk(handle).feed(b"set huge 0 0 %d\r\n%s\r\n" % (len(value), value))
-    holders = [Talk(handle) for _ in range(9)]
-    for holder in holders:
-        holder.pending = b"get huge\r\n"
-        holder.feed_once()
-    return holders
-
-
-def test_get_without_pins_or_memory(store: Handle) -> None:
-    talk = Talk(store)
-    value = b"v" * PIN_BYTES
-    talk.feed(b"set big 0 0 %d\r\n%s\r\nset a 0 0 1\r\nx\r\n" % (PIN_BYTES, value))
-    holders = hold_pins(store) + hold_copies(store)
-    talk.received = b""
-    error = b"SERVER_ERROR out of memory writing get response\r\n"
-    small = b"VALUE a 0 1\r\nx\r\n"
-    # The error ends the answer; the next command has its own.
-    talk.feed(b"get a big a big\r\nget a\r\ngat 0 big a\r\nmg big v\r\nmg a v\r\n")
-    assert talk.received == small + error + small + b"END\r\n" + error + b"EN\r\nVA 1\r\nx\r\n"
-    talk.received = b""
-    talk.feed(b"get big" + b" a" * 30 + b"\r\nmn\r\n")
-    assert talk.received == error + b"MN\r\n"
-    talk.received = b""
-    for byte in b"get big a a\r\nmn\r\n":
-        talk.feed(bytes([byte]))
-    assert talk.received == error + b"MN\r\n"
-    for holder in holders:
+def test_get_without_pins_or_memory() -> None:
+    with roomy_cache() as cache:
+        store = cache.open()
+        talk = Talk(store)
+        holder = PinHolder(store)
+        holder.hold_all()
+        big, value = holder.key_without_pin, holder.value
+        # Its replies wait with all the copies that one process may hold.
+        holder.hold_copies()
+        talk.feed(b"set a 0 0 1\r\nx\r\n")
+        talk.received = b""
+        error = b"SERVER_ERROR out of memory writing get response\r\n"
+        small = b"VALUE a 0 1\r\nx\r\n"
+        # The error ends the answer; the next command has its own.
+        talk.feed(b"get a %s a %s\r\nget a\r\n" % (big, big))
+        talk.feed(b"gat 0 %s a\r\nmg %s v\r\nmg a v\r\n" % (big, big))
+        assert talk.received == small + error + small + b"END\r\n" + error + b"EN\r\nVA 1\r\nx\r\n"
+        talk.received = b""
+        talk.feed(b"get %s" % big + b" a" * 30 + b"\r\nmn\r\n")
+        assert talk.received == error + b"MN\r\n"
+        talk.received = b""
+        for byte in b"get %s a a\r\nmn\r\n" % big:
+            talk.feed(bytes([byte]))
+        assert talk.received == error + b"MN\r\n"
         holder.close()
-    talk.received = b""
-    talk.feed(b"get big\r\n")
-    assert talk.received == b"VALUE big 0 %d\r\n%s\r\nEND\r\n" % (PIN_BYTES, value)
+        talk.received = b""
+        talk.feed(b"get %s\r\n" % big)
+        assert talk.received == b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (big, len(value), value)
 
 
 def test_auth_line_is_bounded() -> None:

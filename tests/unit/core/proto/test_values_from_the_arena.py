@@ -117,21 +117,25 @@ def test_small_values_leave_pins_for_large_ones() -> None:
         store = cache.open(0)
         store.set_now(100)
         small, large = value_of("small", 5000), value_of("large", 20_000)
-        store.put(b"s", small)
+        keys = [b"s%d" % number for number in range(PINS_OF_SMALL_VALUES + VALUES_MAX)]
+        for key in keys:
+            store.put(key, small)
         store.put(b"l", large)
         slow = []
         # Each takes as many pins as a connection may have, and more than there are are asked for.
-        for _ in range(8192 // VALUES_MAX):
+        for first in range(0, len(keys), VALUES_MAX):
             talk = Talk(store, values_max=VALUES_MAX)
-            talk.pending = b"get x" + b" s" * VALUES_MAX + b"\r\n"
+            talk.pending = b"get x " + b" ".join(keys[first : first + VALUES_MAX]) + b"\r\n"
             talk.feed_once()
             slow.append(talk)
+        assert store.chunks()["pins"] == PINS_OF_SMALL_VALUES
         whole = Talk(store)
         assert whole.ask(b"get l\r\n") == shown(b"l", large) + b"END\r\n"
         assert store.counters()["get_copied_for_claims"] == 0
         # Those that got no pin were copied, into replies that hold fewer of them.
-        for talk in slow:
+        for number, talk in enumerate(slow):
             talk.feed(b"")
-            is_equal = talk.received == shown(b"s", small) * VALUES_MAX + b"END\r\n"
+            asked = keys[number * VALUES_MAX : (number + 1) * VALUES_MAX]
+            is_equal = talk.received == b"".join(shown(key, small) for key in asked) + b"END\r\n"
             assert is_equal
-        assert store.check() == 2
+        assert store.check() == len(keys) + 1

@@ -17,10 +17,18 @@ VALUE_BYTES = 600_000
 class Server:
     """An engine on a loopback port whose clock stands still until the test moves it."""
 
+    connections_max = CONNECTIONS_MAX
+
+    def make_cache(self, limit_bytes: int, reserve_bytes_more: int) -> Cache:
+        return Cache(limit_bytes=limit_bytes, reserve_bytes_more=reserve_bytes_more)
+
+    def listen(self) -> socket.socket:
+        return socket.create_server(("127.0.0.1", 0))
+
     def __init__(self, limit_bytes: int = 64 * MIB) -> None:
-        more = lib.server_reserve_bytes(1, CONNECTIONS_MAX)
-        self.cache = Cache(limit_bytes=limit_bytes, reserve_bytes_more=more)
-        assert lib.server_create(self.cache.arena, 1, CONNECTIONS_MAX) == 0
+        more = lib.server_reserve_bytes(1, self.connections_max)
+        self.cache = self.make_cache(limit_bytes, more)
+        assert lib.server_create(self.cache.arena, 1, self.connections_max) == 0
         self.store = self.cache.open()
         options = ffi.new("struct engine_options *")
         options.workers = 1
@@ -28,7 +36,7 @@ class Server:
         out = ffi.new("struct engine **")
         assert lib.engine_open(self.store.store, options, out) == 0
         self.engine = out[0]
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = self.listen()
         self.listener.setblocking(False)
         assert lib.engine_listen(self.engine, self.listener.fileno(), lib.ENGINE_TCP) == 0
         self.clients: list[socket.socket] = []

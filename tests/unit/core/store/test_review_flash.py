@@ -12,7 +12,8 @@ from tests.unit.core.talk import Talk
 # Above what waits in the input until it is whole: such a value streams into its item.
 STREAMED_BYTES = 20_000
 CANDIDATES_MAX = int(lib.FLASH_CANDIDATES_MAX)
-ADDRESS_MASK = (1 << 36) - 1
+# What the addresses of 8 pages of 2 MiB need.
+ADDRESS_MASK = (1 << 20) - 1
 # Of a hash, for buckets of the index as far as it grows here.
 INDEX_BITS_MAX = 14
 
