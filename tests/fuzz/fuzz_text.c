@@ -258,17 +258,24 @@ static void feed(struct world *world, struct talk *talk) {
     memmove(talk->pending.at, talk->pending.at + at, talk->pending.used);
 }
 
-// Puts bytes straight into a large value, as a socket would.
+// Puts bytes straight into a large value, as a socket would, into several of its parts at once.
 static size_t feed_directly(struct talk *talk, const char *from, size_t count) {
-    char *place;
-    bool is_last;
-    size_t room = talk->pending.used == 0 ? session_direct_place(talk->session, 0, &place, &is_last) : 0;
-    size_t fits = count < room ? count : room;
-    if (fits) {
-        memcpy(place, from, fits);
-        session_direct_filled(talk->session, fits);
+    size_t done = 0;
+    for (int places = 0; places < 4 && done < count && talk->pending.used == 0; places++) {
+        char *place;
+        bool is_last;
+        size_t room = session_direct_place(talk->session, done, &place, &is_last);
+        size_t fits = count - done < room ? count - done : room;
+        if (fits == 0) {
+            break;
+        }
+        memcpy(place, from + done, fits);
+        done += fits;
     }
-    return fits;
+    if (done) {
+        session_direct_filled(talk->session, done);
+    }
+    return done;
 }
 
 static void feed_segment(struct world *world, struct talk *talk, const char *segment, size_t count) {

@@ -1,11 +1,13 @@
 """Large values over sockets: received in pieces and with what follows, sent while they change."""
 
 import random
+import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.core.server.test_half_sent import Server
+from pymc.core.ffi import ffi, lib
+from tests.unit.core.server.test_half_sent import TIMEOUT_SECONDS, Server
 
 SEED = 5_511
 MIB = 1 << 20
@@ -42,6 +44,33 @@ def exchange(server: Server, pieces: list[bytes]) -> bytes:
     return received
 
 
+def give(server: Server, client: socket.socket, data: bytes) -> None:
+    """Sends it all; comes back when the server has read it."""
+    until = server.store.counters()["bytes_read"] + len(data)
+    client.setblocking(False)
+    while server.store.counters()["bytes_read"] < until:
+        data = data[server.send_some(client, data) :] if data else data
+        server.turn()
+
+
+def take(server: Server, client: socket.socket, count: int) -> bytes:
+    """So many bytes of the answers, or some more."""
+    received = b""
+    client.setblocking(False)
+    while len(received) < count:
+        server.turn()
+        received += server.receive_some(client)
+    return received
+
+
+def part_bytes(server: Server) -> int:
+    """How much of a large value one part holds."""
+    making = server.store.begin(b"p", MIB)
+    span = int(lib.store_making_span(server.store.store, making.making, ffi.new("char **")))
+    making.abandon()
+    return span
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_wherever_the_bytes_are_cut(server: Server, size: int) -> None:
     value = value_of(size)
@@ -57,6 +86,69 @@ def test_wherever_the_bytes_are_cut(server: Server, size: int) -> None:
     middle = [whole[: ends + 1], whole[ends + 1 : ends + 2], whole[ends + 2 :]]
     is_equal = exchange(server, middle) == expected
     assert is_equal, f"{size} bytes, each byte of the end alone"
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 8, 9])
+def test_one_byte_at_a_time_around_the_ends_of_parts(server: Server, parts: int) -> None:
+    """A client that stops exactly there, too; once with what is before it all at once."""
+    part = part_bytes(server)
+    for size in (parts * part, parts * part + 1):
+        value = value_of(size)
+        line = b"set k 0 0 %d\r\n" % size
+        whole = line + value + b"\r\nmg k v\r\n"
+        expected = b"STORED\r\nVA %d\r\n%s\r\nMN\r\n" % (size, value)
+        end = len(line) + parts * part
+        cuts = [0, *range(end - 2, end + 5), len(whole)]
+        if parts < 4:
+            before = [len(line) + n * part for n in range(1, parts)]
+            cuts = sorted([*cuts, *(at + n for at in before for n in (-1, 0, 1))])
+        pieces = [whole[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        is_equal = exchange(server, pieces) == expected
+        assert is_equal, f"{size} bytes"
+
+
+def test_only_what_has_come_takes_parts(server: Server) -> None:
+    """Many parts are received at once, but no more are taken than have bytes."""
+    part = part_bytes(server)
+    for come in (8192, part - 1, part + 1, 2 * part + 100, 4 * part - 1):
+        client = server.connect()
+        # The line comes alone: what is behind it lies in the socket when the value begins.
+        give(server, client, b"set k 0 0 %d\r\n" % (20 * part))
+        give(server, client, b"x" * come)
+        assert server.store.chunks()["making"] == 1 + (come + part - 1) // part
+        server.pass_time(TIMEOUT_SECONDS)
+        assert server.store.chunks()["making"] == 0
+        assert not server.is_open(client)
+
+
+@pytest.mark.parametrize("come", [0, 20, 480, 512, 5000, 8191])
+def test_announced_after_a_large_value(server: Server, come: int) -> None:
+    """Where only the line is received at first: an announced value still takes nothing."""
+    first, second = value_of(100_000, "first"), value_of(600_000, "second")
+    client = server.connect()
+    give(server, client, b"set k 0 0 %d\r\n" % len(first) + first + b"\r\n")
+    assert take(server, client, 8) == b"STORED\r\n"
+    give(server, client, b"set k 0 0 %d\r\n" % len(second) + second[:come])
+    assert server.store.chunks()["making"] == 0
+    give(server, client, second[come:8192])
+    assert server.store.chunks()["making"] == 2
+    give(server, client, second[8192:] + b"\r\nmg k v\r\n")
+    expected = b"STORED\r\nVA %d\r\n%s\r\n" % (len(second), second)
+    is_equal = take(server, client, len(expected)) == expected
+    assert is_equal
+
+
+def test_small_ones_after_a_large_value(server: Server) -> None:
+    """What was found to have come behind one command says nothing about the next."""
+    large = value_of(100_000)
+    small = b"".join(b"set s%d 0 0 50\r\n%s\r\n" % (n, b"x" * 50) for n in range(200))
+    client = server.connect()
+    give(server, client, b"set k 0 0 %d\r\n" % len(large) + large + b"\r\n")
+    give(server, client, small + b"set h 0 0 600000\r\n")
+    assert take(server, client, 201 * 8) == b"STORED\r\n" * 201
+    assert server.store.chunks()["making"] == 0
+    give(server, client, b"x" * 600)
+    assert server.store.chunks()["making"] == 0
 
 
 @pytest.mark.parametrize("size", SIZES)
