@@ -179,10 +179,14 @@ void store_pins_forget(struct store *store) {
     SHARED_RELEASE(store->local->pins_used, 0);
 }
 
+// Two places at a time: each may change meanwhile, and is seen as it was or is.
+typedef uint64_t __attribute__((may_alias)) pin_pair;
 static bool has_ref(const uint32_t *group, uint32_t ref) {
+    const pin_pair *pairs = (const pin_pair *)group;
     bool is_there = false;
-    for (uint32_t i = 0; i < STORE_PIN_GROUP; i++) {
-        is_there |= SHARED_ACQUIRE(group[i]) == ref;
+    for (uint32_t i = 0; i < STORE_PIN_GROUP / 2; i++) {
+        uint64_t pair = SHARED_ACQUIRE(pairs[i]);
+        is_there |= (uint32_t)pair == ref || (uint32_t)(pair >> 32) == ref;
     }
     return is_there;
 }
