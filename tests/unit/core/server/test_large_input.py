@@ -1,5 +1,6 @@
 """Large values over sockets: received in pieces and with what follows, sent while they change."""
 
+import itertools
 import random
 import socket
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def test_one_byte_at_a_time_around_the_ends_of_parts(server: Server, parts: int)
         if parts < 4:
             before = [len(line) + n * part for n in range(1, parts)]
             cuts = sorted([*cuts, *(at + n for at in before for n in (-1, 0, 1))])
-        pieces = [whole[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        pieces = [whole[a:b] for a, b in itertools.pairwise(cuts)]
         is_equal = exchange(server, pieces) == expected
         assert is_equal, f"{size} bytes"
 
