@@ -20,6 +20,7 @@
 #include "flash/flash_reader.h"
 #include "proto/session.h"
 #include "shm/live.h"
+#include "store/store_maintain.h"
 #include "store/store_writeout.h"
 
 #define SESSIONS 2
