@@ -1,12 +1,12 @@
 """Watches over the paths of the flash tier: counts errors, says so, takes bad paths out."""
 
 import time
-from dataclasses import replace
 
 from pymc.core.flash import Flash
 from pymc.core.writeout import FlashPages
 from pymc.logs import say
 from pymc.policy.path_health import PathHistory, after_look, after_write
+from pymc.record import replace
 from pymc.server_context import ServerContext
 
 _LOOK_SECONDS = 1.0

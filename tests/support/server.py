@@ -187,6 +187,8 @@ class Server:
         if check and was_running:
             assert status == 0, f"{self.program.name} ended with {status}; stderr:\n{said}"
             assert not left, f"processes {left} outlived their server; stderr:\n{said}"
+            # A job of the keeper that fails is tried again, and nobody would notice.
+            assert "Traceback" not in said, said
 
     def _kill_leftovers(self) -> list[int]:
         deadline = time.monotonic() + 1.0

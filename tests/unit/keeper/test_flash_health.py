@@ -37,3 +37,15 @@ def test_a_path_that_was_going_out_is_taken_out_again(tmp_path: Path) -> None:
             pages.take_out(1)
             assert Health(context, flash, pages).is_any_left
             assert pages.taken_out == [1, 1]
+
+
+def test_a_look_each_second(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    options = f"ext_page_size=2,ext_wbuf_size=2,ext_path={tmp_path}/a:4m"
+    with in_process(["-m", "16", "-o", options]) as server:
+        context, flash = server.context, server.context.flash
+        assert flash is not None
+        with Store(context.arena, context.keeper_slot, Role.KEEPER, flash) as store:
+            health = Health(context, flash, Recorder(store, flash))
+            assert [health.look() for _ in range(3)] == [1.0] * 3
+            assert health.is_any_left
