@@ -44,6 +44,5 @@ static inline void racy_write_bytes(void *to, const void *from, size_t bytes) {
 }
 #endif
 
-// As racy_copy() and its writer's side, into shared memory: fault points, as all such stores are.
-#define racy_move(to, from, bytes) (FAULT_SITE(), racy_copy((to), (from), (bytes)))
+// The writer's side, into shared memory: a fault point, as all such stores are.
 #define racy_write(to, from, bytes) (FAULT_SITE(), racy_write_bytes((to), (from), (bytes)))

@@ -612,17 +612,22 @@ uint32_t engine_turn(struct engine *engine) {
     return leave(engine) | ENGINE_AGAIN;
 }
 
+// When the wait for clients is over if none says anything.
+static uint64_t quiet_until_ns(const struct engine *engine, uint64_t quiet_ns, uint64_t end_ns) {
+    return engine->now_ns + quiet_ns < end_ns ? engine->now_ns + quiet_ns : end_ns;
+}
+
 uint32_t engine_stay(struct engine *engine, uint32_t quiet_milliseconds, uint32_t milliseconds) {
     engine->now_ns = read_ns(CLOCK_MONOTONIC_COARSE);
     uint64_t end_ns = engine->now_ns + milliseconds * UINT64_C(1000000);
     uint64_t quiet_ns = quiet_milliseconds * UINT64_C(1000000);
-    uint64_t until_ns = engine->now_ns + quiet_ns < end_ns ? engine->now_ns + quiet_ns : end_ns;
+    uint64_t until_ns = quiet_until_ns(engine, quiet_ns, end_ns);
     enum round last;
     do {
         // Also while Python is wanted all the time, clients get what is ready.
         last = serve_round(engine, wait_ms(engine, until_ns));
         if (last == ROUND_SERVED) {
-            until_ns = engine->now_ns + quiet_ns < end_ns ? engine->now_ns + quiet_ns : end_ns;
+            until_ns = quiet_until_ns(engine, quiet_ns, end_ns);
         }
     } while (last != ROUND_INTERRUPTED && !wants(engine) && engine->now_ns < until_ns);
     return leave(engine);

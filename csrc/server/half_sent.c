@@ -5,7 +5,6 @@
 
 // While stores are refused, this part of the time is enough.
 #define SHORT_MEMORY_PART 10
-#define TOLD_EVERY_SECONDS 60
 
 static void take_out(struct value_list *values, struct connection *connection) {
     struct connection *next = connection->value_next;
@@ -40,7 +39,7 @@ void values_note(struct engine *engine, struct connection *connection) {
 static void tell(struct engine *engine, uint32_t seconds) {
     struct value_list *values = &engine->values;
     uint32_t now = engine->proc->now_seconds;
-    if (values->dropped == 0 || (values->told_seconds && now - values->told_seconds < TOLD_EVERY_SECONDS)) {
+    if (values->dropped == 0 || !notice_is_due(engine, values->told_seconds)) {
         return;
     }
     char text[128];

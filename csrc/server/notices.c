@@ -5,12 +5,15 @@
 
 #define TOLD_EVERY_SECONDS 60
 
+bool notice_is_due(const struct engine *engine, uint32_t told_seconds) {
+    return !told_seconds || engine->proc->now_seconds - told_seconds >= TOLD_EVERY_SECONDS;
+}
+
 void notices_tell(struct engine *engine) {
     struct notices *notices = &engine->notices;
     uint32_t now = engine->proc->now_seconds;
     uint64_t refused = engine->proc->counters[COUNTER_binary_refused];
-    if (refused == notices->binary_told
-        || (notices->told_seconds && now - notices->told_seconds < TOLD_EVERY_SECONDS)) {
+    if (refused == notices->binary_told || !notice_is_due(engine, notices->told_seconds)) {
         return;
     }
     char text[160];

@@ -243,6 +243,8 @@ void readers_note(struct engine *engine, struct connection *connection);
 // While pins, memory that readers keep from being freed, or memory for copies is short: copies values out for those
 // who have been slow for a while, and closes those who have taken nothing for too long. Call once a second.
 void readers_relieve(struct engine *engine);
+// Whether a notice of a kind that was last told in that second, 0 for never, may be told again.
+bool notice_is_due(const struct engine *engine, uint32_t told_seconds);
 // Tells what there is to tell. Call once a second.
 void notices_tell(struct engine *engine);
 // Asks for these epoll events. Asking again, also for the same, brings an event for what is there already.

@@ -15,7 +15,6 @@
 #define WAITING_BYTES_TIGHT (REPLY_WAITING_BYTES_MAX / 4 * 3)
 // Unlinked items that readers hold may take this part of the limit.
 #define LIMBO_PART 4
-#define TOLD_EVERY_SECONDS 60
 
 // What is short, as bits.
 enum { SHORT_OF_PINS = 1, SHORT_OF_ITEM_MEMORY = 2, SHORT_OF_COPIES = 4 };
@@ -92,7 +91,7 @@ static uint32_t copy_out(struct engine *engine, struct backlog *backlog, uint32_
 static void tell(struct engine *engine) {
     struct reader_list *readers = &engine->readers;
     uint32_t now = engine->proc->now_seconds;
-    if (readers->closed == 0 || (readers->told_seconds && now - readers->told_seconds < TOLD_EVERY_SECONDS)) {
+    if (readers->closed == 0 || !notice_is_due(engine, readers->told_seconds)) {
         return;
     }
     char text[160];

@@ -277,13 +277,6 @@ static inline bool slab_drains_page(const struct slab *slab, const struct proc *
     return SHARED_LOAD(page->state) == SLAB_PAGE_DRAINING && SHARED_LOAD(page->drainer) == proc->slot_index + 1
            && SHARED_LOAD(page->class_id) == class_id;
 }
-static inline uint32_t slab_drains(const struct slab *slab, const struct proc *proc) {
-    uint32_t drains = 0;
-    for (uint32_t i = 0; i < SLAB_DRAINS_MAX; i++) {
-        drains += slab_local(slab, proc->slot_index)->draining_pages[i] != 0;
-    }
-    return drains;
-}
 
 // An owner that rests lets others take chunks out of its magazines; it wakes before it uses them again. Owners that
 // never rest keep their magazines to themselves. Locks: LOCK_TURN, held from waking to resting.
