@@ -21,6 +21,7 @@ void flash_buffer_read(const struct flash *flash, uint32_t number, struct flash_
     uint64_t fill = SHARED_ACQUIRE(buffer->fill);
     *out = (struct flash_buffer_info){.state = SHARED_LOAD(buffer->state), .bucket = SHARED_LOAD(buffer->bucket),
                                       .page = SHARED_LOAD(buffer->page), .filled_bytes = flash_filled(fill),
+                                      .begun = SHARED_LOAD(buffer->begun),
                                       .writer = SHARED_LOAD(buffer->writer) - 1,
                                       .is_closed = (fill & FLASH_FILL_CLOSED) != 0};
     if (out->state != FLASH_BUFFER_FREE) {
