@@ -1,7 +1,7 @@
 // Putting records into write buffers, and finding them there: what any process does.
 #include "flash/flash_buffers_internal.h"
 
-#include <sys/eventfd.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
@@ -150,12 +150,19 @@ uint32_t flash_buffer_copy(const struct flash *flash, uint32_t page, uint64_t pa
         uint64_t fill = SHARED_ACQUIRE(buffer->fill);
         uint64_t at = offset - SHARED_LOAD(buffer->page_offset);
         uint64_t capacity = SHARED_LOAD(buffer->capacity);
-        if (SHARED_ACQUIRE(buffer->state) == FLASH_BUFFER_FREE || SHARED_LOAD(buffer->page) != page
-            || SHARED_LOAD(buffer->page_version) != page_version || at >= capacity) {
+        uint8_t state = SHARED_ACQUIRE(buffer->state);
+        // A sealed one that is empty was written: its writer died while it freed it.
+        bool is_live = state == FLASH_BUFFER_FILLING || (state == FLASH_BUFFER_SEALED && flash_filled(fill) > 0);
+        if (!is_live || SHARED_LOAD(buffer->page) != page || SHARED_LOAD(buffer->page_version) != page_version
+            || at >= capacity) {
             continue;
         }
         uint32_t copied = bytes < capacity - at ? bytes : (uint32_t)(capacity - at);
-        racy_copy(place, flash_buffer_memory(flash, number) + at, copied);
+        uint64_t filled = flash_filled(fill) > at ? flash_filled(fill) - at : 0;
+        uint32_t taken = copied < filled ? copied : (uint32_t)filled;
+        racy_copy(place, flash_buffer_memory(flash, number) + at, taken);
+        // What lies behind is of an earlier use.
+        memset(place + taken, 0, copied - taken);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         bool is_same_use = (SHARED_LOAD(buffer->fill) ^ fill) >> FLASH_FILL_USE_SHIFT == 0;
         // It was freed meanwhile since it is on the device.

@@ -162,6 +162,7 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
     SHARED_STORE(buffer->writer, 0);
     SHARED_STORE(flash->root->buffers_begun, flash->root->buffers_begun + 1);
     SHARED_STORE(buffer->begun, flash->root->buffers_begun);
+    FAULT_POINT(proc, "flash.begin.before");
     // No other buffer may get this part of the page.
     SHARED_RELEASE(row->written_bytes, offset + capacity);
     uint64_t fill = 0;
@@ -170,6 +171,7 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
         fill = FLASH_BLOCK_BYTES;
     }
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_FILLING);
+    FAULT_POINT(proc, "flash.begin.named");
     SHARED_RELEASE(buffer->fill, (buffer->fill & ~(FLASH_FILL_CLOSED | FLASH_FILL_BYTES)) | fill);
     return PYMC_OK;
 }
@@ -202,6 +204,7 @@ static void set_free(struct flash *flash, struct proc *proc, struct flash_buffer
     uint64_t use = (buffer->fill >> FLASH_FILL_USE_SHIFT) + 1;
     // First the use: who copies from it looks at that last.
     SHARED_RELEASE(buffer->fill, use << FLASH_FILL_USE_SHIFT | FLASH_FILL_CLOSED);
+    FAULT_POINT(proc, "flash.finish.emptied");
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_FREE);
     close_when_done(flash, proc, page);
 }
@@ -231,6 +234,7 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
     SHARED_CLEAR(flash_buffer_memory(flash, number) + filled, padded - filled);
     SHARED_STORE(buffer->writer, proc->slot_index + 1);
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_SEALED);
+    FAULT_POINT(proc, "flash.seal.after");
     return padded;
 }
 
