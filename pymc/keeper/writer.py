@@ -42,7 +42,7 @@ class Writer:
         self._health = health
         self._buffers = WriteBuffers(store, flash)
         # Numbers of buffers that a thread writes.
-        self._under_way: set[int] = set()
+        self.under_way: set[int] = set()
         self._retry_at: dict[int, float] = {}
         self._filled_at: dict[int, float] = {}
         # Streams that wait for a page: since when, and when they asked last.
@@ -74,7 +74,7 @@ class Writer:
         infos = self._buffers.read()
         has_fillers = False
         for info in infos:
-            if info.state is BufferState.FREE or info.number in self._under_way:
+            if info.state is BufferState.FREE or info.number in self.under_way:
                 continue
             if info.state is BufferState.FILLING and info.is_in_vain and not info.is_closed:
                 self._buffers.close(info.number)
@@ -100,11 +100,11 @@ class Writer:
         if info.is_in_vain:
             self._buffers.finish(number, STATUS_IN_VAIN)
             return True
-        self._under_way.add(number)
+        self.under_way.add(number)
 
         def finish(result: tuple[int, int]) -> None:
             status, error = result
-            self._under_way.discard(number)
+            self.under_way.discard(number)
             if error in _FULL:
                 self._retry_at[number] = time.monotonic() + _FULL_SECONDS
                 self._health.was_full(info.path)
