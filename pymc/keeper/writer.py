@@ -58,6 +58,11 @@ class Writer:
         """Becomes readable when a buffer was closed or is wanted."""
         return self._buffers.wake_fd
 
+    def pages(self) -> frozenset[int]:
+        """Pages for which there are buffers: entries that name them may come at any time."""
+        infos = self._buffers.read()
+        return frozenset(info.page for info in infos if info.state is not BufferState.FREE)
+
     def waits_seconds(self, *, rescues: bool) -> float:
         """How long what is rescued, or what comes from memory, has waited for a free page."""
         now = time.monotonic()
