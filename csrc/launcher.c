@@ -36,9 +36,8 @@ int main(int argc, char **argv) {
 
 // Python.h wants to be first.
 #include <Python.h>
+#include <dlfcn.h>
 #include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
 
 static void give_up_on(PyStatus status) {
     if (PyStatus_Exception(status)) {
@@ -47,9 +46,8 @@ static void give_up_on(PyStatus status) {
 }
 
 // Sanitizers see only memory that malloc() gave, and Python takes its own from larger pieces.
-static bool is_for_sanitizer(void) {
-    const char *build = getenv("PYMC_BUILD");
-    return build && (strcmp(build, "asan") == 0 || strcmp(build, "tsan") == 0);
+static bool is_under_sanitizer(void) {
+    return dlsym(RTLD_DEFAULT, "__asan_init") || dlsym(RTLD_DEFAULT, "__tsan_init");
 }
 
 static void start_interpreter(int argc, char **argv) {
@@ -57,7 +55,7 @@ static void start_interpreter(int argc, char **argv) {
     PyPreConfig_InitIsolatedConfig(&before);
     // Names of files and keys are bytes; no locale of whoever starts the server may refuse them.
     before.utf8_mode = 1;
-    if (is_for_sanitizer()) {
+    if (is_under_sanitizer()) {
         before.allocator = PYMEM_ALLOCATOR_MALLOC;
     }
     give_up_on(Py_PreInitialize(&before));

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from csrc.build_core import run as compile_it
 from csrc.build_launcher import Way, answers, command, ways
-from csrc.build_launcher import run as compile_it
 from tests.support.deadline import wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
