@@ -21,6 +21,7 @@ from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
 from pymc.supervisor.memory import create_arena, open_flash
+from pymc.supervisor.pidfile import become_user_for_pidfile, write_pidfile
 
 if TYPE_CHECKING:
     from pymc.supervisor.guard import Guard
@@ -60,7 +61,7 @@ def _prepare(settings: Settings) -> "Supervisor":
     stamp(settings.log_format == "full")
     per_address = 1 if settings.unix_socket_path else settings.workers
     identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
-    identity.become_user(settings)
+    pidfile = become_user_for_pidfile(settings)
     if settings.auth_file_path is not None:
         read_auth_file(settings.auth_file_path)
     addresses = sockets.open_addresses(settings)
@@ -72,7 +73,10 @@ def _prepare(settings: Settings) -> "Supervisor":
         _describe(settings, addresses)
     if settings.daemon:
         identity.daemonize(settings)
-    return Supervisor(settings, arena, addresses, flash)
+    # Its number is known at last, and it has no children yet.
+    if pidfile:
+        write_pidfile(settings, pidfile)
+    return Supervisor(settings, arena, addresses, flash, pidfile)
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
@@ -92,9 +96,11 @@ class Supervisor:
         arena: Arena,
         addresses: tuple[ListeningAddress, ...],
         flash: Flash | None = None,
+        pidfile: str | None = None,
     ) -> None:
         """Call in the process that stays."""
         self._settings = settings
+        self._pidfile = pidfile
         self._lifeline, self._lifeline_writer = os.pipe()
         self._context = ServerContext(
             settings=settings,
@@ -126,8 +132,6 @@ class Supervisor:
         self._children.start_due()
         if settings.port_file_path and settings.unix_socket_path is None:
             sockets.write_port_file(settings.port_file_path, self._context.addresses)
-        if settings.pidfile_path:
-            identity.write_pidfile(settings.pidfile_path)
         self._give_way()
         number = self._watch(self._complete())
         self._stop(number)
@@ -189,8 +193,8 @@ class Supervisor:
         self._end_children()
         if self._context.flash:
             self._context.flash.close()
-        if self._settings.pidfile_path:
-            identity.remove_file(self._settings.pidfile_path)
+        if self._pidfile:
+            identity.remove_file(self._pidfile)
         path = self._settings.unix_socket_path
         if path and self._socket_id and self._socket_id == _socket_identity(path):
             identity.remove_file(path)
