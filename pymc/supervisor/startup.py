@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pymc import worker
-from pymc.auth_file import read_auth_file
-from pymc.config import Settings, StartupStop
+from pymc.auth_file import Users
+from pymc.config import Settings, StartupError, StartupStop
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
 from pymc.logs import attach, say, stamp
@@ -62,8 +62,7 @@ def _prepare(settings: Settings) -> "Supervisor":
     per_address = 1 if settings.unix_socket_path else settings.workers
     identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
     pidfile = become_user_for_pidfile(settings)
-    if settings.auth_file_path is not None:
-        read_auth_file(settings.auth_file_path)
+    users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
     addresses = sockets.open_addresses(settings)
     for warning in sockets.warnings(settings):
         say(warning)
@@ -76,7 +75,7 @@ def _prepare(settings: Settings) -> "Supervisor":
     # Its number is known at last, and it has no children yet.
     if pidfile:
         write_pidfile(settings, pidfile)
-    return Supervisor(settings, arena, addresses, flash, pidfile)
+    return Supervisor(settings, arena, addresses, flash, users, pidfile)
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
@@ -96,6 +95,7 @@ class Supervisor:
         arena: Arena,
         addresses: tuple[ListeningAddress, ...],
         flash: Flash | None = None,
+        users: Users | None = None,
         pidfile: str | None = None,
     ) -> None:
         """Call in the process that stays."""
@@ -112,6 +112,7 @@ class Supervisor:
             keeper_inbox=Inbox.create(),
             cpu_times=RecentCpuTimes(),
             flash=flash,
+            users=users,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)
         self._children = Children(self._before_life)
@@ -166,13 +167,25 @@ class Supervisor:
         while True:
             arrived = self._wait(guard)
             if arrived == signal.SIGHUP:
-                self._children.signal(signal.SIGHUP, "worker")
+                self._reload_users()
             elif arrived in _STOPPING:
                 return arrived
             self._children.reap()
             self._children.start_due()
             # A signal may tell that a child was stopped.
             guard.look()
+
+    def _reload_users(self) -> None:
+        """Reads the file of -Y anew, says what came of it, and lets the workers know."""
+        if (users := self._context.users) is None:
+            return
+        try:
+            users.reload()
+        except StartupError as error:
+            say(f"{error.message}; {users.counted} read before it still count")
+            return
+        say(f"pymc: authfile [{users.path}] read again: {users.counted}")
+        self._children.signal(signal.SIGHUP, "worker")
 
     def _wait(self, guard: "Guard") -> int:
         """The next signal; 0 when a child is to be started or looked at first."""
