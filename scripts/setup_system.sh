@@ -58,7 +58,8 @@ look() {
     choose_python
     case $purpose in
     test | bench)
-        command -v memcached >/dev/null || [ -x /usr/bin/memcached ] || need memcached
+        # With .venv/bin on the path, the one found there is pymc.
+        PATH=/usr/bin:/usr/local/bin:$PATH memcached -V 2>/dev/null | grep -qv pymc || need memcached
         command -v memccapable >/dev/null || need libmemcached-tools
         # Lets a test move the clock of a memcached, instead of waiting for an expiry.
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || need libfaketime
