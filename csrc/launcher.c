@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define WORDS_BEFORE 4
+#define WORDS_BEFORE 7
 #define PROGRAM "import sys; del sys.argv[0]; from pymc.__main__ import main; sys.exit(main())"
 
 int main(int argc, char **argv) {
@@ -22,8 +22,11 @@ int main(int argc, char **argv) {
     }
     words[0] = PYMC_PYTHON;
     words[1] = "-I";
-    words[2] = "-c";
-    words[3] = PROGRAM;
+    words[2] = "-B";
+    words[3] = "-X";
+    words[4] = "utf8";
+    words[5] = "-c";
+    words[6] = PROGRAM;
     for (int i = 0; i < argc; i++) {
         words[WORDS_BEFORE + i] = argv[i];
     }
