@@ -30,6 +30,8 @@ from csrc.build_core import (
 
 SOURCE = CSRC / "launcher.c"
 FOLDER = ROOT / "build" / "launcher"
+# Names the way that was taken.
+WAY_FILE = FOLDER / "way"
 BIN = Path(sys.prefix) / "bin"
 RUN_SECONDS = 60
 COMMON = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wl,-z,relro,-z,now"]
@@ -137,6 +139,7 @@ def install() -> None:
         inputs = [SOURCE, record, *(way.library for way in tried if way.library)]
         if not is_current(program, inputs):
             way = build(program)
+            WAY_FILE.write_text(way)
             print(f"built .venv/bin/pymc ({way}) in {time.monotonic() - started:.1f} s")
         put_in_place(program)
 
