@@ -1,7 +1,5 @@
 """The users and passwords of the file that `-Y` names, as all processes of a server know them."""
 
-import mmap
-
 from pymc.config import EXIT_FAILURE, StartupError
 
 USERS_MAX = 8
@@ -38,6 +36,9 @@ class Users:
 
     def __init__(self, path: str) -> None:
         """Reads it for the first time. Raises StartupError in memcached's words."""
+        # Most servers start without it.
+        import mmap
+
         self.path = path
         # Two copies and the number of the one that counts, so that nobody reads half of a change.
         self._memory = mmap.mmap(-1, 1 + 2 * _COPY_BYTES)
