@@ -148,10 +148,14 @@ uint32_t flash_buffer_copy(const struct flash *flash, uint32_t page, uint64_t pa
     for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
         const struct flash_buffer *buffer = &flash->buffers[number];
         uint64_t fill = SHARED_ACQUIRE(buffer->fill);
+        // In this order: all that follows belongs to the use in `fill`, or that has changed in the end.
+        if (SHARED_ACQUIRE(buffer->state) == FLASH_BUFFER_FREE) {
+            continue;
+        }
         uint64_t at = offset - SHARED_LOAD(buffer->page_offset);
         uint64_t capacity = SHARED_LOAD(buffer->capacity);
-        if (SHARED_ACQUIRE(buffer->state) == FLASH_BUFFER_FREE || SHARED_LOAD(buffer->page) != page
-            || SHARED_LOAD(buffer->page_version) != page_version || at >= capacity) {
+        if (SHARED_LOAD(buffer->page) != page || SHARED_LOAD(buffer->page_version) != page_version
+            || at >= capacity) {
             continue;
         }
         uint32_t copied = bytes < capacity - at ? bytes : (uint32_t)(capacity - at);

@@ -138,6 +138,13 @@ static void put_page_header(const struct flash *flash, uint32_t page, char *memo
     header->crc32c = crc32c(0, &header->format, FLASH_BLOCK_BYTES - offsetof(struct flash_page_header, format));
 }
 
+// Ends what `fill` counted so far. Who copied from the buffer looks at the use last: it changes before anything else.
+static void next_use(struct flash_buffer *buffer) {
+    uint64_t use = (buffer->fill >> FLASH_FILL_USE_SHIFT) + 1;
+    SHARED_RELEASE(buffer->fill, use << FLASH_FILL_USE_SHIFT | FLASH_FILL_CLOSED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
 int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, int bucket) {
     PYMC_CHECK(number < flash->root->buffer_count && bucket >= 0 && bucket < FLASH_BUCKETS);
     struct flash_buffer *buffer = &flash->buffers[number];
@@ -153,6 +160,7 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
     uint64_t offset = row->written_bytes;
     uint64_t rest = flash->root->page_bytes - offset;
     uint64_t capacity = rest < flash->root->wbuf_bytes ? rest : flash->root->wbuf_bytes;
+    next_use(buffer);
     SHARED_STORE(buffer->bucket, (uint8_t)bucket);
     SHARED_STORE(buffer->page, page);
     SHARED_STORE(buffer->page_version, row->version);
@@ -198,10 +206,9 @@ static uint64_t padded_bytes(const struct flash_buffer *buffer) {
 
 static void set_free(struct flash *flash, struct proc *proc, struct flash_buffer *buffer) {
     uint32_t page = buffer->page;
-    uint64_t use = (buffer->fill >> FLASH_FILL_USE_SHIFT) + 1;
-    // First the use: who copies from it looks at that last.
-    SHARED_RELEASE(buffer->fill, use << FLASH_FILL_USE_SHIFT | FLASH_FILL_CLOSED);
+    // Who sees the new use sees that it is free, or what was begun since.
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_FREE);
+    next_use(buffer);
     close_when_done(flash, proc, page);
 }
 
