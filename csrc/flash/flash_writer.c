@@ -212,6 +212,25 @@ static void set_free(struct flash *flash, struct proc *proc, struct flash_buffer
     close_when_done(flash, proc, page);
 }
 
+// Whether no buffer was begun behind it in its page.
+static bool has_last_room(const struct flash *flash, const struct flash_buffer *buffer) {
+    return is_page_open(flash, buffer)
+           && flash->pages[buffer->page].written_bytes == buffer->page_offset + buffer->capacity;
+}
+
+// Frees an empty buffer, whose part of the page the next one gets if there is none behind it.
+static void give_room_back(struct flash *flash, struct proc *proc, struct flash_buffer *buffer) {
+    struct flash_page *row = &flash->pages[buffer->page];
+    uint64_t offset = buffer->page_offset;
+    bool is_last = has_last_room(flash, buffer);
+    SHARED_RELEASE(buffer->state, FLASH_BUFFER_FREE);
+    if (is_last) {
+        // Not before it is free: nobody else may have the room then.
+        SHARED_RELEASE(row->written_bytes, offset);
+    }
+    set_free(flash, proc, buffer);
+}
+
 uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t number) {
     PYMC_CHECK(number < flash->root->buffer_count);
     struct flash_buffer *buffer = &flash->buffers[number];
@@ -219,7 +238,6 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
         return 0;
     }
     if (buffer->state == FLASH_BUFFER_SEALED) {
-        // Of one that was being freed nothing is left to write.
         bool is_writers = buffer->writer && buffer->writer != proc->slot_index + 1
                           && proc_slot_pid(flash->arena, buffer->writer - 1) != 0;
         if (is_writers) {
@@ -228,10 +246,11 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
     } else if (has_fillers(flash, number)) {
         return 0;
     }
-    if (!has_records(buffer)) {
-        set_free(flash, proc, buffer);
+    if (!has_records(buffer) && (has_last_room(flash, buffer) || flash_filled(buffer->fill) == 0)) {
+        give_room_back(flash, proc, buffer);
         return 0;
     }
+    // One that holds a page's header alone is written for the sake of those behind it.
     uint64_t filled = flash_filled(buffer->fill);
     uint64_t padded = padded_bytes(buffer);
     SHARED_CLEAR(flash_buffer_memory(flash, number) + filled, padded - filled);
@@ -253,11 +272,14 @@ int flash_buffer_write(struct flash *flash, uint32_t number) {
 void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number, int status) {
     struct flash_buffer *buffer = &flash->buffers[number];
     PYMC_CHECK(buffer->state == FLASH_BUFFER_SEALED);
-    flash_note_time(flash_local(flash, proc->slot_index)->write_times, buffer->took_us);
-    count(proc, COUNTER_ext_device_writes, 1);
+    // Of one that was not written, in vain as it is, nothing is counted.
+    if (status != PYMC_NOT_FOUND) {
+        flash_note_time(flash_local(flash, proc->slot_index)->write_times, buffer->took_us);
+        count(proc, COUNTER_ext_device_writes, 1);
+    }
     if (status == PYMC_OK) {
         count(proc, COUNTER_ext_device_bytes_written, padded_bytes(buffer));
-    } else {
+    } else if (status != PYMC_NOT_FOUND) {
         count(proc, COUNTER_ext_write_errors, 1);
         flash->is_ending[buffer->page] = true;
     }

@@ -228,7 +228,7 @@ enum store_copied store_copy_evicted(struct store *store, struct store_locked *l
 
 uint32_t store_buffer_finish(struct store *store, uint32_t number, int status) {
     uint32_t lost = 0;
-    if (status != PYMC_OK) {
+    if (status == PYMC_OS_ERROR) {
         uint64_t at = 0;
         uint64_t address;
         const struct flash_record *record;
