@@ -90,13 +90,22 @@ static uint32_t load_of(const struct flash *flash, uint32_t path) {
     return load;
 }
 
-// Consecutive buffers go to different paths, and a path that is slow gets fewer: the next one in turn of those with
-// the least to write.
-static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uint32_t *path_out) {
+static int label_of(const struct flash *flash, uint32_t path) {
+    uint32_t page = 0;
+    while (page < flash->root->page_count && flash->pages[page].path != path) {
+        page++;
+    }
+    return page < flash->root->page_count ? flash->pages[page].label : FLASH_DEFAULT;
+}
+
+// Consecutive buffers go to different paths, and a path that is slow gets fewer: of the paths with this label, the next
+// one in turn of those with the least to write.
+static uint32_t page_of_label(struct flash *flash, struct proc *proc, int bucket, int label, uint32_t *path_out) {
     uint32_t paths = flash->root->path_count;
     uint32_t loads[FLASH_PATHS_MAX];
     for (uint32_t path = 0; path < paths; path++) {
-        loads[path] = flash_path_takes_writes(flash, path) ? load_of(flash, path) : UINT32_MAX;
+        bool is_fit = flash_path_takes_writes(flash, path) && label_of(flash, path) == label;
+        loads[path] = is_fit ? load_of(flash, path) : UINT32_MAX;
     }
     for (uint32_t tries = 0; tries < paths; tries++) {
         uint32_t best = FLASH_PATHS_MAX;
@@ -117,6 +126,14 @@ static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uin
         loads[best] = UINT32_MAX;
     }
     return FLASH_PAGES_MAX;
+}
+
+// A stream takes pages of its own label first, then default ones.
+static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uint32_t *path_out) {
+    uint32_t page = page_of_label(flash, proc, bucket, bucket, path_out);
+    return page == FLASH_PAGES_MAX && bucket != FLASH_DEFAULT
+               ? page_of_label(flash, proc, bucket, FLASH_DEFAULT, path_out)
+               : page;
 }
 
 static void put_page_header(const struct flash *flash, uint32_t page, char *memory) {
