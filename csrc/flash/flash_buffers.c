@@ -1,7 +1,7 @@
 // Putting records into write buffers, and finding them there: what any process does.
 #include "flash/flash_buffers_internal.h"
 
-#include <sys/eventfd.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
@@ -159,7 +159,11 @@ uint32_t flash_buffer_copy(const struct flash *flash, uint32_t page, uint64_t pa
             continue;
         }
         uint32_t copied = bytes < capacity - at ? bytes : (uint32_t)(capacity - at);
-        racy_copy(place, flash_buffer_memory(flash, number) + at, copied);
+        uint64_t filled = flash_filled(fill) > at ? flash_filled(fill) - at : 0;
+        uint32_t taken = copied < filled ? copied : (uint32_t)filled;
+        racy_copy(place, flash_buffer_memory(flash, number) + at, taken);
+        // What lies behind is of an earlier use.
+        memset(place + taken, 0, copied - taken);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         bool is_same_use = (SHARED_LOAD(buffer->fill) ^ fill) >> FLASH_FILL_USE_SHIFT == 0;
         // It was freed meanwhile since it is on the device.

@@ -20,6 +20,7 @@ struct flash_buffer_info {
     uint32_t page;              // These two say nothing while it is free.
     uint32_t path;
     uint64_t filled_bytes;
+    uint64_t begun;             // Of two the one with the lower number was begun first.
     uint32_t writer;            // The slot whose process writes it, UINT32_MAX for none.
     bool is_closed;             // It takes no more records.
     bool is_in_vain;            // Nothing that goes to its page will be read any more.

@@ -21,6 +21,7 @@ void flash_buffer_read(const struct flash *flash, uint32_t number, struct flash_
     uint64_t fill = SHARED_ACQUIRE(buffer->fill);
     *out = (struct flash_buffer_info){.state = SHARED_LOAD(buffer->state), .bucket = SHARED_LOAD(buffer->bucket),
                                       .page = SHARED_LOAD(buffer->page), .filled_bytes = flash_filled(fill),
+                                      .begun = SHARED_LOAD(buffer->begun),
                                       .writer = SHARED_LOAD(buffer->writer) - 1,
                                       .is_closed = (fill & FLASH_FILL_CLOSED) != 0};
     if (out->state != FLASH_BUFFER_FREE) {
@@ -186,6 +187,7 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
     SHARED_STORE(buffer->writer, 0);
     SHARED_STORE(flash->root->buffers_begun, flash->root->buffers_begun + 1);
     SHARED_STORE(buffer->begun, flash->root->buffers_begun);
+    FAULT_POINT(proc, "flash.begin.before");
     // No other buffer may get this part of the page.
     SHARED_RELEASE(row->written_bytes, offset + capacity);
     uint64_t fill = 0;
@@ -194,6 +196,7 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
         fill = FLASH_BLOCK_BYTES;
     }
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_FILLING);
+    FAULT_POINT(proc, "flash.begin.named");
     SHARED_RELEASE(buffer->fill, (buffer->fill & ~(FLASH_FILL_CLOSED | FLASH_FILL_BYTES)) | fill);
     return PYMC_OK;
 }
@@ -225,6 +228,7 @@ static void set_free(struct flash *flash, struct proc *proc, struct flash_buffer
     uint32_t page = buffer->page;
     // Who sees the new use sees that it is free, or what was begun since.
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_FREE);
+    FAULT_POINT(proc, "flash.finish.freed");
     next_use(buffer);
     close_when_done(flash, proc, page);
 }
@@ -273,6 +277,7 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
     SHARED_CLEAR(flash_buffer_memory(flash, number) + filled, padded - filled);
     SHARED_STORE(buffer->writer, proc->slot_index + 1);
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_SEALED);
+    FAULT_POINT(proc, "flash.seal.after");
     return padded;
 }
 

@@ -26,7 +26,7 @@ static bool rescue(struct compaction *work, const struct flash_record *record, c
     }
     flash_place_fill(store->flash, &place, bytes, store_full_order(store, item_order(image->item)),
                      item_expiry(image->item, image->state));
-    FAULT_POINT(store->proc, "store.rescue.copied");
+    FAULT_POINT(store->proc, "store.copy.rescued");
     bool is_moved = flash_move(store->flash, store->proc, hash, flash_entry_address(store->flash, entry),
                                place.address);
     flash_place_give(store->flash, store->proc);
