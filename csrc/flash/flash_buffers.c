@@ -83,7 +83,7 @@ bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32
     PYMC_CHECK(bytes > sizeof(struct flash_record) && bytes <= flash_record_bytes_max(flash));
     PYMC_DEBUG_CHECK(flash_local(flash, proc->slot_index)->filling == 0);
     struct flash_local *local = flash_local(flash, proc->slot_index);
-    uint32_t number = flash->fill_hint[bucket];
+    uint32_t number = local->fill_hint[bucket];
     for (uint32_t tries = 0; tries < TAKE_TRIES; tries++) {
         if (number >= flash->root->buffer_count) {
             break;
@@ -93,7 +93,7 @@ bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32
         SHARED_RELEASE(local->filling, number + 1);
         uint64_t at;
         if (reserve(flash, buffer, bucket, flash_round_up(flash, bytes), &at)) {
-            flash->fill_hint[bucket] = number;
+            SHARED_STORE(local->fill_hint[bucket], number);
             *out = (struct flash_place){.memory = flash_buffer_memory(flash, number) + at, .page = buffer->page,
                                         .address = flash_address(flash, buffer->page, buffer->page_offset + at),
                                         .page_version = buffer->page_version};
