@@ -123,9 +123,10 @@ void flash_place_fill(struct flash *flash, const struct flash_place *place, uint
     struct flash_record *record = (struct flash_record *)place->memory;
     struct flash_page *row = &flash->pages[place->page];
     PYMC_CHECK(flash_record_bytes(record) == bytes);
-    record->page_version = (uint32_t)place->page_version;
-    record->crc32c = crc32c(0, &record->sizes, bytes - sizeof record->crc32c);
-    SHARED_CLEAR(place->memory + bytes, flash_round_up(flash, bytes) - bytes);
+    static const char padding[1 << FLASH_UNIT_SHIFT_MAX];
+    SHARED_STORE(record->page_version, (uint32_t)place->page_version);
+    SHARED_STORE(record->crc32c, crc32c(0, &record->sizes, bytes - sizeof record->crc32c));
+    racy_write(place->memory + bytes, padding, flash_round_up(flash, bytes) - bytes);
     raise_order(row, order);
     raise_expiry(row, expiry_seconds ? expiry_seconds : UINT32_MAX);
     SHARED_ADD(row->objects_written, 1, RELEASE);

@@ -11,6 +11,7 @@
 
 #define FLASH_ADDRESS_BITS 36
 #define FLASH_UNIT_SHIFT_MIN 4
+#define FLASH_UNIT_SHIFT_MAX 12
 
 // Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.
 struct CACHE_ALIGNED flash_page {

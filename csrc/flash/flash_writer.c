@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/racy_inline.h"
 #include "flash/flash_buffers_internal.h"
 #include "flash/flash_clock_inline.h"
 #include "flash/flash_record_inline.h"
@@ -139,8 +140,8 @@ static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uin
 
 static void put_page_header(const struct flash *flash, uint32_t page, char *memory) {
     const struct flash_page *row = &flash->pages[page];
-    struct flash_page_header *header = (struct flash_page_header *)memory;
-    SHARED_CLEAR(memory, FLASH_BLOCK_BYTES);
+    _Alignas(struct flash_page_header) char block[FLASH_BLOCK_BYTES] = {0};
+    struct flash_page_header *header = (struct flash_page_header *)block;
     memcpy(header->magic, FLASH_PAGE_MAGIC, sizeof header->magic);
     memcpy(header->log_id, flash->root->log_id, sizeof header->log_id);
     header->format = FLASH_FORMAT;
@@ -154,6 +155,7 @@ static void put_page_header(const struct flash *flash, uint32_t page, char *memo
     header->label = row->label;
     header->unit_bytes = 1u << flash->root->unit_shift;
     header->crc32c = crc32c(0, &header->format, FLASH_BLOCK_BYTES - offsetof(struct flash_page_header, format));
+    racy_write(memory, block, sizeof block);
 }
 
 // Ends what `fill` counted so far. Who copied from the buffer looks at the use last: it changes before anything else.
