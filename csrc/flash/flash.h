@@ -88,11 +88,12 @@ void flash_pages_sum(const struct flash *flash, struct flash_pages_total *out);
 // Takes a free page of the path for a stream: one labelled for it, else a default one. Returns FLASH_PAGES_MAX when
 // none is free.
 uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket, uint32_t path);
+// An open page takes no more. It stays open while a buffer for it is not written yet.
 void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page);
 // Nothing in the page is wanted any more; reads of it miss from now on, its entries go with the next whole sweep.
 void flash_page_drain(struct flash *flash, struct proc *proc, uint32_t page);
-// The page has no entries left and is free again (or BAD, on a path out of service). It stays draining while a buffer
-// for it is being written: ask again later.
+// The page has no entries left and is free again (or BAD, on a path out of service): a sweep has gone over the index
+// since no buffer was for it. It stays draining while there is one: sweep and ask again later.
 void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page);
 
 // A walk over the index that removes the entries of draining pages. Zero it to begin.

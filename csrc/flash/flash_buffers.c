@@ -50,7 +50,8 @@ static uint32_t oldest_open(const struct flash *flash, int bucket) {
     for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
         const struct flash_buffer *buffer = &flash->buffers[number];
         bool is_open = SHARED_LOAD(buffer->state) == FLASH_BUFFER_FILLING && SHARED_LOAD(buffer->bucket) == bucket
-                       && !(SHARED_LOAD(buffer->fill) & FLASH_FILL_CLOSED);
+                       && !(SHARED_LOAD(buffer->fill) & FLASH_FILL_CLOSED)
+                       && SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
         if (is_open && SHARED_LOAD(buffer->begun) < begun) {
             begun = SHARED_LOAD(buffer->begun);
             oldest = number;
@@ -92,7 +93,9 @@ bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32
         // Who seals a buffer closes it first and looks at this then: it sees the name, or the exchange the closing.
         SHARED_RELEASE(local->filling, number + 1);
         uint64_t at;
-        if (reserve(flash, buffer, bucket, flash_round_up(flash, bytes), &at)) {
+        // Of a page that is given up nothing will be read.
+        bool is_useful = SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
+        if (is_useful && reserve(flash, buffer, bucket, flash_round_up(flash, bytes), &at)) {
             SHARED_STORE(local->fill_hint[bucket], number);
             *out = (struct flash_place){.memory = flash_buffer_memory(flash, number) + at, .page = buffer->page,
                                         .address = flash_address(flash, buffer->page, buffer->page_offset + at),

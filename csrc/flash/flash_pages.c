@@ -132,7 +132,7 @@ uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket, uin
 
 void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page) {
     struct flash_page *row = &flash->pages[page];
-    if (row->state != FLASH_PAGE_OPEN) {
+    if (row->state != FLASH_PAGE_OPEN || flash_page_has_buffers(flash, page)) {
         return;
     }
     FAULT_POINT(proc, "flash.close.before");

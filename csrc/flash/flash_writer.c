@@ -10,6 +10,8 @@
 #include "shm/proc_internal.h"
 
 #define BLOCK_MASK ((uint64_t)FLASH_BLOCK_BYTES - 1)
+// So many free pages are for streams that have none.
+#define SPARE_PAGES FLASH_BUCKETS
 
 static bool is_page_open(const struct flash *flash, const struct flash_buffer *buffer) {
     const struct flash_page *row = &flash->pages[buffer->page];
@@ -66,9 +68,9 @@ static bool takes_more(const struct flash *flash, uint32_t page, uint32_t path, 
            && row->bucket == bucket && page_has_room(flash, page);
 }
 
-// The open page of a stream on a path, or a fresh one. One may be open without this process knowing: an earlier
-// keeper's.
-static uint32_t page_on(struct flash *flash, struct proc *proc, int bucket, uint32_t path) {
+// The open page of a stream on a path; FLASH_PAGES_MAX for none. One may be open without this process knowing: an
+// earlier keeper's.
+static uint32_t open_page_on(struct flash *flash, struct proc *proc, int bucket, uint32_t path) {
     uint32_t known = flash->open_pages[bucket][path];
     if (takes_more(flash, known, path, bucket)) {
         return known;
@@ -79,7 +81,7 @@ static uint32_t page_on(struct flash *flash, struct proc *proc, int bucket, uint
         }
         close_when_done(flash, proc, page);
     }
-    return flash_page_open(flash, proc, bucket, path);
+    return FLASH_PAGES_MAX;
 }
 
 // Buffers of a path that are not written yet.
@@ -100,15 +102,27 @@ static int label_of(const struct flash *flash, uint32_t path) {
     return page < flash->root->page_count ? flash->pages[page].label : FLASH_DEFAULT;
 }
 
+// Whether a stream may open a page on each path: one that has an open page makes do with it while few are free.
+static bool has_pages_to_spare(const struct flash *flash) {
+    uint32_t free_pages = 0;
+    for (uint32_t page = 0; page < flash->root->page_count && free_pages <= SPARE_PAGES; page++) {
+        free_pages += flash->pages[page].state == FLASH_PAGE_FREE;
+    }
+    return free_pages > SPARE_PAGES;
+}
+
 // Consecutive buffers go to different paths, and a path that is slow gets fewer: of the paths with this label, the next
 // one in turn of those with the least to write.
 static uint32_t page_of_label(struct flash *flash, struct proc *proc, int bucket, int label, uint32_t *path_out) {
     uint32_t paths = flash->root->path_count;
     uint32_t loads[FLASH_PATHS_MAX];
+    bool has_open = false;
     for (uint32_t path = 0; path < paths; path++) {
         bool is_fit = flash_path_takes_writes(flash, path) && label_of(flash, path) == label;
         loads[path] = is_fit ? load_of(flash, path) : UINT32_MAX;
+        has_open |= is_fit && open_page_on(flash, proc, bucket, path) != FLASH_PAGES_MAX;
     }
+    bool may_open = !has_open || has_pages_to_spare(flash);
     for (uint32_t tries = 0; tries < paths; tries++) {
         uint32_t best = FLASH_PATHS_MAX;
         for (uint32_t i = 0; i < paths; i++) {
@@ -120,7 +134,10 @@ static uint32_t page_of_label(struct flash *flash, struct proc *proc, int bucket
         if (best == FLASH_PATHS_MAX) {
             break;
         }
-        uint32_t page = page_on(flash, proc, bucket, best);
+        uint32_t page = open_page_on(flash, proc, bucket, best);
+        if (page == FLASH_PAGES_MAX && may_open) {
+            page = flash_page_open(flash, proc, bucket, best);
+        }
         if (page != FLASH_PAGES_MAX) {
             *path_out = best;
             return page;

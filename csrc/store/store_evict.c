@@ -181,7 +181,7 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
 // a device that is too slow costs a SET some microseconds.
 #define NAP_US 100
 #define RECORDS_PER_NAP 64
-#define NAPS_MAX 50
+#define NAPS_MAX 200
 
 // Gives the locked victim its copy; false when it has to be spared for want of room. It is locked then, too, unless
 // *is_gone_out: others had it while this process napped.

@@ -207,9 +207,7 @@ class Scan:
         """Goes through up to `records` records and copies to the stream what is rescued."""
         out = self._result
         self._rules.read_only = read_only
-        lib.store_compact_step(
-            self._store.pointer, self.pointer, bucket, self._rules, records, out
-        )
+        lib.store_compact_step(self._store.pointer, self.pointer, bucket, self._rules, records, out)
         return CompactStep(
             bool(out.needs_buffer),
             bool(out.needs_load),

@@ -115,7 +115,7 @@ class Compactor:
             self._writer.want(self._job.bucket)
             self._writer.step()
             return _BUFFER_SECONDS
-        elif step.needs_load:
+        if step.needs_load:
             self._load()
             return _WAIT_SECONDS
         return 0.0

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from pymc.core.flash import Flash
 from pymc.core.store import Store
@@ -46,7 +47,9 @@ class FlashTier:
 
     def wanted(self) -> tuple[str, ...]:
         """Takes note that a write buffer was closed or is wanted; the jobs to do for it."""
-        os.eventfd_read(self._writer.wake_fd)
+        # All keepers have this descriptor, and there may be another one.
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._writer.wake_fd)
         return ("write",)
 
     @property

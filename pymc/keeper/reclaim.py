@@ -68,8 +68,10 @@ class Reclaim:
         plan = choose(self._state(pages, now), self._settings(), self.compactor.page)
         self._apply(plan, pages)
         draining = [n for n, page in enumerate(pages) if page.state is PageState.DRAINING]
-        if (draining or plan.drain) and not self._sweeping:
-            self._sweeping = frozenset([*draining, *plan.drain])
+        # What gets entries yet would need another sweep.
+        sweeping = frozenset([*draining, *plan.drain]) - self._writer.pages()
+        if sweeping and not self._sweeping:
+            self._sweeping = sweeping
             self._pages.begin_sweep()
         spent = time.monotonic() - now
         self._look_due = now + max(_LOOK_SECONDS, spent / _LOOK_SHARE)

@@ -42,7 +42,7 @@ class Writer:
         self._health = health
         self._buffers = WriteBuffers(store, flash)
         # Numbers of buffers that a thread writes.
-        self._under_way: set[int] = set()
+        self.under_way: set[int] = set()
         self._retry_at: dict[int, float] = {}
         self._filled_at: dict[int, float] = {}
         # Streams that wait for a page: since when, and when they asked last.
@@ -57,6 +57,11 @@ class Writer:
     def wake_fd(self) -> int:
         """Becomes readable when a buffer was closed or is wanted."""
         return self._buffers.wake_fd
+
+    def pages(self) -> frozenset[int]:
+        """Pages for which there are buffers: entries that name them may come at any time."""
+        infos = self._buffers.read()
+        return frozenset(info.page for info in infos if info.state is not BufferState.FREE)
 
     def waits_seconds(self, *, rescues: bool) -> float:
         """How long what is rescued, or what comes from memory, has waited for a free page."""
@@ -74,7 +79,7 @@ class Writer:
         infos = self._buffers.read()
         has_fillers = False
         for info in infos:
-            if info.state is BufferState.FREE or info.number in self._under_way:
+            if info.state is BufferState.FREE or info.number in self.under_way:
                 continue
             if info.state is BufferState.FILLING and info.is_in_vain and not info.is_closed:
                 self._buffers.close(info.number)
@@ -100,11 +105,11 @@ class Writer:
         if info.is_in_vain:
             self._buffers.finish(number, STATUS_IN_VAIN)
             return True
-        self._under_way.add(number)
+        self.under_way.add(number)
 
         def finish(result: tuple[int, int]) -> None:
             status, error = result
-            self._under_way.discard(number)
+            self.under_way.discard(number)
             if error in _FULL:
                 self._retry_at[number] = time.monotonic() + _FULL_SECONDS
                 self._health.was_full(info.path)

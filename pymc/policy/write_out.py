@@ -1,9 +1,9 @@
 """How far ahead of eviction each slab class is copied to flash.
 
-Who evicts copies a victim that has no copy yet, so nothing is lost without this. Copies that were made
-before take that work from the request path; but each that is made too early may be for nothing,
-since its item may change. So a small window of the items that are next in line is kept clean: what
-is evicted until the next looks. ext_item_age, when given, sends older items there as well.
+Who evicts copies a victim that has no copy yet, so nothing is lost without this. Copies that were
+made before take that work from the request path; but each that is made too early may be for
+nothing, since its item may change. So a small window of the items that are next in line is kept
+clean: what is evicted until the next looks. ext_item_age, when given, sends older items there too.
 """
 
 from collections.abc import Mapping

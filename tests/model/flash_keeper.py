@@ -76,9 +76,7 @@ class FlashKeeper(FlashCache):
         for class_id in classes or range(1, len(self.cache.shape.chunk_bytes) + 1):
             ahead = ffi.new("struct store_ahead *")
             while True:
-                lib.store_writeout_step(
-                    self.keeper.store, class_id, ahead, rules, ALL, ALL, result
-                )
+                lib.store_writeout_step(self.keeper.store, class_id, ahead, rules, ALL, ALL, result)
                 added += result.added
                 for name in ("too_small", "too_young", "too_short_lived", "never_read"):
                     self.examined[name] = self.examined.get(name, 0) + getattr(result, name)

@@ -230,7 +230,9 @@ class Buffer:
         """A place for a record, in whichever buffer of the stream has room; None without any."""
         place = ffi.new("struct flash_place *")
         flash, proc = self.log.flash, self.proc
-        return place if lib.flash_place_take(flash, proc, self.bucket, record_bytes, place) else None
+        return (
+            place if lib.flash_place_take(flash, proc, self.bucket, record_bytes, place) else None
+        )
 
     def fill(
         self, place: Any, image: bytes, compressed: bool = False, note: tuple[int, int] = (1, 0)

@@ -113,9 +113,7 @@ class Rig:
     def _add(self, body: bytes, written: list[Record]) -> bool:
         record_bytes = HEADER_BYTES + len(body)
         taken = ffi.new("struct flash_place *")
-        if not lib.flash_place_take(
-            self.flash, self.proc, lib.FLASH_DEFAULT, record_bytes, taken
-        ):
+        if not lib.flash_place_take(self.flash, self.proc, lib.FLASH_DEFAULT, record_bytes, taken):
             return False
         ffi.memmove(taken.memory + 4, record_bytes.to_bytes(4, "little"), 4)
         ffi.memmove(taken.memory + HEADER_BYTES, body, len(body))

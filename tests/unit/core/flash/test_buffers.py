@@ -305,7 +305,7 @@ def test_consecutive_buffers_go_to_different_paths(tmp_path: Path) -> None:
 
 def test_a_slow_path_gets_fewer_buffers(tmp_path: Path) -> None:
     """While its buffers are not written, the others' are begun."""
-    with Log(tmp_path, pages=(4, 4, 4), buffers=8) as log:
+    with Log(tmp_path, pages=(9, 9, 9), buffers=8) as log:
         got: Counter[int] = Counter()
         for _turn in range(20):
             buffer = log.free_buffer()

@@ -17,7 +17,7 @@ STREAMS = (int(lib.FLASH_DEFAULT), int(lib.FLASH_CHUNKED), int(lib.FLASH_LOW_TTL
 SPARE = 2
 ROOMY = Log(pages=48, page_bytes=2 * MIB, wbuf_bytes=MIB)
 # As store_evict.c has them.
-RECORDS_PER_NAP, NAPS_MAX = 64, 50
+RECORDS_PER_NAP, NAPS_MAX = 64, 100
 
 
 def keep_room(tier: FlashCache) -> None:
@@ -173,7 +173,7 @@ def test_naps_are_paid_for_by_records_that_found_room(tmp_path: Path) -> None:
 
     with FlashCache(tmp_path, ROOMY, limit_bytes=4 * MIB) as tier:
         # Others may make this thread sleep, too: for memory, say.
-        noise = NAPS_MAX // 2
+        noise = NAPS_MAX // 4
         naps_while_storing(b"fill", 6000)
         assert naps_while_storing(b"stuck", 2000) <= noise
         fill(tier, b"earns", [900] * (RECORDS_PER_NAP * NAPS_MAX * 2))
