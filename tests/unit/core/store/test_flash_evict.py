@@ -1,6 +1,7 @@
 """Evictions beside a flash tier: with room in write buffers nothing is lost, without it little."""
 
 import os
+import re
 import resource
 from pathlib import Path
 from random import Random
@@ -16,8 +17,17 @@ VALUE = b"x" * 900
 STREAMS = (int(lib.FLASH_DEFAULT), int(lib.FLASH_CHUNKED), int(lib.FLASH_LOW_TTL))
 SPARE = 2
 ROOMY = Log(pages=48, page_bytes=2 * MIB, wbuf_bytes=MIB)
-# As store_evict.c has them.
-RECORDS_PER_NAP, NAPS_MAX = 64, 100
+SOURCE = (Path(__file__).parents[4] / "csrc" / "store" / "store_evict.c").read_text()
+
+
+def defined(name: str) -> int:
+    """A constant as the C file has it."""
+    found = re.search(rf"^#define {name} (\d+)$", SOURCE, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+RECORDS_PER_NAP, NAPS_MAX = defined("RECORDS_PER_NAP"), defined("NAPS_MAX")
 
 
 def keep_room(tier: FlashCache) -> None:
@@ -173,7 +183,7 @@ def test_naps_are_paid_for_by_records_that_found_room(tmp_path: Path) -> None:
 
     with FlashCache(tmp_path, ROOMY, limit_bytes=4 * MIB) as tier:
         # Others may make this thread sleep, too: for memory, say.
-        noise = NAPS_MAX // 4
+        noise = NAPS_MAX // 5
         naps_while_storing(b"fill", 6000)
         assert naps_while_storing(b"stuck", 2000) <= noise
         fill(tier, b"earns", [900] * (RECORDS_PER_NAP * NAPS_MAX * 2))
