@@ -157,7 +157,8 @@ class FlashCache:
     def write_out_all(self, rules: Rules | None = None, *, is_written: bool = True) -> int:
         """Writes every item in memory that the rules admit; how many records there are more.
 
-        Unless `is_written` the last ones stay in write buffers. Items that were read since the eviction hand passed (`mg k u` does not count) stay.
+        Unless `is_written` the last ones stay in write buffers. Items that were read since the
+        eviction hand passed (`mg k u` does not count) stay.
         """
         wanted = rules or Rules()
         admission = ffi.new("struct store_admission *")

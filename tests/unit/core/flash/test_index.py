@@ -7,8 +7,8 @@ import pytest
 
 from pymc.core.ffi import ffi
 from tests.unit.core.flash.index_driver import (
-    BUSY,
     BUCKET_BYTES,
+    BUSY,
     CANDIDATES_MAX,
     HASH_BITS,
     MIB,

@@ -113,13 +113,9 @@ def ask_worker(tier: FlashKeeper) -> None:
 
 @pytest.mark.parametrize("ask", [ask_keeper, ask_worker], ids=["keeper", "worker"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_rules(
-    tmp_path: Path, name: str, ask: Callable[[FlashKeeper], None]
-) -> None:
+def test_the_rules(tmp_path: Path, name: str, ask: Callable[[FlashKeeper], None]) -> None:
     case = CASES[name]
-    with FlashKeeper(
-        tmp_path, LOG, now=NOW, limit_bytes=4 * MIB, chunk_bytes=case.ladder
-    ) as tier:
+    with FlashKeeper(tmp_path, LOG, now=NOW, limit_bytes=4 * MIB, chunk_bytes=case.ladder) as tier:
         for setting, value in ({"ext_item_size_bytes": 0} | case.live).items():
             tier.set_live(setting, value)
         begin_buffers(tier)

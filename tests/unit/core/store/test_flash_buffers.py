@@ -90,9 +90,7 @@ def put_on_flash(tier: FlashKeeper, state: str, admission: Admission = ADMIT_ALL
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("stored", ITEMS)
-def test_every_command_finds_it(
-    tier: FlashKeeper, tmp_path: Path, stored: str, state: str
-) -> None:
+def test_every_command_finds_it(tier: FlashKeeper, tmp_path: Path, stored: str, state: str) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
     with FlashKeeper(folder, now=100) as memory:
