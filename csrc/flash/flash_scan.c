@@ -135,8 +135,8 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
             }
             scan->futile_bytes += bytes;
         }
-        // Any unit may begin a record, also behind zeros: one whose place was taken may never have been filled. But what
-        // looks like many large ones must not cost hours of checksums.
+        // Any unit may begin a record, also behind zeros: a place that was taken may never have been filled. But what
+        // looks like many large records must not cost hours of checksums.
         scan->at += scan->futile_bytes > scan->flash->root->page_bytes ? to_block
                                                                        : flash_round_up(scan->flash, 1);
     }

@@ -129,7 +129,7 @@ def test_pages_fill_up_to_the_last_one(tmp_path: Path, image_bytes: int) -> None
             assert log.scan(page) == there
             assert log.page(page).written_bytes == PAGE
             # At the end of each buffer less is left than another one would take.
-            ends = {}
+            ends: dict[int, int] = {}
             for at, image in there.items():
                 number_of, end = divmod(log.place(at)[1], WBUF)
                 ends[number_of] = max(ends.get(number_of, 0), end + HEADER_BYTES + len(image))

@@ -8,7 +8,7 @@ import pytest
 
 from pymc.core.ffi import ffi, lib
 from tests.model.flash_keeper import FlashKeeper
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER
+from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Making
 from tests.unit.core.flash_cache import Log
 
 NOW = 100
@@ -100,7 +100,7 @@ def ask_keeper(tier: FlashKeeper) -> None:
 
 def ask_worker(tier: FlashKeeper) -> None:
     """Takes all other memory, so that the next thing to store evicts the item."""
-    makings = []
+    makings: list[Making] = []
     while tier.counters()["items"] == 1:
         making = tier.worker.begin(b"m%d" % len(makings), 900)
         if making.outcome != 0:
@@ -116,8 +116,8 @@ def ask_worker(tier: FlashKeeper) -> None:
 def test_the_rules(tmp_path: Path, name: str, ask: Callable[[FlashKeeper], None]) -> None:
     case = CASES[name]
     with FlashKeeper(tmp_path, LOG, now=NOW, limit_bytes=4 * MIB, chunk_bytes=case.ladder) as tier:
-        for setting, value in ({"ext_item_size_bytes": 0} | case.live).items():
-            tier.set_live(setting, value)
+        for setting, number in ({"ext_item_size_bytes": 0} | case.live).items():
+            tier.set_live(setting, number)
         begin_buffers(tier)
         value = bytes(range(256)) * (case.value_bytes // 256 + 1)
         tier.worker.put(b"k", value[: case.value_bytes], expiry_seconds=case.expiry_seconds)
