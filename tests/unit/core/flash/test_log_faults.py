@@ -45,7 +45,7 @@ def test_a_failed_write_closes_the_page(tmp_path: Path, kind: int) -> None:
 
 
 def test_faults_wait_their_turn_and_end(tmp_path: Path) -> None:
-    with Log(tmp_path, pages=(2, 2)) as log:
+    with Log(tmp_path, pages=(9, 9)) as log:
         log.arm(lib.FLASH_FAULT_EIO, on_writes=True, skip=1, count=2, path=0)
         statuses = []
         for _ in range(6):
