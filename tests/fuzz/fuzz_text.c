@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/check_inline.h"
+#include "flash/flash_buffers.h"
 #include "flash/flash_reader.h"
 #include "proto/session.h"
 #include "shm/live.h"
