@@ -1,4 +1,4 @@
-"""What a process of the server does to itself: its name, its limits, its end with the parent."""
+"""What a process of the server does to itself: its name, its limits."""
 
 import ctypes
 import os
@@ -8,10 +8,9 @@ import sys
 
 from setproctitle import setproctitle, setthreadtitle
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-# Signals that the supervisor waits for; everywhere else they act.
+# Signals that the supervisor waits for; in its children they act (csrc/base/child.c).
 WAITED_SIGNALS = (
     signal.SIGCHLD,
     signal.SIGTERM,
@@ -32,14 +31,6 @@ def name_child(role: str) -> None:
     """Shows what a child does, as `pymc: worker 0`."""
     setproctitle(f"pymc: {role}")
     setthreadtitle(f"pymc: {role}")
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Lets the kernel kill this process when its parent ends, even with SIGKILL."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    # It may have ended before that.
-    if os.getppid() != parent_pid:
-        os._exit(1)
 
 
 def allow_core_dumps() -> None:
@@ -77,16 +68,3 @@ def _is_enough(limit: int, wanted: int) -> bool:
     if limit == resource.RLIM_INFINITY:
         return True
     return wanted != resource.RLIM_INFINITY and limit >= wanted
-
-
-def become_child() -> None:
-    """Gives signals their usual meaning in a process that the supervisor forked.
-
-    SIGINT reaches the whole terminal's group; the supervisor alone answers it.
-    """
-    for number in (*WAITED_SIGNALS, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -5,9 +5,10 @@ import signal
 import time
 from collections.abc import Callable
 
+from pymc.core.child import fork_child
 from pymc.logs import say, say_exception, set_role
 from pymc.policy.restart import count_death, restart_delay_seconds
-from pymc.process import become_child, die_with_parent, name_child
+from pymc.process import name_child
 
 _CRASHED = 70
 
@@ -38,7 +39,6 @@ class Children:
         """Starts nobody yet."""
         self._children: list[Child] = []
         self._before_life = before_life
-        self._parent_pid = os.getpid()
         # Deaths are then as they should be, and nobody is started again.
         self.is_stopping = False
 
@@ -101,7 +101,7 @@ class Children:
 
     def _start(self, child: Child) -> None:
         try:
-            pid = os.fork()
+            pid = fork_child()
         except OSError as error:
             say(f"pymc: cannot start {child.role}: {error.strerror}")
             child.deaths_in_row = count_death(child.deaths_in_row, 0.0)
@@ -115,9 +115,6 @@ class Children:
         """The whole life of the child process; never returns to the supervisor's code."""
         code = _CRASHED
         try:
-            # First of all, while signals are still blocked.
-            die_with_parent(self._parent_pid)
-            become_child()
             name_child(child.role)
             set_role(child.role)
             self._before_life()
