@@ -59,7 +59,7 @@ def _prepare(settings: Settings) -> "Supervisor":
     attach()
     stamp(settings.log_format == "full")
     per_address = 1 if settings.unix_socket_path else settings.workers
-    identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
     identity.become_user(settings)
     if settings.auth_file_path is not None:
         read_auth_file(settings.auth_file_path)

@@ -210,7 +210,7 @@ def test_hangup_reads_the_users_again(pymc: Program, tmp_path: Path) -> None:
     ("args", "code", "said"),
     [
         (["-Y", "/nonexistent"], 1, "Could not open authfile [/nonexistent] for reading"),
-        (["-c", "2000000000"], 71, "failed to set rlimit for open files. Try starting as root"),
+        (["-s", "/nonexistent/s"], 71, "bind(): No such file or directory\nfailed to listen on"),
     ],
 )
 def test_start_that_fails(pymc: Program, args: list[str], code: int, said: str) -> None:
