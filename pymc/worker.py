@@ -6,8 +6,6 @@ import signal
 import time
 from collections.abc import Callable
 
-from pymc.uvloop_import import uvloop
-
 from pymc import VERSION
 from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupError
@@ -19,6 +17,7 @@ from pymc.core.store import Store
 from pymc.logs import log_fd, say
 from pymc.record import replace
 from pymc.server_context import ServerContext
+from pymc.uvloop_import import uvloop
 
 _READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "threads"}
 _TICK_SECONDS = 1.0

@@ -20,6 +20,9 @@ ABOVE_ONE = math.nextafter(1.0, 2.0)
 FLOAT_MAX = sys.float_info.max
 KILOBYTE = 1024
 MEGABYTE = 1024 * 1024
+# The value of `-m auto`, until the machine is looked at.
+MEMORY_AUTO = -1
+_AUTO = "auto"
 
 
 class Number(Record):
@@ -74,7 +77,7 @@ def is_read_in_part(reader: Reader, text: str) -> bool:
         return not c_numbers.is_used_up(text, reader.parse)
     if reader is read_item_size:
         text = text[:-1] if text[-1:].lower() in ("k", "m") else text
-    elif reader not in (read_memory, read_automove):
+    elif reader not in (read_memory, read_automove) or (reader is read_memory and text == _AUTO):
         return False
     return not c_numbers.is_used_up(text, c_numbers.atoi)
 
@@ -105,6 +108,8 @@ def read_first_char(name: str, text: str | None, now: Mapping[str, Any]) -> str:
 
 def read_memory(name: str, text: str | None, now: Mapping[str, Any]) -> int:
     """Megabytes as bytes; a negative number wraps as in memcached and is then far too large."""
+    if text == _AUTO:
+        return MEMORY_AUTO
     return c_numbers.atoi(text or "") * MEGABYTE % 2**64
 
 

@@ -20,7 +20,8 @@ from pymc.slab_sizes import ladder
 from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
-from pymc.supervisor.memory import create_arena, open_flash
+from pymc.supervisor.memory import create_arena, open_flash, settle_memory
+from pymc.supervisor.oom import OomWatch
 
 if TYPE_CHECKING:
     from pymc.supervisor.guard import Guard
@@ -60,6 +61,7 @@ def _prepare(settings: Settings) -> "Supervisor":
     stamp(settings.log_format == "full")
     per_address = 1 if settings.unix_socket_path else settings.workers
     settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    settings = settle_memory(settings)
     identity.become_user(settings)
     if settings.auth_file_path is not None:
         read_auth_file(settings.auth_file_path)
@@ -108,7 +110,7 @@ class Supervisor:
             flash=flash,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)
-        self._children = Children(self._before_life)
+        self._children = Children(self._before_life, OomWatch(settings, arena))
         for number in range(settings.workers):
             self._children.add(
                 f"worker {number}", number, partial(worker.run, self._context, number)

@@ -106,9 +106,7 @@ def test_open_files_below_c_lower_it(pymc: Program, tmp_path: Path, option: str)
                 if option == "maxconns_fast":
                     assert beyond.read_line() == b"ERROR Too many open connections\r\n"
                 else:
-                    wait_until(
-                        lambda: first.stats()["accepting_conns"] == "0", "nobody is let in"
-                    )
+                    wait_until(lambda: first.stats()["accepting_conns"] == "0", "nobody is let in")
                     clients.pop().close()
                     assert beyond.ask("mn") == b"MN"
             assert all(client.ask("mn") == b"MN" for client in clients)

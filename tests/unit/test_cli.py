@@ -287,7 +287,13 @@ def test_what_is_understood_otherwise_is_said(line: str, warning: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["-m ' 64'", "-p 5 -a 0700 -b -5 -c 10 -f 1.25 -I 2M -n 48", "-o hot_max_factor=.5"]
+    "line",
+    [
+        "-m ' 64'",
+        "-m auto -I 8m",
+        "-p 5 -a 0700 -b -5 -c 10 -f 1.25 -I 2M -n 48",
+        "-o hot_max_factor=.5",
+    ],
 )
 def test_what_is_understood_is_not_remarked_on(line: str) -> None:
     assert parsed(line).warnings == ()

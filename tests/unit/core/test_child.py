@@ -7,6 +7,7 @@ import signal
 from pymc.core.child import fork_child, give_back_zeroes
 from pymc.core.ffi import ffi, lib
 from pymc.uvloop_import import uvloop
+from tests.support.deadline import wait_until
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -28,6 +29,7 @@ def test_signals_of_a_child() -> None:
         os._exit(1)
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        wait_until(lambda: words_of(pid, "SigBlk") == 0, "it blocks none")
         ignored = words_of(pid, "SigIgn")
         wanted = bits(signal.SIGINT, signal.SIGUSR1, signal.SIGPIPE)
         acting = bits(signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2)
@@ -36,6 +38,24 @@ def test_signals_of_a_child() -> None:
     finally:
         os.kill(pid, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+
+
+def score_of(pid: int) -> int:
+    with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+        return int(file.read())
+
+
+def test_a_child_is_killed_before_its_parent_when_memory_runs_out() -> None:
+    pid = fork_child()
+    if pid == 0:
+        signal.pause()
+        os._exit(1)
+    try:
+        wanted = min(score_of(os.getpid()) + int(lib.CHILD_OOM_SCORE), 1000)
+        wait_until(lambda: score_of(pid) == wanted, "it says so")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_a_child_ends_with_its_parent() -> None:
