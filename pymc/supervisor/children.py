@@ -154,7 +154,7 @@ class Children:
             self._oom_kills_in_row = count_oom_kill(self._oom_kills_in_row, now - self._oom_killed)
             self._oom_killed = now
             delay = max(delay, oom_delay_seconds(self._oom_kills_in_row))
-            why = f" since memory ran out ({self._oom.advice()})"
+            why = f" because memory ran out ({self._oom.advice()})"
         # Of the watchdog's kill there is a line.
         if not self.is_stopping and not (child.was_killed and not delay):
             say(_obituary(child, status, delay, why))

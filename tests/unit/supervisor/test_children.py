@@ -134,7 +134,7 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
             pauses.append(child.due - died)
         assert 1.0 <= pauses[0] < 2.0 <= pauses[1]
         assert said[0].endswith(
-            "was killed by SIGKILL since memory ran out (buy some); starting it again in 1.00 s"
+            "was killed by SIGKILL because memory ran out (buy some); starting it again in 1.00 s"
         )
         # Somebody else's kill costs no time, and says nothing of memory.
         first.due = 0.0
