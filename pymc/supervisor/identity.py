@@ -47,12 +47,14 @@ def _raise_open_files(settings: Settings, own: int) -> Settings:
     if served >= settings.connections_max:
         return settings
     failed = (
-        f"failed to set rlimit for open files. Try starting as root or requesting smaller maxconns"
-        f" value. -c {settings.connections_max} wants {wanted}, the hard limit is {have}"
+        "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns"
+        " value."
     )
+    limits = f"-c {settings.connections_max} wants {wanted} open files, the hard limit is {have}"
     if served <= 0:
-        raise StartupError(f"{failed}, of which the server itself takes {own}", EXIT_OS_ERROR)
-    say(f"warning: {failed}: at most {served} connections are served")
+        hint = f"{limits}, of which the server itself takes {own}"
+        raise StartupError(failed, EXIT_OS_ERROR, hint)
+    say(f"warning: {failed} {limits}: at most {served} connections are served")
     return replace(settings, connections_max=served)
 
 

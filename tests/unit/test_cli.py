@@ -239,7 +239,12 @@ def run(words: list[str], **keywords: Any) -> "subprocess.CompletedProcess[str]"
     ("words", "exit_code", "output", "error"),
     [
         (["-V"], 0, f"pymc {VERSION}\n", ""),
-        (["-t", "0"], 1, "", "Number of threads must be greater than 0\n"),
+        (
+            ["-t", "0"],
+            1,
+            "",
+            "Number of threads must be greater than 0\nhint: threads takes 1 or more, not 0\n",
+        ),
         (["-p", "70000"], 64, "", "ERROR: Invalid port number 70000.\n"),
         (["-q"], 1, "", "pymc: invalid option -- 'q'\nIllegal argument \"?\"\n"),
     ],

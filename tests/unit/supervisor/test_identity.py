@@ -65,6 +65,6 @@ def test_no_room_for_a_single_connection(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(StartupError) as failed:
         raise_under(monkeypatch, 88, settings_of("-c", "50", "-t", "4"))
     assert failed.value.exit_code == EXIT_OS_ERROR
-    assert "-c 50 wants 138, the hard limit is 88, of which the server itself takes 88" in str(
-        failed.value
+    assert failed.value.hint == (
+        "-c 50 wants 138 open files, the hard limit is 88, of which the server itself takes 88"
     )
