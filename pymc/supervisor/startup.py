@@ -131,6 +131,11 @@ class Supervisor:
         if settings.pidfile_path:
             identity.write_pidfile(settings.pidfile_path)
         self._give_way()
+        if settings.announce:
+            # Only who asks for it waits until this is loaded.
+            from pymc.supervisor.announce import announcement
+
+            say(announcement(settings, self._context.addresses, os.geteuid()))
         number = self._watch(self._complete())
         self._stop(number)
         return 0
