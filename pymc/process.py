@@ -1,16 +1,12 @@
 """What a process of the server does to itself: its name, its limits."""
 
-import ctypes
-import os
 import resource
 import signal
 import sys
 
 from setproctitle import setproctitle, setthreadtitle
 
-_PR_SET_DUMPABLE = 4
-_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-# Signals that the supervisor waits for; in its children they act (csrc/base/child.c).
+# Signals that the supervisor waits for; in its children most act (csrc/base/process.c).
 WAITED_SIGNALS = (
     signal.SIGCHLD,
     signal.SIGTERM,
@@ -18,7 +14,6 @@ WAITED_SIGNALS = (
     signal.SIGHUP,
     signal.SIGUSR1,
 )
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def name_supervisor(program: str) -> None:
@@ -31,18 +26,6 @@ def name_child(role: str) -> None:
     """Shows what a child does, as `pymc: worker 0`."""
     setproctitle(f"pymc: {role}")
     setthreadtitle(f"pymc: {role}")
-
-
-def allow_core_dumps() -> None:
-    """Lets this process dump core although it changed its user."""
-    _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-
-
-def lock_all_memory() -> str:
-    """Keeps this process in RAM, each page once it is touched; what went wrong, "" if nothing."""
-    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
-        return ""
-    return os.strerror(ctypes.get_errno())
 
 
 def raise_limit(kind: int, wanted: int) -> bool:

@@ -37,4 +37,6 @@ if TYPE_CHECKING:
 else:
     uvloop = _load()
 
-__all__ = ["uvloop"]
+UVLOOP_VERSION = str(uvloop.__version__)
+
+__all__ = ["UVLOOP_VERSION", "uvloop"]

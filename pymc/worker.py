@@ -11,8 +11,8 @@ from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupError
 from pymc.control import Control
 from pymc.core.arena import Role
-from pymc.core.child import give_back_zeroes
 from pymc.core.engine import Engine, FlashReaderKind, FlashReads, Wants
+from pymc.core.process import give_back_zeroes
 from pymc.core.store import Store
 from pymc.logs import log_fd, say
 from pymc.record import replace

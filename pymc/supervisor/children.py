@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from pymc.core.child import fork_child
+from pymc.core.process import fork_child
 from pymc.logs import say, say_exception, set_role
 from pymc.policy.restart import (
     count_death,

@@ -6,8 +6,9 @@ import pwd
 import resource
 
 from pymc.config import EXIT_FAILURE, EXIT_NO_USER, EXIT_OS_ERROR, Settings, StartupError
+from pymc.core.process import allow_core_dumps
 from pymc.logs import attach, say
-from pymc.process import allow_core_dumps, raise_limit, raise_limit_to_hard
+from pymc.process import raise_limit, raise_limit_to_hard
 from pymc.record import replace
 
 # Descriptors of a process besides clients and listeners: loop, inboxes, standard streams.

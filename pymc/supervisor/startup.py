@@ -13,8 +13,9 @@ from pymc.auth_file import read_auth_file
 from pymc.config import Settings, StartupStop
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
+from pymc.core.process import lock_all_memory
 from pymc.logs import attach, say, stamp
-from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
+from pymc.process import WAITED_SIGNALS, name_supervisor
 from pymc.server_context import Inbox, ListeningAddress, ServerContext
 from pymc.slab_sizes import ladder
 from pymc.stats.cpu_times import RecentCpuTimes

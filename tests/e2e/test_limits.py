@@ -144,3 +144,13 @@ def test_little_is_touched_before_anything_is_stored(pymc: Program, workers: int
         touched -= sum(int(stats[f"{name}_touched_bytes"]) for name in covered)
         # Some pages for each process, and the tables that all share.
         assert touched <= 64 * 1024 + 24 * 1024 * (workers + 1)
+
+
+@pytest.mark.skipif(ANY_SANITIZER, reason="the sanitizer's shadow is memory, too")
+def test_a_worker_has_little_of_its_own(pymc: Program) -> None:
+    """A ceiling well above what is measured (`make bench ARGS="--only empty"`): 2 MiB."""
+    with Server(pymc, ["-t", "4", "-m", "64"]) as server:
+        for pid in server.worker_pids():
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            private = re.findall(r"^Private_\w+: +(\d+) kB$", rollup, re.MULTILINE)
+            assert sum(int(kibibytes) for kibibytes in private) < 4096

@@ -15,8 +15,8 @@ import gc, os, sys
 def told():
     print(gc.isenabled(), *sorted(sys.modules), flush=True)
     os._exit(0)
-import pymc.core.child
-pymc.core.child.fork_child = told
+import pymc.core.process
+pymc.core.process.fork_child = told
 sys.argv = ["pymc", "-u", "root", "-p", "0", "-t", "2", "-m", "64", *sys.argv[1:]]
 from pymc.__main__ import main
 main()
@@ -40,7 +40,7 @@ os._exit(1)
 LOADED_LATER = {
     *("argparse", "dataclasses", "datetime", "email", "hashlib", "importlib.metadata", "json"),
     *("multiprocessing", "psutil", "random", "secrets", "tempfile", "tomllib", "unittest"),
-    *("ssl", "_ssl"),
+    *("ctypes", "ssl", "_ssl"),
     *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_dump", "pymc.flash_format"),
     *("pymc.keeper", "pymc.policy.compaction", "pymc.policy.watchdog", "pymc.supervisor.guard"),
 }

@@ -4,8 +4,8 @@ import mmap
 import os
 import signal
 
-from pymc.core.child import fork_child, give_back_zeroes
 from pymc.core.ffi import ffi, lib
+from pymc.core.process import fork_child, give_back_zeroes
 from pymc.uvloop_import import uvloop
 from tests.support.deadline import wait_until
 
@@ -31,8 +31,8 @@ def test_signals_of_a_child() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         wait_until(lambda: words_of(pid, "SigBlk") == 0, "it blocks none")
         ignored = words_of(pid, "SigIgn")
-        wanted = bits(signal.SIGINT, signal.SIGUSR1, signal.SIGPIPE)
-        acting = bits(signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2)
+        wanted = bits(signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE)
+        acting = bits(signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2)
         assert ignored & wanted == wanted
         assert (ignored | words_of(pid, "SigCgt") | words_of(pid, "SigBlk")) & acting == 0
     finally:
@@ -51,7 +51,7 @@ def test_a_child_is_killed_before_its_parent_when_memory_runs_out() -> None:
         signal.pause()
         os._exit(1)
     try:
-        wanted = min(score_of(os.getpid()) + int(lib.CHILD_OOM_SCORE), 1000)
+        wanted = min(score_of(os.getpid()) + int(lib.PROCESS_OOM_SCORE), 1000)
         wait_until(lambda: score_of(pid) == wanted, "it says so")
     finally:
         os.kill(pid, signal.SIGKILL)

@@ -1,14 +1,18 @@
 // Forks without the interpreter's own preparations, which repair locks that other threads had: there are none, and the
 // memory that they write to would be each child's own.
-#include "base/child.h"
+#define _GNU_SOURCE
+#include "base/process.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#include "base/status.h"
 
 #define OOM_SCORE_MAX 1000
 
@@ -28,7 +32,7 @@ static void raise_oom_score(void) {
     int file = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
     char text[16] = "";
     if (file >= 0 && read(file, text, sizeof text - 1) > 0) {
-        int score = atoi(text) + CHILD_OOM_SCORE;
+        int score = atoi(text) + PROCESS_OOM_SCORE;
         int bytes = snprintf(text, sizeof text, "%d", score < OOM_SCORE_MAX ? score : OOM_SCORE_MAX);
         // Without it the kernel judges by the memory alone.
         ssize_t written = pwrite(file, text, (size_t)bytes, 0);
@@ -43,8 +47,8 @@ static void raise_oom_score(void) {
 }
 
 static void become_child(pid_t parent) {
-    static const int USUAL[] = {SIGCHLD, SIGTERM, SIGHUP, SIGUSR2};
-    static const int IGNORED[] = {SIGINT, SIGUSR1, SIGPIPE};
+    static const int USUAL[] = {SIGCHLD, SIGTERM, SIGUSR2};
+    static const int IGNORED[] = {SIGINT, SIGHUP, SIGUSR1, SIGPIPE};
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     // It may have ended before that.
     if (getppid() != parent) {
@@ -63,11 +67,19 @@ static void become_child(pid_t parent) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-int32_t child_fork(void) {
+int32_t process_fork(void) {
     pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0) {
         become_child(parent);
     }
     return (int32_t)child;
+}
+
+void process_allow_core_dumps(void) {
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+int process_lock_memory(void) {
+    return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0 ? PYMC_OK : PYMC_OS_ERROR;
 }
