@@ -17,8 +17,12 @@ WAITED_SIGNALS = (
 
 
 def name_supervisor(program: str) -> None:
-    """Shows the program's name and its options in place of the interpreter's."""
-    setproctitle(" ".join([program, *sys.argv[1:]]))
+    """Shows the program's name and its options in place of the interpreter's.
+
+    What the launcher started has its own words already, each for itself, and keeps them.
+    """
+    if sys.orig_argv != sys.argv:
+        setproctitle(" ".join([program, *sys.argv[1:]]))
     setthreadtitle(program)
 
 

@@ -8,8 +8,8 @@
 
 // Forks the calling process, which has to have one thread. Returns the child's id, 0 in the child, -1 with errno.
 // The child is killed when its parent ends, even by SIGKILL; signals mean to it what they usually do, but that SIGINT,
-// which reaches a terminal's whole group, SIGUSR1 and SIGPIPE are ignored, and so is SIGHUP until it asks for it; it
-// blocks none.
+// which reaches a terminal's whole group, SIGUSR1 and SIGPIPE are ignored, and so is SIGHUP: who has something
+// to read again asks for it. It blocks none.
 int32_t process_fork(void);
 
 // Lets this process dump core although it changed its user.
