@@ -37,6 +37,6 @@ if TYPE_CHECKING:
 else:
     uvloop = _load()
 
-UVLOOP_VERSION = str(uvloop.__version__)
+UVLOOP_VERSION = str(getattr(uvloop, "__version__", "?"))
 
 __all__ = ["UVLOOP_VERSION", "uvloop"]
