@@ -122,7 +122,8 @@ def test_a_second_server_is_refused(server: Server, pymc: Program) -> None:
     with Server(pymc, port, wait=False) as second:
         assert second.wait_exit() == 71
         wanted = "failed to listen on one of interface(s) 127.0.0.1: Address already in use\n"
-        assert second.stderr == wanted
+        hint = f"hint: 127.0.0.1, port {server.port}: another program listens there\n"
+        assert second.stderr == wanted + hint
     assert server.stats()["pid"] == str(server.pid)
 
 
