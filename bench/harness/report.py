@@ -29,6 +29,7 @@ SHOWN = {
     "hit-ratio": ("hit_ratio", "items", "pss_mib"),
     "replay": ("hit_ratio", "items"),
     "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
+    "empty": ("pss_mib", "private_mib"),
     "memtier": ("cpu_us", "requests_per_second"),
     "dump": ("p50_us", "p99_us", "dump_seconds"),
     "stats": ("stats_cpu_us", "p50_us", "p99_us"),

@@ -26,6 +26,7 @@ SHOWN = (
         "hit_ratio",
         "pss_bytes",
         "flash_share",
+        "private_mib",
     ),
     *("cached_share", "flash_reads_per_second", "device_bytes_per_set_byte"),
 )

@@ -17,6 +17,7 @@ KINDS = (
         "capacity",
         "hit-ratio",
         "idle",
+        "empty",
         "memtier",
         "interpreter",
         "replay",
