@@ -11,7 +11,7 @@ TTL_SECONDS_MIN = 2
 class AdmissionSettings:
     """ext_item_size, ext_item_age, ext_low_ttl, ext_compress and ext_admit."""
 
-    item_bytes_min: int = 512
+    item_bytes_min: int = 0
     item_age_seconds: int = NO_AGE
     low_ttl_seconds: int = 0
     compress_bytes_min: int = 256
