@@ -149,7 +149,7 @@ class FlashSettings(MemorySettings):
     )
     ext_item_age_seconds: int = setting(
         UINT_MAX,
-        "items go to flash when idle for this many seconds",
+        "items idle for this many seconds go to flash and leave memory",
         unit="seconds",
         reader=_UNSIGNED,
         options={"ext_item_age": READ},

@@ -8,6 +8,7 @@ from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.flash_health import Health
 from pymc.keeper.io_thread import IoThread
+from pymc.keeper.leave import LeaveJob
 from pymc.keeper.reclaim import Reclaim
 from pymc.keeper.streams import Writer
 from pymc.keeper.write_out import WriteOutJob
@@ -33,6 +34,7 @@ class FlashTier:
             "write out": self._write_out.step,
             "reclaim": self._reclaim_step,
             "path health": self._health.look,
+            "leave": LeaveJob(store).step,
         }
 
     def finish_io(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Plan:
 
 
 _PLAYED = ("set", "large", "delete", "incr", "append", "touch", "get")
-_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy", "shrink")
+_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy", "shrink", "leave")
 
 
 class Rig(FlashKeeper):
@@ -132,6 +132,10 @@ class Rig(FlashKeeper):
                 self.exile()
             case "shrink":
                 shrink_step(self.keeper, 1000)
+            case "leave":
+                self.fill()
+                self.commit()
+                self.leave()
             case "recopy":
                 self.fill()
                 self.fill()
