@@ -7,6 +7,7 @@ from pymc.core.flash import Flash
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.flash_health import Health
+from pymc.keeper.flash_index_watch import IndexWatch
 from pymc.keeper.io_thread import IoThread
 from pymc.keeper.leave import LeaveJob
 from pymc.keeper.reclaim import Reclaim
@@ -35,6 +36,7 @@ class FlashTier:
             "reclaim": self._reclaim_step,
             "path health": self._health.look,
             "leave": LeaveJob(store).step,
+            "index": IndexWatch(context.arena, flash).look,
         }
 
     def finish_io(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Items that leave memory by age: those that are on flash too, and idle; nothing of them is lost."""
+"""Items that leave memory by age: those that are on flash too, and idle; none of them is lost."""
 
 from collections.abc import Iterator
 from pathlib import Path
