@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.harness import flash_files, loadgen, processes, text_client
+from bench.harness import flash_files, loadgen, processes, text_client, write_bound
 from bench.harness.figures import Figures, Settings, figures_of
 from bench.harness.servers import Server
 from bench.harness.workloads import Arguments, Workload
@@ -238,6 +238,17 @@ def _background_report(process: subprocess.Popen[str]) -> dict[str, Any]:
     return loadgen.parse_report(out)
 
 
+def items_in_ram(port: int, item_bytes: int) -> int:
+    """Items of that size that memory holds; headers of items on flash are smaller."""
+    with text_client.Client(port) as client:
+        slabs = client.stats("slabs")
+    return sum(
+        int(slabs[name.replace("chunk_size", "used_chunks")])
+        for name, value in slabs.items()
+        if name.endswith(":chunk_size") and int(value) >= item_bytes
+    )
+
+
 def writes(server: Server, workload: Workload, settings: Settings) -> Figures:
     """Bytes that reach the device per byte SET, and the hit ratio they buy, once warm."""
     assert server.kind.flash_file is not None
@@ -255,10 +266,16 @@ def writes(server: Server, workload: Workload, settings: Settings) -> Figures:
     packed = {}
     if tried_bytes := after.since(before, "compress_in_bytes"):
         packed["packed_share"] = after.since(before, "compress_out_bytes") / tried_bytes
+    device_bytes = (after.written_bytes - before.written_bytes) / set_bytes
+    bound_bytes = write_bound.bound(
+        workload, items_in_ram(server.port, item_bytes), packed.get("packed_share", 1.0)
+    )
     return {
         **figures_of(sample),
         **packed,
-        "device_bytes_per_set_byte": (after.written_bytes - before.written_bytes) / set_bytes,
+        "device_bytes_per_set_byte": device_bytes,
+        "bound_bytes_per_set_byte": bound_bytes,
+        "written_per_bound": device_bytes / bound_bytes if bound_bytes else 0.0,
         "own_bytes_per_set_byte": after.since(before, "extstore_bytes_written") / set_bytes,
         "lost_per_set": after.since(before, LOST[server.kind.is_pymc]) * item_bytes / set_bytes,
         "sets": float(sample.report["sets"]),
