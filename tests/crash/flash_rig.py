@@ -135,6 +135,9 @@ class Rig(FlashKeeper):
             case "leave":
                 self.fill()
                 self.commit()
+                if self.may_drop:
+                    # Then some are marked that are on flash no more, and stay.
+                    self.drop_page(self.in_use()[-1])
                 self.leave()
             case "recopy":
                 self.fill()
