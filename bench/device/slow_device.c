@@ -20,7 +20,7 @@
 #define FILE_BYTES_MIN (1 << 20)
 #define NANOSECONDS 1000000000ull
 
-/* One row of the state file. The harness reads it: see bench/harness/slow_device.py. */
+/* One row of the state file. Its tests read it: tests/unit/bench/test_slow_device.py. */
 struct device {
     uint64_t id;         /* 0: free. Of device and inode. */
     uint64_t free_at_ns; /* On the monotonic clock: when all writes so far are done. */

@@ -1,25 +1,15 @@
 """Flash files that take so many bytes a second, whoever writes: see bench/device/slow_device.c."""
 
-import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bench.harness.servers import Kind
 
 LIBRARY = Path(__file__).resolve().parent.parent / "build" / "slow_device.so"
 STATE_BYTES = 4096
-_ROW = struct.Struct("=QQQQ")
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What one file took, and how long a device of that bandwidth was busy with it."""
-
-    bytes: int
-    busy_seconds: float
 
 
 def environment(bytes_per_second: int, state: Path) -> dict[str, str]:
@@ -31,12 +21,6 @@ def environment(bytes_per_second: int, state: Path) -> dict[str, str]:
         "SLOW_DEVICE_BYTES_PER_SECOND": str(bytes_per_second),
         "SLOW_DEVICE_STATE": str(state),
     }
-
-
-def written(state: Path) -> list[Written]:
-    """What each file that was written took so far, in no order."""
-    rows = _ROW.iter_unpack(state.read_bytes())
-    return [Written(count, busy_ns / 1e9) for key, _, count, busy_ns in rows if key]
 
 
 @contextmanager

@@ -53,11 +53,6 @@ class Leave:
         pointer = self._store.pointer
         return bool(lib.store_leave_step(pointer, self._cursor, chunks, idle_seconds))
 
-    @property
-    def items_gone(self) -> int:
-        """Items that have left memory so far."""
-        return int(self._cursor.items_reclaimed)
-
 
 def sample_dead(
     store: Store, pages: int, chunks_per_page: int, seed: int

@@ -1,14 +1,15 @@
 """The slow device: what it counts for each file, whoever writes, and what it leaves alone."""
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from bench.harness import loadgen, slow_device
-from bench.harness.slow_device import Written
 
 MEGABYTE = 1_000_000
 # So fast that nothing here has to wait.
@@ -29,6 +30,19 @@ for name in sys.argv[1:]:
     except OSError:
         pass
 """
+
+
+class Written(NamedTuple):
+    """What one file took, and how long a device of that bandwidth is busy with it."""
+
+    bytes: int
+    busy_seconds: float
+
+
+def written(state: Path) -> list[Written]:
+    """What each file that was written took so far, in no order."""
+    rows = struct.iter_unpack("=QQQQ", state.read_bytes())
+    return [Written(count, busy_ns / 1e9) for key, _, count, busy_ns in rows if key]
 
 
 @pytest.fixture
@@ -54,7 +68,7 @@ def test_each_file_has_a_bandwidth_whoever_writes(tmp_path: Path, state: Path) -
     first, second = device(tmp_path, "a"), device(tmp_path, "b")
     for process in [start(env, [first, second]), start(env, [first])]:
         assert process.wait() == 0
-    found = sorted(slow_device.written(state), key=lambda one: one.bytes)
+    found = sorted(written(state), key=lambda one: one.bytes)
     assert found == [Written(500_000, 0.0005), Written(1_000_000, 0.001)]
 
 
@@ -66,10 +80,10 @@ def test_what_is_no_device_is_left_alone(tmp_path: Path, state: Path) -> None:
     code = "import os, sys; os.pwrite(os.open(sys.argv[1], os.O_RDWR), b'x' * 1000, 0)"
     words = [sys.executable, "-c", code, str(small)]
     assert subprocess.run(words, env={**os.environ, **env}).returncode == 0
-    assert slow_device.written(state) == []
+    assert written(state) == []
 
 
 def test_without_its_variables_it_does_nothing(tmp_path: Path, state: Path) -> None:
     env = slow_device.environment(BANDWIDTH, state)
     assert start({"LD_PRELOAD": env["LD_PRELOAD"]}, [device(tmp_path, "a")]).wait() == 0
-    assert slow_device.written(state) == []
+    assert written(state) == []
