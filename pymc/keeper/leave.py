@@ -5,8 +5,8 @@ import time
 from pymc.core.arena import Arena
 from pymc.core.maintain import Leave
 from pymc.core.store import Store
-from pymc.policy.admission import NO_AGE
 from pymc.policy.pace import rest_seconds
+from pymc.policy.write_out import NO_AGE
 
 # A step is short, since a worker that shares the core waits for its end.
 _CHUNKS_PER_STEP = 512

@@ -57,13 +57,21 @@ def test_who_has_no_copy_stays(tier: FlashKeeper) -> None:
     tier.write_out()
     changed = put(tier, "written", 3)
     fresh = put(tier, "fresh", 4)
-    tier.fill()  # On their way, as long as nobody commits.
     tier.set_now(LATER)
     assert tier.leave() == 17
     assert {b"VALUE %s 7 100" % key for key in changed + fresh} == {
         tier.send(b"get %s\r\n" % key).split(b"\r\n")[0] for key in changed + fresh
     }
     assert tier.counters()["get_extstore"] == 0
+
+
+def test_who_is_in_a_write_buffer_may_leave(tier: FlashKeeper) -> None:
+    keys = put(tier, "k", 30)
+    tier.fill()
+    assert tier.leave() == 30
+    assert are_there(tier, keys)
+    tier.commit()
+    assert are_there(tier, keys)
 
 
 def test_who_lost_its_copy_stays(tier: FlashKeeper) -> None:
