@@ -14,7 +14,6 @@
 #include "flash/flash_index.h"
 
 #define ADDRESS_UNITS_MAX (1ull << FLASH_ADDRESS_BITS)
-#define UNIT_SHIFT_MAX 12
 // What reads of a buffered file are aligned to.
 #define SECTOR_BYTES 512
 // Tables are aligned to cache lines when they are reserved.
@@ -59,7 +58,7 @@ static int check_geometry(const struct flash_geometry *geometry, uint32_t *faile
         }
     }
     uint64_t pages = pages_of(geometry);
-    if (pages > FLASH_PAGES_MAX || (pages * geometry->page_bytes) >> UNIT_SHIFT_MAX > ADDRESS_UNITS_MAX) {
+    if (pages > FLASH_PAGES_MAX || (pages * geometry->page_bytes) >> FLASH_UNIT_SHIFT_MAX > ADDRESS_UNITS_MAX) {
         return PYMC_INVALID;
     }
     return PYMC_OK;
