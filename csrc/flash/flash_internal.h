@@ -27,6 +27,7 @@ struct CACHE_ALIGNED flash_page {
     uint8_t bucket;
     uint8_t label;              // Never changes.
     uint8_t path;               // Never changes.
+    uint8_t is_ending;          // Takes no further buffer, since a write failed, and is closed after the last.
 };
 _Static_assert(sizeof(struct flash_page) == 64, "a page's row is one cache line");
 
@@ -90,7 +91,6 @@ struct flash {
     struct flash_buffer *buffers;
     int wake_fd;
     // The keeper's own.
-    bool *is_ending;                        // One per page: takes no further buffer, and is closed after the last.
     uint32_t open_pages[FLASH_BUCKETS][FLASH_PATHS_MAX];    // Where the last buffer went; a hint.
     uint32_t next_path[FLASH_BUCKETS];      // Whose turn it is.
 };

@@ -235,10 +235,6 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
     flash->root = root;
     flash->pages = (struct flash_page *)(arena->base + root->pages_offset);
     flash->paths = (struct flash_path_state *)(arena->base + root->paths_offset);
-    flash->is_ending = calloc(root->page_count, sizeof *flash->is_ending);
-    if (!flash->is_ending) {
-        return PYMC_NO_MEMORY;
-    }
     number_pages(flash, geometry);
     int status = make_buffers(flash, geometry);
     if (status != PYMC_OK) {
@@ -290,6 +286,5 @@ void flash_close(struct flash *flash) {
     if (flash->wake_fd >= 0) {
         close(flash->wake_fd);
     }
-    free(flash->is_ending);
     free(flash);
 }

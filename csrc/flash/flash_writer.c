@@ -50,7 +50,7 @@ static bool is_flushed(const struct flash *flash, uint32_t page) {
 }
 
 static bool page_has_room(const struct flash *flash, uint32_t page) {
-    return flash->pages[page].written_bytes < flash->root->page_bytes && !flash->is_ending[page]
+    return flash->pages[page].written_bytes < flash->root->page_bytes && !flash->pages[page].is_ending
            && !is_flushed(flash, page);
 }
 
@@ -322,7 +322,7 @@ void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number
         count(proc, COUNTER_ext_device_bytes_written, padded_bytes(buffer));
     } else if (status != PYMC_NOT_FOUND) {
         count(proc, COUNTER_ext_write_errors, 1);
-        flash->is_ending[buffer->page] = true;
+        SHARED_STORE(flash->pages[buffer->page].is_ending, 1);
     }
     set_free(flash, proc, buffer);
 }
