@@ -56,15 +56,20 @@ def prepare(directory: Path, needed_bytes: int) -> None:
 
 @contextmanager
 def attached(kind: Kind, directory: Path, workload: Workload) -> Iterator[Kind]:
-    """`kind` with a flash file of its own, which is removed in the end."""
-    path = directory / f"{os.getpid()}-{kind.name}.flash"
+    """`kind` with flash files of its own, which are removed in the end."""
+    paths = [
+        directory / f"{os.getpid()}-{kind.name}-{number}.flash"
+        for number in range(kind.flash_paths)
+    ]
     # memcached wants options of the tier before its paths.
-    own = workload.pymc_options if kind.name == "pymc" else ""
-    options = filter(None, (workload.flash_options, own, f"ext_path={path}:{workload.flash_mib}m"))
+    own = workload.pymc_options if kind.is_pymc else ""
+    places = [f"ext_path={path}:{workload.flash_mib}m" for path in paths]
+    options = ",".join(filter(None, (workload.flash_options, own, *places)))
     try:
-        yield replace(kind, arguments=(*kind.arguments, "-o", ",".join(options)), flash_file=path)
+        yield replace(kind, arguments=(*kind.arguments, "-o", options), flash_file=paths[0])
     finally:
-        path.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 def cached_share(path: Path) -> float:

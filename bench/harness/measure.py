@@ -12,7 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import answers, flash, interpreter, loadgen, processes, text_client
+from bench.harness import (
+    answers,
+    flash,
+    flash_writing,
+    interpreter,
+    loadgen,
+    processes,
+    text_client,
+)
 from bench.harness.figures import Figures, Settings, figures_of
 from bench.harness.servers import Server
 from bench.harness.workloads import Arguments, Workload
@@ -275,4 +283,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "flash-items": Measurement(flash.items),
     "flash-latency": Measurement(flash.hits, flash.prepare_hits, LATENCY_SLICE_SECONDS),
     "flash-writes": Measurement(flash.writes),
+    "flash-fill": Measurement(flash_writing.fills),
+    "flash-paths": Measurement(flash_writing.bandwidth, flash_writing.prepare_bandwidth),
 }

@@ -52,6 +52,15 @@ SHOWN = {
     "flash-writes": (
         *("hit_ratio", "device_bytes_per_set_byte", "own_bytes_per_set_byte"),
         *("sets", "lost_per_set", "packed_share"),
+        *("bound_bytes_per_set_byte", "written_per_bound"),
+    ),
+    "flash-fill": (
+        *("found_ratio", "sets_per_second", "set_mb_per_second", "written_mb_per_second"),
+        "lost_ratio",
+    ),
+    "flash-paths": (
+        *("written_mb_per_second", "set_mb_per_second", "found_ratio"),
+        *("times_2_paths", "times_4_paths"),
     ),
 }
 

@@ -39,6 +39,9 @@ _FINE_UNITS_BYTES = 31 << 30
 _DEFAULT_HASH_POWER = 16
 _PLACES_PER_BUCKET_POWER = 3
 _BUCKET_BYTES = 64
+# The flash tier's index begins as if items took so much, until somebody says otherwise: what it
+# begins with is never given back, and for smaller items it grows.
+_ITEM_BYTES_HINT = 512
 _ITEM_BYTES_HINT_MIN = 64
 
 
@@ -168,6 +171,8 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
     """
     flash_bytes = sum(path.size_bytes for path in settings.ext_paths)
     least = flash_bytes // max(index_entries_max(memory.limit_bytes), 1)
+    is_given = "ext_item_bytes" in settings.given
+    typical = settings.ext_item_bytes if is_given else _ITEM_BYTES_HINT
     return FlashGeometry(
         paths=tuple(
             (path.path, path.size_bytes, BUCKET_OF_LABEL[path.bucket])
@@ -175,7 +180,7 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
         ),
         page_bytes=settings.ext_page_bytes,
         wbuf_bytes=settings.ext_wbuf_bytes,
-        item_bytes_hint=max(settings.ext_item_bytes, least, _ITEM_BYTES_HINT_MIN),
+        item_bytes_hint=max(typical, least, _ITEM_BYTES_HINT_MIN),
         index_bytes_max=index_bytes_max(memory.limit_bytes_max),
     )
 

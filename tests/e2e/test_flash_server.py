@@ -184,3 +184,23 @@ def test_engine_of_threads(pymc: Program, tmp_path: Path) -> None:
         assert fetch_all(server, range(20_000)) > 14_000
         assert server.stats("settings")["ext_read_engine"] == "threads"
         assert int(server.stats()["get_extstore"]) > 5_000
+
+
+def in_memory(server: Server) -> int:
+    """Items in memory, as memcached's own tests count them."""
+    return sum(int(text) for key, text in server.stats("items").items() if key.endswith(":number"))
+
+
+def test_with_an_age_idle_items_leave_memory(pymc: Program, tmp_path: Path) -> None:
+    numbers = range(2000)
+    with Server(pymc, flash_args(tmp_path)) as server:
+        with server.connect() as connection:
+            for number in numbers:
+                connection.store(f"k{number}", value(number))
+            assert in_memory(server) == len(numbers)
+            assert connection.ask("extstore item_age 2") == b"OK"
+        wait_until(lambda: in_memory(server) == 0, "all have left memory")
+        stats = server.stats()
+        assert stats["evictions"] == "0" and stats["curr_items"] == str(len(numbers))
+        assert fetch_all(server, numbers) == len(numbers)
+        assert server.stats()["get_extstore"] == str(len(numbers))

@@ -58,6 +58,18 @@ def test_the_flash_index_rises_as_far_as_the_limit(tmp_path: Path) -> None:
     assert narrow.flash.index_bytes_max < wide.flash.index_bytes_max
 
 
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [("", 512), ("ext_item_size=64,", 64), ("ext_item_size=1,", 64), ("ext_item_size=2000,", 2000)],
+)
+def test_the_flash_index_begins_small_until_items_are_said_to_be(
+    tmp_path: Path, options: str, hint: int
+) -> None:
+    settings = settings_of("-m", "1024", "-o", f"{options}ext_path={tmp_path}/f:1G")
+    plan = plan_memory(settings, MACHINE)
+    assert plan.flash and plan.flash.item_bytes_hint == hint
+
+
 def test_a_limit_below_what_is_asked_for_ends_the_start() -> None:
     with pytest.raises(StartupError) as caught:
         plan_memory(settings_of("-m", "64"), replace(MACHINE, address_space_bytes=MEGABYTE))
