@@ -87,7 +87,7 @@ def test_ten_times_more_than_memory(filled: Server) -> None:
     stats = filled.stats()
     # What is on flash is not lost.
     assert int(filled.stats("extstore")["clean_evictions"]) > ITEMS * 0.85
-    assert int(stats["evictions"]) <= ITEMS * 0.01
+    assert int(stats["evictions"]) <= ITEMS * 0.05
     assert int(stats["curr_items"]) == ITEMS - int(stats["evictions"])
     hits = fetch_all(filled, range(ITEMS))
     assert hits == ITEMS - int(stats["evictions"])
