@@ -1,11 +1,47 @@
-"""Fixtures that more than one suite uses."""
+"""Fixtures that more than one suite uses, and what holds for every test."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.support.programs import Program, oracle_programs, pymc_program
+from pymc.core import HAS_DEBUG
+from tests.support.deadline import SLOWNESS, scaled
+from tests.support.programs import NEWEST_RELEASE, Program, oracle_programs, pymc_program
 from tests.support.server import Server
+from tests.support.skips import skip_reasons
+from tests.support.tcp_memory import tcp_shortage
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(skip_reasons(), "skip_reasons")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips what this build cannot do, and gives slow machines the time they need."""
+    limit_seconds = config.getoption("timeout", None) or config.getini("timeout")
+    for item in items:
+        if not HAS_DEBUG and item.get_closest_marker("debug"):
+            item.add_marker(pytest.mark.skip(reason="needs a debug build (make test BUILD=debug)"))
+        if SLOWNESS != 1:
+            own = item.get_closest_marker("timeout")
+            seconds = scaled(float(own.args[0] if own else limit_seconds))
+            item.add_marker(pytest.mark.timeout(seconds), append=False)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    shortage = tcp_shortage() if item.get_closest_marker("tcp_memory") else None
+    if shortage:
+        pytest.skip(shortage)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure says when a neighbour's sockets may be the reason."""
+    report = yield
+    shortage = tcp_shortage() if report.failed else None
+    if shortage:
+        report.sections.append(("this machine", shortage))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +57,14 @@ def oracle() -> Program:
     if not programs:
         pytest.skip("no memcached on this machine")
     return programs[0]
+
+
+@pytest.fixture(scope="session")
+def newest_oracle(oracle: Program) -> Program:
+    """A memcached that is as new as what pymc promises to be; skips where there is none."""
+    if tuple(int(part) for part in oracle.release.split(".")) < NEWEST_RELEASE:
+        pytest.skip("no memcached as new as 1.6.38 on this machine (scripts/peers.py newest)")
+    return oracle
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pymc
+from tests.support.deadline import scaled
 
 # Runs the program up to its first fork and tells what is loaded by then.
 UNTIL_FORK = """
@@ -48,7 +49,7 @@ LOADED_BEFORE = {"uvloop", "asyncio", "pymc.worker", "pymc.control", "pymc.stats
 
 def said_by(program: str, *args: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", program, *args], check=True, capture_output=True, timeout=60
+        [sys.executable, "-c", program, *args], check=True, capture_output=True, timeout=scaled(60)
     )
     return done.stdout.decode().split()
 
