@@ -1,6 +1,6 @@
 """Fixtures that more than one suite uses, and what holds for every test."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,11 +9,12 @@ from tests.support.deadline import SLOWNESS, scaled
 from tests.support.programs import NEWEST_RELEASE, Program, oracle_programs, pymc_program
 from tests.support.server import Server
 from tests.support.skips import skip_reasons
-from tests.support.tcp_memory import tcp_shortage
+from tests.support.tcp_memory import TcpMemory, tcp_shortage
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(skip_reasons(), "skip_reasons")
+    config.pluginmanager.register(TcpMemory(tcp_shortage), "tcp_memory")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,22 +27,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             own = item.get_closest_marker("timeout")
             seconds = scaled(float(own.args[0] if own else limit_seconds))
             item.add_marker(pytest.mark.timeout(seconds), append=False)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    shortage = tcp_shortage() if item.get_closest_marker("tcp_memory") else None
-    if shortage:
-        pytest.skip(shortage)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure says when a neighbour's sockets may be the reason."""
-    report = yield
-    shortage = tcp_shortage() if report.failed else None
-    if shortage:
-        report.sections.append(("this machine", shortage))
-    return report
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
-pytestmark = pytest.mark.debug
+pytestmark = [pytest.mark.debug, pytest.mark.tcp_memory]
 
 MEMORY_MB = 16
 PATH_MB = 48

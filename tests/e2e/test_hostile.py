@@ -15,6 +15,8 @@ from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 SEED = 77_001
 MEBIBYTE = 1 << 20
 # What an undisturbed client may wait for an answer, on a machine that is busy with other tests.

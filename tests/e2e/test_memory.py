@@ -7,6 +7,8 @@ from tests.support.deadline import wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 VALUE_BYTES = 10_000
 
 

@@ -15,6 +15,8 @@ from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 KIBIBYTE = 1 << 10
 ANSWER_SECONDS = scaled(5.0)
 

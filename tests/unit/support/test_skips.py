@@ -36,9 +36,30 @@ def pytest_configure(config):
 """
 
 
-def run(folder: Path, allowed: str | None) -> "subprocess.CompletedProcess[str]":
-    (folder / "test_some.py").write_text(TESTS)
-    (folder / "conftest.py").write_text(PLUGIN)
+SHORT = """
+from tests.support.tcp_memory import TcpMemory
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "tcp_memory: x")
+    config.pluginmanager.register(TcpMemory(lambda: "no memory for sockets"))
+"""
+SOCKET_TESTS = """
+import pytest
+
+@pytest.mark.tcp_memory
+def test_that_sends_much():
+    assert False
+
+def test_that_fails():
+    assert False
+"""
+
+
+def run(
+    folder: Path, allowed: str | None, tests: str = TESTS, plugin: str = PLUGIN
+) -> "subprocess.CompletedProcess[str]":
+    (folder / "test_some.py").write_text(tests)
+    (folder / "conftest.py").write_text(plugin)
     (folder / "pytest.ini").write_text("[pytest]\n")
     environ = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST")}
     environ |= {"PYTHONPATH": str(ROOT)}
@@ -80,6 +101,12 @@ def test_only_what_is_listed_may_be_skipped(
     assert done.returncode == status, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert [line.partition("HERE: ")[2] for line in lines if "NOT ALLOWED" in line] == refused
+
+
+def test_a_shortage_skips_or_is_told(tmp_path: Path) -> None:
+    done = run(tmp_path, None, SOCKET_TESTS, SHORT)
+    assert "1 failed, 1 skipped" in done.stdout
+    assert "- this machine -" in done.stdout and "\nno memory for sockets\n" in done.stdout
 
 
 def test_deadlines_are_as_long_as_the_machine_is_slow(tmp_path: Path) -> None:
