@@ -62,7 +62,8 @@ def test_who_keeps_dying_waits(pymc: Program) -> None:
         for _ in range(3):
             worker = wait_until(lambda: worker_of(server), "the worker")
             assert worker is not None
-            worker.kill()
+            # SIGKILL counts as a short life for a tenth of a second only.
+            worker.send_signal(signal.SIGALRM)
             worker.wait()
         wait_until(lambda: "starting it again in 0.25 s" in server.stderr, "the delay")
         server.wait_ready()
