@@ -75,5 +75,6 @@ def _release_of(path: str) -> str:
     shown = subprocess.run(
         [path, "-V"], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
     )
-    match = re.search(r"memcached (\d+\.\d+\.\d+)", shown.stdout)
+    # Not a pymc that goes by the name.
+    match = re.fullmatch(r"memcached (\d+\.\d+\.\d+)\s*", shown.stdout)
     return match.group(1) if match else ""

@@ -23,7 +23,7 @@ def test_a_child_that_cannot_be_forked_is_tried_again(
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(children_module, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(children_module.os, "fork", refuse)
+    monkeypatch.setattr(os, "fork", refuse)
     children = Children(lambda: None)
     children.add("worker 0", 0, lambda: 0)
     pauses = []
