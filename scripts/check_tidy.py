@@ -41,7 +41,7 @@ _UNSCALED = re.compile(
     r"\b((connect|socket)_)?(timeout|deadline)(_seconds)?(: (int|float) )?\s*=\s*[1-9]"
     r"|\.(settimeout|alarm|wait_exit)\([1-9]"
     r"|monotonic\(\)( - \w+ <| \+) [0-9]"
-    r"|\b[A-Z_]*(LIMIT|ANSWER|WAIT|STOP|DEADLINE|GONE|PROMPT|HANG)_SECONDS = [0-9]"
+    r"|\b[A-Z_]*(LIMIT|ANSWER|WAIT|STOP|DEADLINE|GONE|PROMPT|HANG|RUN)_SECONDS = [0-9]"
 )
 # Polling a condition needs a pause between two looks: in one place, and with a deadline.
 _SLEEPS_ALLOWED = "tests/support/"
