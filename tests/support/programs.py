@@ -12,7 +12,7 @@ from tests.support.deadline import WAIT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 # What pymc promises to be in place of.
-NEWEST_RELEASE = (1, 6, 38)
+NEWEST_RELEASE = "1.6.38"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ LOADED_LATER = {
     *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_dump", "pymc.flash_format"),
     *("pymc.keeper", "pymc.policy.compaction", "pymc.policy.watchdog", "pymc.supervisor.guard"),
 }
+if sys.version_info >= (3, 14):
+    # asyncio itself loads them there.
+    LOADED_LATER -= {"dataclasses"}
 # What workers would otherwise load each for itself.
 LOADED_BEFORE = {"uvloop", "asyncio", "pymc.worker", "pymc.control", "pymc.stats.general"}
 
