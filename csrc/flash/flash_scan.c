@@ -22,7 +22,6 @@ struct flash_scan {
     uint64_t futile_bytes;      // Checksummed in vain.
     uint64_t page_version;
     uint32_t page;
-    bool in_step;               // A record, or none up to the next block, begins right here.
 };
 
 static uint64_t memory_bytes(const struct flash *flash) {
@@ -67,7 +66,6 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->at = 0;
     scan->piece_bytes = 0;
     scan->futile_bytes = 0;
-    scan->in_step = true;
     return PYMC_OK;
 }
 
@@ -104,7 +102,6 @@ int flash_scan_load(struct flash_scan *scan) {
         scan->base = next + bytes;
         scan->loaded = 0;
         scan->at = 0;
-        scan->in_step = false;
         return status;
     }
     scan->loaded += bytes;
@@ -126,10 +123,6 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
     while (scan->at < scan->loaded) {
         const struct flash_record *record = (const struct flash_record *)(scan->memory + scan->at);
         uint64_t to_block = FLASH_BLOCK_BYTES - (scan->at & BLOCK_MASK);
-        if (scan->in_step && record->sizes == 0) {
-            scan->at += to_block;
-            continue;
-        }
         if (is_plausible(scan, record)) {
             uint32_t bytes = flash_record_bytes(record);
             if (bytes > scan->loaded - scan->at) {
@@ -138,13 +131,12 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
             if (crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c) {
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
-                scan->in_step = true;
                 return record;
             }
             scan->futile_bytes += bytes;
         }
-        // Any unit may begin a record; but what looks like many large ones must not cost hours of checksums.
-        scan->in_step = false;
+        // Any unit may begin a record, also behind zeros: a place that was taken may never have been filled. But what
+        // looks like many large records must not cost hours of checksums.
         scan->at += scan->futile_bytes > scan->flash->root->page_bytes ? to_block
                                                                        : flash_round_up(scan->flash, 1);
     }
