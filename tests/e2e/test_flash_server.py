@@ -13,6 +13,8 @@ from tests.support.deadline import wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 MEMORY_MB = 16
 FLASH_MB = 320
 VALUE_BYTES = 4000
