@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,15 @@ START_SECONDS = 100
 LIMIT_BYTES = 64 * MIB
 # One buffer takes the largest value of the transcripts.
 LOG = Log(
-    pages=24,
+    pages=64,
     page_bytes=2 * MIB,
     wbuf_bytes=2 * MIB,
     kind=int(lib.FLASH_READER_THREADS),
     threads=1,
     avoid_direct=True,
 )
+
+COMMANDS_PER_WRITE = 8
 
 
 def _without_server(transcript: Transcript) -> Transcript:
@@ -113,8 +116,14 @@ def _on_flash(transcript: Transcript, folder: Path, way: Way) -> tuple[Replay, d
         _set_up(tier.cache, transcript)
         tier.set_live("ext_recache_rate", way.recache_rate)
 
+        exiles = count(1)
+
         def exile() -> None:
-            tier.exile(way.admission)
+            tier.fill(way.admission)
+            # In between what is asked for is still in a write buffer.
+            if next(exiles) % COMMANDS_PER_WRITE == 0:
+                tier.commit()
+            tier.drop_memory_copies()
             assert not tier.memory_dump(lib.STORE_DUMP_META)
             if way.compacts:
                 for page in tier.in_use():
@@ -174,7 +183,7 @@ def test_answers_from_flash_are_those_from_memory(
 
 
 WIDE_LOG = Log(
-    pages=8, page_bytes=256 * KIB, wbuf_bytes=64 * KIB, depth=4, threads=2, avoid_direct=True
+    pages=64, page_bytes=256 * KIB, wbuf_bytes=64 * KIB, depth=4, threads=2, avoid_direct=True
 )
 
 
