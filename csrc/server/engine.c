@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,8 @@
 #define SAME_MOMENT_NS 10000000
 // Reads from the page cache are done when they are handed over: then their replies go out in the same round.
 #define FLASH_PASSES 3
+// The coarse clock is behind the timer's: so much later it shows that the moment has come.
+#define COARSE_NS 5000000
 // Who waits for a bucket that another process holds is tried again so often.
 #define BUSY_NS 1000000
 #define TOO_MANY "ERROR Too many open connections\r\n"
@@ -58,7 +61,7 @@ static int open_reader(struct engine *engine, const struct engine_options *optio
     }
     struct flash_reader_options wanted = {.kind = options->flash_kind, .depth = options->flash_depth,
                                           .threads = options->flash_threads,
-                                          .memory_bytes = options->flash_memory_bytes};
+                                          .memory_bytes = options->flash_memory_bytes, .log = engine->log};
     wanted.depth = wanted.depth ? wanted.depth : FLASH_DEPTH_DEFAULT;
     wanted.threads = wanted.threads ? wanted.threads : FLASH_THREADS_DEFAULT;
     wanted.memory_bytes = wanted.memory_bytes ? wanted.memory_bytes : FLASH_MEMORY_BYTES_DEFAULT;
@@ -67,9 +70,12 @@ static int open_reader(struct engine *engine, const struct engine_options *optio
         return status;
     }
     proto_set_reader(engine->proto, engine->reader);
-    engine->flash.kind = SOURCE_FLASH;
-    return watch(engine, flash_reader_fd(engine->reader), &engine->flash, EPOLLIN | EPOLLET) ? PYMC_OK
-                                                                                             : PYMC_OS_ERROR;
+    engine->flash.kind = engine->deadline.kind = SOURCE_FLASH;
+    engine->deadline_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    bool is_good = engine->deadline_fd >= 0
+                   && watch(engine, engine->deadline_fd, &engine->deadline, EPOLLIN | EPOLLET)
+                   && watch(engine, flash_reader_fd(engine->reader), &engine->flash, EPOLLIN | EPOLLET);
+    return is_good ? PYMC_OK : PYMC_OS_ERROR;
 }
 
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
@@ -117,7 +123,7 @@ int engine_open(struct store *store, const struct engine_options *options, struc
     engine->proc = store->proc;
     engine->arena = store->arena;
     engine->root = (struct server_root *)(store->arena->base + store->header->roots[ARENA_ROOT_SERVER]);
-    engine->epoll_fd = -1;
+    engine->epoll_fd = engine->deadline_fd = -1;
     engine->inbox_fd = options->inbox_fd;
     engine->worker = options->worker;
     engine->workers = options->workers;
@@ -147,6 +153,9 @@ void engine_close(struct engine *engine) {
         free(told);
     }
     flash_reader_close(engine->reader);
+    if (engine->deadline_fd >= 0) {
+        close(engine->deadline_fd);
+    }
     if (engine->epoll_fd >= 0) {
         close(engine->epoll_fd);
     }
@@ -492,7 +501,7 @@ static void resume_told(struct engine *engine, struct flash_waiter *told) {
 // Collects reads that are done, goes on with who waited for them, and hands over what was begun in this round.
 static __attribute__((noinline)) void serve_flash(struct engine *engine) {
     for (int pass = 0; pass < FLASH_PASSES && (pass == 0 || flash_reader_has_done(engine->reader)); pass++) {
-        struct flash_waiter *told = flash_reader_reap(engine->reader);
+        struct flash_waiter *told = flash_reader_reap(engine->reader, engine->now_ns / 1000);
         if (told) {
             resume_told(engine, told);
         }
@@ -561,6 +570,12 @@ static uint32_t wants(const struct engine *engine) {
            | (engine->is_called ? ENGINE_WATCHED : 0);
 }
 
+// When a read has to be given up, if its device does not answer. UINT64_MAX: never.
+static uint64_t flash_due_ns(const struct engine *engine) {
+    uint64_t due_us = engine->reader ? flash_reader_due_us(engine->reader) : UINT64_MAX;
+    return due_us < UINT64_MAX / 1000 ? due_us * 1000 : UINT64_MAX;
+}
+
 // How long the next round may wait for events, in milliseconds: 0 where something is to be done anyway. Whatever must
 // not wait for a client's next word belongs here.
 static int wait_ms(const struct engine *engine, uint64_t end_ns) {
@@ -569,6 +584,10 @@ static int wait_ms(const struct engine *engine, uint64_t end_ns) {
     }
     if (UNLIKELY(engine->busy.first)) {
         return (BUSY_NS + 999999) / 1000000;
+    }
+    uint64_t due_ns = flash_due_ns(engine);
+    if (UNLIKELY(due_ns < end_ns)) {
+        end_ns = due_ns > engine->now_ns ? due_ns : engine->now_ns;
     }
     return (int)((end_ns - engine->now_ns + 999999) / 1000000);
 }
@@ -585,7 +604,7 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
         resume_listening(engine);
     }
     if (ready <= 0 && !engine->again) {
-        if (UNLIKELY(engine->busy.first)) {
+        if (UNLIKELY(engine->busy.first || flash_due_ns(engine) <= engine->now_ns)) {
             serve(engine, 0);
         }
         return ready < 0 ? ROUND_INTERRUPTED : ROUND_EMPTY;
@@ -595,8 +614,24 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
     return ROUND_SERVED;
 }
 
+// Lets the engine's descriptor become readable when the first read has met its deadline. Costs nothing while the timer
+// goes off before that: then it is set anew.
+static void set_timer(struct engine *engine) {
+    uint64_t due_ns = flash_due_ns(engine);
+    if (due_ns == UINT64_MAX || (engine->deadline_ns > engine->now_ns && engine->deadline_ns <= due_ns + COARSE_NS)) {
+        return;
+    }
+    engine->deadline_ns = due_ns + COARSE_NS;
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(engine->deadline_ns / 1000000000),
+                                         .tv_nsec = (long)(engine->deadline_ns % 1000000000)}};
+    timerfd_settime(engine->deadline_fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
 // Python has its turn. Returns what it is wanted for; of busy buckets no descriptor tells.
 static uint32_t leave(struct engine *engine) {
+    if (UNLIKELY(engine->reader)) {
+        set_timer(engine);
+    }
     rest(engine);
     uint32_t found = wants(engine) | (engine->again || engine->busy.first ? ENGINE_AGAIN : 0);
     engine->is_called = false;

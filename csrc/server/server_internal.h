@@ -164,6 +164,9 @@ struct engine {
     struct proto *proto;
     struct flash_reader *reader;            // NULL without a flash tier.
     struct source flash;
+    struct source deadline;                 // Also SOURCE_FLASH: a timer for reads that are not answered.
+    int deadline_fd;
+    uint64_t deadline_ns;                   // What it was set to last.
     int epoll_fd;
     int inbox_fd;
     int *peer_fds;

@@ -36,6 +36,7 @@ _FLASH_NUMBERS = {
     b"drop_under": "ext_drop_under",
     b"max_sleep": "ext_max_sleep_us",
     b"compress": "ext_compress_min_bytes",
+    b"read_timeout": "ext_read_timeout_ms",
 }
 _FLASH_WORDS = {b"admit": WORDS["ext_admit"], b"rescue": WORDS["ext_rescue"]}
 

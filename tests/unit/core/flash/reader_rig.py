@@ -203,10 +203,10 @@ class Reader:
         lib.flash_reader_unwait(self.reader, waiter)
         del self.waiters[int(ffi.cast("uintptr_t", waiter))]
 
-    def reap(self) -> list[Any]:
-        """The names of those who were woken."""
+    def reap(self, now_us: int = 0) -> list[Any]:
+        """The names of those who were woken; no deadline is met unless a time is given."""
         names = []
-        waiter = lib.flash_reader_reap(self.reader)
+        waiter = lib.flash_reader_reap(self.reader, now_us)
         while waiter != ffi.NULL:
             following = waiter.next
             assert not waiter.is_waiting
