@@ -52,6 +52,10 @@ def run(context: ServerContext, worker: int) -> int:
             Worker(context, store, engine, worker).run()
         finally:
             engine.close()
+            # A device that hangs may hold up the end of this process: clients must not come to it.
+            for address in context.addresses:
+                for one in address.sockets:
+                    one.close()
     return 0
 
 
