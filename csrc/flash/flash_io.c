@@ -89,6 +89,10 @@ void flash_fault_set(struct flash *flash, const struct flash_fault *fault) {
 #endif
 }
 
+uint32_t flash_fault_met(const struct flash *flash) {
+    return SHARED_ACQUIRE(flash->root->fault_seen);
+}
+
 int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory, int64_t result) {
     switch (fault_met(flash, path, is_write)) {
     case FLASH_FAULT_EIO:

@@ -10,10 +10,9 @@
 #define TOLD_EVERY_US 60000000
 
 static uint64_t due_us_of(const struct flash_reader *reader, uint32_t number) {
-    uint64_t begun_us = SHARED_LOAD(reader->paths[number].oldest->begun_us);
-    if (begun_us == UINT64_MAX) {
-        return UINT64_MAX;
-    }
+    const struct flash_reading *oldest = reader->paths[number].oldest;
+    uint64_t at_device_us = SHARED_LOAD(oldest->at_device_us);
+    uint64_t begun_us = at_device_us ? at_device_us : oldest->begun_us;
     uint64_t due_us = begun_us + (uint64_t)live_get(reader->flash->arena, LIVE_ext_read_timeout_ms) * 1000;
     return begun_us <= reader->spared_us && due_us < reader->spared_until_us ? reader->spared_until_us : due_us;
 }
@@ -103,9 +102,13 @@ static void mark_late(struct flash_reader *reader, uint32_t number, uint64_t now
 // Gives up all reads of the path that have met their deadline, and what waits behind them.
 static void give_up_of(struct flash_reader *reader, uint32_t number, uint64_t now_us, struct flash_chain *woken) {
     struct flash_reader_path *path = &reader->paths[number];
+    if (!SHARED_LOAD(path->oldest->at_device_us)) {
+        path->oldest->begun_us = now_us;    // It waits for others, whose time counts.
+        return;
+    }
     do {
         give_up(reader, path->oldest, woken);
-    } while (path->oldest && due_us_of(reader, number) <= now_us);
+    } while (path->oldest && SHARED_LOAD(path->oldest->at_device_us) && due_us_of(reader, number) <= now_us);
     mark_late(reader, number, now_us);
     reader->back->cancel(reader, number, woken);
     give_up_queued(reader, number, woken);

@@ -331,7 +331,7 @@ static uint32_t start_queued_of(struct flash_reader *reader, uint32_t number, ui
             continue;
         }
         reading->seen.state = FLASH_READ_UNDER_WAY;
-        reading->begun_us = now_us;
+        reading->begun_us = reading->at_device_us = now_us;
         reader->under_way++;
         path->under_way++;
         timed_put(reader, reading);
@@ -430,7 +430,7 @@ void flash_reader_complete(struct flash_reader *reader, struct flash_reading *re
     reading->result = result;
     reader->under_way--;
     reader->paths[reading->path].under_way--;
-    note_device(reader, reading, now_us - reading->begun_us);
+    note_device(reader, reading, now_us - reading->at_device_us);
     if (UNLIKELY(reading->is_given_up)) {
         flash_reader_take_back(reader, reading);
         return;

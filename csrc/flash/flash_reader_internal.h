@@ -49,7 +49,8 @@ struct flash_reading {
     char *memory;
     uint64_t page_offset;           // Where the read begins; the record begins `skip` bytes later.
     uint64_t file_offset;
-    uint64_t begun_us;              // When the device got it; UINT64_MAX before. Atomic: a thread may store it.
+    uint64_t begun_us;              // When it was started; later, when it was found not to have reached the device.
+    uint64_t at_device_us;          // When the device got it, 0 before. Atomic: a thread may store it.
     int64_t result;                 // Bytes, or -errno.
     uint32_t bytes;                 // Asked of the device.
     uint32_t skip;

@@ -74,7 +74,7 @@ static struct flash_reading *take(struct flash_thread_queue *queue) {
         if (queue->first == NULL) {
             queue->end = &queue->first;
         }
-        SHARED_STORE(reading->begun_us, flash_now_us());
+        SHARED_STORE(reading->at_device_us, flash_now_us());
     }
     pthread_mutex_unlock(&queue->mutex);
     return reading;
@@ -223,7 +223,7 @@ static int threads_open(struct flash_reader *reader, const struct flash_reader_o
 
 static void threads_start(struct flash_reader *reader, struct flash_reading *reading) {
     struct flash_thread_queue *queue = &reader->threads->queues[reading->path];
-    reading->begun_us = UINT64_MAX;
+    reading->at_device_us = 0;
     reading->next = NULL;
     *queue->started_end = reading;
     queue->started_end = &reading->next;

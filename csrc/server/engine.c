@@ -20,7 +20,7 @@
 // Reads from the page cache are done when they are handed over: then their replies go out in the same round.
 #define FLASH_PASSES 3
 // The coarse clock is behind the timer's: so much later it shows that the moment has come.
-#define COARSE_NS 5000000
+#define COARSE_NS 10000000
 // Who waits for a bucket that another process holds is tried again so often.
 #define BUSY_NS 1000000
 #define TOO_MANY "ERROR Too many open connections\r\n"
@@ -618,10 +618,15 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
 // goes off before that: then it is set anew.
 static void set_timer(struct engine *engine) {
     uint64_t due_ns = flash_due_ns(engine);
-    if (due_ns == UINT64_MAX || (engine->deadline_ns > engine->now_ns && engine->deadline_ns <= due_ns + COARSE_NS)) {
+    if (due_ns == UINT64_MAX) {
         return;
     }
-    engine->deadline_ns = due_ns + COARSE_NS;
+    uint64_t now_ns = read_ns(CLOCK_MONOTONIC);
+    uint64_t wanted_ns = (due_ns > now_ns ? due_ns : now_ns) + COARSE_NS;
+    if (engine->deadline_ns > now_ns && engine->deadline_ns <= wanted_ns) {
+        return;
+    }
+    engine->deadline_ns = wanted_ns;
     struct itimerspec at = {.it_value = {.tv_sec = (time_t)(engine->deadline_ns / 1000000000),
                                          .tv_nsec = (long)(engine->deadline_ns % 1000000000)}};
     timerfd_settime(engine->deadline_fd, TFD_TIMER_ABSTIME, &at, NULL);
