@@ -11,7 +11,7 @@ from pymc.config.row import READ, setting
 from pymc.config.settings_memory import MemorySettings
 
 UINT_MAX = 2**32 - 1
-DAY_MILLISECONDS = 86_400_000
+READ_TIMEOUT_MS_MAX = 86_400_000
 # Of each worker; more under way does not make a device faster, but each answer later.
 THREADS_MAX = 64
 IO_DEPTH_MAX = 4096
@@ -142,7 +142,7 @@ class FlashSettings(MemorySettings):
         "pymc only: milliseconds after which a read that the device has not answered is given up:"
         " the key counts as missing, and so does all that is on that path until it answers again",
         unit="milliseconds",
-        reader=Number(whole_unsigned, 1, DAY_MILLISECONDS),
+        reader=Number(whole_unsigned, 1, READ_TIMEOUT_MS_MAX),
         options={"ext_read_timeout": READ},
         stats=("ext_read_timeout", 1080),
         live=True,
