@@ -1,4 +1,4 @@
-"""Reads that the device never answers: deadlines, what they leave to others, and what comes back."""
+"""Reads that the device never answers: deadlines, what others keep, and what comes back."""
 
 import os
 from collections.abc import Iterator

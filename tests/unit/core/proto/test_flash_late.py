@@ -109,7 +109,9 @@ def test_a_key_beside_it_is_found(tmp_path: Path) -> None:
         for number in range(2):
             tier.send(b"set k%d 0 0 2\r\n10\r\n" % number)
             tier.to_flash()
-            page = next(at for at, row in enumerate(tier.pages()) if row.state == lib.FLASH_PAGE_OPEN)
+            page = next(
+                at for at, row in enumerate(tier.pages()) if row.state == lib.FLASH_PAGE_OPEN
+            )
             lib.flash_page_close(tier.flash, tier.keeper.proc, page)
         used = [row.path for row in tier.pages() if row.state == lib.FLASH_PAGE_FULL]
         assert sorted(used) == [0, 1]
