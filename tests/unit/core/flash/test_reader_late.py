@@ -74,7 +74,8 @@ def drain(reader: Reader) -> None:
 
     def is_drained() -> bool:
         reader.reap()
-        return reader.state().reads_given_up == reader.state().reads_under_way == 0
+        state = reader.state()
+        return bool(state.reads_given_up == state.reads_under_way == 0)
 
     if reader.reader != ffi.NULL:
         wait_until(is_drained, "the device gives back what it has")
