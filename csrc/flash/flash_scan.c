@@ -5,8 +5,9 @@
 #include <sys/mman.h>
 
 #include "base/crc32c.h"
+#include "flash/flash_buffers.h"
 #include "flash/flash_record_inline.h"
-#include "flash/flash_writer.h"
+#include "flash/flash_scan.h"
 
 #define BLOCK_MASK ((uint64_t)FLASH_BLOCK_BYTES - 1)
 
@@ -23,7 +24,6 @@ struct flash_scan {
     uint32_t page;
     bool in_step;               // A record, or none up to the next block, begins right here.
     // What was met since it does not.
-    uint64_t gap_from;          // Offset in the page.
     uint64_t gap_bad;           // Records with a wrong checksum.
     bool gap_has_version;       // Something in it belongs to this use of the page.
     bool gap_is_unread;         // It began with what could not be read, which is counted already.
@@ -75,28 +75,36 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     return PYMC_OK;
 }
 
-static void gap_begin(struct flash_scan *scan, uint64_t offset, bool is_unread) {
-    scan->gap_from = offset;
+static void gap_begin(struct flash_scan *scan, bool is_unread) {
     scan->gap_bad = 0;
     scan->gap_has_version = false;
     scan->gap_is_unread = is_unread;
     scan->in_step = false;
 }
 
-// What lies between records is damaged, or was set aside for a buffer that was never written: see FORMAT.md. Damage of
-// a page that is complete and still the same is the device's.
-static void gap_end(struct flash_scan *scan, uint64_t offset) {
+// What lies between records is damaged, or was set aside: for a buffer that was never written (see FORMAT.md), or for a
+// record whose process died. Nothing in what was set aside has the page's version; what has it, in a page that is
+// complete and still the same, was damaged by the device.
+static void gap_end(struct flash_scan *scan) {
     if (scan->in_step) {
         return;
     }
     scan->in_step = true;
-    bool is_blocks = !(scan->gap_from & BLOCK_MASK) && !(offset & BLOCK_MASK);
-    bool is_damage = scan->gap_has_version || !is_blocks;
     const struct flash_page *row = &scan->flash->pages[scan->page];
-    if (is_damage && !scan->gap_is_unread && SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
+    if (scan->gap_has_version && !scan->gap_is_unread && SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
         && SHARED_LOAD(row->version) == scan->page_version) {
         SHARED_ADD(scan->flash->paths[row->path].bad_records, scan->gap_bad ? scan->gap_bad : 1, RELAXED);
     }
+}
+
+// A piece lies within the place of one write buffer: it is in that, or on the device.
+static int load(struct flash_scan *scan, uint64_t next, uint64_t bytes) {
+    char *place = scan->memory + scan->loaded;
+    uint32_t copied = flash_buffer_copy(scan->flash, scan->page, scan->page_version, next, (uint32_t)bytes, place);
+    if (copied == bytes) {
+        return PYMC_OK;
+    }
+    return flash_io(scan->flash, scan->page, next, place, bytes, false, NULL);
 }
 
 int flash_scan_load(struct flash_scan *scan) {
@@ -109,20 +117,22 @@ int flash_scan_load(struct flash_scan *scan) {
     scan->piece_bytes = 0;
     uint64_t next = scan->base + scan->loaded;
     if (next >= scan->end) {
-        gap_end(scan, next);
+        gap_end(scan);
         return PYMC_NOT_FOUND;
     }
     uint64_t bytes = memory_bytes(scan->flash) - scan->loaded;
-    bytes = bytes < scan->flash->root->wbuf_bytes ? bytes : scan->flash->root->wbuf_bytes;
+    uint64_t wbuf_bytes = scan->flash->root->wbuf_bytes;
+    uint64_t to_next_buffer = wbuf_bytes - next % wbuf_bytes;
+    bytes = bytes < to_next_buffer ? bytes : to_next_buffer;
     bytes = bytes < scan->end - next ? bytes : scan->end - next;
-    int status = flash_io(scan->flash, scan->page, next, scan->memory + scan->loaded, bytes, false, NULL);
+    int status = load(scan, next, bytes);
     if (status != PYMC_OK) {
         // The scan may go on behind what cannot be read.
-        gap_end(scan, next);
+        gap_end(scan);
         scan->base = next + bytes;
         scan->loaded = 0;
         scan->at = 0;
-        gap_begin(scan, next, true);
+        gap_begin(scan, true);
         return status;
     }
     scan->loaded += bytes;
@@ -154,7 +164,7 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
                 return NULL;
             }
             if (crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c) {
-                gap_end(scan, scan->base + scan->at);
+                gap_end(scan);
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
                 return record;
@@ -162,7 +172,7 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
             scan->futile_bytes += bytes;
         }
         if (scan->in_step) {
-            gap_begin(scan, scan->base + scan->at, false);
+            gap_begin(scan, false);
         }
         scan->gap_has_version |= record->page_version == (uint32_t)scan->page_version;
         scan->gap_bad += is_plausible(scan, record);

@@ -41,6 +41,9 @@ class Health:
         self._histories[path] = after_write(self._histories[path], is_good=is_good)
         self._take_out_if_bad(path)
 
+    def was_full(self, path: int) -> None:
+        """Takes note that a write to the path found no room."""
+
     def look(self) -> float:
         """Once a second: what went wrong since the last look, in a line for each path."""
         for number, history in enumerate(self._histories):

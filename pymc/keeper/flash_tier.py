@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from pymc.core.flash import Flash
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.flash_health import Health
-from pymc.keeper.io_thread import IoThread
+from pymc.keeper.io_thread import IoThread, IoThreads
 from pymc.keeper.reclaim import Reclaim
-from pymc.keeper.streams import Writer
 from pymc.keeper.write_out import WriteOutJob
+from pymc.keeper.writer import Writer
 from pymc.server_context import ServerContext
 
 Job = Callable[[], float | None]
@@ -22,16 +23,18 @@ class FlashTier:
     def __init__(self, context: ServerContext, store: Store, flash: Flash) -> None:
         """Starts the threads. Borrows all of them."""
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # One for writing, one for reading back: neither waits for the other.
-        self._threads = [IoThread(name, self.wake_fd) for name in ("flash writer", "flash reader")]
+        # Some for writing, one for reading back: neither waits for the other.
+        writers, reader = IoThreads("flash writer", self.wake_fd), IoThread("reader", self.wake_fd)
+        self._threads = (writers, reader)
         pages = FlashPages(store, flash)
         self._health = Health(context, flash, pages)
-        self._writer = Writer(store, flash, self._threads[0], self._health)
+        self._writer = Writer(store, flash, writers, self._health)
         self._write_out = WriteOutJob(store, flash, self._writer, self._health)
-        self._reclaim = Reclaim(store, flash, pages, self._writer, self._threads[1])
+        self._reclaim = Reclaim(store, flash, pages, self._writer, reader)
         self.jobs: dict[str, Job] = {
+            "write": self._writer.step,
             "write out": self._write_out.step,
-            "reclaim": self._reclaim_step,
+            "reclaim": self._reclaim.step,
             "path health": self._health.look,
         }
 
@@ -40,7 +43,19 @@ class FlashTier:
         os.eventfd_read(self.wake_fd)
         for thread in self._threads:
             thread.finish()
-        return "write out", "reclaim"
+        return "write", "write out", "reclaim"
+
+    def wanted(self) -> tuple[str, ...]:
+        """Takes note that a write buffer was closed or is wanted; the jobs to do for it."""
+        # All keepers have this descriptor, and there may be another one.
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._writer.wake_fd)
+        return ("write",)
+
+    @property
+    def buffers_fd(self) -> int:
+        """Becomes readable when wanted() has something to say."""
+        return self._writer.wake_fd
 
     def close(self) -> None:
         """Waits for what is under way; for who goes on without a keeper."""
@@ -58,7 +73,4 @@ class FlashTier:
         if self._writer.needs_page:
             return ("reclaim",)
         freed, self._reclaim.has_freed = self._reclaim.has_freed, False
-        return ("write out",) if freed else ()
-
-    def _reclaim_step(self) -> float:
-        return self._reclaim.step(self._write_out)
+        return ("write", "write out") if freed else ()

@@ -1,4 +1,4 @@
-"""A thread that waits for the device in the keeper's place, and tells its loop when it is done."""
+"""Threads that wait for devices in the keeper's place, and tell its loop when they are done."""
 
 import os
 import queue
@@ -59,3 +59,29 @@ class IoThread:
                 say_exception("keeper: an I/O")
             self.busy_seconds += time.monotonic() - started
             os.eventfd_write(self._wake_fd, 1)
+
+
+class IoThreads:
+    """One thread for each path, made when it is first needed."""
+
+    def __init__(self, name: str, wake_fd: int) -> None:
+        """`wake_fd` is an eventfd that becomes readable when a job is done."""
+        self._name = name
+        self._wake_fd = wake_fd
+        self._threads: dict[int, IoThread] = {}
+
+    def submit(self, path: int, job: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Lets the path's thread do `job`, and finish() call `done` with what it gave back."""
+        if path not in self._threads:
+            self._threads[path] = IoThread(f"{self._name} {path}", self._wake_fd)
+        self._threads[path].submit(job, done)
+
+    def finish(self) -> None:
+        """Calls what belongs to the jobs that are done."""
+        for thread in self._threads.values():
+            thread.finish()
+
+    def close(self) -> None:
+        """Waits for the jobs there are and ends the threads."""
+        for thread in self._threads.values():
+            thread.close()

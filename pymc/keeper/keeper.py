@@ -85,7 +85,6 @@ class Keeper:
         wakened.setblocking(False)
         signal.set_wakeup_fd(waker.fileno())
         signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         gc.freeze()
         with waker, wakened, self._selector as selector:
             selector.register(wakened, selectors.EVENT_READ)
@@ -93,6 +92,7 @@ class Keeper:
             selector.register(self._context.lifeline_fd, selectors.EVENT_READ)
             if self._tier:
                 selector.register(self._tier.wake_fd, selectors.EVENT_READ)
+                selector.register(self._tier.buffers_fd, selectors.EVENT_READ)
             while not self._is_stopping:
                 store.rest()
                 ready = selector.select(self._wait_seconds())
@@ -108,6 +108,9 @@ class Keeper:
                         wakened.recv(64)
                     elif self._tier and key.fd == self._tier.wake_fd:
                         self._finish_io(self._tier)
+                    elif self._tier and key.fd == self._tier.buffers_fd:
+                        for name in self._tier.wanted():
+                            self._schedule(name, 0.0)
                     else:
                         self._read_messages()
                 self._run_due_jobs()

@@ -7,8 +7,7 @@ from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.compactor import Compactor
 from pymc.keeper.io_thread import IoThread
-from pymc.keeper.streams import Writer
-from pymc.keeper.write_out import WriteOutJob
+from pymc.keeper.writer import Writer
 from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
 from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose
@@ -21,8 +20,6 @@ _LOOK_SHARE = 0.05
 # When a stream waits for a page.
 _HURRY_SECONDS = 0.005
 _SWEEP_BUCKETS = 4096
-# A page that could not be compacted is left alone for a while.
-_FAILED_SECONDS = 10.0
 # From here on old pages go, so that write-out need not stop.
 _INDEX_FULL_SHARE = 0.95
 
@@ -41,23 +38,18 @@ class Reclaim:
         self._writer = writer
         self.compactor = Compactor(store, flash, writer, thread, self._compacted)
         self._sweeping: frozenset[int] = frozenset()
-        self._failed: dict[int, float] = {}
         # A page became free since somebody looked.
         self.has_freed = False
         self._look_due = 0.0
-        self._streams: frozenset[int] = frozenset()
-        self._write_out_waits = 0.0
 
     @property
     def is_sweeping(self) -> bool:
         """True while entries of draining pages are looked for."""
         return bool(self._sweeping)
 
-    def step(self, write_out: WriteOutJob) -> float:
+    def step(self) -> float:
         """One step of each thing that is going on."""
         now = time.monotonic()
-        self._streams = write_out.streams | self.compactor.streams
-        self._write_out_waits = write_out.waits_seconds()
         if self._writer.needs_page:
             self._writer.needs_page = False
             self._look_due = min(self._look_due, now + _HURRY_SECONDS)
@@ -76,8 +68,10 @@ class Reclaim:
         plan = choose(self._state(pages, now), self._settings(), self.compactor.page)
         self._apply(plan, pages)
         draining = [n for n, page in enumerate(pages) if page.state is PageState.DRAINING]
-        if (draining or plan.drain) and not self._sweeping:
-            self._sweeping = frozenset([*draining, *plan.drain])
+        # What gets entries yet would need another sweep.
+        sweeping = frozenset([*draining, *plan.drain]) - self._writer.pages()
+        if sweeping and not self._sweeping:
+            self._sweeping = sweeping
             self._pages.begin_sweep()
         spent = time.monotonic() - now
         self._look_due = now + max(_LOOK_SECONDS, spent / _LOOK_SHARE)
@@ -111,22 +105,17 @@ class Reclaim:
             self._store.count("ext_page_reclaims")
             self.has_freed = True
 
-    def _compacted(self, number: int, is_good: bool) -> None:
+    def _compacted(self, number: int) -> None:
         page = self._flash.page(number)
         if page.state is not PageState.FULL:
             return
-        if not is_good:
-            # The records of a failed write are where they were.
-            self._failed[number] = time.monotonic() + _FAILED_SECONDS
-        elif page.objects:
+        if page.objects:
             self._pages.drain(number)
         else:
             self._free(number)
         self._look_due = 0.0
 
     def _state(self, pages: list[PageInfo], now: float) -> FlashState:
-        self._failed = {number: until for number, until in self._failed.items() if until > now}
-        busy = self._writer.pages | self._failed.keys()
         states = []
         for number, page in enumerate(pages):
             use = PageUse(page.state)
@@ -134,8 +123,7 @@ class Reclaim:
             states.append(
                 flash_snapshot.PageState(
                     number,
-                    # A page that gets entries yet is as good as open.
-                    PageUse.OPEN if is_full and number in busy else use,
+                    use,
                     page.label,
                     page.bucket,
                     page.version,
@@ -150,15 +138,14 @@ class Reclaim:
             self._flash.page_bytes,
             tuple(states),
             self._index_is_full(),
-            self._write_out_waits,
-            self.compactor.waits_seconds(),
-            self._streams,
+            self._writer.waits_seconds(rescues=False),
+            self._writer.waits_seconds(rescues=True),
+            self._writer.streams,
         )
 
     def _index_is_full(self) -> bool:
-        was_full, self._writer.index_was_full = self._writer.index_was_full, False
         most = index_entries_max(self._arena.live("limit_bytes"))
-        return was_full or self._flash.index_entries > most * _INDEX_FULL_SHARE
+        return self._flash.index_entries > most * _INDEX_FULL_SHARE
 
     def _settings(self) -> ReclaimSettings:
         live = self._arena.live
