@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import HAS_DEBUG, ffi, lib, text
 from tests.support.deadline import wait_until
 from tests.unit.core.flash.reader_rig import KIB, KINDS, Reader, Record, Rig, body_of
 
@@ -282,6 +282,9 @@ def test_what_nobody_wants_any_more_hangs_too(rig: Rig, kind: str) -> None:
     assert rig.path_state().is_late
 
 
+@pytest.mark.skipif(
+    text(lib.pymc_build_variant()) == "tsan", reason="it wants no threads in forked processes"
+)
 @pytest.mark.parametrize("is_given_up", [False, True])
 def test_closing_does_not_wait_for_ever(rig: Rig, kind: str, is_given_up: bool) -> None:
     stuck, _healthy = records_on(rig, 6)
