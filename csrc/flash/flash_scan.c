@@ -22,11 +22,9 @@ struct flash_scan {
     uint64_t futile_bytes;      // Checksummed in vain.
     uint64_t page_version;
     uint32_t page;
-    bool in_step;               // A record, or none up to the next block, begins right here.
-    // What was met since it does not.
-    uint64_t gap_bad;           // Records with a wrong checksum.
-    bool gap_has_version;       // Something in it belongs to this use of the page.
-    bool gap_is_unread;         // It began with what could not be read, which is counted already.
+    uint32_t objects;           // Entries that named the page when the scan began, 0 while it was not complete.
+    uint32_t found;
+    bool has_unread;            // Something could not be read, and is counted as that.
 };
 
 static uint64_t memory_bytes(const struct flash *flash) {
@@ -71,30 +69,10 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->at = 0;
     scan->piece_bytes = 0;
     scan->futile_bytes = 0;
-    scan->in_step = true;
+    scan->objects = SHARED_LOAD(row->state) == FLASH_PAGE_FULL ? SHARED_LOAD(row->objects) : 0;
+    scan->found = 0;
+    scan->has_unread = false;
     return PYMC_OK;
-}
-
-static void gap_begin(struct flash_scan *scan, bool is_unread) {
-    scan->gap_bad = 0;
-    scan->gap_has_version = false;
-    scan->gap_is_unread = is_unread;
-    scan->in_step = false;
-}
-
-// What lies between records is damaged, or was set aside: for a buffer that was never written (see FORMAT.md), or for a
-// record whose process died. Nothing in what was set aside has the page's version; what has it, in a page that is
-// complete and still the same, was damaged by the device.
-static void gap_end(struct flash_scan *scan) {
-    if (scan->in_step) {
-        return;
-    }
-    scan->in_step = true;
-    const struct flash_page *row = &scan->flash->pages[scan->page];
-    if (scan->gap_has_version && !scan->gap_is_unread && SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
-        && SHARED_LOAD(row->version) == scan->page_version) {
-        SHARED_ADD(scan->flash->paths[row->path].bad_records, scan->gap_bad ? scan->gap_bad : 1, RELAXED);
-    }
 }
 
 // A piece lies within the place of one write buffer: it is in that, or on the device.
@@ -107,6 +85,17 @@ static int load(struct flash_scan *scan, uint64_t next, uint64_t bytes) {
     return flash_io(scan->flash, scan->page, next, place, bytes, false, NULL);
 }
 
+// Holes look like damage (see FORMAT.md), but no entry names one. So where entries named more records than there are,
+// the device has damaged so many at least; what nobody wants any more hides some.
+static void count_damage(struct flash_scan *scan) {
+    const struct flash_page *row = &scan->flash->pages[scan->page];
+    bool is_same = SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL && SHARED_LOAD(row->version) == scan->page_version;
+    if (is_same && !scan->has_unread && scan->objects > scan->found) {
+        SHARED_ADD(scan->flash->paths[row->path].bad_records, scan->objects - scan->found, RELAXED);
+    }
+    scan->objects = 0;
+}
+
 int flash_scan_load(struct flash_scan *scan) {
     // A record that is not complete yet stays, with the rest of its first block.
     uint64_t from = scan->at & ~BLOCK_MASK;
@@ -117,7 +106,7 @@ int flash_scan_load(struct flash_scan *scan) {
     scan->piece_bytes = 0;
     uint64_t next = scan->base + scan->loaded;
     if (next >= scan->end) {
-        gap_end(scan);
+        count_damage(scan);
         return PYMC_NOT_FOUND;
     }
     uint64_t bytes = memory_bytes(scan->flash) - scan->loaded;
@@ -128,11 +117,10 @@ int flash_scan_load(struct flash_scan *scan) {
     int status = load(scan, next, bytes);
     if (status != PYMC_OK) {
         // The scan may go on behind what cannot be read.
-        gap_end(scan);
+        scan->has_unread = true;
         scan->base = next + bytes;
         scan->loaded = 0;
         scan->at = 0;
-        gap_begin(scan, true);
         return status;
     }
     scan->loaded += bytes;
@@ -154,29 +142,21 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
     while (scan->at < scan->loaded) {
         const struct flash_record *record = (const struct flash_record *)(scan->memory + scan->at);
         uint64_t to_block = FLASH_BLOCK_BYTES - (scan->at & BLOCK_MASK);
-        if (scan->in_step && record->sizes == 0) {
-            scan->at += to_block;
-            continue;
-        }
         if (is_plausible(scan, record)) {
             uint32_t bytes = flash_record_bytes(record);
             if (bytes > scan->loaded - scan->at) {
                 return NULL;
             }
             if (crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c) {
-                gap_end(scan);
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
+                scan->found++;
                 return record;
             }
             scan->futile_bytes += bytes;
         }
-        if (scan->in_step) {
-            gap_begin(scan, false);
-        }
-        scan->gap_has_version |= record->page_version == (uint32_t)scan->page_version;
-        scan->gap_bad += is_plausible(scan, record);
-        // Any unit may begin a record; but what looks like many large ones must not cost hours of checksums.
+        // Any unit may begin a record, also behind zeros: a place that was taken may never have been filled. But what
+        // looks like many large records must not cost hours of checksums.
         scan->at += scan->futile_bytes > scan->flash->root->page_bytes ? to_block
                                                                        : flash_round_up(scan->flash, 1);
     }

@@ -30,7 +30,7 @@ UNREACHED = {
     "flash/flash_pages.c flash_path_set_late": _LATE,
     "flash/flash_late.c give_up": _LATE,
     "flash/flash_reader.c flash_reader_complete": _DAMAGE,
-    "flash/flash_scan.c gap_end": _DAMAGE,
+    "flash/flash_scan.c count_damage": _DAMAGE,
     "flash/flash_index_resize.c split_one": (
         "a bucket that was merged away, made anew with fresh memory: test_flash_index.py"
     ),
