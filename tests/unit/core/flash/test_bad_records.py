@@ -59,7 +59,9 @@ def test_holes_are_none(tmp_path: Path) -> None:
             assert address is not None
             written[address] = image
             place = buffer.take(HEADER_BYTES + 500)
-            header = (HEADER_BYTES + 500).to_bytes(4, "little") + bytes([place.page_version, 0, 0, 0])
+            header = (HEADER_BYTES + 500).to_bytes(4, "little") + bytes(
+                [place.page_version, 0, 0, 0]
+            )
             lib.flash_place_give(log.flash, log.proc)
             for at, byte in enumerate(header, start=4):
                 place.memory[at] = bytes([byte])
