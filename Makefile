@@ -24,7 +24,7 @@ run: $(CORE) $(BYTECODE) $(LAUNCHER)
 	@mkdir -p var
 	@exec .venv/bin/pymc -u "$$(id -un)" -m 1024 \
 	    $(if $(filter -l% --listen% -s% --unix-socket%,$(ARGS)),,-l 127.0.0.1) \
-	    $(if $(findstring ext_path,$(ARGS)),,-o ext_path=var/flash:1g) $(ARGS)
+	    $(if $(findstring ext_path,$(ARGS)),,-o ext_path=var/flash:1g) -o announce $(ARGS)
 
 ##   make build [BUILD=debug]          set up .venv and build the C core in place
 .PHONY: build

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pymc.config.checks import checked
-from pymc.config.errors import StartupAnswer, StartupError, StartupStop
+from pymc.config.errors import StartupAnswer, StartupError, StartupStop, nearest
 from pymc.config.features import missing_feature, refuse
 from pymc.config.getopt import CommandLine, Option
 from pymc.config.readers import is_read_in_part, shown_amount
@@ -151,7 +151,8 @@ class _Reading:
             elif option in BUNDLES:
                 self._take_bundle(option)
             else:
-                raise StartupError(f'Illegal suboption "{part}"')
+                hint = nearest(option.strip().lower(), [*OPTIONS, *BUNDLES])
+                raise StartupError(f'Illegal suboption "{part}"', hint=hint)
 
     def _take_bundle(self, option: str) -> None:
         if option in DEPRECATED:

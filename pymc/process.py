@@ -1,17 +1,12 @@
-"""What a process of the server does to itself: its name, its limits, its end with the parent."""
+"""What a process of the server does to itself: its name, its limits."""
 
-import ctypes
-import os
 import resource
 import signal
 import sys
 
 from setproctitle import setproctitle, setthreadtitle
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-# Signals that the supervisor waits for; everywhere else they act.
+# Signals that the supervisor waits for; in its children most act (csrc/base/process.c).
 WAITED_SIGNALS = (
     signal.SIGCHLD,
     signal.SIGTERM,
@@ -19,7 +14,6 @@ WAITED_SIGNALS = (
     signal.SIGHUP,
     signal.SIGUSR1,
 )
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def name_supervisor(program: str) -> None:
@@ -36,26 +30,6 @@ def name_child(role: str) -> None:
     """Shows what a child does, as `pymc: worker 0`."""
     setproctitle(f"pymc: {role}")
     setthreadtitle(f"pymc: {role}")
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Lets the kernel kill this process when its parent ends, even with SIGKILL."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    # It may have ended before that.
-    if os.getppid() != parent_pid:
-        os._exit(1)
-
-
-def allow_core_dumps() -> None:
-    """Lets this process dump core although it changed its user."""
-    _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-
-
-def lock_all_memory() -> str:
-    """Keeps this process in RAM, each page once it is touched; what went wrong, "" if nothing."""
-    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
-        return ""
-    return os.strerror(ctypes.get_errno())
 
 
 def raise_limit(kind: int, wanted: int) -> bool:
@@ -81,18 +55,3 @@ def _is_enough(limit: int, wanted: int) -> bool:
     if limit == resource.RLIM_INFINITY:
         return True
     return wanted != resource.RLIM_INFINITY and limit >= wanted
-
-
-def become_child() -> None:
-    """Gives signals their usual meaning in a process that the supervisor forked.
-
-    SIGINT reaches the whole terminal's group; the supervisor alone answers it.
-    """
-    for number in (*WAITED_SIGNALS, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Who has something to read again asks for it; until then it has the newest anyway.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())

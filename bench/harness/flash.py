@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.harness import flash_files, loadgen, processes, text_client
+from bench.harness import flash_files, loadgen, processes, text_client, write_bound
 from bench.harness.figures import Figures, Settings, figures_of
 from bench.harness.servers import Server
 from bench.harness.workloads import Arguments, Workload
@@ -33,7 +33,7 @@ DATA_OPTIONS = ("keys", "key-bytes", "value-bytes", "compressible")
 FILL: Arguments = {"connections": 8, "pipeline": 256, "burst": 32, "load": True}
 
 
-def _counters(port: int) -> dict[str, int]:
+def counters(port: int) -> dict[str, int]:
     """The whole-numbered counters, general ones and those of the tier but for its pages'."""
     with text_client.Client(port) as client:
         found = client.stats() | client.stats("extstore")
@@ -52,7 +52,7 @@ def wait_until_written(port: int) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS_MAX
     seen, since = -1, time.monotonic()
     while time.monotonic() < deadline:
-        written = _counters(port).get("extstore_bytes_written", 0)
+        written = counters(port).get("extstore_bytes_written", 0)
         if written != seen:
             seen, since = written, time.monotonic()
         if time.monotonic() - since > SETTLE_SECONDS:
@@ -70,7 +70,7 @@ class _Marks:
 
     @classmethod
     def take(cls, server: Server) -> "_Marks":
-        return cls(_counters(server.port), *processes.device_bytes(server.pid))
+        return cls(counters(server.port), *processes.device_bytes(server.pid))
 
     def since(self, before: "_Marks", name: str) -> int:
         return self.counters.get(name, 0) - before.counters.get(name, 0)
@@ -126,7 +126,7 @@ def _header_bytes(port: int) -> float:
 
 def index_bytes_per_item(server: Server) -> float:
     """RAM bytes per item on flash. pymc tells its index; memcached's headers are counted."""
-    if server.kind.name != "pymc":
+    if not server.kind.is_pymc:
         return _header_bytes(server.port)
     with text_client.Client(server.port) as client:
         found = client.stats("extstore")
@@ -162,14 +162,14 @@ def items(server: Server, workload: Workload, settings: Settings) -> Figures:
         found = _reachable(server, workload.data, stored, settings)
         small_steps = small_steps + 1 if found - best < GROWTH_LEAST * count else 0
         best = max(best, found)
-    counters = _counters(server.port)
+    counted = counters(server.port)
     written_bytes = processes.device_bytes(server.pid)[1]
     return {
         "items": found,
         "items_most": best,
         "stored": float(stored),
         "index_bytes": index_bytes_per_item(server),
-        "lost": float(counters.get(LOST[server.kind.name == "pymc"], 0)),
+        "lost": float(counted.get(LOST[server.kind.is_pymc], 0)),
         "written_mib": written_bytes / 2**20,
         "pss_mib": processes.memory(server.pid).pss_bytes / 2**20,
     }
@@ -278,6 +278,17 @@ def _background_report(process: subprocess.Popen[str]) -> dict[str, Any]:
     return loadgen.parse_report(out)
 
 
+def items_in_ram(port: int, item_bytes: int) -> int:
+    """Items of that size that memory holds; headers of items on flash are smaller."""
+    with text_client.Client(port) as client:
+        slabs = client.stats("slabs")
+    return sum(
+        int(slabs[name.replace("chunk_size", "used_chunks")])
+        for name, value in slabs.items()
+        if name.endswith(":chunk_size") and int(value) >= item_bytes
+    )
+
+
 def writes(server: Server, workload: Workload, settings: Settings) -> Figures:
     """Bytes that reach the device per byte SET, and the hit ratio they buy, once warm."""
     assert server.kind.flash_file is not None
@@ -295,14 +306,18 @@ def writes(server: Server, workload: Workload, settings: Settings) -> Figures:
     packed = {}
     if tried_bytes := after.since(before, "compress_in_bytes"):
         packed["packed_share"] = after.since(before, "compress_out_bytes") / tried_bytes
+    device_bytes = (after.written_bytes - before.written_bytes) / set_bytes
+    bound_bytes = write_bound.bound(
+        workload, items_in_ram(server.port, item_bytes), packed.get("packed_share", 1.0)
+    )
     return {
         **figures_of(sample),
         **packed,
-        "device_bytes_per_set_byte": (after.written_bytes - before.written_bytes) / set_bytes,
+        "device_bytes_per_set_byte": device_bytes,
+        "bound_bytes_per_set_byte": bound_bytes,
+        "written_per_bound": device_bytes / bound_bytes if bound_bytes else 0.0,
         "own_bytes_per_set_byte": after.since(before, "extstore_bytes_written") / set_bytes,
-        "lost_per_set": after.since(before, LOST[server.kind.name == "pymc"])
-        * item_bytes
-        / set_bytes,
+        "lost_per_set": after.since(before, LOST[server.kind.is_pymc]) * item_bytes / set_bytes,
         "sets": float(sample.report["sets"]),
     }
 

@@ -57,19 +57,24 @@ def prepare(directory: Path, needed_bytes: int) -> None:
 
 @contextmanager
 def attached(kind: Kind, directory: Path, workload: Workload) -> Iterator[Kind]:
-    """`kind` with a flash file of its own, or two of them, which are removed in the end."""
-    path = directory / f"{os.getpid()}-{kind.name}.flash"
+    """`kind` with flash files of its own, which are removed in the end."""
     if workload.kind == "flash-stuck":
-        with _attached_stuck(kind, path, workload) as two:
+        with _attached_stuck(kind, directory / f"{os.getpid()}-{kind.name}.flash", workload) as two:
             yield two
         return
+    paths = [
+        directory / f"{os.getpid()}-{kind.name}-{number}.flash"
+        for number in range(kind.flash_paths)
+    ]
     # memcached wants options of the tier before its paths.
-    own = workload.pymc_options if kind.name == "pymc" else ""
-    options = filter(None, (workload.flash_options, own, f"ext_path={path}:{workload.flash_mib}m"))
+    own = workload.pymc_options if kind.is_pymc else ""
+    places = [f"ext_path={path}:{workload.flash_mib}m" for path in paths]
+    options = ",".join(filter(None, (workload.flash_options, own, *places)))
     try:
-        yield replace(kind, arguments=(*kind.arguments, "-o", ",".join(options)), flash_file=path)
+        yield replace(kind, arguments=(*kind.arguments, "-o", options), flash_file=paths[0])
     finally:
-        path.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -78,7 +83,7 @@ def _attached_stuck(kind: Kind, path: Path, workload: Workload) -> Iterator[Kind
     stuck = path.with_suffix(".stuck")
     paths = ",".join(f"ext_path={file}:{workload.flash_mib // 2}m" for file in (path, stuck))
     options = ("-o", f"{workload.flash_options},ext_engine=threads,{paths}")
-    environment = {"LD_PRELOAD": str(STUCK_READS)}
+    environment = (("LD_PRELOAD", str(STUCK_READS)),)
     try:
         yield replace(
             kind,

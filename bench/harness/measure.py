@@ -6,12 +6,21 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import answers, flash, interpreter, loadgen, processes, text_client
+from bench.harness import (
+    answers,
+    flash,
+    flash_writing,
+    interpreter,
+    loadgen,
+    processes,
+    text_client,
+)
 from bench.harness.figures import Figures, Settings, figures_of
 from bench.harness.servers import Server
 from bench.harness.workloads import Arguments, Workload
@@ -22,6 +31,8 @@ READ_BACK_TOLERANCE = 0.01
 IDLE_WARM_CONNECTIONS = 16
 CONNECTIONS_PER_SOURCE = 20_000
 WARM_SECONDS = 0.3
+# So long must nothing change until a server counts as started.
+EMPTY_PAUSE_SECONDS = 1.0
 TOP_RATE_RUNS = 5
 # Servers take turns this often: a virtual machine's speed drifts within seconds, and only what
 # was measured at the same time can be compared. The tail needs enough requests in one slice.
@@ -159,6 +170,16 @@ def idle(server: Server, workload: Workload, settings: Settings) -> Figures:
     }
 
 
+def empty(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """Memory of a server without items, once nothing is loaded any more."""
+    before, now = -1, processes.memory(server.pid)
+    while before != now.pss_bytes:
+        before = now.pss_bytes
+        time.sleep(EMPTY_PAUSE_SECONDS)
+        now = processes.memory(server.pid)
+    return {"pss_mib": now.pss_bytes / 2**20, "private_mib": now.private_bytes_max / 2**20}
+
+
 def _open_idle(port: int, count: int, stack: ExitStack) -> None:
     for index in range(count):
         # A source address has fewer than 30,000 ports towards one server port.
@@ -253,6 +274,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "hit-ratio": Measurement(hit_ratio),
     "replay": Measurement(replay),
     "idle": Measurement(idle),
+    "empty": Measurement(empty),
     "memtier": Measurement(memtier),
     "dump": Measurement(answers.gets_beside_dump, load_workload, LATENCY_SLICE_SECONDS),
     "stats": Measurement(answers.gets_beside_stats, warm_up, LATENCY_SLICE_SECONDS),
@@ -262,4 +284,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "flash-latency": Measurement(flash.hits, flash.prepare_hits, LATENCY_SLICE_SECONDS),
     "flash-stuck": Measurement(flash.hits_beside_stuck_path),
     "flash-writes": Measurement(flash.writes),
+    "flash-fill": Measurement(flash_writing.fills),
+    "flash-paths": Measurement(flash_writing.bandwidth, flash_writing.prepare_bandwidth),
 }

@@ -25,6 +25,8 @@ class Memory:
 
     rss_bytes: int
     pss_bytes: int
+    # What one process has for itself: the most that one of them has.
+    private_bytes_max: int
 
 
 def _stat_fields(pid: int) -> list[str] | None:
@@ -99,8 +101,8 @@ def device_bytes(pid: int) -> tuple[int, int]:
 
 
 def memory(pid: int) -> Memory:
-    """Resident and proportional memory of the tree under `pid`."""
-    rss_bytes = pss_bytes = 0
+    """Resident, proportional and private memory of the tree under `pid`."""
+    rss_bytes = pss_bytes = private_bytes_max = 0
     for member in tree(pid):
         try:
             rollup = (PROC / str(member) / "smaps_rollup").read_text()
@@ -108,7 +110,9 @@ def memory(pid: int) -> Memory:
             continue
         rss_bytes += _rollup_bytes(rollup, "Rss")
         pss_bytes += _rollup_bytes(rollup, "Pss")
-    return Memory(rss_bytes, pss_bytes)
+        private = _rollup_bytes(rollup, "Private_Clean") + _rollup_bytes(rollup, "Private_Dirty")
+        private_bytes_max = max(private_bytes_max, private)
+    return Memory(rss_bytes, pss_bytes, private_bytes_max)
 
 
 def _rollup_bytes(rollup: str, name: str) -> int:

@@ -29,6 +29,7 @@ SHOWN = {
     "hit-ratio": ("hit_ratio", "items", "pss_mib"),
     "replay": ("hit_ratio", "items"),
     "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
+    "empty": ("pss_mib", "private_mib"),
     "memtier": ("cpu_us", "requests_per_second"),
     "dump": ("p50_us", "p99_us", "dump_seconds"),
     "stats": ("stats_cpu_us", "p50_us", "p99_us"),
@@ -55,6 +56,15 @@ SHOWN = {
     "flash-writes": (
         *("hit_ratio", "device_bytes_per_set_byte", "own_bytes_per_set_byte"),
         *("sets", "lost_per_set", "packed_share"),
+        *("bound_bytes_per_set_byte", "written_per_bound"),
+    ),
+    "flash-fill": (
+        *("found_ratio", "sets_per_second", "set_mb_per_second", "written_mb_per_second"),
+        "lost_ratio",
+    ),
+    "flash-paths": (
+        *("written_mb_per_second", "set_mb_per_second", "found_ratio"),
+        *("times_2_paths", "times_4_paths"),
     ),
 }
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,7 +39,13 @@ class Kind:
     arguments: tuple[str, ...] = ()
     flash_file: Path | None = None  # made and removed by whoever starts the server
     stuck_file: Path | None = None  # a second one whose reads can be made to hang
-    environment: Mapping[str, str] = field(default_factory=dict)  # beside this process's own
+    flash_paths: int = 1  # files of the tier, all of one size; flash_file is the first
+    environment: tuple[tuple[str, str], ...] = ()  # beside what this process has
+
+    @property
+    def is_pymc(self) -> bool:
+        """Also of one that runs beside others with another number of files."""
+        return self.name.startswith("pymc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **self.kind.environment},
+            env={**os.environ, **dict(self.kind.environment)},
             preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
         while not text_client.answers(self.endpoint):
@@ -209,7 +215,7 @@ class Server:
             return
         pids = processes.tree(self._process.pid)
         # memcached may take a second to hear SIGTERM and has nothing to lose; pymc has children.
-        self._process.send_signal(signal.SIGTERM if self.kind.name == "pymc" else signal.SIGKILL)
+        self._process.send_signal(signal.SIGTERM if self.kind.is_pymc else signal.SIGKILL)
         deadline = time.monotonic() + STOP_SECONDS_MAX
         while time.monotonic() < deadline:
             self._process.poll()

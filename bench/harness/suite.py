@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from bench.harness import flash, flash_files, measure
+from bench.harness import flash, flash_files, flash_writing, measure, slow_device
 from bench.harness.figures import Figures, Settings
 from bench.harness.servers import Kind, Limits, Server
 from bench.harness.workloads import Bar, Workload
@@ -26,8 +26,10 @@ SHOWN = (
         "hit_ratio",
         "pss_bytes",
         "flash_share",
+        "private_mib",
     ),
     *("cached_share", "flash_reads_per_second", "device_bytes_per_set_byte"),
+    *("found_ratio", "written_mb_per_second"),
 )
 
 
@@ -92,7 +94,8 @@ def run_workload(
     variants = [variant for kind in kinds for variant in _variants(workload, kind)]
     result = Result(workload, {kind.name: [] for kind in variants})
     if workload.flash_mib:
-        flash_files.prepare(settings.flash_dir, len(variants) * workload.flash_mib << 20)
+        files = sum(variant.flash_paths for variant in variants)
+        flash_files.prepare(settings.flash_dir, files * workload.flash_mib << 20)
     for number in range(rounds):
         with ExitStack() as running:
             servers = []
@@ -100,19 +103,30 @@ def run_workload(
                 if workload.flash_mib:
                     tier = flash_files.attached(kind, settings.flash_dir, workload)
                     kind = running.enter_context(tier)
+                    bandwidth = workload.device_mb_per_second * 1_000_000
+                    kind = running.enter_context(slow_device.slowed(kind, bandwidth))
                 servers.append(running.enter_context(Server(kind, limits, server_cores)))
             _run_round(result, servers, replace(settings, seed=number * SEEDS_PER_ROUND + 1))
         _progress(result, number)
     for kind in kinds:
-        flash.fold_best(result.samples, [v.name for v in _variants(workload, kind)])
+        names = [variant.name for variant in _variants(workload, kind)]
+        if workload.paths:
+            flash_writing.fold_paths(result.samples, names, workload.paths)
+        else:
+            flash.fold_best(result.samples, names)
     return result
 
 
 def _variants(workload: Workload, kind: Kind) -> list[Kind]:
-    """The server as it is, and memcached with each other number of I/O threads asked for."""
+    """The server as it is, and beside it what the row compares it with.
+
+    That is each number of flash files after the first, or memcached with other numbers of threads.
+    """
+    found = [replace(kind, flash_paths=workload.paths[0] if workload.paths else 1)]
+    for count in workload.paths[1:]:
+        found.append(replace(kind, name=f"{kind.name}-paths-{count}", flash_paths=count))
     if not kind.name.startswith("memcached"):
-        return [kind]
-    found = [kind]
+        return found
     for count in workload.ext_threads:
         name = f"{kind.name}-ext_threads-{count}"
         arguments = (*kind.arguments, "-o", f"ext_threads={count}")

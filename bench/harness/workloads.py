@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
-FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-stuck", "flash-writes")
+FLASH_KINDS = (
+    *("flash-get", "flash-items", "flash-latency", "flash-stuck", "flash-writes"),
+    *("flash-fill", "flash-paths"),
+)
 KINDS = (
     *(
         "closed",
@@ -17,6 +20,7 @@ KINDS = (
         "capacity",
         "hit-ratio",
         "idle",
+        "empty",
         "memtier",
         "interpreter",
         "replay",
@@ -90,7 +94,9 @@ class Workload:
     pinned: bool = True
     rounds: int | None = None
     servers: tuple[str, ...] | None = None  # measured on these only
-    flash_mib: int = 0  # size of the flash file; 0: no flash tier
+    flash_mib: int = 0  # size of each flash file; 0: no flash tier
+    paths: tuple[int, ...] = ()  # each server is measured with so many flash files; (): with one
+    device_mb_per_second: int = 0  # what each file takes; 0: as fast as it is
     flash_options: str = ""  # further -o options of all servers
     pymc_options: str = ""  # further -o options of pymc only, after flash_options
     fill_rate: float = 100_000  # SETs per second while flash is filled
@@ -111,7 +117,7 @@ def read(path: Path = WORKLOADS) -> list[Workload]:
         fields = dict(table)
         fields["bars"] = tuple(Bar(**bar) for bar in fields["bars"])
         fields |= fields.pop("server", {})
-        for name in ("servers", "ext_threads"):
+        for name in ("servers", "ext_threads", "paths"):
             if name in fields:
                 fields[name] = tuple(fields[name])
         found.append(Workload(**fields))
@@ -155,6 +161,9 @@ def _smoke_sized_flash(workload: Workload) -> Workload:
         changed["run"] |= {"key-first": 400, "keys": 1000}
     if workload.kind == "flash-writes":
         changed["run"] |= {"requests": 4000, "rate": 4000}
+    if workload.kind == "flash-paths":
+        changed["run"] |= {"rate": 4000}
+        changed["paths"] = workload.paths[:2]
     return replace(
         workload, rounds=1, memory_mib=64, flash_mib=512, fill_rate=8000, ext_threads=(), **changed
     )

@@ -469,5 +469,11 @@ void store_limbo_repair(struct store *store, struct proc *self, uint32_t dead_sl
 uint32_t store_value_span(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id,
                           uint32_t offset, const char **place_out);
 
+// Calls `visit` for the carved chunks from the cursor on, `chunks` at most; false at the end of the last page. The mask
+// has a bit per class, NULL means all.
+typedef void (*store_visit)(void *context, uint32_t ref, uint32_t class_id);
+bool store_walk_chunks(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask,
+                       store_visit visit, void *context);
+
 // Repairs what a dead process left, takes no lock but leaf ones; gives nothing back yet.
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index);

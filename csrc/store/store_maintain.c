@@ -161,13 +161,10 @@ static bool mask_has(const uint64_t *class_mask, uint32_t class_id) {
     return !class_mask || (class_mask[class_id / 64] >> class_id % 64 & 1);
 }
 
-typedef void (*chunk_visit)(void *context, uint32_t ref, uint32_t class_id);
-
 #define PREFETCH_CHUNKS 8
 
-// Calls `visit` for the carved chunks from the cursor on, `chunks` at most; false at the end of the last page.
-static bool walk_chunks(struct store *store, struct store_cursor *cursor, uint32_t chunks,
-                        const uint64_t *class_mask, chunk_visit visit, void *context) {
+bool store_walk_chunks(struct store *store, struct store_cursor *cursor, uint32_t chunks,
+                       const uint64_t *class_mask, store_visit visit, void *context) {
     uint32_t pages = SHARED_LOAD(store->slab.root->pages_begun);
     if (cursor->page == 0) {
         cursor->page = 1;
@@ -250,7 +247,7 @@ static void crawl_chunk(void *context, uint32_t ref, uint32_t class_id) {
 
 bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask) {
     struct crawl crawl = {store, cursor};
-    return walk_chunks(store, cursor, chunks, class_mask, crawl_chunk, &crawl);
+    return store_walk_chunks(store, cursor, chunks, class_mask, crawl_chunk, &crawl);
 }
 
 bool store_shrink_step(struct store *store, uint32_t buckets_max, bool flash_too) {
@@ -282,7 +279,7 @@ static void size_chunk(void *context, uint32_t ref, uint32_t class_id) {
 bool store_sizes_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, uint32_t *counts,
                       uint32_t buckets) {
     struct sizes sizes = {store, counts, buckets};
-    return walk_chunks(store, cursor, chunks, NULL, size_chunk, &sizes);
+    return store_walk_chunks(store, cursor, chunks, NULL, size_chunk, &sizes);
 }
 
 struct drop {
@@ -309,7 +306,7 @@ static void drop_chunk(void *context, uint32_t ref, uint32_t class_id) {
 uint64_t store_drop_clean(struct store *store) {
     struct store_cursor cursor = {0};
     struct drop drop = {store, 0};
-    while (walk_chunks(store, &cursor, UINT32_MAX, NULL, drop_chunk, &drop)) {
+    while (store_walk_chunks(store, &cursor, UINT32_MAX, NULL, drop_chunk, &drop)) {
     }
     return drop.dropped;
 }

@@ -16,6 +16,12 @@ struct store_cursor {
 // `class_mask` has a bit per class (bit i%64 of word i/64); NULL means all.
 bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask);
 
+// Looks at up to `chunks` chunks and takes items out of memory that have their copy on flash and were not used for
+// `idle_seconds_min`, counted in the cursor's items_reclaimed. They are not lost: each stays on flash, and no eviction
+// is counted. Returns false when the walk is complete. Requires: no lock held. Locks: the bucket of each such item; one
+// that is busy is passed by. Crash: an item has left or it has not.
+bool store_leave_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, uint32_t idle_seconds_min);
+
 // How many items, and dead ones, a look at some chunks met in each class (by class number).
 struct store_dead_sample {
     uint32_t items[256];

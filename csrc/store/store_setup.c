@@ -83,6 +83,11 @@ static void follow_lifetime(struct store *store) {
     uint32_t seconds = lifetime / BUMPS_PER_LIFETIME;
     bool is_short = lifetime && seconds < STORE_BUMP_SECONDS_MAX;
     store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
+    if (UNLIKELY(store->flash)) {
+        // What is in use must not leave memory for being idle, see store_leave_step().
+        uint64_t wanted = (uint64_t)live_get(store->arena, LIVE_ext_item_age_seconds) / BUMPS_PER_LIFETIME;
+        store->bump_seconds = wanted < store->bump_seconds ? (wanted ? (uint32_t)wanted : 1) : store->bump_seconds;
+    }
     store->bump_mask = ITEM_FETCHED | (lifetime ? ITEM_READS_MASK : ITEM_READS_LOW);
 }
 

@@ -13,7 +13,7 @@ from pymc.config.errors import (
 )
 from pymc.config.features import FEATURES_NOT_BUILT, missing_feature, refuse
 from pymc.config.listeners import PORT_MAX, parse_listeners
-from pymc.config.readers import KILOBYTE, MEGABYTE
+from pymc.config.readers import KILOBYTE, MEGABYTE, MEMORY_AUTO
 from pymc.config.settings import Settings
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
 from pymc.record import replace
@@ -61,7 +61,8 @@ def _check_sizes(settings: Settings) -> Settings:
     item = settings.item_size_max_bytes
     if item < ITEM_SIZE_MIN_BYTES:
         raise _usage(f"Item max size cannot be less than {ITEM_SIZE_MIN_BYTES} bytes.")
-    if item > settings.memory_limit_bytes // 2:
+    limit = settings.memory_limit_bytes
+    if limit != MEMORY_AUTO and item > limit // 2:
         raise _usage("Cannot set item size limit higher than 1/2 of memory max.")
     if item > ITEM_SIZE_LIMIT_BYTES:
         raise _usage("Cannot set item size limit higher than a gigabyte.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pymc.config.errors import StartupError
+from pymc.config.errors import StartupError, nearest
 from pymc.record import Record
 
 
@@ -78,11 +78,11 @@ class CommandLine:
     def _abbreviated(self, name: str, text: str) -> Option:
         found = [option for long, option in self._longs.items() if long.startswith(name)]
         if not found:
-            raise self._wrong(f"unrecognized option '--{text}'")
+            raise self._wrong(f"unrecognized option '--{text}'", nearest(name, self._longs))
         if len(found) > 1:
             names = " ".join(f"'--{option.long}'" for option in found)
             raise self._wrong(f"option '--{text}' is ambiguous; possibilities: {names}")
         return found[0]
 
-    def _wrong(self, message: str) -> StartupError:
-        return StartupError(f'{self._program}: {message}\nIllegal argument "?"')
+    def _wrong(self, message: str, hint: str = "") -> StartupError:
+        return StartupError(f'{self._program}: {message}\nIllegal argument "?"', hint=hint)

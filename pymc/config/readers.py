@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pymc.config import c_numbers
-from pymc.config.errors import EXIT_FAILURE, EXIT_USAGE, StartupError
+from pymc.config.errors import EXIT_FAILURE, EXIT_USAGE, StartupError, nearest
 from pymc.record import Record
 
 Reader = Callable[[str, str | None, Mapping[str, Any]], Any]
@@ -20,6 +20,10 @@ ABOVE_ONE = math.nextafter(1.0, 2.0)
 FLOAT_MAX = sys.float_info.max
 KILOBYTE = 1024
 MEGABYTE = 1024 * 1024
+_SAID_BELOW = 2**31 - 1
+# The value of `-m auto`, until the machine is looked at.
+MEMORY_AUTO = -1
+_AUTO = "auto"
 
 
 class Number(Record):
@@ -48,8 +52,16 @@ class Number(Record):
         if not self.low <= value <= self.high:
             is_above = bool(self.above) and value > self.high
             message = self.above if is_above else self.outside
-            raise StartupError(message.format(name=name, value=value))
+            allowed = f"{name} takes {self._allowed()}, not {value:g}"
+            raise StartupError(message.format(name=name, value=value), hint=allowed)
         return value * self.scale
+
+    def _allowed(self) -> str:
+        above = {ABOVE_ZERO: "more than 0", ABOVE_ONE: "more than 1"}.get(self.low)
+        # What no option can be above need not be said.
+        if self.high >= _SAID_BELOW:
+            return above or f"{self.low:g} or more"
+        return f"{above or f'{self.low:g}'} to {self.high:g}"
 
 
 class Choice(Record):
@@ -64,7 +76,8 @@ class Choice(Record):
         if text is None:
             raise StartupError(f"Missing {name} argument")
         if text not in self.values:
-            raise StartupError(self.bad.format(value=text), self.exit_code)
+            hint = nearest(text.lower(), self.values)
+            raise StartupError(self.bad.format(value=text), self.exit_code, hint)
         return self.values[text]
 
 
@@ -74,7 +87,7 @@ def is_read_in_part(reader: Reader, text: str) -> bool:
         return not c_numbers.is_used_up(text, reader.parse)
     if reader is read_item_size:
         text = text[:-1] if text[-1:].lower() in ("k", "m") else text
-    elif reader not in (read_memory, read_automove):
+    elif reader not in (read_memory, read_automove) or (reader is read_memory and text == _AUTO):
         return False
     return not c_numbers.is_used_up(text, c_numbers.atoi)
 
@@ -105,6 +118,8 @@ def read_first_char(name: str, text: str | None, now: Mapping[str, Any]) -> str:
 
 def read_memory(name: str, text: str | None, now: Mapping[str, Any]) -> int:
     """Megabytes as bytes; a negative number wraps as in memcached and is then far too large."""
+    if text == _AUTO:
+        return MEMORY_AUTO
     return c_numbers.atoi(text or "") * MEGABYTE % 2**64
 
 

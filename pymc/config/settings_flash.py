@@ -147,9 +147,11 @@ class FlashSettings(MemorySettings):
         stats=("ext_read_timeout", 1080),
         live=True,
     )
+    # memcached's headers of items on flash take 100 bytes of memory, which small items would not
+    # earn back. An entry of the index takes 12.
     ext_item_bytes: int = setting(
-        512,
-        "items of at least this many bytes may go to flash",
+        64,
+        "items of at least this many bytes may go to flash; 512 in memcached",
         unit="bytes",
         reader=_UNSIGNED,
         options={"ext_item_size": READ},
@@ -158,7 +160,7 @@ class FlashSettings(MemorySettings):
     )
     ext_item_age_seconds: int = setting(
         UINT_MAX,
-        "items go to flash when idle for this many seconds",
+        "items idle for this many seconds go to flash and leave memory",
         unit="seconds",
         reader=_UNSIGNED,
         options={"ext_item_age": READ},

@@ -36,7 +36,8 @@ class MemorySettings(ProcessSettings):
 
     memory_limit_bytes: int = setting(
         64 * MEGABYTE,
-        "megabytes of memory for items and what finds them",
+        "megabytes of memory for items and what finds them; auto: as many as the machine or its"
+        " memory cgroup has room for",
         unit="bytes",
         reader=read_memory,
         flag="m",

@@ -261,6 +261,12 @@ class ProcessSettings(Record):
         ),
         options={"log_format": READ},
     )
+    announce: bool = setting(
+        False,
+        "pymc only: say where the server listens and how to try it, once it does",
+        options={"announce": True},
+        default_text="",
+    )
     value_timeout_seconds: int = setting(
         60,
         "pymc only: seconds after which a client that stops within a large value is closed; "

@@ -40,6 +40,20 @@ class Crawl:
         return int(self._cursor.items_reclaimed)
 
 
+class Leave:
+    """A walk over all chunks that leaves items which are on flash too, and idle, to flash alone."""
+
+    def __init__(self, store: Store) -> None:
+        """Begins at the first page."""
+        self._store = store
+        self._cursor = ffi.new("struct store_cursor *")
+
+    def step(self, chunks: int, idle_seconds: int) -> bool:
+        """Looks at up to `chunks` chunks; True while the walk is not complete."""
+        pointer = self._store.pointer
+        return bool(lib.store_leave_step(pointer, self._cursor, chunks, idle_seconds))
+
+
 def sample_dead(
     store: Store, pages: int, chunks_per_page: int, seed: int
 ) -> list[tuple[int, int, int]]:

@@ -8,7 +8,9 @@ from pymc.core.flash import Flash
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.flash_health import Health
+from pymc.keeper.flash_index_watch import IndexWatch
 from pymc.keeper.io_thread import IoThread, IoThreads
+from pymc.keeper.leave import LeaveJob
 from pymc.keeper.reclaim import Reclaim
 from pymc.keeper.write_out import WriteOutJob
 from pymc.keeper.writer import Writer
@@ -36,6 +38,8 @@ class FlashTier:
             "write out": self._write_out.step,
             "reclaim": self._reclaim.step,
             "path health": self._health.look,
+            "leave": LeaveJob(store).step,
+            "index": IndexWatch(context.arena, flash).look,
         }
 
     def finish_io(self) -> tuple[str, ...]:

@@ -137,16 +137,14 @@ class Writer:
             self._flash.path_count,
             self._buffers.count,
         )
-        busy = frozenset(
-            bucket for bucket, at in self._filled_at.items() if now - at < _BUSY_SECONDS
-        )
+        lately = {bucket for bucket, at in self._filled_at.items() if now - at < _BUSY_SECONDS}
+        # When memory is full for the first time, evictions are as fast as clients are.
+        busy = frozenset({Bucket.DEFAULT, *lately})
         wanted = self._wanted | {Bucket.DEFAULT}
         if self._look_at_index():
             wanted, busy = wanted & _RESCUES, busy & _RESCUES
         free = [info.number for info in infos if info.state is BufferState.FREE]
-        for bucket in streams_to_begin(
-            open_buffers, wanted, busy, most - in_use, self._flash.path_count
-        ):
+        for bucket in streams_to_begin(open_buffers, wanted, busy, most - in_use):
             if free and self._begin_one(free[-1], bucket, now):
                 free.pop()
                 open_buffers[bucket] += 1

@@ -60,17 +60,13 @@ def limit_bytes_max(
     return limit_bytes + fits * MEGABYTE
 
 
-def memory_warnings(limit_bytes: int, limits: MemoryLimits) -> list[str]:
+def memory_warnings(limit_bytes: int, machine_bytes: int) -> list[str]:
     """Lines for the log when -m is above what can be had."""
+    if limit_bytes <= machine_bytes:
+        return []
+    there = machine_bytes // MEGABYTE
     megabytes = limit_bytes // MEGABYTE
-    for name, bytes_there in (
-        ("this machine has", limits.machine_bytes),
-        ("its memory cgroup allows", limits.cgroup_bytes),
-    ):
-        if bytes_there is not None and limit_bytes > bytes_there:
-            there = bytes_there // MEGABYTE
-            return [f"warning: -m {megabytes} is more than the {there} megabytes that {name}"]
-    return []
+    return [f"warning: -m {megabytes} is more than the {there} megabytes that this machine has"]
 
 
 def bucket_power(power: int, limit_bytes: int, bucket_bytes: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 # Of memory, for records that wait for the device; but some buffers there must be.
 MEMORY_SHARE = 8
 BUFFERS_MIN = 6
-# Open buffers of a stream that fills them, beside one for each path.
+# Free buffers for who comes next.
 SPARE = 1
 PATHS_AT_ONCE = 4
 
@@ -17,20 +17,16 @@ def buffers_most(limit_bytes: int, buffer_bytes: int, paths: int, buffers: int) 
 
 
 def streams_to_begin(
-    open_buffers: Mapping[int, int],
-    wanted: frozenset[int],
-    busy: frozenset[int],
-    free: int,
-    paths: int,
+    open_buffers: Mapping[int, int], wanted: frozenset[int], busy: frozenset[int], free: int
 ) -> list[int]:
     """The streams for which to begin a buffer each, in this order, as far as `free` allows.
 
-    A stream that was asked for in vain gets one; one that fills buffers has some more open, so that
-    nobody waits while the next one is begun.
+    A stream that was asked for in vain gets one. Those that fill buffers get all others but one, so
+    that nobody waits until the keeper comes by; buffers that nobody fills cost nothing.
     """
-    begins = sorted(stream for stream in wanted if not open_buffers.get(stream, 0))
-    ready = min(paths, PATHS_AT_ONCE) + SPARE
-    for stream in sorted(busy):
-        has = open_buffers.get(stream, 0) + begins.count(stream)
-        begins += [stream] * max(ready - has, 0)
-    return begins[: max(free, 0)]
+    begins = sorted(stream for stream in wanted if not open_buffers.get(stream, 0))[: max(free, 0)]
+    more = max(free - SPARE - len(begins), 0) if busy else 0
+    for _ in range(more):
+        has = {stream: open_buffers.get(stream, 0) + begins.count(stream) for stream in busy}
+        begins.append(min(sorted(busy), key=lambda stream: has[stream]))
+    return begins

@@ -6,6 +6,7 @@ from pymc.core.flash import CHANCES_ENTRIES, Flash
 from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
 from pymc.live_settings import MILLION
+from pymc.policy.flash_index import index_advice, index_percent
 from pymc.server_context import ServerContext
 from pymc.stats.counts import not_flushed
 from pymc.stats.lines import stat_lines
@@ -117,6 +118,7 @@ def extstore_parts(
         numbers = range(first, min(first + _PAGES_PER_PART, count))
         yield stat_lines(pair for number in numbers for pair in _page_pairs(number, flash))
     yield stat_lines(_own_pairs(flash, store.counters()))
+    yield stat_lines(_index_pairs(flash.index_bytes, server.arena.live("limit_bytes")))
     yield stat_lines(_path_pairs(server, flash))
     yield b"END\r\n"
 
@@ -159,6 +161,14 @@ def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
     yield "reads_given_up", counters["ext_reads_given_up"]
     yield from _times("read_us", flash.read_times())
     yield from _times("write_us", flash.write_times())
+
+
+def _index_pairs(index_bytes: int, limit_bytes: int) -> Iterator[Pair]:
+    """What the index takes of the memory, and what to do when that is much."""
+    percent = index_percent(index_bytes, limit_bytes)
+    yield "index_memory_percent", percent
+    if advice := index_advice(percent):
+        yield "index_advice", advice
 
 
 def other_keys_lost(counters: dict[str, int], hash_bits: int) -> float:

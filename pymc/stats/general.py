@@ -4,14 +4,13 @@ import time
 from functools import cache
 from typing import NamedTuple
 
-from uvloop._version import __version__ as uvloop_version
-
 from pymc import VERSION
 from pymc.core.snapshots import IndexSnapshot, SlabSnapshot, read_index, read_slab
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.counts import not_flushed
 from pymc.stats.flash import GET_KEYS, general_keys, general_values, items_on_flash_only
+from pymc.uvloop_import import UVLOOP_VERSION
 
 _SLOTS_PER_BUCKET = 8
 _INBOX_AND_EVENT_FDS = 5
@@ -126,7 +125,7 @@ def _process_values(server: ServerContext) -> Values:
         "time": server.arena.epoch_unix_seconds + now,
         "version": VERSION,
         # Tools ask for the key; what stands here is the loop that pymc has in libevent's place.
-        "libevent": f"uvloop-{uvloop_version}",
+        "libevent": f"uvloop-{UVLOOP_VERSION}",
         "pointer_size": 64,
         "rusage_user": f"{times.user_seconds:.6f}",
         "rusage_system": f"{times.system_seconds:.6f}",

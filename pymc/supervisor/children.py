@@ -4,12 +4,29 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from typing import Protocol
 
+from pymc.core.process import fork_child
 from pymc.logs import say, say_exception, set_role
-from pymc.policy.restart import count_death, restart_delay_seconds
-from pymc.process import become_child, die_with_parent, name_child
+from pymc.policy.restart import (
+    count_death,
+    count_oom_kill,
+    oom_delay_seconds,
+    restart_delay_seconds,
+)
+from pymc.process import name_child
 
 _CRASHED = 70
+
+
+class OomTeller(Protocol):
+    """Who knows whether the kernel killed for want of memory, and what to do then."""
+
+    def has_risen(self) -> bool:
+        """Whether it did since the last call."""
+
+    def advice(self) -> str:
+        """What the operator should change."""
 
 
 class Child:
@@ -34,11 +51,13 @@ class Child:
 class Children:
     """All children of the supervisor. `before_life` runs first in each of them."""
 
-    def __init__(self, before_life: Callable[[], None]) -> None:
+    def __init__(self, before_life: Callable[[], None], oom: OomTeller | None = None) -> None:
         """Starts nobody yet."""
         self._children: list[Child] = []
         self._before_life = before_life
-        self._parent_pid = os.getpid()
+        self._oom = oom
+        self._oom_kills_in_row = 0
+        self._oom_killed = 0.0
         # Deaths are then as they should be, and nobody is started again.
         self.is_stopping = False
 
@@ -101,7 +120,7 @@ class Children:
 
     def _start(self, child: Child) -> None:
         try:
-            pid = os.fork()
+            pid = fork_child()
         except OSError as error:
             say(f"pymc: cannot start {child.role}: {error.strerror}")
             child.deaths_in_row = count_death(child.deaths_in_row, 0.0)
@@ -115,9 +134,6 @@ class Children:
         """The whole life of the child process; never returns to the supervisor's code."""
         code = _CRASHED
         try:
-            # First of all, while signals are still blocked.
-            die_with_parent(self._parent_pid)
-            become_child()
             name_child(child.role)
             set_role(child.role)
             self._before_life()
@@ -133,19 +149,25 @@ class Children:
         was_killed = was_killed and not child.was_killed
         child.deaths_in_row = count_death(child.deaths_in_row, now - child.started, was_killed)
         delay = restart_delay_seconds(child.deaths_in_row)
+        why = ""
+        if was_killed and self._oom and self._oom.has_risen():
+            self._oom_kills_in_row = count_oom_kill(self._oom_kills_in_row, now - self._oom_killed)
+            self._oom_killed = now
+            delay = max(delay, oom_delay_seconds(self._oom_kills_in_row))
+            why = f" because memory ran out ({self._oom.advice()})"
         # Of the watchdog's kill there is a line.
         if not self.is_stopping and not (child.was_killed and not delay):
-            say(_obituary(child, status, delay))
+            say(_obituary(child, status, delay, why))
         child.pid = 0
         child.was_killed = False
         child.due = now + delay
 
 
-def _obituary(child: Child, status: int, delay: float) -> str:
+def _obituary(child: Child, status: int, delay: float, why: str) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}"
     else:
         how = f"ended with exit code {code}"
     when = f"starting it again in {delay:.2f} s" if delay else "starting it again"
-    return f"pymc: {child.role} (pid {child.pid}) {how}; {when}"
+    return f"pymc: {child.role} (pid {child.pid}) {how}{why}; {when}"

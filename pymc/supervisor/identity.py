@@ -6,45 +6,57 @@ import pwd
 import resource
 
 from pymc.config import EXIT_FAILURE, EXIT_NO_USER, EXIT_OS_ERROR, Settings, StartupError
+from pymc.core.process import allow_core_dumps
 from pymc.logs import attach, say
-from pymc.process import allow_core_dumps, raise_limit, raise_limit_to_hard
+from pymc.process import raise_limit, raise_limit_to_hard
+from pymc.record import replace
 
 # Descriptors of a process besides clients and listeners: loop, inboxes, standard streams.
 _OWN_FDS = 64
 _FDS_PER_WORKER = 4
 
 
-def raise_limits(settings: Settings, listening_sockets: int) -> None:
-    """Core files, open files and locked memory. Raises StartupError in memcached's words."""
+def raise_limits(settings: Settings, listening_sockets: int) -> Settings:
+    """Core files, open files and locked memory; the settings with as many connections as may be.
+
+    Raises StartupError in memcached's words.
+    """
     if settings.core_dumps and not raise_limit(resource.RLIMIT_CORE, resource.RLIM_INFINITY):
         raise_limit_to_hard(resource.RLIMIT_CORE)
         if resource.getrlimit(resource.RLIMIT_CORE)[0] == 0:
             raise StartupError("failed to ensure core file creation", EXIT_OS_ERROR)
-    _raise_open_files(settings, listening_sockets + _OWN_FDS + settings.workers * _FDS_PER_WORKER)
+    own = listening_sockets + _OWN_FDS + settings.workers * _FDS_PER_WORKER
+    settings = _raise_open_files(settings, own)
     if settings.lock_memory:
         # Only root may, and only before it becomes somebody else; mlockall() says when it failed.
         raise_limit(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
+    return settings
 
 
-def _raise_open_files(settings: Settings, own: int) -> None:
+def _raise_open_files(settings: Settings, own: int) -> Settings:
     """Descriptors for all clients and for the process itself, or as many as may be.
 
-    A hard limit of just -c is enough to start, as for memcached: each worker has descriptors of its
-    own, and one that has none left stops accepting until a client goes.
+    Each worker has descriptors of its own and clients are spread over all workers, so a hard limit
+    of just -c, and often less, serves them all. Where it does not, -c is lowered to what it serves.
     """
-    if raise_limit(resource.RLIMIT_NOFILE, settings.connections_max + own):
-        return
+    wanted = settings.connections_max + own
+    if raise_limit(resource.RLIMIT_NOFILE, wanted):
+        return settings
     raise_limit_to_hard(resource.RLIMIT_NOFILE)
     have, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if have < max(settings.connections_max, own):
-        raise StartupError(
-            "failed to set rlimit for open files. Try starting as root or requesting"
-            " smaller maxconns value.",
-            EXIT_OS_ERROR,
-        )
     served = (have - own) * settings.workers
-    if served < settings.connections_max:
-        say(f"warning: the limit of {have} open files leaves room for some {served} connections")
+    if served >= settings.connections_max:
+        return settings
+    failed = (
+        "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns"
+        " value."
+    )
+    limits = f"-c {settings.connections_max} wants {wanted} open files, the hard limit is {have}"
+    if served <= 0:
+        hint = f"{limits}, of which the server itself takes {own}"
+        raise StartupError(failed, EXIT_OS_ERROR, hint)
+    say(f"warning: {failed} {limits}: at most {served} connections are served")
+    return replace(settings, connections_max=served)
 
 
 def become_user(settings: Settings, *, keeps_root: bool = False) -> None:

@@ -5,6 +5,7 @@ import resource
 from collections.abc import Callable, Iterator
 
 from pymc.policy.reservation import MemoryLimits
+from pymc.record import Record
 
 # A v1 cgroup without a limit shows the largest number of whole pages.
 _UNLIMITED_BYTES = 1 << 60
@@ -16,11 +17,28 @@ _THREAD_BYTES = 136 << 20
 Read = Callable[[str], str | None]
 
 
+class Files(Record):
+    """The files of a memory cgroup that matter here."""
+
+    limit: str
+    # Counts, in lines of a name and a number.
+    events: str
+
+
+_FILES = {
+    "cgroup": Files("memory.limit_in_bytes", "memory.oom_control"),
+    "cgroup2": Files("memory.max", "memory.events"),
+}
+# Counts the kills on the whole machine, in lines of the same form.
+_MACHINE_EVENTS = "/proc/vmstat"
+_KILLS = "oom_kill"
+
+
 def read_limits(threads: int) -> MemoryLimits:
     """What this process meets now; `threads` more will be started in one of its children."""
     return MemoryLimits(
         machine_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        cgroup_bytes=cgroup_bytes(_read),
+        cgroup_bytes=cgroup_bytes(read_file),
         address_space_bytes=_address_space_bytes(threads),
     )
 
@@ -32,33 +50,49 @@ def cgroup_bytes(read: Read) -> int | None:
     """
     found = [
         int(word)
-        for path in _limit_files(
-            read("/proc/self/cgroup") or "", read("/proc/self/mountinfo") or ""
-        )
-        if (word := (read(path) or "").strip()).isdecimal() and int(word) < _UNLIMITED_BYTES
+        for folder, files in _groups(read)
+        if (word := (read(f"{folder}/{files.limit}") or "").strip()).isdecimal()
+        and int(word) < _UNLIMITED_BYTES
     ]
     return min(found, default=None)
 
 
-def _limit_files(groups: str, mounts: str) -> Iterator[str]:
-    """The files with limits of the process's own group and all above it."""
+def oom_kills(read: Read) -> int | None:
+    """How many processes were killed in this process's memory cgroup since there was not enough.
+
+    Where there is no cgroup that counts them, those of the whole machine; None when nobody does.
+    """
+    own = [_kills(read(f"{folder}/{files.events}")) for folder, files in _groups(read)]
+    counted = [count for count in own if count is not None]
+    # The first is the process's own group; a kill counts there whatever group's limit was met.
+    return counted[0] if counted else _kills(read(_MACHINE_EVENTS))
+
+
+def _kills(text: str | None) -> int | None:
+    for line in (text or "").splitlines():
+        name, _, number = line.partition(" ")
+        if name == _KILLS and number.strip().isdecimal():
+            return int(number)
+    return None
+
+
+def _groups(read: Read) -> Iterator[tuple[str, Files]]:
+    """The folders of the process's own memory cgroup and of all above it, own first."""
     paths: dict[str, str] = {}
-    for line in groups.splitlines():
+    for line in (read("/proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
             paths["cgroup2"] = path
         elif "memory" in controllers.split(","):
             paths["cgroup"] = path
-    for line in mounts.splitlines():
+    for line in (read("/proc/self/mountinfo") or "").splitlines():
         mount, _, system = line.partition(" - ")
         kind, _, options = system.partition(" ")
         root, point = mount.split(" ")[3:5]
         is_memory = kind == "cgroup2" or "memory" in options.replace(" ", ",").split(",")
-        if kind not in paths or not is_memory:
-            continue
-        name = "memory.max" if kind == "cgroup2" else "memory.limit_in_bytes"
-        for folder in _upwards(_below(paths[kind], root)):
-            yield f"{point.rstrip('/')}{folder}/{name}"
+        if kind in paths and is_memory:
+            for folder in _upwards(_below(paths[kind], root)):
+                yield f"{point.rstrip('/')}{folder}", _FILES[kind]
 
 
 def _below(path: str, root: str) -> str:
@@ -79,12 +113,13 @@ def _address_space_bytes(threads: int) -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None
-    pages = (_read("/proc/self/statm") or "0").split()[0]
+    pages = (read_file("/proc/self/statm") or "0").split()[0]
     mapped = int(pages) * os.sysconf("SC_PAGE_SIZE")
     return limit - mapped - _OWN_BYTES - threads * _THREAD_BYTES
 
 
-def _read(path: str) -> str | None:
+def read_file(path: str) -> str | None:
+    """A file's text; None when it cannot be read."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()

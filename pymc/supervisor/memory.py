@@ -2,7 +2,7 @@
 
 import os
 
-from pymc.config import EXIT_OS_ERROR, Settings, StartupError
+from pymc.config import EXIT_OS_ERROR, EXIT_USAGE, MEMORY_AUTO, Settings, StartupError
 from pymc.core.arena import Arena
 from pymc.core.engine import format_server, server_reserve_bytes
 from pymc.core.errors import CoreError
@@ -17,8 +17,10 @@ from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
 from pymc.live_settings import write_live_settings
 from pymc.logs import say
+from pymc.policy import footprint
 from pymc.policy.flash_index import index_bytes_max, index_entries_max
 from pymc.policy.reservation import (
+    MEGABYTE,
     MemoryLimits,
     ReservationError,
     bucket_power,
@@ -30,12 +32,16 @@ from pymc.server_context import VISITOR_SLOTS
 from pymc.slab_sizes import ladder
 from pymc.supervisor.large_pages import shortage, take_large_pages
 from pymc.supervisor.limits import read_limits
+from pymc.supervisor.oom import shape_of
 
 # Up to here references to items count units of 8 bytes, and chunks waste nothing by it.
 _FINE_UNITS_BYTES = 31 << 30
 _DEFAULT_HASH_POWER = 16
 _PLACES_PER_BUCKET_POWER = 3
 _BUCKET_BYTES = 64
+# The flash tier's index begins as if items took so much, until somebody says otherwise: what it
+# begins with is never given back, and for smaller items it grows.
+_ITEM_BYTES_HINT = 512
 _ITEM_BYTES_HINT_MIN = 64
 
 
@@ -50,9 +56,31 @@ class MemoryPlan(Record):
     notes: tuple[str, ...] = ()
 
 
+def settle_memory(settings: Settings, limits: MemoryLimits | None = None) -> Settings:
+    """The settings with a number for `-m auto`, which is said. Raises StartupError."""
+    if settings.memory_limit_bytes != MEMORY_AUTO:
+        return settings
+    limits = limits or read_limits(_threads(settings))
+    room = footprint.room_bytes(limits.machine_bytes, limits.cgroup_bytes)
+    limit = footprint.limit_that_fits(room, shape_of(settings))
+    whose = "this machine" if room < (limits.cgroup_bytes or room + 1) else "its memory cgroup"
+    if limit < 2 * settings.item_size_max_bytes:
+        needed = footprint.footprint(2 * settings.item_size_max_bytes, shape_of(settings))
+        raise StartupError(
+            f"-m auto: {whose} leaves {room // MEGABYTE} megabytes, the server takes at least"
+            f" {needed}",
+            EXIT_USAGE,
+        )
+    say(f"-m auto: {limit // MEGABYTE} of the {room // MEGABYTE} megabytes that {whose} leaves")
+    return replace(settings, memory_limit_bytes=limit)
+
+
 def plan_memory(settings: Settings, limits: MemoryLimits) -> MemoryPlan:
     """The sizes for these settings within these limits. Raises StartupError when nothing fits."""
-    notes = memory_warnings(settings.memory_limit_bytes, limits)
+    limit = settings.memory_limit_bytes
+    notes = memory_warnings(limit, limits.machine_bytes)
+    if line := footprint.shortage(limit, shape_of(settings), limits.cgroup_bytes):
+        notes.append(line)
     geometry = geometry_of(settings, limits)
     if settings.hash_power_start and geometry.bucket_start < _buckets(settings.hash_power_start):
         power = (geometry.bucket_start - 1).bit_length() + _PLACES_PER_BUCKET_POWER
@@ -143,6 +171,8 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
     """
     flash_bytes = sum(path.size_bytes for path in settings.ext_paths)
     least = flash_bytes // max(index_entries_max(memory.limit_bytes), 1)
+    is_given = "ext_item_bytes" in settings.given
+    typical = settings.ext_item_bytes if is_given else _ITEM_BYTES_HINT
     return FlashGeometry(
         paths=tuple(
             (path.path, path.size_bytes, BUCKET_OF_LABEL[path.bucket])
@@ -150,7 +180,7 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
         ),
         page_bytes=settings.ext_page_bytes,
         wbuf_bytes=settings.ext_wbuf_bytes,
-        item_bytes_hint=max(settings.ext_item_bytes, least, _ITEM_BYTES_HINT_MIN),
+        item_bytes_hint=max(typical, least, _ITEM_BYTES_HINT_MIN),
         index_bytes_max=index_bytes_max(memory.limit_bytes_max),
     )
 

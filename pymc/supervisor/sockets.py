@@ -22,11 +22,12 @@ _SOMAXCONN_SYSCTL = "/proc/sys/net/core/somaxconn"
 class BindError(Exception):
     """An address cannot be listened on; `reason` is the system's word for it."""
 
-    def __init__(self, reason: str, details: str = "") -> None:
-        """`details` are lines to print before the message."""
+    def __init__(self, reason: str, details: str = "", hint: str = "") -> None:
+        """`details` are lines to print before the message, `hint` is one for behind it."""
         super().__init__(reason)
         self.reason = reason
         self.details = details
+        self.hint = hint
 
 
 def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
@@ -45,9 +46,21 @@ def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
         else:
             where = f"TCP port {settings.port}"
         raise StartupError(
-            f"{error.details}failed to listen on {where}: {error.reason}", EXIT_OS_ERROR
+            f"{error.details}failed to listen on {where}: {error.reason}", EXIT_OS_ERROR, error.hint
         ) from None
     return tuple(addresses)
+
+
+def _hint(number: int, host: str | None, port: int) -> str:
+    """What memcached's words for a failed bind() leave out."""
+    where = f"{host or 'any address'}, port {port}"
+    if number == errno.EADDRINUSE:
+        return f"{where}: another program listens there"
+    if number == errno.EACCES:
+        return f"{where}: ports this low are for root, or who has CAP_NET_BIND_SERVICE"
+    if number == errno.EADDRNOTAVAIL:
+        return f"{where}: this machine has no such address"
+    return where
 
 
 def _listen(address: ListeningAddress, settings: Settings) -> None:
@@ -106,7 +119,8 @@ def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
             flags=socket.AI_PASSIVE,
         )
     except socket.gaierror as error:
-        raise BindError("Success", f"getaddrinfo(): {error.strerror}\n") from None
+        details = f"getaddrinfo(): {error.strerror}\n"
+        raise BindError("Success", details, f"no address is known for {listener.host}") from None
     opened = []
     for family, kind, protocol, _, name in found:
         try:
@@ -117,11 +131,16 @@ def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
             # A machine without IPv6 still resolves to it.
             if error.errno == errno.EAFNOSUPPORT and len(found) > 1:
                 continue
-            raise BindError(os.strerror(errno.EINVAL), f"bind(): {error.strerror}\n") from None
+            raise BindError(
+                os.strerror(errno.EINVAL),
+                f"bind(): {error.strerror}\n",
+                _hint(error.errno or 0, str(name[0]), listener.port),
+            ) from None
         host, port = sockets[0].getsockname()[:2]
         opened.append(ListeningAddress(ListenerKind.TCP, (host, port), family, sockets))
     if not opened:
-        raise BindError(os.strerror(errno.EADDRINUSE))
+        hint = _hint(errno.EADDRINUSE, listener.host, listener.port)
+        raise BindError(os.strerror(errno.EADDRINUSE), hint=hint)
     return opened
 
 

@@ -13,14 +13,16 @@ from pymc.auth_file import Users
 from pymc.config import Settings, StartupError, StartupStop
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
+from pymc.core.process import lock_all_memory
 from pymc.logs import attach, say, stamp
-from pymc.process import WAITED_SIGNALS, lock_all_memory, name_supervisor
+from pymc.process import WAITED_SIGNALS, name_supervisor
 from pymc.server_context import Inbox, ListeningAddress, ServerContext
 from pymc.slab_sizes import ladder
 from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
-from pymc.supervisor.memory import create_arena, open_flash
+from pymc.supervisor.memory import create_arena, open_flash, settle_memory
+from pymc.supervisor.oom import OomWatch
 from pymc.supervisor.pidfile import become_user_for_pidfile, write_pidfile
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def _prepare(settings: Settings) -> "Supervisor":
     attach()
     stamp(settings.log_format == "full")
     per_address = 1 if settings.unix_socket_path else settings.workers
-    identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    settings = settle_memory(settings)
     pidfile = become_user_for_pidfile(settings)
     users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
     addresses = sockets.open_addresses(settings)
@@ -115,7 +118,7 @@ class Supervisor:
             users=users,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)
-        self._children = Children(self._before_life)
+        self._children = Children(self._before_life, OomWatch(settings, arena))
         for number in range(settings.workers):
             self._children.add(
                 f"worker {number}", number, partial(worker.run, self._context, number)
@@ -134,6 +137,11 @@ class Supervisor:
         if settings.port_file_path and settings.unix_socket_path is None:
             sockets.write_port_file(settings.port_file_path, self._context.addresses)
         self._give_way()
+        if settings.announce:
+            # Only who asks for it waits until this is loaded.
+            from pymc.supervisor.announce import announcement
+
+            say(announcement(settings, self._context.addresses, os.geteuid()))
         number = self._watch(self._complete())
         self._stop(number)
         return 0

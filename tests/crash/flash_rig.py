@@ -51,7 +51,7 @@ class Plan:
 
 
 _PLAYED = ("set", "large", "delete", "incr", "append", "touch", "get")
-_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy", "shrink")
+_KEEPER_STEPS = ("fill", "commit", "exile", "compact", "recopy", "shrink", "leave")
 
 
 class Rig(FlashKeeper):
@@ -129,6 +129,13 @@ class Rig(FlashKeeper):
                 self.exile()
             case "shrink":
                 shrink_step(self.keeper, 1000)
+            case "leave":
+                self.fill()
+                self.commit()
+                if self.may_drop:
+                    # Then some are marked that are on flash no more, and stay.
+                    self.drop_page(self.in_use()[-1])
+                self.leave()
             case "recopy":
                 self.fill()
                 self.fill()

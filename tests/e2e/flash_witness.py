@@ -9,7 +9,7 @@ from tests.support.deadline import wait_until
 from tests.support.server import Server
 
 # Below ext_item_size, so that they never leave memory.
-_VALUE_BYTES = 60
+_VALUE_BYTES = 30
 _KEYS = 30
 
 

@@ -113,6 +113,13 @@ class FlashKeeper(FlashCache):
         self.write_out(admission)
         return self.drop_memory_copies()
 
+    def leave(self, idle_seconds: int = 0, chunks: int = ALL) -> int:
+        """Lets idle items that are on flash too leave memory; how many went."""
+        cursor = ffi.new("struct store_cursor *")
+        while lib.store_leave_step(self.keeper.store, cursor, chunks, idle_seconds):
+            pass
+        return int(cursor.items_reclaimed)
+
     def begin(self, bucket: int) -> bool:
         """Lets a buffer take records of the stream; False without a page for it."""
         while True:

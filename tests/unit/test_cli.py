@@ -239,7 +239,12 @@ def run(words: list[str], **keywords: Any) -> "subprocess.CompletedProcess[str]"
     ("words", "exit_code", "output", "error"),
     [
         (["-V"], 0, f"pymc {VERSION}\n", ""),
-        (["-t", "0"], 1, "", "Number of threads must be greater than 0\n"),
+        (
+            ["-t", "0"],
+            1,
+            "",
+            "Number of threads must be greater than 0\nhint: threads takes 1 or more, not 0\n",
+        ),
         (["-p", "70000"], 64, "", "ERROR: Invalid port number 70000.\n"),
         (["-q"], 1, "", "pymc: invalid option -- 'q'\nIllegal argument \"?\"\n"),
     ],
@@ -287,7 +292,13 @@ def test_what_is_understood_otherwise_is_said(line: str, warning: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["-m ' 64'", "-p 5 -a 0700 -b -5 -c 10 -f 1.25 -I 2M -n 48", "-o hot_max_factor=.5"]
+    "line",
+    [
+        "-m ' 64'",
+        "-m auto -I 8m",
+        "-p 5 -a 0700 -b -5 -c 10 -f 1.25 -I 2M -n 48",
+        "-o hot_max_factor=.5",
+    ],
 )
 def test_what_is_understood_is_not_remarked_on(line: str) -> None:
     assert parsed(line).warnings == ()

@@ -3,7 +3,7 @@
 import pytest
 
 from pymc.config import LIVE
-from pymc.core.arena import LIVE_NAMES
+from pymc.core.arena import LIVE_NAMES, Arena
 from pymc.live_settings import (
     DERIVED,
     FRACTIONS,
@@ -32,6 +32,13 @@ def test_each_row_is_written_by_one_setting() -> None:
 def test_each_live_setting_is_read_back() -> None:
     with in_process() as server:
         assert set(read_live_settings(server.context.arena)) >= LIVE
+
+
+def test_what_a_fresh_arena_says_is_the_default() -> None:
+    # Tests of the core and tools have no command line; they are to see what a server sees.
+    with Arena.create(1 << 24, 2) as bare, in_process() as server:
+        fresh = {name: bare.live(name) for name in LIVE_NAMES}
+        assert fresh == {name: server.context.arena.live(name) for name in LIVE_NAMES}
 
 
 def test_command_line_reaches_the_arena() -> None:

@@ -1,6 +1,6 @@
 """The keeper's flash jobs on a store without processes: written out, read back, reclaimed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -8,9 +8,11 @@ import pytest
 
 from pymc.core import HAS_DEBUG
 from pymc.core.arena import Role
+from pymc.core.ffi import ffi, lib
 from pymc.core.flash import FaultKind, PageState
 from pymc.core.store import Store
 from pymc.keeper.keeper import Keeper
+from pymc.stats.flash import items_on_flash_only
 from tests.support.deadline import wait_until
 from tests.unit.inprocess import InProcess, in_process
 
@@ -18,10 +20,12 @@ VALUE_BYTES = 2000
 
 
 @contextmanager
-def tier(folder: Path, flash_mb: int = 16, more: str = "") -> Iterator[tuple[InProcess, Keeper]]:
+def tier(
+    folder: Path, flash_mb: int = 16, more: str = "", flags: Sequence[str] = ()
+) -> Iterator[tuple[InProcess, Keeper]]:
     folder.chmod(0o777)
     options = f"ext_page_size=2,ext_wbuf_size=2,ext_path={folder}/flash:{flash_mb}m{more}"
-    with in_process(["-m", "16", "-o", options]) as server:
+    with in_process(["-m", "16", *flags, "-o", options]) as server:
         context = server.context
         with Store(context.arena, context.keeper_slot, Role.KEEPER, context.flash) as store:
             keeper = Keeper(context, store)
@@ -60,6 +64,17 @@ def fill(server: InProcess, keeper: Keeper, count: int, prefix: str = "k") -> No
         server.fill(f"{prefix}{first}.", 100, VALUE_BYTES)
         for _ in range(3):
             turn(keeper)
+
+
+def store_numbered(store: Store, key: bytes, value: bytes, cas: int) -> None:
+    """Stores a value with a CAS number of the client's own."""
+    name = ffi.from_buffer("char[]", key)
+    wants = {"key": name, "key_bytes": len(key), "value_bytes": len(value)}
+    more = {"mode": lib.STORE_SET, "has_cas_new": True, "cas_new": cas}
+    write = ffi.new("struct store_write *", wants | more)
+    result = ffi.new("struct store_result *")
+    place = ffi.from_buffer("char[]", value)
+    assert lib.store_put(store.pointer, write, place, result) == lib.STORE_STORED
 
 
 def test_nothing_is_written_while_memory_is_left(tmp_path: Path) -> None:
@@ -108,20 +123,73 @@ def test_age_writes_out_while_memory_is_left(tmp_path: Path) -> None:
         until(keeper, lambda: flash.index_entries > 300, "old items are on flash")
 
 
-def test_flushed_pages_become_free(tmp_path: Path) -> None:
-    with tier(tmp_path, more=",ext_compress=0") as (server, keeper):
+def store_and_grow_old(server: InProcess, keeper: Keeper) -> None:
+    fill(server, keeper, 2000)
+    server.context.arena.shift_clock(60)
+    flash = server.context.flash
+    assert flash is not None
+    until(keeper, lambda: flash.index_entries == 2000, "all are on flash")
+
+
+def test_idle_items_leave_memory_when_an_age_is_given(tmp_path: Path) -> None:
+    with tier(tmp_path, more=",ext_item_age=2") as (server, keeper):
+        server.context.arena.freeze_clock(100)
+        store_and_grow_old(server, keeper)
+        until(keeper, lambda: server.store.counters()["items"] == 0, "memory is empty")
+        counters = server.store.counters()
+        assert counters["evictions"] == counters["ext_unclean_evictions"] == 0
+        flash = server.context.flash
+        assert flash is not None and flash.index_entries == 2000
+        assert items_on_flash_only(flash, counters) == 2000
+        server.store.check()
+
+
+def test_clean_copies_stay_until_an_age_is_given(tmp_path: Path) -> None:
+    with tier(tmp_path, more=",ext_item_age=2") as (server, keeper):
+        arena = server.context.arena
+        arena.freeze_clock(100)
+        server.store.set_now(100)
+        fill(server, keeper, 500)
+        assert server.ask("extstore item_age 100000") == b"OK\r\n"
+        arena.shift_clock(60)
+        for _ in range(10):
+            turn(keeper)
+        assert server.store.counters()["items"] == 500
+        assert server.ask("extstore item_age 4294967295") == b"OK\r\n"
+        for _ in range(10):
+            turn(keeper)
+        assert server.store.counters()["items"] == 500
+        assert server.ask("extstore item_age 30") == b"OK\r\n"
+        until(keeper, lambda: server.store.counters()["items"] == 0, "memory is empty")
+
+
+# Under -C items have no number that clients see, and one that a client gave is not the cache's own.
+@pytest.mark.parametrize(("flags", "number"), [([], 0), (["-C"], 0), ([], 2**47)])
+def test_flushed_pages_become_free(tmp_path: Path, flags: list[str], number: int) -> None:
+    with tier(tmp_path, more=",ext_compress=0", flags=flags) as (server, keeper):
         flash = server.context.flash
         assert flash is not None
 
         def states() -> set[PageState]:
             return {page.state for page in flash.pages()}
 
-        fill(server, keeper, 14000)
+        for first in range(0, 14000, 1000):
+            fill(server, keeper, 1000, f"{first}.")
+            if number:
+                store_numbered(server.store, f"own{first}".encode(), b"x" * VALUE_BYTES, number)
         until(keeper, lambda: PageState.FULL in states(), "a page is full")
         server.context.arena.shift_clock(10)
         server.store.set_now(server.context.arena.seconds())
         server.store.flush_all()
         until(keeper, lambda: PageState.FULL not in states(), "no full page is left")
+
+        def pages_with_entries() -> set[int]:
+            return {number for number, page in enumerate(flash.pages()) if page.objects}
+
+        assert keeper._tier is not None
+        writer = keeper._tier._writer
+        # What stands in a buffer that is not full yet goes with its page, when that is.
+        until(keeper, lambda: pages_with_entries() <= writer.pages(), "entries are gone")
 
 
 def test_the_index_shrinks_after_a_flush(tmp_path: Path) -> None:

@@ -3,7 +3,15 @@
 import pytest
 
 from pymc.policy.pace import rest_seconds
-from pymc.policy.restart import DELAY_SECONDS_MAX, count_death, restart_delay_seconds
+from pymc.policy.restart import (
+    DELAY_SECONDS_MAX,
+    OOM_DELAY_SECONDS_MAX,
+    OOM_ROW_SECONDS,
+    count_death,
+    count_oom_kill,
+    oom_delay_seconds,
+    restart_delay_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,3 +37,17 @@ def test_kills_from_outside_are_no_loop() -> None:
     assert count_death(2, 0.5, was_killed=True) == 1
     assert count_death(2, 0.5) == 3
     assert count_death(2, 0.01, was_killed=True) == 3
+
+
+def test_pauses_grow_while_memory_is_short() -> None:
+    delays = [oom_delay_seconds(kills) for kills in range(1, 8)]
+    assert delays == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert oom_delay_seconds(1000) == OOM_DELAY_SECONDS_MAX
+
+
+def test_a_row_of_kills_is_as_long_as_they_follow_each_other() -> None:
+    assert count_oom_kill(0, 1e9) == 1
+    assert count_oom_kill(3, OOM_ROW_SECONDS - 1) == 4
+    assert count_oom_kill(3, OOM_ROW_SECONDS) == 1
+    # The longest pause must not end a row.
+    assert OOM_ROW_SECONDS > 2 * OOM_DELAY_SECONDS_MAX

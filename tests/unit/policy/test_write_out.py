@@ -108,18 +108,19 @@ def test_buffers_take_a_part_of_memory() -> None:
     assert buffers_most(64 << 20, 4 << 20, 64, 64) == 9
 
 
-def test_who_asks_gets_a_buffer_and_who_fills_them_more() -> None:
-    def begins(
-        has: dict[int, int], wanted: set[int], busy: set[int], free: int = 9, paths: int = 1
-    ) -> list[int]:
-        return streams_to_begin(has, frozenset(wanted), frozenset(busy), free, paths)
+def test_who_asks_gets_a_buffer_and_who_fills_them_the_rest() -> None:
+    def begins(has: dict[int, int], wanted: set[int], busy: set[int], free: int = 4) -> list[int]:
+        return streams_to_begin(has, frozenset(wanted), frozenset(busy), free)
 
     assert begins({}, {0}, set()) == [0]
     assert begins({0: 1}, {0}, set()) == []
-    assert begins({0: 1}, {0}, {0}) == [0]
-    assert begins({0: 1}, {0}, {0}, paths=4) == [0, 0, 0, 0]
-    assert begins({0: 1}, {0, 2}, {0, 2}, free=2) == [2, 0]
-    assert begins({}, {0}, {0}, free=0) == []
+    assert begins({}, {0}, set(), free=0) == []
+    assert begins({}, {0, 2}, set(), free=1) == [0]
+    # One stays free.
+    assert begins({0: 1}, {0}, {0}) == [0, 0, 0]
+    assert begins({0: 1}, {0, 2}, {0, 2}) == [2, 0, 2]
+    assert begins({0: 1}, {0, 2}, {0}, free=1) == [2]
+    assert begins({0: 1}, {0}, {0}, free=1) == []
 
 
 def test_a_path_goes_after_three_failed_writes_in_a_row() -> None:

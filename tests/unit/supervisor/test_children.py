@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 
@@ -26,15 +27,23 @@ def stand_still() -> int:
 
 def in_a_supervisor(scene: Callable[[Children, Child], None]) -> None:
     """Runs the scene in a process of its own, whose only child stops itself."""
+
+    def with_a_child() -> None:
+        children = Children(lambda: None)
+        children.add("worker 0", 0, stand_still)
+        children.start_due()
+        (child,) = children.living
+        scene(children, child)
+
+    in_a_process(with_a_child)
+
+
+def in_a_process(scene: Callable[[], None]) -> None:
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            children = Children(lambda: None)
-            children.add("worker 0", 0, stand_still)
-            children.start_due()
-            (child,) = children.living
-            scene(children, child)
+            scene()
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -105,3 +114,53 @@ def test_who_was_stopped_and_died_is_not_stopped() -> None:
         assert not child.is_stopped
 
     in_a_supervisor(scene)
+
+
+class Memory:
+    """Tells of kills for want of memory as a kernel counts them."""
+
+    def __init__(self) -> None:
+        self.has_run_out = False
+
+    def has_risen(self) -> bool:
+        risen, self.has_run_out = self.has_run_out, False
+        return risen
+
+    def advice(self) -> str:
+        return "buy some"
+
+
+def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(children_module, "say", said.append)
+
+    def scene() -> None:
+        memory = Memory()
+        children = Children(lambda: None, memory)
+        children.add("worker 0", 0, stand_still)
+        children.add("worker 1", 1, stand_still)
+        children.start_due()
+        first, second = children.living
+        pauses = []
+        for child in (first, second):
+            memory.has_run_out = True
+            died = time.monotonic()
+            os.kill(child.pid, signal.SIGKILL)
+            until(children, lambda one=child: not one.pid, "it is gone")  # type: ignore[misc]
+            pauses.append(child.due - died)
+        assert 1.0 <= pauses[0] < 2.0 <= pauses[1]
+        assert said[0].endswith(
+            "was killed by SIGKILL because memory ran out (buy some); starting it again in 1.00 s"
+        )
+        # Somebody else's kill costs no time, and says nothing of memory.
+        first.due = 0.0
+        children.start_due()
+        first.started -= 10.0
+        os.kill(first.pid, signal.SIGKILL)
+        until(children, lambda: not first.pid, "it is gone")
+        assert said[-1].endswith("was killed by SIGKILL; starting it again")
+        children.signal(signal.SIGKILL)
+
+    in_a_process(scene)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pymc.supervisor.limits import cgroup_bytes, read_limits
+from pymc.supervisor.limits import cgroup_bytes, oom_kills, read_limits
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNTS = (
@@ -84,6 +84,36 @@ def test_the_lowest_limit_of_a_cgroup(
     groups: str, mounts: str, files: Mapping[str, str], limit: int | None
 ) -> None:
     assert limit_of(groups, mounts, files) == limit
+
+
+V2_EVENTS = "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"
+V1_EVENTS = "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n"
+MACHINE_EVENTS = "pgfault 12\noom_kill 9\ndrop_pagecache 0\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "files", "kills"),
+    [
+        ("0::/a\n", V2_MOUNT, {"/sys/fs/cgroup/a/memory.events": V2_EVENTS}, 2),
+        ("4:memory:/y\n", V1_MOUNTS, {"/sys/fs/cgroup/memory/y/memory.oom_control": V1_EVENTS}, 4),
+        # The root has no such file in v2: the next above that counts is taken, then the machine.
+        ("0::/\n", V2_MOUNT, {"/proc/vmstat": MACHINE_EVENTS}, 9),
+        (
+            "0::/a/b\n",
+            V2_MOUNT,
+            {"/sys/fs/cgroup/a/memory.events": V2_EVENTS, "/proc/vmstat": MACHINE_EVENTS},
+            2,
+        ),
+        # Kernels before 4.13 count none.
+        ("4:memory:/y\n", V1_MOUNTS, {"/sys/fs/cgroup/memory/y/memory.oom_control": ""}, None),
+        ("", "", {}, None),
+    ],
+)
+def test_kills_for_want_of_memory(
+    groups: str, mounts: str, files: Mapping[str, str], kills: int | None
+) -> None:
+    all_files = {"/proc/self/cgroup": groups, "/proc/self/mountinfo": mounts, **files}
+    assert oom_kills(all_files.get) == kills
 
 
 def test_without_proc_there_is_no_limit() -> None:

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from pymc import cli
-from pymc.config import EXIT_OS_ERROR, Settings, StartupError
+from pymc.config import EXIT_OS_ERROR, EXIT_USAGE, Settings, StartupError
 from pymc.core.arena import Arena
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.policy.reservation import MEGABYTE, MemoryLimits
 from pymc.record import replace
-from pymc.supervisor.memory import create_arena, open_flash, plan_memory
+from pymc.supervisor import memory as memory_module
+from pymc.supervisor.memory import create_arena, open_flash, plan_memory, settle_memory
 
 GIGABYTE = 1024 * MEGABYTE
 MACHINE = MemoryLimits(24 * GIGABYTE)
@@ -57,6 +58,18 @@ def test_the_flash_index_rises_as_far_as_the_limit(tmp_path: Path) -> None:
     assert narrow.flash.index_bytes_max < wide.flash.index_bytes_max
 
 
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [("", 512), ("ext_item_size=64,", 64), ("ext_item_size=1,", 64), ("ext_item_size=2000,", 2000)],
+)
+def test_the_flash_index_begins_small_until_items_are_said_to_be(
+    tmp_path: Path, options: str, hint: int
+) -> None:
+    settings = settings_of("-m", "1024", "-o", f"{options}ext_path={tmp_path}/f:1G")
+    plan = plan_memory(settings, MACHINE)
+    assert plan.flash and plan.flash.item_bytes_hint == hint
+
+
 def test_a_limit_below_what_is_asked_for_ends_the_start() -> None:
     with pytest.raises(StartupError) as caught:
         plan_memory(settings_of("-m", "64"), replace(MACHINE, address_space_bytes=MEGABYTE))
@@ -71,8 +84,53 @@ def test_more_than_the_cgroup_allows_is_said_and_done() -> None:
     plan = plan_memory(settings_of("-m", "200"), limits)
     assert plan.geometry.limit_bytes_max == 200 * MEGABYTE
     assert len(plan.notes) == 1
-    assert "200" in plan.notes[0]
-    assert "cgroup allows" in plan.notes[0]
+    assert plan.notes[0].startswith("warning: -m 200 takes up to ")
+    assert "the memory cgroup allows 100: raise the container's memory to " in plan.notes[0]
+
+
+def test_what_stands_beside_the_limit_has_to_fit_too() -> None:
+    limits = replace(MACHINE, cgroup_bytes=210 * MEGABYTE)
+    (note,) = plan_memory(settings_of("-m", "200"), limits).notes
+    assert "the memory cgroup allows 210" in note
+    limits = replace(MACHINE, cgroup_bytes=300 * MEGABYTE)
+    assert plan_memory(settings_of("-m", "200"), limits).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "args", "megabytes", "whose"),
+    [
+        (replace(MACHINE, cgroup_bytes=512 * MEGABYTE), (), 466, "512 megabytes that its memory"),
+        (replace(MACHINE, cgroup_bytes=512 * MEGABYTE), ("-t", "1"), 479, "512 megabytes that its"),
+        (replace(MACHINE, machine_bytes=1024 * MEGABYTE), (), 719, "768 megabytes that this"),
+    ],
+)
+def test_auto_takes_what_fits(
+    monkeypatch: pytest.MonkeyPatch,
+    limits: MemoryLimits,
+    args: tuple[str, ...],
+    megabytes: int,
+    whose: str,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(memory_module, "say", said.append)
+    settings = settle_memory(settings_of("-m", "auto", *args), limits)
+    assert settings.memory_limit_bytes == megabytes * MEGABYTE
+    (line,) = said
+    assert line.startswith(f"-m auto: {megabytes} of the {whose}")
+    assert plan_memory(settings, limits).notes == ()
+
+
+def test_auto_says_when_nothing_fits() -> None:
+    limits = replace(MACHINE, cgroup_bytes=40 * MEGABYTE)
+    with pytest.raises(StartupError) as caught:
+        settle_memory(settings_of("-m", "auto"), limits)
+    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.message.startswith("-m auto: its memory cgroup leaves 40 megabytes")
+
+
+def test_a_number_stays_as_it_is() -> None:
+    settings = settings_of("-m", "200")
+    assert settle_memory(settings, replace(MACHINE, cgroup_bytes=MEGABYTE)) is settings
 
 
 def test_large_pages_are_reserved_for_the_limit_only() -> None:

@@ -1,5 +1,6 @@
 """Listening sockets: who gets one, who is refused, and in which words."""
 
+import errno
 import os
 import socket
 import stat
@@ -69,6 +70,7 @@ def test_a_busy_port_is_refused(mine: bool) -> None:
             error = refusal("-l", "127.0.0.1", "-p", port)
         wanted = "failed to listen on one of interface(s) 127.0.0.1: Address already in use"
         assert (error.message, error.exit_code) == (wanted, 71)
+        assert error.hint == f"127.0.0.1, port {port}: another program listens there"
 
 
 def test_without_addresses_the_message_names_the_port() -> None:
@@ -84,6 +86,37 @@ def test_foreign_addresses_are_refused() -> None:
         "bind(): Cannot assign requested address\n"
         "failed to listen on one of interface(s) 192.0.2.1: Invalid argument"
     )
+    assert error.hint == "192.0.2.1, port 1234: this machine has no such address"
+
+
+@pytest.mark.parametrize(
+    ("number", "details", "hint"),
+    [
+        (errno.EACCES, "bind(): Permission denied\n", "127.0.0.1, port 80: ports this low are for"),
+        (errno.EINVAL, "bind(): Invalid argument\n", "127.0.0.1, port 80"),
+    ],
+)
+def test_what_the_system_says_of_an_address(
+    monkeypatch: pytest.MonkeyPatch, number: int, details: str, hint: str
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sockets, "_bind_group", refuse)
+    error = refusal("-l", "127.0.0.1", "-p", "80")
+    assert error.message == (
+        f"{details}failed to listen on one of interface(s) 127.0.0.1: Invalid argument"
+    )
+    assert error.hint.startswith(hint)
+
+
+def test_names_that_nobody_knows_are_refused() -> None:
+    error = refusal("-l", "1.2.3.4.5", "-p", "1234")
+    assert error.message == (
+        "getaddrinfo(): Name or service not known\n"
+        "failed to listen on one of interface(s) 1.2.3.4.5: Success"
+    )
+    assert error.hint == "no address is known for 1.2.3.4.5"
 
 
 def test_a_port_in_time_wait_can_be_taken_again() -> None:

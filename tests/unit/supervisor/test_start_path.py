@@ -15,7 +15,8 @@ import gc, os, sys
 def told():
     print(gc.isenabled(), *sorted(sys.modules), flush=True)
     os._exit(0)
-os.fork = told
+import pymc.core.process
+pymc.core.process.fork_child = told
 sys.argv = ["pymc", "-u", "root", "-p", "0", "-t", "2", "-m", "64", *sys.argv[1:]]
 from pymc.__main__ import main
 main()
@@ -39,6 +40,7 @@ os._exit(1)
 LOADED_LATER = {
     *("argparse", "dataclasses", "datetime", "email", "hashlib", "importlib.metadata", "json"),
     *("multiprocessing", "psutil", "random", "secrets", "tempfile", "tomllib", "unittest"),
+    *("ctypes", "ssl", "_ssl"),
     *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_dump", "pymc.flash_format"),
     *("pymc.keeper", "pymc.policy.compaction", "pymc.policy.watchdog", "pymc.supervisor.guard"),
 }
@@ -64,6 +66,11 @@ def test_nothing_is_loaded_for_which_clients_need_not_wait() -> None:
     assert is_looking_for_garbage == "False"
     assert modules & LOADED_LATER == set()
     assert LOADED_BEFORE - modules == set()
+
+
+def test_whoever_wants_ssl_gets_the_real_one() -> None:
+    program = "import pymc.worker, ssl; print(ssl.create_default_context().check_hostname)"
+    assert said_by(program) == ["True"]
 
 
 @pytest.mark.slow

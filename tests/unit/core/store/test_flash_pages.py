@@ -311,3 +311,28 @@ def test_what_is_flushed_on_its_way_to_flash_is_gone(tier: FlashKeeper) -> None:
         assert tier.send(b"mg a\r\n") == b"EN\r\n"
         tier.commit()
     assert tier.fill() == 0 and tier.drop_memory_copies() == 0
+
+
+# What `flush_all` compares is the number that the cache gave, never one that clients see.
+@pytest.mark.parametrize("has_cas", [0, 1])
+@pytest.mark.parametrize("number", [1, 2**47, 2**48 - 1, 2**64 - 1])
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_flushed_page_is_dead_whatever_numbers_clients_gave(
+    tier: FlashKeeper, has_cas: int, number: int, is_moved: bool
+) -> None:
+    tier.set_live("cas_enabled", has_cas)
+    _put(tier, 20)
+    assert tier.send(b"ms own 5 E%d\r\nhello\r\n" % number) == b"HD\r\n"
+    tier.exile()
+    shown = number if has_cas else 0
+    assert tier.send(b"mg own c v\r\n") == b"VA 5 c%d\r\nhello\r\n" % shown
+    if is_moved:
+        assert tier.compact(tier.in_use()[0]).rescued == 21
+        tier.sweep()
+    page = tier.in_use()[-1]
+    lib.flash_page_close(tier.flash, tier.keeper.proc, page)
+    assert tier.pages()[page].newest_order < 1000
+    assert not lib.store_flash_page_is_dead(tier.keeper.store, page)
+    tier.send(b"flush_all\r\n")
+    assert lib.store_flash_page_is_dead(tier.keeper.store, page)
+    assert lib.flash_flushed_entries(tier.flash) == 21

@@ -1,0 +1,37 @@
+"""What a process of the server asks of the system: its fork, its memory, its core files."""
+
+import os
+
+from pymc.core.errors import SystemCallError, check
+from pymc.core.ffi import ffi, lib
+
+
+def fork_child() -> int:
+    """Forks; 0 in the child, which ends with its parent. Raises OSError. No thread may run yet.
+
+    As os.fork() does it, but without what the interpreter does afterwards for threads and their
+    locks: a child would have half a megabyte more of its own.
+    """
+    pid = int(lib.process_fork())
+    if pid < 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
+    return pid
+
+
+def give_back_zeroes(value: object) -> int:
+    """Gives pages of an object back that hold only zeroes, which it has where it was never used."""
+    return int(lib.zeroes_give_back(id(value), type(value).__basicsize__))
+
+
+def allow_core_dumps() -> None:
+    """Lets this process dump core although it changed its user."""
+    lib.process_allow_core_dumps()
+
+
+def lock_all_memory() -> str:
+    """Keeps this process in RAM, each page once it is touched; what went wrong, "" if nothing."""
+    try:
+        check(lib.process_lock_memory(), "mlockall")
+    except SystemCallError as error:
+        return os.strerror(error.errno or 0)
+    return ""

@@ -1,0 +1,33 @@
+"""Tells the operator when the index of flash takes much of the memory, before items have to go."""
+
+import time
+from collections.abc import Callable
+
+from pymc.core.arena import Arena
+from pymc.core.flash import Flash
+from pymc.logs import say
+from pymc.policy.flash_index import index_advice, index_percent, is_to_be_told
+
+_LOOK_SECONDS = 1.0
+
+
+class IndexWatch:
+    """The keeper's job: a look each second, a line an hour at most."""
+
+    def __init__(
+        self, arena: Arena, flash: Flash, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Borrows both."""
+        self._arena = arena
+        self._flash = flash
+        self._clock = clock
+        self._told: float | None = None
+
+    def look(self) -> float:
+        """Says what there is to say; the seconds until the next look."""
+        percent = index_percent(self._flash.index_bytes, self._arena.live("limit_bytes"))
+        now = self._clock()
+        if is_to_be_told(percent, None if self._told is None else now - self._told):
+            self._told = now
+            say(f"pymc: flash: {index_advice(percent)}")
+        return _LOOK_SECONDS
