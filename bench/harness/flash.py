@@ -256,7 +256,7 @@ def hits_beside_stuck_path(server: Server, workload: Workload, settings: Setting
     trigger.touch()
     try:
         stuck = _hits_beside_gets(server, workload, settings)
-        late_reads = _counters(server.port)["path_1_late_reads"]
+        late_reads = counters(server.port)["path_1_late_reads"]
     finally:
         trigger.unlink()
     if not late_reads:
