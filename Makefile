@@ -4,6 +4,8 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # BUILD is release, debug, asan, tsan or coverage: which variant of the C core is built and loaded.
+# Who names none gets release, and tests of what only a debug build can do.
+TEST_BUILDS := $(or $(BUILD),$(PYMC_BUILD),release debug)
 BUILD ?= $(or $(PYMC_BUILD),release)
 export PYMC_BUILD := $(BUILD)
 ARGS ?=
@@ -30,13 +32,15 @@ run: $(CORE) $(BYTECODE) $(LAUNCHER)
 .PHONY: build
 build: $(CORE) $(BYTECODE) $(LAUNCHER)
 
-##   make test [SUITE="unit model"]    run the tests (BUILD=, SEED=, LONG=1, ARGS= for pytest)
+##   make test [SUITE="unit model"]    run the tests on release and debug (BUILD=, SEED=, LONG=1,
+##                                     ARGS= for pytest; PYMC_TEST_SLOWNESS=3 on a slow machine)
 SUITES := tidy unit model conformance crash fuzz e2e
 SUITE ?= $(SUITES)
 .PHONY: test
 test: $(CORE) $(BYTECODE) $(LAUNCHER) .venv/ready-dev build/system-test $(NEWEST)
-	@BUILD=$(BUILD) scripts/setup_test_run.sh $(SUITE) -- \
-	    $(if $(LONG),,-m "not long") $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
+	$(if $(word 2,$(TEST_BUILDS)),@$(MAKE) -s build BUILD=debug)
+	@BUILD="$(TEST_BUILDS)" MARKS="$(if $(LONG),,not long)" scripts/setup_test_run.sh $(SUITE) -- \
+	    $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
 
 # The contracts of pyproject.toml name these rooms.
 ALL_ROOMS := $(and $(wildcard pymc/core/ffi.py),$(wildcard pymc/policy/*),$(wildcard pymc/supervisor*))

@@ -22,6 +22,15 @@ class Declared:
         self.about = about
 
 
+def _annotated_in(body: dict[str, Any]) -> tuple[str, ...]:
+    """The names that a class body annotates, in their order."""
+    if "__annotations__" in body:
+        return tuple(body["__annotations__"])
+    # From Python 3.14 on there is a function that gives them; 1 asks for values.
+    annotate = body.get("__annotate_func__")
+    return tuple(annotate(1)) if annotate else ()
+
+
 @dataclass_transform(frozen_default=True)
 class _RecordType(type):
     """Turns what is annotated in a class body into slots, behind those of the class it extends."""
@@ -40,7 +49,7 @@ class _RecordType(type):
             names += getattr(base, "__match_args__", ())
             defaults |= getattr(base, "_defaults", {})
             about |= getattr(base, "_about", {})
-        own = tuple(body.get("__annotations__", ()))
+        own = _annotated_in(body)
         for field in own:
             # A slot and a value in the class cannot have the same name.
             if field in body:

@@ -36,6 +36,13 @@ _BANNED = {
 _BANNED_WORDS = re.compile("|".join(rf"(?<!\w){re.escape(word)}" for word in _BANNED))
 _BANNED_NAMES = {"util", "utils", "hel" + "per", "hel" + "pers", "misc", "manager", "common"}
 _SLEEPS = re.compile(r"\btime\.sleep\(|\basyncio\.sleep\((?!0\))|from time import .*\bsleep\b")
+# A bare number where a test waits: a slow machine could not ask for more.
+_UNSCALED = re.compile(
+    r"\b((connect|socket)_)?(timeout|deadline)(_seconds)?(: (int|float) )?\s*=\s*[1-9]"
+    r"|\.(settimeout|alarm|wait_exit)\([1-9]"
+    r"|monotonic\(\)( - \w+ <| \+) [0-9]"
+    r"|\b[A-Z_]*(LIMIT|ANSWER|WAIT|STOP|DEADLINE|GONE|PROMPT|HANG|RUN)_SECONDS = [0-9]"
+)
 # Polling a condition needs a pause between two looks: in one place, and with a deadline.
 _SLEEPS_ALLOWED = "tests/support/"
 
@@ -99,7 +106,7 @@ def check_size(path: str, text: str) -> Iterator[Finding]:
 
 
 def check_python(path: str, text: str) -> Iterator[Finding]:
-    """Long functions, and sleeps in tests."""
+    """Long functions, sleeps in tests, and deadlines that are the same on every machine."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -108,6 +115,8 @@ def check_python(path: str, text: str) -> Iterator[Finding]:
         for number, line in enumerate(text.splitlines(), start=1):
             if _SLEEPS.search(line):
                 yield Finding(path, number, "a test waits for a condition, never for time to pass")
+            if _UNSCALED.search(line):
+                yield Finding(path, number, "a deadline: scaled(), so that slow machines may wait")
 
 
 def check_c(path: str, text: str) -> Iterator[Finding]:

@@ -63,6 +63,9 @@ look() {
         command -v memccapable >/dev/null || need libmemcached-tools
         # Lets a test move the clock of a memcached, instead of waiting for an expiry.
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || need libfaketime
+        # memcached-tool loads the one and asks the other for the number of TCP.
+        perl -MURI::Escape -e 1 2>/dev/null || need liburi-perl
+        [ -e /etc/protocols ] || need netbase
         ;;
     check)
         # Its headers of C come with it; those of libraries are the machine's own.

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-DEADLINE_SECONDS = 30
+from tests.support.deadline import scaled
+
+DEADLINE_SECONDS = scaled(30)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Child:
     """A fork that runs `action` and ends with status 0, or 1 after an exception."""
 
     def __init__(
-        self, action: Callable[[], object], deadline_seconds: int = DEADLINE_SECONDS
+        self, action: Callable[[], object], deadline_seconds: float = DEADLINE_SECONDS
     ) -> None:
         descriptor, name = tempfile.mkstemp(prefix="pymc-child-")
         self._text = Path(name)
@@ -59,13 +61,13 @@ class Child:
         return End(0, os.WEXITSTATUS(status), text)
 
 
-def _run(action: Callable[[], object], descriptor: int, deadline_seconds: int) -> None:
+def _run(action: Callable[[], object], descriptor: int, deadline_seconds: float) -> None:
     status = 1
     try:
         os.dup2(descriptor, 2)
         # A hang inside C holds the interpreter, so the kernel has to end it.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(deadline_seconds)
+        signal.setitimer(signal.ITIMER_REAL, deadline_seconds)
         action()
         status = 0
     except BaseException:
@@ -74,7 +76,7 @@ def _run(action: Callable[[], object], descriptor: int, deadline_seconds: int) -
         os._exit(status)
 
 
-def run_child(action: Callable[[], object], deadline_seconds: int = DEADLINE_SECONDS) -> End:
+def run_child(action: Callable[[], object], deadline_seconds: float = DEADLINE_SECONDS) -> End:
     """Runs `action` in a child to its end."""
     return Child(action, deadline_seconds).wait()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tests.crash.children import Child, Journal
 from tests.crash.plan import Player, operations, value_of
+from tests.support.deadline import scaled
 from tests.unit.core.driver import Cache, Handle
 
 SHARED_KEYS = 40
@@ -80,7 +81,7 @@ class Crowd:
         self.serial += 1
         seed, prefix = self.seed * 1000 + self.serial, b"p%d." % self.serial
         member = Member(slot, seed, prefix, Journal(), self.tides)
-        child = Child(lambda: member.work(self.cache), deadline_seconds=120)
+        child = Child(lambda: member.work(self.cache), deadline_seconds=scaled(120))
         self._children[slot] = (member, child)
         return member
 

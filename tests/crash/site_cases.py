@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tests.crash.children import Child, Journal, run_child
+from tests.support.deadline import scaled
 from tests.support.sites import Hits, all_sites, arm
 
 SURVIVOR, VICTIM, REPAIRER = range(3)
@@ -136,7 +137,7 @@ def run_all(cases: Iterable[Case]) -> Iterator[Outcome]:
         if len(under_way) == JOBS:
             yield _outcome(*under_way.pop(0))
         hits = Hits()
-        child = Child(lambda: run(case, hits), deadline_seconds=120)  # noqa: B023
+        child = Child(lambda: run(case, hits), deadline_seconds=scaled(120))  # noqa: B023
         under_way.append((case, hits, child))
     for one in under_way:
         yield _outcome(*one)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import End, Journal, run_child
 from tests.crash.plan import Companion, Player, operations
 from tests.crash.points import FLUSH_POINTS, REPAIR_POINTS, TXN_REPAIR_POINTS, WORK_POINTS
 from tests.crash.verify import survive
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+pytestmark = pytest.mark.debug
 
 VICTIM = 1
 # With little memory there are too few items for the index to grow much, and to shrink.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import Child, End, run_child
 from tests.crash.flash_plan import PlanJournal, empty, look, operations, work
 from tests.crash.points import fault_points
@@ -24,8 +23,6 @@ SURVIVOR = 2
 OPERATIONS_MAX = 9000
 # Room for a few buckets more than at the start: overflow buckets run out.
 TIGHT_BYTES = 20 * 1024
-
-needs_points = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
 
 
 def threads_sleep() -> bool:
@@ -76,7 +73,7 @@ def survive(tier: Tier, seed: int, journal: PlanJournal) -> None:
 
 
 class TestPoints:
-    pytestmark = needs_points
+    pytestmark = pytest.mark.debug
 
     def test_there_are_points(self) -> None:
         assert len(WORK_POINTS) >= 15

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from tests.crash.children import run_child
 from tests.unit.core.flash.index_driver import BUCKET_BYTES, START_BITS, Handle, Tier, hash_of
 
@@ -85,7 +85,6 @@ def die_at_once(tier: Tier) -> None:
 
 
 @pytest.mark.debug
-@pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")
 def test_a_repairer_leaves_a_bucket_alone_that_is_not_counted() -> None:
     """Whoever is next clears it without its lock, and may have given its chain to others."""
     with Tier() as tier, memory_of(tier) as memory:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from tests.crash.children import Journal, run_child
 from tests.unit.core.flash.log import Buffer, Log
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+pytestmark = pytest.mark.debug
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc" / "flash"
 FILES = ("flash_pages.c", "flash_writer.c")

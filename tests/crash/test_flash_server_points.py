@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import Journal, run_child
 from tests.crash.flash_rig import ROOMY, SURVIVOR, TIGHT, VICTIM, Plan, Rig, allowed_values, work
 from tests.crash.flash_verify import check_values, judge
 from tests.crash.points import FLASH_POINTS
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+pytestmark = pytest.mark.debug
 
 # Only an index that outgrows its first size, and shrinks again, comes there.
 GROWTH = ("chain", "merge", "overflow", "pull", "release", "split", "unhang")

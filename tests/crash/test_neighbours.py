@@ -2,12 +2,11 @@
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG
 from tests.crash.children import run_child
 from tests.crash.points import NEIGHBOUR_POINTS
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+pytestmark = pytest.mark.debug
 
 VICTIM = 1
 

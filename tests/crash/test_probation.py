@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, lib
+from pymc.core.ffi import lib
 from tests.crash.children import run_child
 from tests.crash.points import PROBATION_POINTS
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
 from tests.unit.core.lru.queues import Queues, fit_probation
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+pytestmark = pytest.mark.debug
 
 VICTIM = 1
 DEATHS = 1000

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, lib
+from pymc.core.ffi import lib
 from tests.crash.plan import value_of
 from tests.support.deadline import wait_until
 from tests.support.sites import Gate, site_at
@@ -18,7 +18,7 @@ from tests.unit.core.talk import Talk
 
 T = TypeVar("T")
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+pytestmark = pytest.mark.debug
 
 KEY = b"key"
 # Above what is copied out, so that a reader pins it.

@@ -10,7 +10,6 @@ from functools import cached_property
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG
 from tests.crash.flash_story import FLASH_STORIES
 from tests.crash.site_cases import (
     Case,
@@ -30,7 +29,6 @@ pytestmark = [
     pytest.mark.debug,
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not HAS_DEBUG, reason="no fault points"),
 ]
 
 STORIES: tuple[Story, ...] = (*STORE_STORIES, *FLASH_STORIES)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib, text
+from pymc.core.ffi import ffi, lib, text
 from tests.crash.children import run_child
 from tests.crash.points import RECLAIM_POINTS, TXN_REPAIR_POINTS, WORK_POINTS
 from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode
 from tests.unit.core.talk import Talk
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="no fault points")]
+pytestmark = pytest.mark.debug
 
 VICTIM, REPAIRER, READER = 1, 2, 3
 NOW_SECONDS = 100

@@ -12,6 +12,8 @@ from tests.support.deadline import wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 DUMP = "lru_crawler mgdump all\r\n"
 # More than sockets hold of lines.
 ITEMS = 400_000

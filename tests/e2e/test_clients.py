@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.deadline import scaled
 from tests.support.server import Server
 
 pymemcache = pytest.importorskip("pymemcache")
@@ -16,14 +17,18 @@ SEED = 20_240_601
 
 @pytest.fixture
 def base(server: Server) -> Iterator[Any]:
-    client = pymemcache.Client(("127.0.0.1", server.port), timeout=20, connect_timeout=20)
+    client = pymemcache.Client(
+        ("127.0.0.1", server.port), timeout=scaled(20), connect_timeout=scaled(20)
+    )
     yield client
     client.close()
 
 
 @pytest.fixture
 def old(server: Server) -> Iterator[Any]:
-    client = memcache.Client([f"127.0.0.1:{server.port}"], socket_timeout=20, cache_cas=True)
+    client = memcache.Client(
+        [f"127.0.0.1:{server.port}"], socket_timeout=scaled(20), cache_cas=True
+    )
     yield client
     client.disconnect_all()
 

@@ -11,14 +11,16 @@ import psutil
 import pytest
 
 from tests.support.connection import ClosedError, Connection
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
+
+pytestmark = pytest.mark.tcp_memory
 
 SEED = 77_001
 MEBIBYTE = 1 << 20
 # What an undisturbed client may wait for an answer, on a machine that is busy with other tests.
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = scaled(5.0)
 
 
 def private_bytes(server: Server) -> int:
@@ -222,7 +224,7 @@ def test_many_connections_with_one_byte(pymc: Program) -> None:
             assert bystander.store("bystander", b"here") == b"STORED"
             before = private_bytes(server)
             for number in range(count):
-                client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+                client = socket.create_connection(("127.0.0.1", server.port), timeout=scaled(20))
                 clients.append(client)
                 client.send(b"g")
                 if number % 500 == 0:
@@ -230,7 +232,7 @@ def test_many_connections_with_one_byte(pymc: Program) -> None:
             wait_until(
                 lambda: int(bystander.stats()["curr_connections"]) == count + 1,
                 "all are connected",
-                timeout_seconds=60,
+                timeout_seconds=scaled(60),
             )
             grown = private_bytes(server) - before
             assert grown < count * 4096 + 16 * MEBIBYTE, f"{grown // count} bytes a connection"
@@ -245,7 +247,7 @@ def test_many_connections_with_one_byte(pymc: Program) -> None:
             wait_until(
                 lambda: int(bystander.stats()["curr_connections"]) == 1,
                 "all are gone",
-                timeout_seconds=60,
+                timeout_seconds=scaled(60),
             )
             assert restarts(server) == 0
             bystander.close()

@@ -9,6 +9,8 @@ from tests.support.connection import Connection
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 SEED = 4_711
 MEBIBYTE = 1 << 20
 

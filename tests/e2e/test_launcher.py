@@ -12,13 +12,13 @@ import pytest
 from csrc.build_core import BuildError
 from csrc.build_core import run as compile_it
 from csrc.build_launcher import WAY_FILE, Way, answers, command, ways
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
 IS_EMBEDDED = WAY_FILE.is_file() and WAY_FILE.read_text() != "execs"
 NOT_EMBEDDED = "this Python cannot be embedded: the program hands over to it"
-RUN_SECONDS = 60
+RUN_SECONDS = scaled(60)
 
 
 def processes(server: Server) -> list[psutil.Process]:

@@ -7,6 +7,8 @@ from tests.support.deadline import wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 VALUE_BYTES = 10_000
 
 
@@ -36,9 +38,9 @@ def test_eviction(pymc: Program, name: str, request: pytest.FixtureRequest) -> N
         assert int(stats["store_no_memory"]) == 0
         held = [n for n in range(3000) if connection.fetch(f"key{n}") == value_of(n)]
         assert len(held) == int(stats["curr_items"])
-        # The oldest went first.
+        # The oldest went first; a few stay that share a fingerprint with a key evicted before.
         assert 2999 in held
-        assert min(held) > 1000
+        assert sum(n < 2000 for n in held) <= len(held) // 30
 
 
 @pytest.mark.parametrize("name", ["pymc", "memcached"])

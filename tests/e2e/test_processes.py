@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from tests.support.connection import ClosedError, Connection
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
 # "Within a second", with room for a machine that is busy with other tests.
-GONE_SECONDS = 3.0
+GONE_SECONDS = scaled(3.0)
 
 
 def kill_process(pid: int) -> None:
@@ -292,7 +292,9 @@ def test_process_names(pymc: Program) -> None:
 def test_called_as_memcached(pymc: Program, tmp_path: Path) -> None:
     link = tmp_path / "memcached"
     link.symlink_to(Path(pymc.path).resolve())
-    shown = subprocess.run([link, "-V"], capture_output=True, text=True, check=True, timeout=20)
+    shown = subprocess.run(
+        [link, "-V"], capture_output=True, text=True, check=True, timeout=scaled(20)
+    )
     assert shown.stdout.startswith("memcached 1.6.")
     with Server(Program("pymc", str(link)), ["-t", "1"]) as server:
         assert psutil.Process(server.pid).name() == "memcached"

@@ -11,12 +11,14 @@ import psutil
 import pytest
 
 from tests.support.connection import Connection
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
+pytestmark = pytest.mark.tcp_memory
+
 KIBIBYTE = 1 << 10
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = scaled(5.0)
 
 
 def is_stopped(pid: int) -> bool:

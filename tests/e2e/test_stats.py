@@ -64,9 +64,9 @@ def test_form_of_other_stats(server: Server, sub: str) -> None:
             assert re.fullmatch(r"STAT \S+ \S.*", line), line
 
 
-def test_keys_of_stats_are_those_of_memcached(server: Server, oracle: Program) -> None:
+def test_keys_of_stats_are_those_of_memcached(server: Server, newest_oracle: Program) -> None:
     busy(server)
-    with Server(oracle, ["-t", "2"]) as other:
+    with Server(newest_oracle, ["-t", "2"]) as other:
         busy(other)
         assert list(server.stats()) == list(other.stats())
         for sub in ("items", "slabs"):

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.connection import ClosedError, Connection
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
 # Each new connection has a fair chance to be dealt to the stopped worker's socket.
 MANY = 40
 # A client that is left alone for so long was left alone.
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = scaled(5.0)
 
 
 @contextlib.contextmanager
@@ -111,5 +111,5 @@ def test_the_end_does_not_wait_for_who_is_stopped(pymc: Program) -> None:
             started = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             assert server.wait_exit() == 0
-            assert time.monotonic() - started < 5.0
+            assert time.monotonic() - started < scaled(5.0)
         assert not server.living_processes()

@@ -13,6 +13,7 @@ import pytest
 
 from pymc.core.ffi import lib
 from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, KIB, TINY_LOG, FlashKeeper
+from tests.support.deadline import scaled
 from tests.unit.core.driver import MIB, Handle
 from tests.unit.core.flash_cache import Log
 from tests.unit.core.flash_reads import Reads
@@ -21,7 +22,7 @@ from tests.unit.core.talk import Talk
 WORKERS = 3
 KEYS = 60
 # Far more than it takes on a busy machine.
-DEADLINE_SECONDS = 100.0
+DEADLINE_SECONDS = scaled(100.0)
 LOG = replace(TINY_LOG, pages=8, page_bytes=128 * KIB, wbuf_bytes=32 * KIB)
 
 

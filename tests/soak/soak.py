@@ -23,13 +23,13 @@ from typing import Any
 from tests.soak.client import Client
 from tests.soak.watch import Watch
 from tests.support.connection import Address, ClosedError
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.killing import signal_child
 from tests.support.programs import pymc_program
 from tests.support.server import Server
 
-HANG_SECONDS = 40.0
-BACK_SECONDS = 20.0
+HANG_SECONDS = scaled(40.0)
+BACK_SECONDS = scaled(20.0)
 SHOW_SECONDS = 10.0
 FLUSH_REQUESTS = 4_000_000
 FAULT_SECONDS = 2.0
@@ -218,7 +218,7 @@ class Soak:
     def _collect(self) -> None:
         """What the clients have to say; they read all their keys once more before."""
         for number, (process, pipe) in enumerate(self._clients):
-            if pipe.poll(300):
+            if pipe.poll(scaled(300)):
                 error, counts = pipe.recv()
                 self.counts.update(counts)
                 self.errors += [error] if error else []

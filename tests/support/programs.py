@@ -8,8 +8,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.deadline import WAIT_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
-_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+# What pymc promises to be in place of.
+NEWEST_RELEASE = "1.6.38"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,10 @@ def oracle_programs() -> tuple[Program, ...]:
     return tuple(found[release] for release in order)
 
 
-def newest_oracle() -> Program | None:
-    """The strictest oracle, or None."""
-    return next(iter(oracle_programs()), None)
-
-
 def faketime_library() -> str | None:
     """The library that lets a test move the clock of a memcached, or None."""
-    path = os.environ.get("PYMC_FAKETIME", _FAKETIME)
+    installed = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    path = os.environ.get("PYMC_FAKETIME") or next(map(str, installed), "")
     return path if os.path.exists(path) else None
 
 
@@ -73,7 +72,9 @@ def _release_key(release: str) -> tuple[int, ...]:
 def _release_of(path: str) -> str:
     if not os.access(path, os.X_OK):
         return ""
-    shown = subprocess.run([path, "-V"], capture_output=True, text=True, timeout=20, check=False)
+    shown = subprocess.run(
+        [path, "-V"], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
+    )
     # Not a pymc that goes by the name.
     match = re.fullmatch(r"memcached (\d+\.\d+\.\d+)\s*", shown.stdout)
     return match.group(1) if match else ""

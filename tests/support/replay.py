@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from tests.support.connection import ClosedError, Connection
-from tests.support.deadline import DeadlineError, wait_until
+from tests.support.deadline import DeadlineError, scaled, wait_until
 from tests.support.server import Server
 from tests.support.transcript import (
     SENDING,
@@ -19,8 +19,8 @@ from tests.support.transcript import (
 )
 
 # How long a server may think about a reply, and how long a counter may lag behind.
-REPLY_SECONDS = 10.0
-COUNTER_SECONDS = 3.0
+REPLY_SECONDS = scaled(10.0)
+COUNTER_SECONDS = scaled(10.0)
 _OPERATORS: dict[str, Callable[[int, int], bool]] = {
     "<": operator.lt,
     "<=": operator.le,

@@ -15,13 +15,13 @@ from types import TracebackType
 import psutil
 
 from tests.support.connection import Address, ClosedError, Connection
-from tests.support.deadline import WAIT_SECONDS, wait_until
+from tests.support.deadline import WAIT_SECONDS, scaled, wait_until
 from tests.support.programs import Program, faketime_library
 
 # The stopped clock of a memcached under test starts here (UTC), so that a failure reads the same
 # every time; far from 0 because memcached takes some seconds off at start.
 CLOCK_START = 1_900_000_000
-STOP_SECONDS = 5.0
+STOP_SECONDS = scaled(5.0)
 
 
 class Server:
@@ -191,7 +191,7 @@ class Server:
             assert "Traceback" not in said, said
 
     def _kill_leftovers(self) -> list[int]:
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + scaled(1.0)
         while self.living_processes() and time.monotonic() < deadline:
             time.sleep(0.005)
         left = self.living_processes()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadline import scaled
+
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 HEADER = """// A sample room.
 #pragma once
@@ -56,7 +58,7 @@ def run(room: Path, *arguments: str, variant: str = "debug") -> subprocess.Compl
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=scaled(100),
         check=False,
     )
 

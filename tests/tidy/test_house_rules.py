@@ -30,6 +30,10 @@ def messages(path: str, text: str) -> list[str]:
         ("csrc/slab/a.c", HEAD + "int f(\n    int a) {\n" + "a++;\n" * 68 + "}\n", "f() has 71"),
         ("tests/unit/test_a.py", PY_HEAD + "time.sle" + "ep(1)\n", "waits for a condition"),
         ("tests/unit/test_a.py", PY_HEAD + "await asyncio.sle" + "ep(0.1)\n", "waits for a"),
+        ("tests/unit/test_a.py", PY_HEAD + "run(timeout=60)\n", "a deadline: scaled()"),
+        ("tests/unit/test_a.py", PY_HEAD + "client.settimeout(5)\n", "a deadline: scaled()"),
+        ("tests/unit/test_a.py", PY_HEAD + "end = monotonic() + 9\n", "a deadline: scaled()"),
+        ("tests/unit/test_a.py", PY_HEAD + "ANSWER_SECONDS = 5.0\n", "a deadline: scaled()"),
         ("tests/fuzz/a.c", HEAD + "void f(void) {\n    usleep(1);\n}\n", "usleep(): wait"),
         (
             "csrc/store/a.c",
@@ -70,6 +74,7 @@ def test_broken(path: str, text: str, message: str) -> None:
         ("pymc/a.py", 'r"""Says what it is for, \\n included."""\n'),
         ("scripts/a.sh", "#!/bin/sh\n# Does something useful.\n"),
         ("pymc/a.py", PY_HEAD + "def f():\n" + "    x = 1\n" * 69),
+        ("tests/unit/test_a.py", PY_HEAD + "run(timeout=scaled(60))\n"),
         ("tests/support/wait.py", PY_HEAD + "time.sle" + "ep(0.01)\n"),
         ("tests/unit/test_a.py", PY_HEAD + "await asyncio.sle" + "ep(0)\n"),
         ("csrc/server/a.c", HEAD + "void f(void) {\n    clock_gettime(0, 0);\n}\n"),

@@ -13,6 +13,7 @@ import pytest
 
 from pymc import VERSION, cli
 from pymc.config import ROWS, FlashPath, Listener, Settings, StartupAnswer, StartupError, features
+from tests.support.deadline import scaled
 from tests.support.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,7 +232,7 @@ def run(words: list[str], **keywords: Any) -> "subprocess.CompletedProcess[str]"
     """Runs a program from the repository's root."""
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
-        words, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=60, **keywords
+        words, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=scaled(60), **keywords
     )
 
 

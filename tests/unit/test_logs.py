@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from pymc.logs import Log
+from tests.support.deadline import scaled
 
 
 def read_all(fd: int) -> bytes:
@@ -61,7 +62,7 @@ def test_what_others_share_stays_as_it_is() -> None:
     read_fd, write_fd = os.pipe()
     program = "from pymc import logs; logs.attach(); logs.say('x'); import os;"
     program += "assert logs.log_fd() != 2 and not os.get_blocking(logs.log_fd())"
-    subprocess.run([sys.executable, "-c", program], stderr=write_fd, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], stderr=write_fd, check=True, timeout=scaled(60))
     assert os.get_blocking(write_fd)
     assert read_all(read_fd) == b"x\n"
     os.close(read_fd)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
+from tests.support.deadline import WAIT_SECONDS
 
 
 class Reads:
@@ -28,7 +29,7 @@ class Reads:
         pointer, self.pointer = self.pointer, ffi.NULL
         lib.flash_reader_close(pointer)
 
-    def wait(self, timeout_seconds: float = 10.0) -> None:
+    def wait(self, timeout_seconds: float = WAIT_SECONDS) -> None:
         """Hands over what was begun, and collects reads once some are done, if there are any."""
         if lib.flash_reader_submit(self.pointer) == 0:
             lib.flash_reader_reap(self.pointer, 0)

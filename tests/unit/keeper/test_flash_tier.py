@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core import HAS_DEBUG
 from pymc.core.arena import Role
 from pymc.core.ffi import ffi, lib
 from pymc.core.flash import FaultKind, PageState
@@ -213,10 +212,7 @@ def test_the_index_shrinks_after_a_flush(tmp_path: Path) -> None:
         server.store.check()
 
 
-needs_faults = pytest.mark.skipif(not HAS_DEBUG, reason="faults are in debug builds only")
-
-
-@needs_faults
+@pytest.mark.debug
 def test_a_path_that_fails_is_taken_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with tier(tmp_path, more=f",ext_compress=0,ext_path={tmp_path}/other:16m") as (server, keeper):
         flash = server.context.flash
@@ -236,7 +232,7 @@ def test_a_path_that_fails_is_taken_out(tmp_path: Path, capfd: pytest.CaptureFix
         assert f"{tmp_path}/flash: too many errors, taken out of service" in said
 
 
-@needs_faults
+@pytest.mark.debug
 def test_without_any_path_the_cache_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,7 +253,7 @@ def test_without_any_path_the_cache_goes_on(
         server.store.check()
 
 
-@needs_faults
+@pytest.mark.debug
 def test_a_slow_device_stops_nobody(tmp_path: Path) -> None:
     with tier(tmp_path, more=",ext_compress=0") as (server, keeper):
         flash = server.context.flash

@@ -42,6 +42,47 @@ def test_moves_come_one_after_the_other() -> None:
         assert server.store.check() == server.store.counters()["items"] == 60_000
 
 
+class Unfinished:
+    """A move of a page of which one chunk stays in use."""
+
+    is_stuck = False
+    passes = 0
+
+    def step(self, chunks: int) -> bool:
+        self.passes += 1
+        return False
+
+    def cancel(self) -> None:
+        """Nothing is held."""
+
+
+def test_too_many_moves_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[object, ...]] = []
+
+    def begin(*move: object, may_evict: bool) -> None:
+        begun.append(move)
+
+    monkeypatch.setattr("pymc.keeper.mover.begin_move", begin)
+    with in_process() as server:
+        mover = Mover(server.context, server.store)
+        mover.add(Move(50, 60, 40))
+        mover.add(Move(50, 61, 1000))
+        run_dry(mover.step)
+    assert [move[2] for move in begun] == [60] * 40 + [61] * 24
+
+
+def test_a_page_that_does_not_get_empty_is_looked_at_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pymc.keeper.mover.begin_move", lambda *_, may_evict: Unfinished())
+    with in_process() as server:
+        mover = Mover(server.context, server.store)
+        mover.add(Move(50, 60))
+        rests = [mover.step() for _ in range(8)]
+        mover.cancel()
+    assert rests == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25]
+
+
 def test_impossible_moves_are_skipped() -> None:
     with in_process() as server:
         mover = Mover(server.context, server.store)

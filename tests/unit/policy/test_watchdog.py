@@ -315,6 +315,17 @@ def test_a_starved_one_is_not_stuck(world: World) -> None:
     assert world.killed == [1]
 
 
+@pytest.mark.parametrize(("share", "is_stuck"), [(0.05, False), (0.2, True), (1.0, True)])
+def test_who_gets_some_of_the_processor_and_does_not_beat_is_stuck(
+    world: World, share: float, is_stuck: bool
+) -> None:
+    world.silent = {1}
+    for step in range(int(LIMIT * 3)):
+        world.states[101] = ProcessState("R", cpu_seconds=share * step)
+        world.pass_time(1.0)
+    assert bool(world.killed) == is_stuck
+
+
 def test_a_core_file_that_was_asked_for_takes_its_time() -> None:
     world = World(Watchdog(LIMIT, spares_dumps=True))
     world.silent = {1}

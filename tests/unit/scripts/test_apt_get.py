@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadline import scaled
 from tests.support.programs import ROOT
 
 APT_GET = ROOT / "scripts" / "apt_get.sh"
@@ -47,7 +48,7 @@ class Apt:
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=scaled(60),
             check=False,
         )
         assert done.stdout == ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadline import scaled
 from tests.support.programs import ROOT
 
 START = ROOT / "scripts" / "systemd" / "pymc-start"
@@ -92,7 +93,7 @@ def words_of(*command: object, **more: str) -> list[str]:
         env={**ENVIRONMENT, **more},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=True,
     )
     assert done.stderr == ""
@@ -140,5 +141,5 @@ def test_the_signals_of_the_service_manager_reach_the_server(tmp_path: Path, sho
     process = subprocess.Popen(
         [START, tmp_path / "none"], env={**ENVIRONMENT, "PYMC": str(show)}, stdout=subprocess.PIPE
     )
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=scaled(60))
     assert output == b"%d\n" % process.pid

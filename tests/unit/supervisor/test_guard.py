@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -144,3 +145,13 @@ def test_a_beat_and_a_mark_are_seen(server: InProcess) -> None:
     assert arena.pulse(slot).is_late
     assert before.pid == os.getpid()
     assert before.waits_for is None
+
+
+def test_who_is_not_there_is_looked_for_often(server: InProcess, family: Family) -> None:
+    """Clients that the kernel deals to it wait until the guard comes by."""
+    guard = Guard(server.context, family)  # type: ignore[arg-type]
+    for absent, pause in (([Child("worker 1", 1, lambda: 0)], 0.02), ([], 0.5)):
+        family.absent = absent
+        before = time.monotonic()
+        guard.look()
+        assert before + pause <= guard.due <= time.monotonic() + pause

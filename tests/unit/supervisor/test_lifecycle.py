@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -39,7 +39,7 @@ def test_the_killed_are_replaced(server: Server, who: str) -> None:
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: pids(server)[who] not in (0, victim), f"a new {who}", pause_seconds=0)
     # A loose bound: what counts is that no second passes, other tests may be running.
-    assert time.monotonic() - killed < 1.0
+    assert time.monotonic() - killed < scaled(1.0)
     stats = server.stats("pymc")
     assert stats[who.replace("_pid", "_restarts")] == "1"
     assert int(stats["lock_recoveries"]) >= 1
@@ -62,7 +62,8 @@ def test_who_keeps_dying_waits(pymc: Program) -> None:
         for _ in range(3):
             worker = wait_until(lambda: worker_of(server), "the worker")
             assert worker is not None
-            worker.kill()
+            # SIGKILL counts as a short life for a tenth of a second only.
+            worker.send_signal(signal.SIGALRM)
             worker.wait()
         wait_until(lambda: "starting it again in 0.25 s" in server.stderr, "the delay")
         server.wait_ready()
@@ -82,7 +83,7 @@ def test_signals_end_it_cleanly(pymc: Program, number: signal.Signals, said: str
         started = time.monotonic()
         os.kill(server.pid, number)
         assert server.wait_exit() == 0
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < scaled(1.0)
         assert not server.living_processes()
         assert server.stderr.endswith(said)
 
@@ -103,7 +104,7 @@ def test_a_stopped_worker_does_not_hold_up_the_end(pymc: Program) -> None:
         os.kill(server.pid, signal.SIGTERM)
         started = time.monotonic()
         assert server.wait_exit() == 0
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < scaled(2.0)
         assert is_gone(worker)
 
 

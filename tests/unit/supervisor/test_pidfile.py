@@ -15,7 +15,7 @@ import pytest
 
 from pymc import cli
 from pymc.supervisor.pidfile import become_user_for_pidfile
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -166,7 +166,7 @@ def test_a_daemon_s_relative_path_is_the_caller_s(pymc: Program, folder: Path) -
         [pymc.path, *user, "-d", "-P", "pid", "-p", "-1", "-l", "127.0.0.1", "-t", "1"],
         cwd=folder,
         env={**os.environ, "MEMCACHED_PORT_FILENAME": str(port_file)},
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
     assert done.returncode == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pymc
+from tests.support.deadline import scaled
 
 # Runs the program up to its first fork and tells what is loaded by then.
 UNTIL_FORK = """
@@ -44,13 +45,16 @@ LOADED_LATER = {
     *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_dump", "pymc.flash_format"),
     *("pymc.keeper", "pymc.policy.compaction", "pymc.policy.watchdog", "pymc.supervisor.guard"),
 }
+if sys.version_info >= (3, 14):
+    # asyncio itself loads them there.
+    LOADED_LATER -= {"dataclasses"}
 # What workers would otherwise load each for itself.
 LOADED_BEFORE = {"uvloop", "asyncio", "pymc.worker", "pymc.control", "pymc.stats.general"}
 
 
 def said_by(program: str, *args: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", program, *args], check=True, capture_output=True, timeout=60
+        [sys.executable, "-c", program, *args], check=True, capture_output=True, timeout=scaled(60)
     )
     return done.stdout.decode().split()
 

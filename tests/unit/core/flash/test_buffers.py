@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from pymc.flash_format import Damage, Record, find_pages, read_records
 from tests.unit.core.flash.log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
 from tests.unit.core.flash.test_format import image_of
@@ -348,7 +348,7 @@ def test_streams_go_to_paths_of_their_label_first(tmp_path: Path) -> None:
             assert buffer.info().path == 0
 
 
-@pytest.mark.skipif(not HAS_DEBUG, reason="no faults in this build")
+@pytest.mark.debug
 def test_a_failed_write_harms_no_other_buffer_of_its_page(tmp_path: Path) -> None:
     with Log(tmp_path) as log:
         buffers = [Buffer(log, number) for number in range(3)]

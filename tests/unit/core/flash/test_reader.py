@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
+from tests.support.deadline import WAIT_SECONDS
 from tests.unit.core.flash.reader_rig import (
     BLOCK_BYTES,
     HEADER_BYTES,
@@ -87,7 +88,8 @@ def test_the_last_record_of_a_page(rig: Rig, kind: str) -> None:
 
 def test_many_at_once(rig: Rig, kind: str) -> None:
     records = rig.write_random(600, (16, 900))
-    reader = rig.reader(kind, depth=8)
+    # On a tmpfs a direct read takes whole blocks.
+    reader = rig.reader(kind, depth=8, memory_bytes=8 * MIB)
     reads = {}
     for record in records:
         reads[record.entry] = reader.begin(record)
@@ -335,7 +337,7 @@ def test_each_end_is_a_new_edge(rig: Rig, kind: str) -> None:
         reader.submit()
         woken = 0
         while woken < len(reads):
-            assert reader.epoll.poll(20)
+            assert reader.epoll.poll(WAIT_SECONDS)
             woken += len(reader.reap())
         for read in reads:
             reader.release(read)

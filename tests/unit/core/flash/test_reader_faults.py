@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, lib
+from pymc.core.ffi import lib
 from tests.unit.core.flash.reader_rig import HEADER_BYTES, KINDS, Rig, entry_of
 
 pytestmark = pytest.mark.parametrize("kind", sorted(KINDS))
-needs_faults = [
-    pytest.mark.debug,
-    pytest.mark.skipif(not HAS_DEBUG, reason="no faults in this build"),
-]
 
 
 @pytest.fixture
@@ -109,7 +105,7 @@ def test_a_file_that_was_cut_off(rig: Rig, kind: str) -> None:
 
 
 class TestFaults:
-    pytestmark = needs_faults
+    pytestmark = pytest.mark.debug
 
     @pytest.mark.parametrize(
         ("fault", "result"),

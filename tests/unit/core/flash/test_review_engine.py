@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from pymc.core.ffi import lib
+from tests.support.deadline import WAIT_SECONDS
 from tests.unit.core.server.test_flash_engine import READ_SECONDS, Server, needs_faults, shown
 
 LARGE_BYTES = 60_000
@@ -34,7 +35,7 @@ def test_who_finds_the_memory_taken_again_is_not_last(tmp_path: Path) -> None:
         assert server.states() == [lib.CONNECTION_IO_QUEUE] * 4
         server.slow_reads(READ_SECONDS)
         got = {second: b"", third: b""}
-        end = time.monotonic() + 10
+        end = time.monotonic() + WAIT_SECONDS
         while not any(got.values()):
             assert time.monotonic() < end
             server.turn(0.01)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core import HAS_DEBUG
 from pymc.core.arena import Role
 from pymc.core.flash import PageState
 from pymc.core.store import Store
 from tests.unit.inprocess import InProcess
 from tests.unit.keeper.test_flash_tier import fill, tier, turn, until
 
-pytestmark = pytest.mark.skipif(not HAS_DEBUG, reason="fault points are in debug builds only")
+pytestmark = pytest.mark.debug
 
 
 def die_while_forgetting(server: InProcess, keys: list[bytes]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from tests.unit.core.driver import LADDER, MIB, Cache, Handle, Outcome
 from tests.unit.core.talk import Talk
 
@@ -193,7 +193,6 @@ def test_one_who_leaves_meanwhile_leaves_nothing(rig: Rig) -> None:
 
 
 @pytest.mark.debug
-@pytest.mark.skipif(not HAS_DEBUG, reason="nobody meddles")
 def test_who_won_before_the_wait_has_won(rig: Rig) -> None:
     """`mg N` makes the item and must wait then: its client is still the one that fills it."""
     looks = 0

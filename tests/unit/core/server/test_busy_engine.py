@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import lib
-from tests.support.deadline import wait_until
+from tests.support.deadline import WAIT_SECONDS, wait_until
 from tests.unit.core.driver import Handle
 from tests.unit.core.server.test_half_sent import Server
 
@@ -22,7 +22,7 @@ class Rig:
 
     def client(self) -> socket.socket:
         client = socket.create_connection(self.server.listener.getsockname())
-        client.settimeout(10)
+        client.settimeout(WAIT_SECONDS)
         self.server.clients.append(client)
         return client
 
@@ -57,7 +57,7 @@ class Rig:
         except BlockingIOError:
             return True
         finally:
-            client.settimeout(10)
+            client.settimeout(WAIT_SECONDS)
         return False
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import ffi, lib, text
-from tests.support.deadline import wait_until
+from pymc.core.ffi import ffi, lib
+from tests.support.deadline import WAIT_SECONDS, scaled, wait_until
 from tests.unit.core.flash_cache import FlashCache, Log
 
 READ_SECONDS = 0.05
 KINDS = {"auto": lib.FLASH_READER_AUTO, "threads": lib.FLASH_READER_THREADS}
-needs_faults = pytest.mark.skipif(
-    text(lib.pymc_build_variant()) == "release", reason="slow reads are faults of debug builds"
-)
+# Slow reads are faults of debug builds.
+needs_faults = pytest.mark.debug
 
 
 class Server:
@@ -65,7 +64,7 @@ class Server:
     def receive(self, client: socket.socket, ending: bytes) -> bytes:
         """Turns until the client has received something that ends so; with b"" until its end."""
         got = b""
-        end = time.monotonic() + 10
+        end = time.monotonic() + WAIT_SECONDS
         while True:
             assert time.monotonic() < end, (len(got), got[-100:])
             try:
@@ -254,7 +253,7 @@ def test_reset_while_it_waits(slow: Server) -> None:
     # No orderly end: a reset.
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
-    end = time.monotonic() + 10
+    end = time.monotonic() + WAIT_SECONDS
     while slow.states():
         assert time.monotonic() < end
         slow.turn(0.01)
@@ -277,11 +276,11 @@ def test_memory_is_served_while_flash_is_slow(slow: Server) -> None:
     slow.fill(1)
     slow.tier.send(b"set hot 0 0 1\r\nh\r\n")
     cold, hot = slow.connect(), slow.connect()
-    slow.slow_reads(1.0)
+    slow.slow_reads(scaled(1.0))
     cold.sendall(b"get k0\r\n")
     slow.turn(1)
     started = time.monotonic()
     for _ in range(100):
         assert slow.ask(hot, b"get hot\r\n", b"END\r\n") == b"VALUE hot 0 1\r\nh\r\nEND\r\n"
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < scaled(0.9)
     assert slow.receive(cold, b"END\r\n") == shown(0) + b"END\r\n"

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.support.deadline import wait_until
+from tests.support.deadline import WAIT_SECONDS, wait_until
 from tests.unit.core.driver import MIB, Cache, Handle
 
 CONNECTIONS_MAX = 256
 # Long enough to fail by the suite's time limit: what is tested ends the wait, time does not.
 FOR_EVER_MS = 600_000
-SECONDS = 20.0
 
 
 class Worker:
@@ -48,7 +47,7 @@ class Worker:
 
     def end(self) -> int:
         assert self.thread
-        self.thread.join(SECONDS)
+        self.thread.join(WAIT_SECONDS)
         assert not self.thread.is_alive()
         self.thread = None
         return self.found.pop()
@@ -95,7 +94,7 @@ class Cluster:
         return pair
 
     def connect(self) -> socket.socket:
-        client = socket.create_connection(self.listener.getsockname(), SECONDS)
+        client = socket.create_connection(self.listener.getsockname(), WAIT_SECONDS)
         return self.stack.enter_context(client)
 
     def records(self) -> list[Any]:

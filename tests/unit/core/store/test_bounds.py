@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from tests.unit.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
 from tests.unit.core.talk import Talk
 
-pytestmark = [pytest.mark.debug, pytest.mark.skipif(not HAS_DEBUG, reason="nobody meddles")]
+pytestmark = pytest.mark.debug
 
 
 class Meddler:

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, Admission, FlashKeeper
 from tests.unit.core.flash_cache import Log
 from tests.unit.core.talk import Talk
 
-needs_faults = pytest.mark.skipif(not HAS_DEBUG, reason="no faults in this build")
+needs_faults = pytest.mark.debug
 NOISE = Random(5).randbytes(12_000)
 TEXT = b"one thing after the other " * 450
 ITEMS = {

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, lib
+from pymc.core.ffi import lib
 from tests.model.flash_keeper import TINY_LOG, FlashKeeper
-
-needs_faults = pytest.mark.skipif(not HAS_DEBUG, reason="no faults in this build")
 
 
 @pytest.fixture
@@ -141,7 +139,7 @@ def test_a_full_index_leaves_items_in_memory(tmp_path: Path) -> None:
         tier.check()
 
 
-@needs_faults
+@pytest.mark.debug
 def test_a_failed_write_leaves_items_in_memory(tier: FlashKeeper) -> None:
     keys = _put(tier, 30)
     tier.flash_fault(lib.FLASH_FAULT_EIO, on_writes=True, count=1)
@@ -155,7 +153,7 @@ def test_a_failed_write_leaves_items_in_memory(tier: FlashKeeper) -> None:
     assert tier.exile() == 30 and _read(tier, keys) == 30
 
 
-@needs_faults
+@pytest.mark.debug
 def test_a_failed_rescue_loses_what_it_would_have_moved(tier: FlashKeeper) -> None:
     keys = _put(tier, 30)
     tier.exile()
@@ -171,7 +169,7 @@ def test_a_failed_rescue_loses_what_it_would_have_moved(tier: FlashKeeper) -> No
     assert tier.entries() == 0
 
 
-@needs_faults
+@pytest.mark.debug
 @pytest.mark.parametrize("kind", [lib.FLASH_FAULT_EIO, lib.FLASH_FAULT_FLIP, lib.FLASH_FAULT_SHORT])
 def test_what_cannot_be_read_is_a_miss(tier: FlashKeeper, kind: int) -> None:
     keys = _put(tier, 12)
@@ -187,7 +185,7 @@ def test_what_cannot_be_read_is_a_miss(tier: FlashKeeper, kind: int) -> None:
     assert counted[name] == 3 and counted["get_misses"] == 6
 
 
-@needs_faults
+@pytest.mark.debug
 def test_what_the_system_refuses_to_read_stays(tier: FlashKeeper) -> None:
     keys = _put(tier, 4)
     tier.exile()
@@ -205,7 +203,7 @@ def test_what_the_system_refuses_to_read_stays(tier: FlashKeeper) -> None:
     assert _read(tier, keys) == 4
 
 
-@needs_faults
+@pytest.mark.debug
 def test_a_change_of_what_cannot_be_read(tier: FlashKeeper) -> None:
     _put(tier, 4)
     tier.exile()

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from tests.support.deadline import WAIT_SECONDS
 from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Cache, Found, Handle, Mode, Outcome
 from tests.unit.core.talk import Talk
 
@@ -147,7 +148,7 @@ def test_others_cannot_keep_a_join_from_ending() -> None:
 
         toucher = threading.Thread(target=touch)
         toucher.start()
-        begun.wait(10)
+        begun.wait(WAIT_SECONDS)
         try:
             for _ in range(20):
                 assert store.put(b"k", b"!", mode=Mode.APPEND).outcome == Outcome.STORED

@@ -1,0 +1,73 @@
+"""What the keeper's job about pages remembers between two looks."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pymc.core.flash import PageState
+from pymc.keeper.keeper import Keeper
+from pymc.keeper.reclaim import Reclaim
+from pymc.policy.compaction import Plan
+from tests.support.deadline import scaled
+from tests.unit.inprocess import InProcess
+from tests.unit.keeper.test_flash_tier import fill, tier, until
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[tuple[InProcess, Keeper]]:
+    """A tier with a full page."""
+    with tier(tmp_path, more=",ext_compress=0") as (server, keeper):
+        fill(server, keeper, 12_000)
+        until(keeper, lambda: bool(full_pages(server, keeper)), "a page is full")
+        yield server, keeper
+
+
+def reclaim_of(keeper: Keeper) -> Reclaim:
+    assert keeper._tier is not None
+    return keeper._tier._reclaim
+
+
+def full_pages(server: InProcess, keeper: Keeper) -> list[int]:
+    """Those that get no entries any more."""
+    flash, writer = server.context.flash, reclaim_of(keeper)._writer
+    assert flash is not None
+    full = [n for n, page in enumerate(flash.pages()) if page.state is PageState.FULL]
+    return [n for n in full if n not in writer.pages()]
+
+
+def test_a_stream_that_lacks_a_page_is_in_a_hurry(filled: tuple[InProcess, Keeper]) -> None:
+    _, keeper = filled
+    reclaim = reclaim_of(keeper)
+    far = time.monotonic() + scaled(60)
+    reclaim._look_due = far
+    reclaim.step()
+    assert reclaim._look_due == far
+    reclaim._writer.needs_page = True
+    reclaim.step()
+    # The look is near, or was made at once and the next one is due in its time.
+    assert reclaim._look_due < far - scaled(30)
+    assert not reclaim._writer.needs_page
+
+
+def test_a_page_that_is_dropped_counts_as_evicted_and_a_rescued_one_does_not(
+    filled: tuple[InProcess, Keeper],
+) -> None:
+    server, keeper = filled
+    reclaim, flash = reclaim_of(keeper), server.context.flash
+    assert flash is not None
+    page = full_pages(server, keeper)[0]
+    objects = flash.page(page).objects
+    assert objects
+    names = ("ext_page_evictions", "ext_objects_evicted")
+
+    def counted() -> list[int]:
+        counters = reclaim._store.counters()
+        return [counters[name] for name in names]
+
+    before = counted()
+    reclaim._apply(Plan(drain=(page,), evicted=frozenset()), flash.pages())
+    assert counted() == before
+    reclaim._apply(Plan(drain=(page,), evicted=frozenset({page})), flash.pages())
+    assert counted() == [before[0] + 1, before[1] + objects]
