@@ -38,6 +38,7 @@ class Kind:
     program: Path
     arguments: tuple[str, ...] = ()
     flash_file: Path | None = None  # made and removed by whoever starts the server
+    stuck_file: Path | None = None  # a second one whose reads can be made to hang
     flash_paths: int = 1  # files of the tier, all of one size; flash_file is the first
     environment: tuple[tuple[str, str], ...] = ()  # beside what this process has
 

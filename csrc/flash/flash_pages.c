@@ -71,8 +71,24 @@ void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path
     out->read_errors = SHARED_LOAD(state->read_errors);
     out->write_errors = SHARED_LOAD(state->write_errors);
     out->slow_reads = SHARED_LOAD(state->slow_reads);
+    out->late_reads = SHARED_LOAD(state->late_reads);
+    out->times_late = SHARED_LOAD(state->times_late);
+    out->bad_records = SHARED_LOAD(state->bad_records);
     out->is_out = SHARED_LOAD(state->is_out) != 0;
+    out->is_late = SHARED_LOAD(state->is_late) != 0;
     out->is_direct = flash->is_direct[path];
+}
+
+bool flash_path_set_late(struct flash *flash, uint32_t path, bool is_late) {
+    struct flash_path_state *state = &flash->paths[path];
+    uint32_t was = !is_late;
+    if (SHARED_LOAD(state->is_late) != was || !SHARED_CAS(state->is_late, &was, (uint32_t)is_late, ACQ_REL)) {
+        return false;
+    }
+    if (is_late) {
+        SHARED_ADD(state->times_late, 1, RELAXED);
+    }
+    return true;
 }
 
 bool flash_path_is_direct(const struct flash *flash, uint32_t path) {

@@ -22,6 +22,9 @@ struct flash_scan {
     uint64_t futile_bytes;      // Checksummed in vain.
     uint64_t page_version;
     uint32_t page;
+    uint32_t objects;           // Entries that named the page when the scan began, 0 while it was not complete.
+    uint32_t found;
+    bool has_unread;            // Something could not be read, and is counted as that.
 };
 
 static uint64_t memory_bytes(const struct flash *flash) {
@@ -66,6 +69,9 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->at = 0;
     scan->piece_bytes = 0;
     scan->futile_bytes = 0;
+    scan->objects = SHARED_LOAD(row->state) == FLASH_PAGE_FULL ? SHARED_LOAD(row->objects) : 0;
+    scan->found = 0;
+    scan->has_unread = false;
     return PYMC_OK;
 }
 
@@ -79,6 +85,17 @@ static int load(struct flash_scan *scan, uint64_t next, uint64_t bytes) {
     return flash_io(scan->flash, scan->page, next, place, bytes, false, NULL);
 }
 
+// Holes look like damage (see FORMAT.md), but no entry names one. So where entries named more records than there are,
+// the device has damaged so many at least; what nobody wants any more hides some.
+static void count_damage(struct flash_scan *scan) {
+    const struct flash_page *row = &scan->flash->pages[scan->page];
+    bool is_same = SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL && SHARED_LOAD(row->version) == scan->page_version;
+    if (is_same && !scan->has_unread && scan->objects > scan->found) {
+        SHARED_ADD(scan->flash->paths[row->path].bad_records, scan->objects - scan->found, RELAXED);
+    }
+    scan->objects = 0;
+}
+
 int flash_scan_load(struct flash_scan *scan) {
     // A record that is not complete yet stays, with the rest of its first block.
     uint64_t from = scan->at & ~BLOCK_MASK;
@@ -89,6 +106,7 @@ int flash_scan_load(struct flash_scan *scan) {
     scan->piece_bytes = 0;
     uint64_t next = scan->base + scan->loaded;
     if (next >= scan->end) {
+        count_damage(scan);
         return PYMC_NOT_FOUND;
     }
     uint64_t bytes = memory_bytes(scan->flash) - scan->loaded;
@@ -99,6 +117,7 @@ int flash_scan_load(struct flash_scan *scan) {
     int status = load(scan, next, bytes);
     if (status != PYMC_OK) {
         // The scan may go on behind what cannot be read.
+        scan->has_unread = true;
         scan->base = next + bytes;
         scan->loaded = 0;
         scan->at = 0;
@@ -131,6 +150,7 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
             if (crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c) {
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
+                scan->found++;
                 return record;
             }
             scan->futile_bytes += bytes;

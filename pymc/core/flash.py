@@ -58,6 +58,7 @@ class FaultKind(IntEnum):
     FLIP = lib.FLASH_FAULT_FLIP
     SLOW = lib.FLASH_FAULT_SLOW
     AGAIN = lib.FLASH_FAULT_AGAIN
+    HANG = lib.FLASH_FAULT_HANG
 
 
 class FlashGeometry(Record):
@@ -111,7 +112,11 @@ class PathInfo(Record):
     read_errors: int
     write_errors: int
     slow_reads: int
+    late_reads: int
+    times_late: int
+    bad_records: int
     is_out: bool
+    is_late: bool
     is_direct: bool
 
 
@@ -235,9 +240,17 @@ class Flash:
             out.read_errors,
             out.write_errors,
             out.slow_reads,
+            out.late_reads,
+            out.times_late,
+            out.bad_records,
             bool(out.is_out),
+            bool(out.is_late),
             bool(out.is_direct),
         )
+
+    def set_late(self, number: int, *, is_late: bool) -> bool:
+        """Marks a path as late, or as answering again; whether that changed anything."""
+        return bool(lib.flash_path_set_late(self.pointer, number, is_late))
 
     def set_fault(
         self,
