@@ -1,4 +1,4 @@
-// Steps of pages, and what policies see of pages and paths. Only the keeper takes steps.
+// Steps of pages, and what policies see of them. Only the keeper takes steps.
 #include "flash/flash_internal.h"
 #include "shm/proc_internal.h"
 
@@ -40,6 +40,7 @@ void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page
     out->bucket = SHARED_LOAD(row->bucket);
     out->label = row->label;
     out->path = row->path;
+    out->is_writable = flash_path_is_writable(flash, row);
     out->used_bytes = used_bytes(out);
 }
 
@@ -66,20 +67,8 @@ uint64_t flash_flushed_entries(const struct flash *flash) {
     return entries;
 }
 
-void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path_info *out) {
-    const struct flash_path_state *state = &flash->paths[path];
-    out->read_errors = SHARED_LOAD(state->read_errors);
-    out->write_errors = SHARED_LOAD(state->write_errors);
-    out->slow_reads = SHARED_LOAD(state->slow_reads);
-    out->is_out = SHARED_LOAD(state->is_out) != 0;
-    out->is_direct = flash->is_direct[path];
-}
-
-bool flash_path_is_direct(const struct flash *flash, uint32_t path) {
-    return flash->is_direct[path];
-}
-
-// The free page of this label on the path whose turn it is, or on the next one that has any.
+// The free page of this label on the path whose turn it is, or on the next one that has any; there one whose blocks
+// are there, if any is.
 static uint32_t free_page(const struct flash *flash, int label) {
     const struct flash_root *root = flash->root;
     uint32_t turn = (uint32_t)(root->version % root->path_count);
@@ -87,10 +76,10 @@ static uint32_t free_page(const struct flash *flash, int label) {
     uint32_t best_distance = UINT32_MAX;
     for (uint32_t page = 0; page < root->page_count && best_distance > 0; page++) {
         const struct flash_page *row = &flash->pages[page];
-        if (row->state != FLASH_PAGE_FREE || row->label != label || SHARED_LOAD(flash->paths[row->path].is_out)) {
+        if (row->state != FLASH_PAGE_FREE || row->label != label || !flash_path_is_writable(flash, row)) {
             continue;
         }
-        uint32_t distance = (row->path + root->path_count - turn) % root->path_count;
+        uint32_t distance = (row->path + root->path_count - turn) % root->path_count * 2 + !row->has_blocks;
         if (distance < best_distance) {
             best = page;
             best_distance = distance;
@@ -136,6 +125,9 @@ void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page) {
     if (row->state != FLASH_PAGE_OPEN) {
         return;
     }
+    if (row->written_bytes + flash->root->wbuf_bytes > flash->root->page_bytes) {
+        SHARED_STORE(row->has_blocks, 1);
+    }
     FAULT_POINT(proc, "flash.close.before");
     SHARED_RELEASE(row->state, FLASH_PAGE_FULL);
     FAULT_POINT(proc, "flash.close.after");
@@ -163,20 +155,4 @@ void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page) {
     SHARED_STORE(row->version, 0);
     forget_contents(row);
     SHARED_STORE(row->bucket, FLASH_DEFAULT);
-}
-
-void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path) {
-    SHARED_STORE(flash->paths[path].is_out, 1);
-    FAULT_POINT(proc, "flash.path.out");
-    for (uint32_t page = 0; page < flash->root->page_count; page++) {
-        struct flash_page *row = &flash->pages[page];
-        if (row->path != path) {
-            continue;
-        }
-        if (row->state == FLASH_PAGE_FREE) {
-            SHARED_RELEASE(row->state, FLASH_PAGE_BAD);
-        } else {
-            flash_page_drain(flash, proc, page);
-        }
-    }
 }

@@ -19,6 +19,8 @@ struct flash_scan {
     uint64_t end;               // Offset in the page behind the last block written when the scan began.
     uint64_t piece_bytes;
     uint64_t futile_bytes;      // Checksummed in vain.
+    uint64_t good_records;      // Found in this piece.
+    uint64_t bad_records;       // Those of this use of the page whose checksum is wrong.
     uint64_t page_version;
     uint32_t page;
     bool in_step;               // A record, or none up to the next block, begins right here.
@@ -66,11 +68,26 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->at = 0;
     scan->piece_bytes = 0;
     scan->futile_bytes = 0;
+    scan->good_records = 0;
+    scan->bad_records = 0;
     scan->in_step = true;
     return PYMC_OK;
 }
 
+// What the path is judged by. Damage where no write of this page was, as after one that failed, tells nothing.
+static void note_records(struct flash_scan *scan) {
+    const struct flash_page *row = &scan->flash->pages[scan->page];
+    struct flash_path_state *path = &scan->flash->paths[row->path];
+    if (scan->good_records + scan->bad_records && flash_page_is_readable(scan->flash, scan->page, scan->page_version)) {
+        SHARED_ADD(path->scanned_records, scan->good_records + scan->bad_records, RELAXED);
+        SHARED_ADD(path->bad_records, scan->bad_records, RELAXED);
+    }
+    scan->good_records = 0;
+    scan->bad_records = 0;
+}
+
 int flash_scan_load(struct flash_scan *scan) {
+    note_records(scan);
     // A record that is not complete yet stays, with the rest of its first block.
     uint64_t from = scan->at & ~BLOCK_MASK;
     scan->loaded -= from;
@@ -126,8 +143,10 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
                 scan->in_step = true;
+                scan->good_records++;
                 return record;
             }
+            scan->bad_records++;
             scan->futile_bytes += bytes;
         }
         // Any unit may begin a record; but what looks like many large ones must not cost hours of checksums.

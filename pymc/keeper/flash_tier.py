@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 
 from pymc.core.flash import Flash
+from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
-from pymc.core.writeout import FlashPages
+from pymc.core.writeout import Batch, FlashPages
 from pymc.keeper.flash_health import Health
-from pymc.keeper.io_thread import IoThread
+from pymc.keeper.io_thread import IoThread, IoThreads
 from pymc.keeper.reclaim import Reclaim
 from pymc.keeper.streams import Writer
 from pymc.keeper.write_out import WriteOutJob
@@ -22,13 +23,19 @@ class FlashTier:
     def __init__(self, context: ServerContext, store: Store, flash: Flash) -> None:
         """Starts the threads. Borrows all of them."""
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # One for writing, one for reading back: neither waits for the other.
-        self._threads = [IoThread(name, self.wake_fd) for name in ("flash writer", "flash reader")]
-        pages = FlashPages(store, flash)
-        self._health = Health(context, flash, pages)
-        self._writer = Writer(store, flash, self._threads[0], self._health)
+        pages, paths = FlashPages(store, flash), FlashPaths(store, flash)
+        # Who had the slot before is gone.
+        flash.forget_writes(store.slot)
+        # Of each path one for writing and one for reading back: neither waits for the other.
+        writers = IoThreads("flash writer", self.wake_fd, paths.note_writing)
+        readers = IoThreads("flash reader", self.wake_fd)
+        self._threads = (writers, readers)
+        self._health = Health(context, flash, pages, paths, writers, readers)
+        self._writer = Writer(
+            store, flash, IoThread(writers, _path_of_batch(flash)), self._health
+        )
         self._write_out = WriteOutJob(store, flash, self._writer, self._health)
-        self._reclaim = Reclaim(store, flash, pages, self._writer, self._threads[1])
+        self._reclaim = Reclaim(store, flash, pages, self._writer, readers)
         self.jobs: dict[str, Job] = {
             "write out": self._write_out.step,
             "reclaim": self._reclaim_step,
@@ -62,3 +69,13 @@ class FlashTier:
 
     def _reclaim_step(self) -> float:
         return self._reclaim.step(self._write_out)
+
+
+def _path_of_batch(flash: Flash) -> Callable[[Callable[[], object]], int]:
+    """Tells where the write of a batch goes: its job is a method of the batch."""
+
+    def path_of(job: Callable[[], object]) -> int:
+        batch: Batch = job.__self__  # type: ignore[attr-defined]
+        return flash.page(batch.page).path
+
+    return path_of

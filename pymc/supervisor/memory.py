@@ -1,6 +1,8 @@
 """Makes the arena: how large it has to be, and what stands in it before the first worker."""
 
+import errno
 import os
+import stat
 
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.arena import Arena
@@ -161,10 +163,37 @@ def open_flash(settings: Settings, arena: Arena, plan: MemoryPlan) -> Flash | No
         return None
     failed = "Failed to initialize external storage:"
     try:
-        return Flash(arena, plan.flash)
+        flash = Flash(arena, plan.flash)
     except FlashPathError as error:
-        path = settings.ext_paths[error.path].path
-        reason = os.strerror(error.errno) if error.errno else "another server uses it"
+        path, wanted = settings.ext_paths[error.path].path, _path_bytes(settings, error.path)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = no_room(path, wanted)
+        else:
+            reason = os.strerror(error.errno) if error.errno else "another server uses it"
         raise StartupError(f"{failed} failed to open file: {path}: {reason}") from None
     except CoreError as error:
         raise StartupError(f"{failed} {error}") from None
+    for number, path in enumerate(settings.ext_paths):
+        if not flash.path(number).is_allocated:
+            say(
+                f"warning: {path.path}: its file system cannot set space aside; make sure that"
+                f" {_path_bytes(settings, number) >> 20} MiB stay free there"
+            )
+    return flash
+
+
+def _path_bytes(settings: Settings, number: int) -> int:
+    return settings.ext_paths[number].page_count * settings.ext_page_bytes
+
+
+def no_room(path: str, wanted_bytes: int) -> str:
+    """What is wanted and what there is, of a file's file system or of a device."""
+    wanted = f"no room for it: {wanted_bytes >> 20} MiB wanted"
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return f"{wanted}, the device is smaller"
+        room = os.statvfs(path)
+    except OSError:
+        return wanted
+    # A quota may leave less than the file system has.
+    return f"{wanted}, {room.f_bavail * room.f_frsize >> 20} MiB free on its file system"

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from pymc.policy.admission import AdmissionSettings, WriteRate, admit
-from pymc.policy.path_health import PathHistory, after_look, after_write
 from pymc.policy.write_out import (
     ClassUse,
     ClassWork,
@@ -112,19 +111,3 @@ def test_compression_gives_way_when_the_processor_is_short() -> None:
     assert admit(AdmissionSettings(), behind, is_short=True).compress_bytes_min == 0
     slow_device = replace(behind, device_busy_share=0.95)
     assert admit(AdmissionSettings(), slow_device, is_short=True).compress_bytes_min == 256
-
-
-def test_a_path_goes_after_three_failed_writes_in_a_row() -> None:
-    history = PathHistory()
-    for is_good in (False, False, True, False, False):
-        history = after_write(history, is_good=is_good)
-        assert not history.is_to_go
-    assert after_write(history, is_good=False).is_to_go
-
-
-def test_a_path_goes_when_reads_fail_all_the_time() -> None:
-    history = PathHistory()
-    for errors in (40, 80, 90, 130, 170):
-        history = after_look(history, errors)
-        assert not history.is_to_go
-    assert after_look(history, 300).is_to_go

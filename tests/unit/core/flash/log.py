@@ -29,6 +29,7 @@ class Log:
         labels: Sequence[int] = (),
         avoid_direct: bool = False,
         names: Sequence[str] = (),
+        is_sparse: bool = False,
     ) -> None:
         names = names or [str(folder / f"log{number}") for number in range(len(pages))]
         self.names = names
@@ -47,6 +48,7 @@ class Log:
         geometry.item_bytes_hint = 1024
         geometry.index_bytes_max = 1 << 20
         geometry.avoid_direct = avoid_direct
+        geometry.is_sparse = is_sparse
         options = ffi.new("struct arena_options *")
         options.reserve_bytes = (1 << 20) + lib.flash_reserve_bytes(geometry, 2)
         options.slots = 2
