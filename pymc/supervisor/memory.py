@@ -28,7 +28,7 @@ from pymc.policy.reservation import (
     memory_warnings,
 )
 from pymc.record import Record, replace
-from pymc.server_context import VISITOR_SLOTS
+from pymc.server_context import slots_for
 from pymc.slab_sizes import ladder
 from pymc.supervisor.large_pages import shortage, take_large_pages
 from pymc.supervisor.limits import read_limits
@@ -63,7 +63,7 @@ def plan_memory(settings: Settings, limits: MemoryLimits) -> MemoryPlan:
             f" the index begins with hashpower={power} and grows"
         )
     flash = flash_geometry_of(settings, geometry) if settings.ext_paths else None
-    slots = settings.workers + 1 + VISITOR_SLOTS
+    slots = slots_for(settings)
     return MemoryPlan(geometry, flash, _reserve_bytes(settings, geometry), slots, tuple(notes))
 
 
@@ -121,7 +121,7 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
 
 def _reserve_bytes(settings: Settings, geometry: Geometry) -> int:
     """The address space of everything that is in the arena."""
-    slots = settings.workers + 1 + VISITOR_SLOTS
+    slots = slots_for(settings)
     reserve = store_reserve_bytes(geometry, slots)
     reserve += server_reserve_bytes(settings.workers, settings.connections_max)
     if settings.ext_paths:
