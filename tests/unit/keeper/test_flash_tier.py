@@ -8,9 +8,10 @@ import pytest
 
 from pymc.core import HAS_DEBUG
 from pymc.core.arena import Role
-from pymc.core.flash import FaultKind, PageState
+from pymc.core.flash import FaultKind, Full, PageState
 from pymc.core.store import Store
 from pymc.keeper.keeper import Keeper
+from pymc.stats.flash import path_state
 from tests.support.deadline import wait_until
 from tests.unit.inprocess import InProcess, in_process
 
@@ -207,3 +208,45 @@ def test_a_slow_device_stops_nobody(tmp_path: Path) -> None:
         # Had one of them waited for the device, there would be no more than two.
         assert turns > 10
         until(keeper, lambda: flash.index_entries > 50, "it was slow, not broken")
+
+
+@needs_faults
+def test_a_full_file_system_is_no_broken_path(tmp_path: Path) -> None:
+    with tier(tmp_path, flash_mb=32, more=",ext_compress=0") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None and keeper._tier is not None
+        now = 1000.0
+        keeper._tier._health._clock = lambda: now
+        fill(server, keeper, 12000)
+        until(keeper, lambda: flash.index_entries > 1000, "items are on flash")
+        flash.set_fault(FaultKind.ENOSPC, on_writes=True)
+        for number in range(5):
+            refused = flash.path(0).full_writes
+            while flash.path(0).full_writes == refused:
+                fill(server, keeper, 500, f"{number}.")
+            assert flash.path(0).full is not Full.NO
+            now += 6
+        assert not flash.path(0).is_out
+        assert flash.path(0).write_errors == 0
+        assert flash.index_entries > 1000
+        # There is room again.
+        flash.set_fault(FaultKind.NONE)
+        before = server.store.counters()["ext_objects_written"]
+        while server.store.counters()["ext_objects_written"] < before + 1000:
+            now += 6
+            fill(server, keeper, 500, f"after{now}.")
+        assert path_state(flash.path(0)) == "in"
+
+
+@needs_faults
+def test_a_late_path_gets_no_records(tmp_path: Path) -> None:
+    with tier(tmp_path, more=f",ext_compress=0,ext_path={tmp_path}/other:16m") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None and keeper._tier is not None
+        keeper._tier._health._steps.set_late(0, is_late=True)
+        # Not probed: no second passes.
+        keeper._tier._health._clock = lambda: 1000.0
+        fill(server, keeper, 12000)
+        until(keeper, lambda: flash.index_entries > 1000, "items are on flash")
+        assert {page.path for page in flash.pages() if page.objects_written} == {1}
+        assert path_state(flash.path(0)) == "late"
