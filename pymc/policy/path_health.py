@@ -14,11 +14,12 @@ SHORT_BAD_READS = 32
 SHORT_BAD_SHARE = 0.5
 # What fails now and then is looked at over this.
 LONG_SECONDS = 60.0
-LONG_BAD_READS = 100
+LONG_READ_ERRORS = 100
+# One bad write makes many records bad, of which nothing follows for the rest.
+LONG_BAD_RECORDS = 2000
 LONG_BAD_SHARE = 0.02
-# Reads of which the device itself says that they failed, however many others did not. Checksums
-# do not count here: one bad write makes many records bad.
-LONG_READ_ERRORS = 1000
+# So many reads of which the device itself says that they failed are too many at any share.
+LONG_READ_ERRORS_MAX = 1000
 LONG_WRITE_ERRORS = 5
 LONG_WRITE_SHARE = 0.1
 
@@ -86,13 +87,12 @@ def failing(history: PathHistory) -> Failing | None:
     short, long = _within(history, SHORT_SECONDS), _within(history, LONG_SECONDS)
     if long.write_errors >= max(LONG_WRITE_ERRORS, long.writes * LONG_WRITE_SHARE):
         return Failing.WRITES
-    if (
-        long.read_errors >= LONG_READ_ERRORS
-        or short.bad_reads >= max(SHORT_BAD_READS, short.reads * SHORT_BAD_SHARE)
-        or long.bad_reads >= max(LONG_BAD_READS, long.reads * LONG_BAD_SHARE)
-    ):
-        return Failing.READS if long.read_errors >= long.bad_records else Failing.CHECKSUMS
-    return None
+    if short.bad_reads >= max(SHORT_BAD_READS, short.reads * SHORT_BAD_SHARE):
+        return Failing.READS if short.read_errors >= short.bad_records else Failing.CHECKSUMS
+    share = long.reads * LONG_BAD_SHARE
+    if long.read_errors >= min(max(LONG_READ_ERRORS, share), LONG_READ_ERRORS_MAX):
+        return Failing.READS
+    return Failing.CHECKSUMS if long.bad_records >= max(LONG_BAD_RECORDS, share) else None
 
 
 def _within(history: PathHistory, seconds: float) -> Counts:

@@ -139,7 +139,10 @@ def test_writes_fail_for_a_moment(plain: Server) -> None:
             first += 3000
             fetch_all(plain, range(first))
             stats = numbers_of(plain)
-            assert int(stats["write_errors"]) == of_paths(stats, "write_errors") == 2 * turn
+            assert int(stats["write_errors"]) == 2 * turn
+            # No room is no fault of the device; its keeper tries again after some seconds.
+            failed = [of_paths(stats, what) for what in ("write_errors", "full_writes")]
+            assert failed == ([2 * turn, 0] if turn == 1 else [2 * turn - 2, 2])
             assert int(stats["extstore_objects_written"]) > written
             witness.wait_rounds(3)
     # Three in a row would be too many.
@@ -189,7 +192,7 @@ def test_a_device_goes_away(faulty: Server) -> None:
         stats = numbers_of(faulty)
         assert stats["path_0_out"] == "0"
         assert stats["badcrc_from_extstore"] == "0"
-        assert lines_about(faulty, "flash1: too many errors, taken out of service") == 1
+        assert lines_about(faulty, "flash1: .*taken out of service") == 1
         # Its successor knows, and the log goes on.
         keeper = int(faulty.stats("pymc")["keeper_pid"])
         os.kill(keeper, signal.SIGKILL)
@@ -206,7 +209,7 @@ def test_a_device_goes_away(faulty: Server) -> None:
         stats = numbers_of(faulty)
         assert stats["path_1_out"] == "1"
         assert stats["badcrc_from_extstore"] == "0"
-        assert lines_about(faulty, "flash1: too many errors, taken out of service") == 1
+        assert lines_about(faulty, "flash1: .*taken out of service") == 1
 
 
 def test_all_devices_go_away(plain: Server) -> None:

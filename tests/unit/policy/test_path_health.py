@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from pymc.policy.path_health import (
-    LONG_BAD_READS,
+    LONG_BAD_RECORDS,
     LONG_SECONDS,
     SHORT_BAD_READS,
     Counts,
@@ -73,9 +73,9 @@ def test_failing_every_now_and_then_is_found() -> None:
 
 
 def test_a_share_of_corrupt_records_is_found() -> None:
-    found, second = each_second([Counts(reads=1000, bad_records=30)] * 10)
+    found, second = each_second([Counts(reads=10_000, bad_records=300)] * 10)
     assert found is Failing.CHECKSUMS
-    assert second == -(-LONG_BAD_READS // 30)
+    assert second == -(-LONG_BAD_RECORDS // 300)
 
 
 def test_errors_that_the_device_tells_are_many_at_any_share() -> None:
