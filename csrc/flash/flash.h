@@ -145,12 +145,13 @@ void flash_path_bring_in(struct flash *flash, struct proc *proc, uint32_t path);
 void flash_path_set_late(struct flash *flash, uint32_t path, bool is_late);
 // Where the file system has no room no open page is to get more than it has: they are closed.
 void flash_path_close_pages(struct flash *flash, struct proc *proc, uint32_t path);
-// The file system is to be tried again with the next write.
-void flash_path_try_full(struct flash *flash, uint32_t path);
+// What is believed of the path's file system: enum flash_full.
+void flash_path_set_full(struct flash *flash, uint32_t path, int full);
 // For whom asks how the path stands: why, and since which second on the server's clock.
 void flash_path_note(struct flash *flash, uint32_t path, int why, uint32_t since_seconds);
-// The first page of the path in this state, FLASH_PAGES_MAX when there is none.
-uint32_t flash_path_find_page(const struct flash *flash, uint32_t path, int state);
+// The first page of the path in this state, of those without blocks only when that is asked for; FLASH_PAGES_MAX when
+// there is none.
+uint32_t flash_path_find_page(const struct flash *flash, uint32_t path, int state, bool without_blocks);
 
 // Try whether a path answers, in any thread; they count nothing and note nothing. PYMC_OK or PYMC_OS_ERROR (errno).
 // A block is read.
@@ -158,6 +159,9 @@ int flash_probe_read(struct flash *flash, uint32_t path);
 // A block at the start of the page is written and read back; EIO when it comes back as another.
 // Requires: nobody uses the page, as those that are BAD.
 int flash_probe_write(struct flash *flash, uint32_t page);
+// The page is written from end to end, with nothing: if that goes well it has its blocks.
+// Requires: as above, or the page is free and must not be opened while its path is full.
+int flash_probe_room(struct flash *flash, uint32_t page);
 
 // Which paths a process has writes under way to, a bit for each. A write may outlive the process that was killed in it
 // as long as the system waits for the device; nobody is to write there before.

@@ -253,6 +253,23 @@ int flash_probe_write(struct flash *flash, uint32_t page) {
     return probe_end(blocks, error);
 }
 
+int flash_probe_room(struct flash *flash, uint32_t page) {
+    struct flash_page *row = &flash->pages[page];
+    uint64_t step = flash->root->wbuf_bytes;
+    void *memory = NULL;
+    int error = posix_memalign(&memory, FLASH_BLOCK_BYTES, step);
+    if (!error) {
+        memset(memory, 0, step);
+    }
+    for (uint64_t at = 0; !error && at < flash->root->page_bytes; at += step) {
+        error = transfer_with_fault(flash, row->path, memory, step, row->file_offset + at, true);
+    }
+    if (!error) {
+        SHARED_STORE(row->has_blocks, 1);
+    }
+    return probe_end(memory, error);
+}
+
 void flash_read_times(const struct flash *flash, uint64_t *counts) {
     memset(counts, 0, FLASH_TIME_BUCKETS * sizeof *counts);
     for (uint32_t slot = 0; slot < flash->arena->header->slots; slot++) {

@@ -76,8 +76,8 @@ void flash_path_close_pages(struct flash *flash, struct proc *proc, uint32_t pat
     }
 }
 
-void flash_path_try_full(struct flash *flash, uint32_t path) {
-    SHARED_STORE(flash->paths[path].is_full, FLASH_NOT_FULL);
+void flash_path_set_full(struct flash *flash, uint32_t path, int full) {
+    SHARED_STORE(flash->paths[path].is_full, (uint32_t)full);
 }
 
 void flash_path_note(struct flash *flash, uint32_t path, int why, uint32_t since_seconds) {
@@ -85,10 +85,10 @@ void flash_path_note(struct flash *flash, uint32_t path, int why, uint32_t since
     SHARED_STORE(flash->paths[path].why, (uint32_t)why);
 }
 
-uint32_t flash_path_find_page(const struct flash *flash, uint32_t path, int state) {
+uint32_t flash_path_find_page(const struct flash *flash, uint32_t path, int state, bool without_blocks) {
     for (uint32_t page = 0; page < flash->root->page_count; page++) {
         const struct flash_page *row = &flash->pages[page];
-        if (row->path == path && row->state == state) {
+        if (row->path == path && row->state == state && !(without_blocks && SHARED_LOAD(row->has_blocks))) {
             return page;
         }
     }

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from pymc.core.ffi import ffi, lib
-from pymc.core.flash import Flash, PageState, Why
+from pymc.core.flash import Flash, Full, PageState, Why
 from pymc.core.store import Store
 from pymc.record import Record
 
@@ -37,9 +37,9 @@ class FlashPaths:
         """Open pages that can get no more now are closed."""
         lib.flash_path_close_pages(self._flash, self._proc, path)
 
-    def try_full(self, path: int) -> None:
-        """The next write tries the full file system again."""
-        lib.flash_path_try_full(self._flash, path)
+    def set_full(self, path: int, full: Full) -> None:
+        """What is believed of the path's file system."""
+        lib.flash_path_set_full(self._flash, path, full)
 
     def want_judged(self, path: int) -> None:
         """What the operator wanted is done."""
@@ -49,9 +49,9 @@ class FlashPaths:
         """Tells all processes since when, from now on, the path stands as it does, and why."""
         lib.flash_path_note(self._flash, path, why, self._arena.seconds())
 
-    def find_page(self, path: int, state: PageState) -> int | None:
+    def find_page(self, path: int, state: PageState, *, without_blocks: bool = False) -> int | None:
         """A page of the path in this state; None when there is none."""
-        page = lib.flash_path_find_page(self._flash, path, state)
+        page = lib.flash_path_find_page(self._flash, path, state, without_blocks)
         return None if page == lib.FLASH_PAGES_MAX else int(page)
 
     def note_writing(self, path: int, is_writing: bool) -> None:
@@ -69,6 +69,10 @@ class FlashPaths:
     def probe_write(self, page: int) -> Probed:
         """Writes a block of a page that nobody uses, and reads it back."""
         return _probed(lambda: lib.flash_probe_write(self._flash, page))
+
+    def probe_room(self, page: int) -> Probed:
+        """Writes nothing all over a free page that has no blocks yet."""
+        return _probed(lambda: lib.flash_probe_room(self._flash, page))
 
 
 def _probed(probe: Callable[[], int]) -> Probed:

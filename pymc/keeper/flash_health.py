@@ -2,6 +2,7 @@
 them back when they are well.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from pymc.keeper.io_thread import IoThreads
 from pymc.logs import say
 from pymc.policy.path_health import Counts, PathHistory, after_look, after_write, failing
 from pymc.policy.path_recovery import (
+    FULL_QUIET_SECONDS,
     FULL_SECONDS,
     GOOD_PROBE_SECONDS,
     WRITE_SECONDS,
@@ -46,11 +48,15 @@ class _Path:
         # How long it was out last, and when that ended.
         self.last_out: Recovery | None = None
         self.returned = 0.0
-        # Since when its file system is full, when that is tried next, and what was counted then.
+        # Since when its file system is full (0: it is not), when that is tried next, and how many
+        # writes had been refused before.
         self.full_since = now if shown.full is not Full.NO else 0.0
         self.full_due = now
-        self.full_good_writes = 0
         self.full_writes = shown.full_writes
+        # When the last one was, how many writes had gone well by then, and its number.
+        self.refused = now
+        self.refused_at = 0
+        self.refused_writes = shown.full_writes
 
     def counts(self, info: PathInfo) -> Counts:
         writes = self.good_writes + info.write_errors
@@ -194,7 +200,7 @@ class Health:
         path.is_out, path.full_since = False, 0.0
         path.history = PathHistory()
         self._steps.set_late(number, is_late=False)
-        self._steps.try_full(number)
+        self._steps.set_full(number, Full.NO)
         self._steps.bring_in(number)
         self._note(number, Why.NONE)
         told.append(f"in service again after {now - path.last_out.since:.0f} s, empty")
@@ -251,9 +257,7 @@ class Health:
     def _follow_full(self, number: int, info: PathInfo, now: float, told: list[str]) -> None:
         path = self._paths[number]
         if info.full is Full.NO:
-            if not path.full_since:
-                path.full_writes = info.full_writes
-            elif path.good_writes > path.full_good_writes:
+            if path.full_since:
                 refused = info.full_writes - path.full_writes
                 told.append(
                     f"has room again after {now - path.full_since:.0f} s"
@@ -262,14 +266,12 @@ class Health:
                 path.full_since = 0.0
                 if path.recovery is None:
                     self._note(number, Why.NONE)
-            return
-        if path.full_since and now >= path.full_due:
-            # The next write tells.
-            path.full_good_writes = path.good_writes
-            path.full_due = now + FULL_SECONDS
-            self._steps.try_full(number)
+            path.full_writes = info.full_writes
             return
         self._steps.close_pages(number)
+        if info.full_writes != path.refused_writes:
+            path.refused, path.refused_at = now, path.good_writes
+            path.refused_writes = info.full_writes
         if not path.full_since:
             path.full_since, path.full_due = now, now + FULL_SECONDS
             told.append(
@@ -278,6 +280,29 @@ class Health:
             )
             if path.recovery is None:
                 self._note(number, Why.NO_ROOM)
+        elif now >= path.full_due and path.recovery is None:
+            path.full_due = now + FULL_SECONDS
+            self._try_room(number, info.full, now)
+
+    def _try_room(self, number: int, full: Full, now: float) -> None:
+        """Asks for the blocks of one more page; so no records are lost in a try."""
+        path = self._paths[number]
+        page = self._steps.find_page(number, PageState.FREE, without_blocks=True)
+        if page is None:
+            # None is in want of any, so pages that have theirs may be tried, and prove themselves.
+            if full is Full.ALL:
+                self._steps.set_full(number, Full.NEW)
+            elif now - path.refused >= FULL_QUIET_SECONDS and path.good_writes > path.refused_at:
+                self._steps.set_full(number, Full.NO)
+            return
+
+        def finish(probed: Probed) -> None:
+            path.full_due = self._clock() + FULL_SECONDS
+            if not probed.error:
+                self._steps.set_full(number, Full.NO)
+
+        path.full_due = math.inf
+        self._writers.submit(number, lambda: self._steps.probe_room(page), finish)
 
 
 def _changes(now: PathInfo, before: PathInfo) -> list[str]:

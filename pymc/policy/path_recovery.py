@@ -15,6 +15,8 @@ SOON_SECONDS = 600.0
 WRITE_SECONDS = 5.0
 # A full file system is tried again this often.
 FULL_SECONDS = 5.0
+# Where all pages have blocks it is full no more when writes have gone well for so long.
+FULL_QUIET_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

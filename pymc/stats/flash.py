@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pymc.core.flash import CHANCES_ENTRIES, WHY_TEXTS, Flash, Full, PathInfo, Why
+from pymc.core.flash import CHANCES_ENTRIES, WHY_TEXTS, Flash, Full, PathInfo
 from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
 from pymc.live_settings import MILLION
@@ -183,8 +183,7 @@ def path_state(info: PathInfo) -> str:
         return "out"
     if info.is_late:
         return "late"
-    # While a full file system is tried again it is full until something was written.
-    return "full" if info.full is not Full.NO or info.why is Why.NO_ROOM else "in"
+    return "full" if info.full is not Full.NO else "in"
 
 
 def _path_pairs(server: ServerContext, flash: Flash) -> Iterator[Pair]:

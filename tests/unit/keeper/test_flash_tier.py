@@ -8,7 +8,7 @@ import pytest
 
 from pymc.core import HAS_DEBUG
 from pymc.core.arena import Role
-from pymc.core.flash import FaultKind, Full, PageState
+from pymc.core.flash import FaultKind, PageState
 from pymc.core.store import Store
 from pymc.keeper.keeper import Keeper
 from pymc.stats.flash import path_state
@@ -220,12 +220,15 @@ def test_a_full_file_system_is_no_broken_path(tmp_path: Path) -> None:
         fill(server, keeper, 12000)
         until(keeper, lambda: flash.index_entries > 1000, "items are on flash")
         flash.set_fault(FaultKind.ENOSPC, on_writes=True)
-        for number in range(5):
-            refused = flash.path(0).full_writes
-            while flash.path(0).full_writes == refused:
-                fill(server, keeper, 500, f"{number}.")
-            assert flash.path(0).full is not Full.NO
+        number = 0
+        while not flash.path(0).full_writes:
+            fill(server, keeper, 500, f"{number}.")
+            number += 1
+        for _ in range(10):
             now += 6
+            fill(server, keeper, 500, f"{number}.")
+            number += 1
+            assert path_state(flash.path(0)) == "full"
         assert not flash.path(0).is_out
         assert flash.path(0).write_errors == 0
         assert flash.index_entries > 1000
@@ -235,7 +238,9 @@ def test_a_full_file_system_is_no_broken_path(tmp_path: Path) -> None:
         while server.store.counters()["ext_objects_written"] < before + 1000:
             now += 6
             fill(server, keeper, 500, f"after{now}.")
-        assert path_state(flash.path(0)) == "in"
+        while path_state(flash.path(0)) != "in":
+            now += 6
+            fill(server, keeper, 500, f"later{now}.")
 
 
 @needs_faults

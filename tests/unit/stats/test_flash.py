@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from pymc.core.arena import Role
-from pymc.core.flash import Flash, Why
+from pymc.core.flash import Flash, Full, Why
 from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
@@ -73,6 +73,7 @@ def test_how_paths_stand(tmp_path: Path) -> None:
         context.arena.freeze_clock(now)
         with Store(context.arena, context.keeper_slot, Role.KEEPER, flash) as store:
             steps = FlashPaths(store, flash)
+            steps.set_full(0, Full.NEW)
             steps.note(0, Why.NO_ROOM)
             context.arena.freeze_clock(now + 7)
             assert shown(server) == ("full", "its file system is full", "7")

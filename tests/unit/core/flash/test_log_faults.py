@@ -40,7 +40,7 @@ def test_a_failed_write_closes_the_page(tmp_path: Path, kind: int) -> None:
         assert log.counters()["ext_write_errors"] == 1
         is_full = kind == lib.FLASH_FAULT_ENOSPC
         assert (log.path(0).write_errors, log.path(0).full_writes) == (not is_full, is_full)
-        lib.flash_path_try_full(log.flash, 0)
+        lib.flash_path_set_full(log.flash, 0, lib.FLASH_NOT_FULL)
         found = log.scan(0)
         assert found.items() >= kept.items()
         assert found.items() <= (kept | written).items()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import HAS_DEBUG, ffi, lib
-from tests.unit.core.flash.log import PAGE, Buffer, Log
+from tests.unit.core.flash.log import PAGE, WBUF, Buffer, Log
 
 FREE, OPEN = lib.FLASH_PAGE_FREE, lib.FLASH_PAGE_OPEN
 FULL, BAD = lib.FLASH_PAGE_FULL, lib.FLASH_PAGE_BAD
@@ -102,10 +102,28 @@ def test_a_full_file_system_gets_pages_that_have_blocks(tmp_path: Path) -> None:
         buffer.put(IMAGES[0])
         assert buffer.complete() == lib.PYMC_OS_ERROR
         assert log.path(0).full == lib.FLASH_FULL_ALL
-        lib.flash_path_try_full(log.flash, 0)
-        assert log.path(0).full == lib.FLASH_NOT_FULL
+        lib.flash_path_set_full(log.flash, 0, lib.FLASH_NOT_FULL)
         assert log.page(log.open_page()).path == 0
         buffer.destroy()
+
+
+@needs_faults
+def test_room_for_one_more_page(tmp_path: Path) -> None:
+    with Log(tmp_path, pages=(3,), is_sparse=True) as log:
+        lib.flash_path_set_full(log.flash, 0, lib.FLASH_FULL_NEW)
+        assert log.open_page() == lib.FLASH_PAGES_MAX
+        page = lib.flash_path_find_page(log.flash, 0, FREE, True)
+        log.arm(lib.FLASH_FAULT_ENOSPC, on_writes=True, skip=PAGE // WBUF - 1)
+        assert lib.flash_probe_room(log.flash, page) == lib.PYMC_OS_ERROR
+        assert ffi.errno == errno.ENOSPC
+        assert log.open_page() == lib.FLASH_PAGES_MAX
+        log.arm(lib.FLASH_FAULT_NONE)
+        assert lib.flash_probe_room(log.flash, page) == 0
+        assert lib.flash_path_find_page(log.flash, 0, FREE, True) == page + 1
+        assert os.stat(log.names[0]).st_blocks * 512 >= PAGE
+        assert log.open_page() == page
+        assert log.open_page() == lib.FLASH_PAGES_MAX
+        assert log.path(0).full_writes == 0
 
 
 def test_pages_with_blocks_come_first(tmp_path: Path) -> None:
@@ -121,10 +139,10 @@ def test_pages_with_blocks_come_first(tmp_path: Path) -> None:
 def test_probes_of_a_good_path(tmp_path: Path) -> None:
     with Log(tmp_path, pages=(2, 2)) as log:
         lib.flash_path_take_out(log.flash, log.proc, 1)
-        page = lib.flash_path_find_page(log.flash, 1, BAD)
+        page = lib.flash_path_find_page(log.flash, 1, BAD, False)
         assert log.page(page).path == 1
         assert lib.flash_probe_read(log.flash, 1) == lib.flash_probe_write(log.flash, page) == 0
-        assert lib.flash_path_find_page(log.flash, 1, FREE) == lib.FLASH_PAGES_MAX
+        assert lib.flash_path_find_page(log.flash, 1, FREE, False) == lib.FLASH_PAGES_MAX
 
 
 @needs_faults
