@@ -41,8 +41,9 @@ uint64_t flash_reserve_bytes(const struct flash_geometry *geometry, uint32_t slo
 
 // Opens and locks the files, forgets what they held, sets their blocks aside, and formats pages and index in the arena.
 //
-// Returns PYMC_OS_ERROR (errno, ENOSPC or EDQUOT where there is no room for all of a file; *failed_path_out is the path's number), PYMC_BUSY when another process has the file,
-// PYMC_INVALID for a bad geometry (*failed_path_out is FLASH_PATHS_MAX when it is no path's fault), PYMC_NO_MEMORY.
+// Returns PYMC_OS_ERROR (errno, ENOSPC or EDQUOT where there is no room for all of a file; *failed_path_out is the
+// path's number), PYMC_BUSY when another process has the file, PYMC_INVALID for a bad geometry
+// (*failed_path_out is FLASH_PATHS_MAX when it is no path's fault), PYMC_NO_MEMORY.
 // Call once on a fresh arena, before the first fork; the handle and its descriptors are inherited and every process
 // of the server uses its own copy. Owns: the caller, until flash_close().
 int flash_create(struct arena *arena, const struct flash_geometry *geometry, struct flash **flash_out,

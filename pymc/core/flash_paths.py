@@ -15,6 +15,7 @@ class Probed(Record):
     error: int
     seconds: float
 
+
 class FlashPaths:
     """What the keeper alone does to paths. Probes may run in any thread."""
 

@@ -60,9 +60,7 @@ class _Path:
 
     def counts(self, info: PathInfo) -> Counts:
         writes = self.good_writes + info.write_errors
-        return Counts(
-            info.reads, info.read_errors, info.bad_records, writes, info.write_errors
-        )
+        return Counts(info.reads, info.read_errors, info.bad_records, writes, info.write_errors)
 
 
 class Health:

@@ -31,9 +31,7 @@ class FlashTier:
         readers = IoThreads("flash reader", self.wake_fd)
         self._threads = (writers, readers)
         self._health = Health(context, flash, pages, paths, writers, readers)
-        self._writer = Writer(
-            store, flash, IoThread(writers, _path_of_batch(flash)), self._health
-        )
+        self._writer = Writer(store, flash, IoThread(writers, _path_of_batch(flash)), self._health)
         self._write_out = WriteOutJob(store, flash, self._writer, self._health)
         self._reclaim = Reclaim(store, flash, pages, self._writer, readers)
         self.jobs: dict[str, Job] = {

@@ -23,8 +23,9 @@ class _IoThread:
     def __init__(self, name: str, done: Callable[[Callable[[], None]], None]) -> None:
         self._done = done
         self._jobs: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        # Only the thread stores, only the loop reads. When the job under way began; 0: there is none.
+        # Only the thread stores, only the loop reads.
         self.busy_seconds = 0.0
+        # When the job under way began; 0: there is none.
         self.begun = 0.0
         # It may wait for a device that never answers, and nobody waits for it.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -47,7 +48,7 @@ class _IoThread:
 
 
 class IoThreads:
-    """A thread for each path that has had a job; what a job gives back is handed over in the loop."""
+    """A thread for each path that has had a job; what jobs give back is handed over in the loop."""
 
     def __init__(
         self, name: str, wake_fd: int, note: Callable[[int, bool], None] | None = None

@@ -165,12 +165,12 @@ def open_flash(settings: Settings, arena: Arena, plan: MemoryPlan) -> Flash | No
     try:
         flash = Flash(arena, plan.flash)
     except FlashPathError as error:
-        path, wanted = settings.ext_paths[error.path].path, _path_bytes(settings, error.path)
+        name = settings.ext_paths[error.path].path
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = no_room(path, wanted)
+            reason = no_room(name, _path_bytes(settings, error.path))
         else:
             reason = os.strerror(error.errno) if error.errno else "another server uses it"
-        raise StartupError(f"{failed} failed to open file: {path}: {reason}") from None
+        raise StartupError(f"{failed} failed to open file: {name}: {reason}") from None
     except CoreError as error:
         raise StartupError(f"{failed} {error}") from None
     for number, path in enumerate(settings.ext_paths):

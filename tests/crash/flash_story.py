@@ -49,7 +49,7 @@ class FlashStory:
         return _OPERATIONS + 2 * self.rush
 
     def live(self, rig: Rig, seed: int, begin: Begin) -> None:
-        """Commands with the keeper's steps between them; at the end a device goes and comes back."""
+        """Commands with the keeper's steps between them; at the end a device goes and returns."""
         begin(0)
         rig.enter(VICTIM)
         work(rig, self._plan(seed), self._count, begin)

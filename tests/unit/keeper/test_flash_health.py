@@ -1,145 +1,18 @@
-"""What the keeper does about its paths: out, late, full, by hand, and back. Time is fake."""
+"""What the keeper does about its paths: out, late, by hand, and back. Time is fake."""
 
-import errno
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from pymc.core.arena import Role
-from pymc.core.flash import Bucket, Flash, Full, PageState, PathInfo, Wanted, Why
-from pymc.core.flash_paths import FlashPaths, Probed
+from pymc.core.flash import Bucket, PageState, Wanted, Why
+from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
-from pymc.core.writeout import Batch, FlashPages
-from pymc.keeper.flash_health import Health
+from pymc.core.writeout import Batch
 from pymc.policy.path_recovery import (
-    FULL_QUIET_SECONDS,
-    FULL_SECONDS,
     GOOD_PROBE_SECONDS,
     GOOD_PROBES,
     OUT_SECONDS,
     WRITE_SECONDS,
 )
-from pymc.record import replace
-from pymc.stats.flash import path_state
-from tests.unit.inprocess import in_process
-
-
-class Recorder(FlashPages):
-    """Pages of which only the calls to take a path out are of interest."""
-
-    def __init__(self, store: Store, flash: Flash) -> None:
-        super().__init__(store, flash)
-        self.taken_out: list[int] = []
-
-    def take_out(self, path: int) -> None:
-        self.taken_out.append(path)
-        super().take_out(path)
-
-
-class SeenFlash:
-    """The tier with counts that nobody counted, and with room that its file system has not."""
-
-    def __init__(self, flash: Flash) -> None:
-        self.flash = flash
-        self.path_count = flash.path_count
-        names = (
-            *("reads", "read_errors", "bad_records", "slow_reads"),
-            *("write_errors", "full_writes"),
-        )
-        self.more = [dict.fromkeys(names, 0) for _ in range(2)]
-        self.full = [Full.NO, Full.NO]
-
-    def path(self, number: int) -> PathInfo:
-        info = self.flash.path(number)
-        counts = {name: getattr(info, name) + count for name, count in self.more[number].items()}
-        return replace(info, full=self.full[number], **counts)
-
-
-class Threads:
-    """Jobs that end when the test says so, after as long as it says."""
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[int, Callable[[], Any], Callable[[Any], None]]] = []
-        self.late = 0.0
-
-    def submit(self, path: int, work: Callable[[], Any], finish: Callable[[Any], None]) -> None:
-        self.jobs.append((path, work, finish))
-
-    def pending(self, path: int) -> int:
-        return sum(1 for job in self.jobs if job[0] == path)
-
-    def late_seconds(self, path: int) -> float:
-        return self.late if self.pending(path) else 0.0
-
-    def end(self, seconds: float = 0.0, error: int | None = None) -> None:
-        path, work, finish = self.jobs.pop(0)
-        probed = work()
-        assert isinstance(probed, Probed)
-        finish(Probed(probed.error if error is None else error, seconds))
-
-
-class Rig:
-    """Two paths, and the health of them."""
-
-    def __init__(self, context: Any, store: Store, flash: Flash) -> None:
-        self.context, self.store, self.flash = context, store, flash
-        self.seen = SeenFlash(flash)
-        self.pages = Recorder(store, flash)
-        self.steps = FlashPaths(store, flash)
-        self.writers, self.readers = Threads(), Threads()
-        self.now = 1000.0
-        self.health = self.successor()
-
-    def successor(self) -> Health:
-        return Health(
-            self.context,
-            self.seen,  # type: ignore[arg-type]
-            self.pages,
-            self.steps,
-            self.writers,  # type: ignore[arg-type]
-            self.readers,  # type: ignore[arg-type]
-            lambda: self.now,
-        )
-
-    def look(self, seconds: float = 1.0) -> None:
-        self.now += seconds
-        assert self.health.look() == 1.0
-
-    def state(self, number: int) -> tuple[str, Why]:
-        info = self.seen.path(number)
-        return path_state(info), info.why
-
-    def page_states(self, number: int) -> set[PageState]:
-        return {page.state for page in self.flash.pages() if page.path == number}
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    tmp_path.chmod(0o777)
-    options = "ext_page_size=2,ext_wbuf_size=2," + ",".join(
-        f"ext_path={tmp_path}/{name}:4m" for name in ("a", "b")
-    )
-    with in_process(["-m", "16", "-o", options]) as server:
-        context, flash = server.context, server.context.flash
-        assert flash is not None
-        with Store(context.arena, context.keeper_slot, Role.KEEPER, flash) as store:
-            yield Rig(context, store, flash)
-
-
-Said = Callable[[], list[str]]
-
-
-@pytest.fixture
-def said(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Said:
-    """Lines since the last call, without what all of them begin with."""
-
-    def read() -> list[str]:
-        lines = capfd.readouterr().err.splitlines()
-        return [line.removeprefix("pymc: flash: ").replace(f"{tmp_path}/", "") for line in lines]
-
-    return read
+from tests.unit.keeper.path_rig import Rig, Said, Threads
 
 
 def test_a_path_that_was_going_out_is_taken_out_again(rig: Rig) -> None:
@@ -357,60 +230,3 @@ def test_a_late_path_of_a_predecessor(rig: Rig, said: Said) -> None:
     assert rig.state(0)[0] == "in"
     (line,) = said()
     assert line.startswith("a: answers again")
-
-
-def test_a_full_file_system_is_tried_and_told_once(rig: Rig, said: Said) -> None:
-    tried: list[tuple[float, int]] = []
-
-    def find_page(path: int, state: PageState, *, without_blocks: bool = False) -> int:
-        assert (path, state, without_blocks) == (0, PageState.FREE, True)
-        return 2
-
-    def probe_room(page: int) -> Probed:
-        tried.append((rig.now, page))
-        return Probed(errno.ENOSPC if len(tried) < 3 else 0, 0.1)
-
-    rig.steps.find_page = find_page  # type: ignore[method-assign]
-    rig.steps.probe_room = probe_room  # type: ignore[method-assign]
-    rig.steps.set_full = rig.seen.full.__setitem__  # type: ignore[method-assign]
-    rig.look()
-    rig.seen.full[0] = Full.NEW
-    for _ in range(4):
-        rig.seen.more[0]["full_writes"] += 1
-        rig.health.wrote(0, is_good=False)
-    wanted = "a: its file system is full: only pages that have their blocks are written again;"
-    assert said() == [f"{wanted} it is tried every {FULL_SECONDS:.0f} s"]
-    # Writes that were refused are no errors, so it is not out.
-    assert rig.state(0) == ("full", Why.NO_ROOM)
-    assert rig.health.is_any_left
-    for _ in range(3):
-        while not rig.writers.jobs:
-            rig.look()
-        assert said() == []
-        # One try at a time, however long it takes.
-        rig.look(60)
-        assert rig.writers.pending(0) == 1
-        rig.writers.end()
-    rig.look()
-    assert rig.state(0) == ("in", Why.NONE)
-    assert said() == ["a: has room again after 196 s and 4 writes that it had no room for"]
-    assert [page for _, page in tried] == [2, 2, 2]
-
-
-def test_pages_with_blocks_are_tried_when_no_other_is_free(rig: Rig) -> None:
-    rig.steps.set_full = rig.seen.full.__setitem__  # type: ignore[method-assign]
-    rig.seen.full[0] = Full.ALL
-    rig.seen.more[0]["full_writes"] = 1
-    rig.look()
-    assert rig.seen.full[0] is Full.ALL
-    rig.look(FULL_SECONDS)
-    assert rig.seen.full[0] is Full.NEW
-    # They are, and for so long that all is well again.
-    for _ in range(int(FULL_QUIET_SECONDS - 2 * FULL_SECONDS)):
-        rig.health.wrote(0, is_good=True)
-        rig.look()
-        assert rig.seen.full[0] is Full.NEW
-    for _ in range(int(2 * FULL_SECONDS)):
-        rig.look()
-    assert rig.state(0) == ("in", Why.NONE)
-    assert rig.writers.jobs == []

@@ -92,9 +92,7 @@ def test_first_and_last_jobs_of_a_path_are_noted(rig: Rig) -> None:
     assert rig.noted == [(1, True), (1, False)]
 
 
-def test_a_job_that_raises_is_logged_and_over(
-    rig: Rig, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_that_raises_is_logged_and_over(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise RuntimeError("no such job")
 

@@ -135,7 +135,9 @@ def test_who_was_killed_and_does_not_go_is_given_up(
     guard.look()
     assert family.given_up == [holder]
     assert arena.pulse(HOLDER).is_late
-    said = f"(pid {holder.pid}) was killed and is not gone yet, state T; another one takes its place"
+    said = (
+        f"(pid {holder.pid}) was killed and is not gone yet, state T; another one takes its place"
+    )
     assert said in capfd.readouterr().err
     family.killed.append(holder)
     os.kill(holder.pid, signal.SIGKILL)

@@ -48,7 +48,9 @@ def test_a_late_path_is_not_written(tmp_path: Path) -> None:
         lib.flash_path_close_pages(log.flash, log.proc, 1)
         wanted = [FULL if log.page(page).path == 0 else OPEN for page in opened]
         assert [log.page(page).state for page in opened] == wanted
-        assert [log.page(page).is_writable for page in opened] == [state == OPEN for state in wanted]
+        assert [log.page(page).is_writable for page in opened] == [
+            state == OPEN for state in wanted
+        ]
         assert paths_opened(log) == [1, 1]
         lib.flash_path_set_late(log.flash, 0, False)
         assert paths_opened(log) == [0, 0]
