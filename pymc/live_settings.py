@@ -41,6 +41,7 @@ SAME_UNIT = {
     "ext_compact_under_pages": "ext_compact_under",
     "ext_drop_under_pages": "ext_drop_under",
     "ext_max_sleep_us": "ext_max_sleep_us",
+    "ext_read_timeout_ms": "ext_read_timeout_ms",
     "ext_drop_unread": "ext_drop_unread",
     "ext_compress_min_bytes": "ext_compress_min_bytes",
     "ext_compact_rate_bytes": "ext_compact_rate_bytes",

@@ -52,6 +52,10 @@ def run(context: ServerContext, worker: int) -> int:
             Worker(context, store, engine, worker).run()
         finally:
             engine.close()
+            # A device that hangs may hold up the end of this process: clients must not come to it.
+            for address in context.addresses:
+                for one in address.sockets:
+                    one.close()
     return 0
 
 
@@ -160,10 +164,13 @@ class Worker:
     def _show_reads(self) -> None:
         """Lets `stats` of all workers see how many reads of this one are not done."""
         state = self._engine.flash_state()
-        waiting = state.reads_under_way + state.reads_queued
-        shown = self._context.arena.counters(self._worker)["ext_reads_waiting"]
-        # A predecessor's reads count no longer either.
-        self._store.count("ext_reads_waiting", (waiting - shown) % 2**64)
+        shown = self._context.arena.counters(self._worker)
+        for name, now in (
+            ("ext_reads_waiting", state.reads_under_way + state.reads_queued),
+            ("ext_reads_given_up", state.reads_given_up),
+        ):
+            # A predecessor's reads count no longer either.
+            self._store.count(name, (now - shown[name]) % 2**64)
 
     def _load_auth(self) -> None:
         """Reads the users anew; a file that is bad now leaves the old ones."""

@@ -122,18 +122,23 @@ struct flash_path_info {
     uint64_t read_errors;
     uint64_t write_errors;
     uint64_t slow_reads;        // Took longer than a second.
-    uint64_t bad_records;       // Whose checksum failed although their page was valid.
+    uint64_t late_reads;        // Were not answered within ext_read_timeout.
+    uint64_t times_late;        // How often such a read made the path late.
+    uint64_t bad_records;       // Came back without an error and were not what had been written.
     uint64_t full_writes;       // Refused since the file system had no room for them.
     uint32_t since_seconds;     // What flash_path_note() was told last.
     int why;                    // enum flash_why
     int full;                   // enum flash_full
     int wanted;                 // enum flash_wanted
     bool is_out;                // Out of service: nothing is written there and reads miss.
-    bool is_late;               // It does not answer: likewise, but what it has stays.
+    bool is_late;               // Does not answer: reads miss at once, nothing is written, entries stay.
     bool is_direct;
     bool is_allocated;          // All its blocks were set aside at the start.
 };
 void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path_info *out);
+// Marks the path as late, or as answering again. Whose read met its deadline does the one, the keeper alone the other.
+// Returns whether that changed anything: of several processes that find the same one does. Crash: one store.
+bool flash_path_set_late(struct flash *flash, uint32_t path, bool is_late);
 // Any process: what the operator wants. The keeper finds it.
 void flash_path_want(struct flash *flash, uint32_t path, int wanted);
 
@@ -143,7 +148,6 @@ void flash_path_want(struct flash *flash, uint32_t path, int wanted);
 void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path);
 // Takes it into service again, with the pages that are BAD as free ones.
 void flash_path_bring_in(struct flash *flash, struct proc *proc, uint32_t path);
-void flash_path_set_late(struct flash *flash, uint32_t path, bool is_late);
 // Where the file system has no room no open page is to get more than it has: they are closed.
 void flash_path_close_pages(struct flash *flash, struct proc *proc, uint32_t path);
 // What is believed of the path's file system: enum flash_full.
@@ -191,8 +195,9 @@ void flash_write_times(const struct flash *flash, uint64_t *counts);
 // Lets an I/O fail or be slow, in all processes of the server (debug builds only; elsewhere it does nothing).
 // SHORT: half of it, then the end. TORN: half of it is not written, or reads as zeros, and nobody says so. FLIP: a
 // wrong bit in each 32 bytes, so that no record escapes. AGAIN: the system, not the device, has no room for it now.
+// HANG: it goes on when another fault, or none, is set.
 enum flash_fault_kind { FLASH_FAULT_NONE, FLASH_FAULT_EIO, FLASH_FAULT_ENOSPC, FLASH_FAULT_SHORT, FLASH_FAULT_TORN,
-                        FLASH_FAULT_FLIP, FLASH_FAULT_SLOW, FLASH_FAULT_AGAIN };
+                        FLASH_FAULT_FLIP, FLASH_FAULT_SLOW, FLASH_FAULT_AGAIN, FLASH_FAULT_HANG };
 struct flash_fault {
     int kind;
     bool on_reads;
@@ -203,3 +208,5 @@ struct flash_fault {
     uint32_t slow_us;           // How long a slow one takes.
 };
 void flash_fault_set(struct flash *flash, const struct flash_fault *fault);
+// How many I/Os the fault concerned since it was set, those it let pass included; only for tests.
+uint32_t flash_fault_met(const struct flash *flash);

@@ -34,7 +34,9 @@ struct flash_path_state {
     uint64_t read_errors;       // Atomic, as all here.
     uint64_t write_errors;
     uint64_t slow_reads;
-    uint64_t bad_records;       // Whose checksum failed although their page was valid.
+    uint64_t late_reads;
+    uint64_t times_late;
+    uint64_t bad_records;       // Damaged although their page was valid.
     uint64_t scanned_records;   // Found by scans, good and bad.
     uint64_t full_writes;       // Refused for want of room: no fault of the device.
     uint32_t is_out;
@@ -93,6 +95,7 @@ struct flash {
     struct flash_path_state *paths;
     struct flash_index_root *index;
     int fds[FLASH_PATHS_MAX];
+    char *names[FLASH_PATHS_MAX];           // For lines to the operator.
     uint32_t read_align[FLASH_PATHS_MAX];   // Offsets, lengths and memory of reads are multiples of this.
     bool is_direct[FLASH_PATHS_MAX];
     bool is_allocated[FLASH_PATHS_MAX];     // Its file system has set all blocks aside, or it is a device.
@@ -149,6 +152,13 @@ int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, 
 // What an armed fault does to an I/O that another way of reading has finished: changes the result and the bytes.
 // Returns the result to use (bytes, or -errno). In release builds the given one.
 int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory, int64_t result);
+#ifdef PYMC_DEBUG
+// Whether a read that is about to be handed over meets a fault that lets it hang, and whether such a fault is armed.
+bool flash_fault_meets_hang(struct flash *flash, uint32_t path);
+static inline bool flash_fault_is_hang(const struct flash *flash) {
+    return SHARED_ACQUIRE(flash->root->fault.kind) == FLASH_FAULT_HANG;
+}
+#endif
 // Whether an errno tells of the system, which lacked memory or time for a read, and not of the device.
 static inline bool flash_is_refusal(int64_t error) {
     return error == EAGAIN || error == EINTR || error == ENOMEM || error == ENOBUFS;

@@ -11,6 +11,8 @@
 #define SLOW_US 1000000
 // A flipped bit in each so many bytes: at least one in every record.
 #define FLIP_STEP_BYTES 32
+// How often who hangs looks whether it still does.
+#define HANG_LOOK_NS 1000000
 
 #ifdef PYMC_DEBUG
 // The fault that this I/O meets.
@@ -38,6 +40,18 @@ static void be_slow(const struct flash *flash) {
     }
 }
 
+// Until the fault is another one.
+static void hang(const struct flash *flash) {
+    struct timespec rest = {.tv_nsec = HANG_LOOK_NS};
+    while (flash_fault_is_hang(flash)) {
+        nanosleep(&rest, NULL);
+    }
+}
+
+bool flash_fault_meets_hang(struct flash *flash, uint32_t path) {
+    return flash_fault_is_hang(flash) && fault_met(flash, path, false) == FLASH_FAULT_HANG;
+}
+
 static void flip_bits(char *memory, uint64_t bytes) {
     for (uint64_t at = FLIP_STEP_BYTES / 2; at < bytes; at += FLIP_STEP_BYTES) {
         memory[at] ^= 0x10;
@@ -49,6 +63,9 @@ static int fault_met(struct flash *flash, uint32_t path, bool is_write) {
     return FLASH_FAULT_NONE;
 }
 static void be_slow(const struct flash *flash) {
+    (void)flash;
+}
+static void hang(const struct flash *flash) {
     (void)flash;
 }
 static void flip_bits(char *memory, uint64_t bytes) {
@@ -71,6 +88,10 @@ void flash_fault_set(struct flash *flash, const struct flash_fault *fault) {
 #else
     (void)flash, (void)fault;
 #endif
+}
+
+uint32_t flash_fault_met(const struct flash *flash) {
+    return SHARED_ACQUIRE(flash->root->fault_seen);
 }
 
 int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory, int64_t result) {
@@ -138,6 +159,9 @@ static int transfer_with_fault(struct flash *flash, uint32_t path, char *memory,
         return EIO;
     case FLASH_FAULT_SLOW:
         be_slow(flash);
+        break;
+    case FLASH_FAULT_HANG:
+        hang(flash);
         break;
     case FLASH_FAULT_TORN:
         if (is_write) {

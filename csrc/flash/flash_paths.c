@@ -12,6 +12,8 @@ void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path
         .read_errors = SHARED_LOAD(state->read_errors),
         .write_errors = SHARED_LOAD(state->write_errors),
         .slow_reads = SHARED_LOAD(state->slow_reads),
+        .late_reads = SHARED_LOAD(state->late_reads),
+        .times_late = SHARED_LOAD(state->times_late),
         .bad_records = SHARED_LOAD(state->bad_records),
         .full_writes = SHARED_LOAD(state->full_writes),
         .why = (int)SHARED_LOAD(state->why),
@@ -63,8 +65,16 @@ void flash_path_bring_in(struct flash *flash, struct proc *proc, uint32_t path) 
     SHARED_RELEASE(flash->paths[path].is_out, 0);
 }
 
-void flash_path_set_late(struct flash *flash, uint32_t path, bool is_late) {
-    SHARED_RELEASE(flash->paths[path].is_late, is_late);
+bool flash_path_set_late(struct flash *flash, uint32_t path, bool is_late) {
+    struct flash_path_state *state = &flash->paths[path];
+    uint32_t was = !is_late;
+    if (SHARED_LOAD(state->is_late) != was || !SHARED_CAS(state->is_late, &was, (uint32_t)is_late, ACQ_REL)) {
+        return false;
+    }
+    if (is_late) {
+        SHARED_ADD(state->times_late, 1, RELAXED);
+    }
+    return true;
 }
 
 void flash_path_close_pages(struct flash *flash, struct proc *proc, uint32_t path) {

@@ -6,7 +6,7 @@
 #include "base/crc32c.h"
 #include "flash/flash_clock_inline.h"
 #include "flash/flash_index_inline.h"
-#include "flash/flash_reader_internal.h"
+#include "flash/flash_readings_inline.h"
 #include "flash/flash_record_inline.h"
 
 // A record has at least an item's header after its own.
@@ -25,61 +25,13 @@ void flash_reader_signal(struct flash_reader *reader) {
     }
 }
 
-// --- Waiters: rings with a head. ---
-
-static void ring_clear(struct flash_waiter *head) {
-    head->next = head;
-    head->previous = head;
-}
-
-static void ring_insert_before(struct flash_waiter *place, struct flash_waiter *waiter) {
-    waiter->next = place;
-    waiter->previous = place->previous;
-    place->previous->next = waiter;
-    place->previous = waiter;
-    waiter->is_waiting = true;
-}
-
-static void ring_remove(struct flash_waiter *waiter) {
-    waiter->previous->next = waiter->next;
-    waiter->next->previous = waiter->previous;
-    waiter->is_waiting = false;
-}
-
-static void wake(struct flash_chain *woken, struct flash_waiter *waiter) {
-    ring_remove(waiter);
-    waiter->next = NULL;
-    *woken->end = waiter;
-    woken->end = &waiter->next;
-}
-
-static bool ring_is_empty(const struct flash_waiter *head) {
-    return head->next == head;
-}
-
 // --- Readings and their table. ---
-
-static struct flash_reading **table_place(const struct flash_reader *reader, uint64_t address) {
-    return &reader->table[address * 0x9e3779b97f4a7c15ull >> reader->table_shift];
-}
 
 static void table_put(struct flash_reader *reader, struct flash_reading *reading) {
     struct flash_reading **place = table_place(reader, reading->seen.address);
     reading->chain = *place;
     reading->is_in_table = true;
     *place = reading;
-}
-
-static void table_drop(struct flash_reader *reader, struct flash_reading *reading) {
-    if (!reading->is_in_table) {
-        return;
-    }
-    struct flash_reading **place = table_place(reader, reading->seen.address);
-    while (*place != reading) {
-        place = &(*place)->chain;
-    }
-    *place = reading->chain;
-    reading->is_in_table = false;
 }
 
 // Twice as many buckets as readings, at least; a table that may not grow still works.
@@ -129,30 +81,33 @@ static struct flash_reading *reading_take(struct flash_reader *reader, uint64_t 
         (struct flash_read){.address = address, .page = page, .page_version = page_version, .holds = 1};
     reading->memory = NULL;
     reading->is_in_table = false;
+    reading->is_given_up = false;
     ring_clear(&reading->waiters);
     return reading;
 }
 
-static void memory_give(struct flash_reader *reader, struct flash_reading *reading) {
+void flash_reading_give_memory(struct flash_reader *reader, struct flash_reading *reading) {
     if (reading->memory != NULL) {
+        uint64_t charge = flash_memory_charge(reading->bytes);
         flash_memory_give(&reader->memory, reading->memory);
-        reader->memory_used -= flash_memory_charge(reading->bytes);
+        reader->memory_used -= charge;
+        reader->paths[reading->path].memory_used -= charge;
         reading->memory = NULL;
-        if (UNLIKELY(!ring_is_empty(&reader->starving))) {
+        if (UNLIKELY(reader->starved_paths)) {
             flash_reader_signal(reader);
         }
     }
 }
 
 // Nobody holds it and no device writes to it.
-static void reading_free(struct flash_reader *reader, struct flash_reading *reading) {
+void flash_reading_free(struct flash_reader *reader, struct flash_reading *reading) {
     PYMC_DEBUG_CHECK(reading->seen.holds == 0 && ring_is_empty(&reading->waiters));
     table_drop(reader, reading);
-    memory_give(reader, reading);
+    flash_reading_give_memory(reader, reading);
     reading->next = reader->free;
     reader->free = reading;
     reader->in_use--;
-    if (UNLIKELY(!ring_is_empty(&reader->starving))) {
+    if (UNLIKELY(reader->starved_paths)) {
         flash_reader_signal(reader);
     }
 }
@@ -161,12 +116,7 @@ static void reading_free(struct flash_reader *reader, struct flash_reading *read
 
 static struct flash_read *read_gone(struct flash_reader *reader, uint64_t address, uint32_t page, uint64_t version) {
     struct flash_reading *reading = reading_take(reader, address, page, version);
-    if (reading == NULL) {
-        return NULL;
-    }
-    reading->seen.state = FLASH_READ_DONE;
-    reading->seen.result = FLASH_READ_GONE;
-    return &reading->seen;
+    return reading ? answer(reading, FLASH_READ_GONE) : NULL;
 }
 
 static struct flash_read *join(struct flash_reader *reader, struct flash_reading *reading) {
@@ -197,10 +147,11 @@ static void plan(const struct flash_reader *reader, struct flash_reading *readin
 
 // Takes the reading's memory. Returns false when its caller has to wait.
 static bool memory_take(struct flash_reader *reader, struct flash_reading *reading) {
+    struct flash_reader_path *path = &reader->paths[reading->path];
     uint64_t charge = flash_memory_charge(reading->bytes);
-    bool must_wait = reader->memory_used > 0 && reader->memory_used + charge > reader->memory_bound;
+    bool must_wait = path->memory_used > 0 && path->memory_used + charge > reader->memory_bound;
     // Without a pass nobody overtakes those who starve, who would never see enough memory free at a time.
-    if (UNLIKELY(must_wait || (!ring_is_empty(&reader->starving) && reader->passes == 0))) {
+    if (UNLIKELY(must_wait || (!ring_is_empty(&path->starving) && path->passes == 0))) {
         reader->lacked_bytes = charge;
         return false;
     }
@@ -210,29 +161,22 @@ static bool memory_take(struct flash_reader *reader, struct flash_reading *readi
         return false;
     }
     reader->memory_used += charge;
-    reader->passes -= reader->passes > 0;
+    path->memory_used += charge;
+    path->passes -= path->passes > 0;
     return true;
 }
 
 static void enqueue(struct flash_reader *reader, struct flash_reading *reading) {
+    struct flash_reader_path *path = &reader->paths[reading->path];
     reading->next = NULL;
-    if (reader->queue_last) {
-        reader->queue_last->next = reading;
+    if (path->queue_last) {
+        path->queue_last->next = reading;
     } else {
-        reader->queue_first = reading;
+        path->queue_first = reading;
+        reader->queued_paths |= 1ull << reading->path;
     }
-    reader->queue_last = reading;
+    path->queue_last = reading;
     reader->queued++;
-}
-
-static struct flash_reading *dequeue(struct flash_reader *reader) {
-    struct flash_reading *reading = reader->queue_first;
-    reader->queue_first = reading->next;
-    if (reader->queue_first == NULL) {
-        reader->queue_last = NULL;
-    }
-    reader->queued--;
-    return reading;
 }
 
 static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint32_t page, uint64_t version) {
@@ -241,19 +185,24 @@ static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry,
         return NULL;
     }
     plan(reader, reading, entry);
+    bool is_hopeless = is_late(reader, reading->path);
     if (!memory_take(reader, reading)) {
-        bool is_alone = reader->in_use == 1 && ring_is_empty(&reader->starving);
-        if (is_alone) {
+        if (is_hopeless || is_choked(&reader->paths[reading->path])) {
+            return answer(reading, FLASH_READ_LATE);
+        }
+        if (reader->in_use - reader->given_up == 1 && !reader->starved_paths) {
             // The system has no memory, and no read that ends will change that.
-            reading->seen.state = FLASH_READ_DONE;
-            reading->seen.result = FLASH_READ_REFUSED;
-            return &reading->seen;
+            return answer(reading, FLASH_READ_REFUSED);
         }
         // Back where it came from, without a word to those who starve: nothing became free.
         reading->next = reader->free;
         reader->free = reading;
         reader->in_use--;
         return NULL;
+    }
+    if (UNLIKELY(is_hopeless)) {
+        flash_reading_give_memory(reader, reading);
+        return answer(reading, FLASH_READ_LATE);
     }
     table_put(reader, reading);
     enqueue(reader, reading);
@@ -269,6 +218,7 @@ struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entr
     }
     const struct flash_page *row = &flash->pages[page];
     uint64_t version = SHARED_ACQUIRE(row->version);
+    reader->lacked_path = row->path;
     if (UNLIKELY(!flash_page_is_readable(flash, page, version) || SHARED_LOAD(flash->paths[row->path].is_out))) {
         return read_gone(reader, address, page, version);
     }
@@ -290,8 +240,8 @@ void flash_reader_release(struct flash_reader *reader, struct flash_read *read) 
     struct flash_reading *reading = (struct flash_reading *)read;
     PYMC_CHECK(read->holds > 0);
     // One that is queued or under way is given up when its turn or its bytes come, unless somebody joins before.
-    if (--read->holds == 0 && read->state == FLASH_READ_DONE) {
-        reading_free(reader, reading);
+    if (--read->holds == 0 && read->state == FLASH_READ_DONE && LIKELY(!reading->is_given_up)) {
+        flash_reading_free(reader, reading);
     }
 }
 
@@ -303,7 +253,7 @@ static void starve(struct flash_reader *reader, struct flash_waiter *waiter) {
         waiter->ticket = ++reader->ticket;
     }
     // Who was woken and found the memory taken again keeps its place before those who came later.
-    struct flash_waiter *place = &reader->starving;
+    struct flash_waiter *place = &reader->paths[reader->lacked_path].starving;
     if (place->previous != place && place->previous->ticket > waiter->ticket) {
         place = place->next;
         while (place->ticket < waiter->ticket) {
@@ -311,7 +261,8 @@ static void starve(struct flash_reader *reader, struct flash_waiter *waiter) {
         }
     }
     ring_insert_before(place, waiter);
-    if (reader->in_use == 0) {
+    reader->starved_paths |= 1ull << reader->lacked_path;
+    if (reader->in_use == reader->given_up) {
         flash_reader_signal(reader);
     }
 }
@@ -334,39 +285,56 @@ void flash_reader_unwait(struct flash_reader *reader, struct flash_waiter *waite
     waiter->ticket = 0;
 }
 
-static void wake_starving(struct flash_reader *reader, struct flash_chain *woken) {
-    uint64_t taken = reader->memory_used;
-    reader->passes = 0;
-    while (!ring_is_empty(&reader->starving)) {
-        struct flash_waiter *first = reader->starving.next;
-        if (taken > 0 && taken + first->lacked_bytes > reader->memory_bound) {
-            break;
+static void wake_starving_of(struct flash_reader *reader, uint32_t number, struct flash_chain *woken) {
+    struct flash_reader_path *path = &reader->paths[number];
+    uint64_t taken = path->memory_used;
+    // Then nothing is to be waited for: whoever begins a read is told so.
+    bool wakes_all = is_late(reader, number) || is_choked(path);
+    path->passes = 0;
+    while (!ring_is_empty(&path->starving)) {
+        struct flash_waiter *first = path->starving.next;
+        if (taken > 0 && taken + first->lacked_bytes > reader->memory_bound && !wakes_all) {
+            return;
         }
         taken += first->lacked_bytes;
-        reader->passes++;
+        path->passes++;
         wake(woken, first);
     }
+    reader->starved_paths &= ~(1ull << number);
+}
+
+static void wake_starving(struct flash_reader *reader, struct flash_chain *woken) {
+    for (uint64_t bits = reader->starved_paths; bits; bits &= bits - 1) {
+        wake_starving_of(reader, (uint32_t)__builtin_ctzll(bits), woken);
+    }
     // Should those that were woken begin nothing after all, no read's end would wake the others.
-    if (!ring_is_empty(&reader->starving) && reader->in_use == 0) {
+    if (reader->starved_paths && reader->in_use == reader->given_up) {
         flash_reader_signal(reader);
     }
 }
 
 // --- Handing over and collecting. ---
 
-static uint32_t start_queued(struct flash_reader *reader) {
-    uint64_t now_us = flash_now_us();
+// Returns how many were started.
+static uint32_t start_queued_of(struct flash_reader *reader, uint32_t number, uint64_t now_us) {
+    struct flash_reader_path *path = &reader->paths[number];
     uint64_t bytes = 0;
     uint32_t started = 0;
-    while (reader->queue_first && reader->under_way < reader->depth) {
-        struct flash_reading *reading = dequeue(reader);
+    if (UNLIKELY(is_late(reader, number))) {
+        flash_reader_signal(reader);    // They are told of it when somebody reaps.
+        return 0;
+    }
+    while (path->queue_first && path->under_way < reader->depth) {
+        struct flash_reading *reading = dequeue(reader, path);
         if (reading->seen.holds == 0) {
-            reading_free(reader, reading);
+            flash_reading_free(reader, reading);
             continue;
         }
         reading->seen.state = FLASH_READ_UNDER_WAY;
-        reading->begun_us = now_us;
+        reading->begun_us = reading->at_device_us = now_us;
         reader->under_way++;
+        path->under_way++;
+        timed_put(reader, reading);
         reader->back->start(reader, reading);
         bytes += reading->bytes;
         started++;
@@ -376,26 +344,43 @@ static uint32_t start_queued(struct flash_reader *reader) {
     return started;
 }
 
+static uint32_t start_queued(struct flash_reader *reader) {
+    uint64_t now_us = flash_now_us();
+    uint32_t started = 0;
+    for (uint64_t bits = reader->queued_paths; bits; bits &= bits - 1) {
+        started += start_queued_of(reader, (uint32_t)__builtin_ctzll(bits), now_us);
+    }
+    return started;
+}
+
 uint32_t flash_reader_submit(struct flash_reader *reader) {
-    bool is_due = reader->queue_first && reader->under_way < reader->depth && start_queued(reader);
+    bool is_due = reader->queued_paths && start_queued(reader);
     if (is_due || UNLIKELY(reader->unsubmitted > 0)) {
         reader->back->submit(reader);
     }
-    return reader->under_way + reader->queued;
+    return reader->under_way - reader->given_up + reader->queued;
 }
 
 bool flash_reader_has_done(const struct flash_reader *reader) {
     return reader->is_signalled || (reader->under_way > 0 && reader->back->has_done(reader));
 }
 
-struct flash_waiter *flash_reader_reap(struct flash_reader *reader) {
+struct flash_waiter *flash_reader_reap(struct flash_reader *reader, uint64_t now_us) {
     struct flash_chain woken = {.first = NULL, .end = &woken.first};
     reader->is_signalled = false;
     if (reader->under_way > 0) {
         reader->back->collect(reader, &woken);
+        uint64_t due_us = flash_reader_due_us(reader);
+        if (UNLIKELY(due_us <= now_us) && !reader->back->has_done(reader)) {
+            flash_reader_give_up(reader, due_us, now_us, &woken);
+        }
         flash_reader_submit(reader);
     }
-    if (UNLIKELY(!ring_is_empty(&reader->starving))) {
+    if (UNLIKELY(reader->queued_paths)) {
+        // Another process may have found the path to be late.
+        flash_reader_give_up_queued(reader, &woken);
+    }
+    if (UNLIKELY(reader->starved_paths)) {
         wake_starving(reader, &woken);
     }
     return woken.first;
@@ -445,17 +430,27 @@ void flash_reader_complete(struct flash_reader *reader, struct flash_reading *re
     struct flash_read *seen = &reading->seen;
     reading->result = result;
     reader->under_way--;
-    note_device(reader, reading, now_us - reading->begun_us);
+    reader->paths[reading->path].under_way--;
+    note_device(reader, reading, now_us - reading->at_device_us);
+    if (UNLIKELY(reading->is_given_up)) {
+        flash_reader_take_back(reader, reading);
+        return;
+    }
+    timed_drop(reader, reading);
     if (seen->holds == 0) {
-        reading_free(reader, reading);
+        flash_reading_free(reader, reading);
         return;
     }
     seen->result = judge(reader, reading);
     seen->state = FLASH_READ_DONE;
+    if (UNLIKELY(seen->result == FLASH_READ_CORRUPT && reading->record_bytes_most >= RECORD_BYTES_MIN)) {
+        // The page was the same before and after, so this is not what was written there.
+        SHARED_ADD(reader->flash->paths[reading->path].bad_records, 1, RELAXED);
+    }
     if (LIKELY(seen->result == FLASH_READ_GOOD)) {
         seen->record = (const struct flash_record *)(reading->memory + reading->skip);
     } else {
-        memory_give(reader, reading);
+        flash_reading_give_memory(reader, reading);
     }
     while (!ring_is_empty(&reading->waiters)) {
         wake(woken, reading->waiters.next);
@@ -491,6 +486,7 @@ static void dispose(struct flash_reader *reader) {
         readings <<= chunk > 0;
     }
     free(reader->table);
+    free(reader->paths);
     flash_memory_close(&reader->memory);
     if (reader->event_fd >= 0) {
         close(reader->event_fd);
@@ -511,14 +507,21 @@ int flash_reader_open(struct flash *flash, struct proc *proc, const struct flash
     reader->flash = flash;
     reader->proc = proc;
     reader->times = flash_local(flash, proc->slot_index)->read_times;
-    reader->depth = options->depth;
-    reader->memory_bound = options->memory_bytes;
-    ring_clear(&reader->starving);
+    reader->log = options->log;
+    uint32_t paths = flash->root->path_count;
+    uint32_t depth_max = FLASH_READER_DEPTH_MAX / paths;
+    reader->depth = options->depth < depth_max ? options->depth : depth_max;
+    reader->given_up_max = reader->depth;
+    reader->memory_bound = options->memory_bytes / paths;
     reader->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     uint64_t mapped = options->memory_bytes < MAPPED_BYTES_MAX ? options->memory_bytes : MAPPED_BYTES_MAX;
     int status = reader->event_fd < 0 ? PYMC_OS_ERROR : flash_memory_open(&reader->memory, mapped ? mapped : 1);
-    if (status == PYMC_OK && !readings_grow(reader, reader->depth * 4)) {
+    reader->paths = calloc(paths, sizeof(*reader->paths));
+    if (status == PYMC_OK && (!reader->paths || !readings_grow(reader, reader->depth * 4))) {
         status = PYMC_NO_MEMORY;
+    }
+    for (uint32_t number = 0; number < paths && reader->paths; number++) {
+        ring_clear(&reader->paths[number].starving);
     }
     if (status == PYMC_OK) {
         status = open_back(reader, options);
@@ -535,8 +538,10 @@ int flash_reader_open(struct flash *flash, struct proc *proc, const struct flash
 
 void flash_reader_close(struct flash_reader *reader) {
     if (reader != NULL) {
-        reader->back->close(reader);
-        dispose(reader);
+        bool is_done = reader->back->close(reader);
+        if (is_done) {
+            dispose(reader);
+        }
     }
 }
 
@@ -549,7 +554,8 @@ int flash_reader_fd(const struct flash_reader *reader) {
 }
 
 void flash_reader_read_state(const struct flash_reader *reader, struct flash_reader_state *out) {
-    out->reads_under_way = reader->under_way;
+    out->reads_under_way = reader->under_way - reader->given_up;
     out->reads_queued = reader->queued;
+    out->reads_given_up = reader->given_up;
     out->memory_bytes = reader->memory_used;
 }

@@ -20,10 +20,14 @@ struct flash_scan {
     uint64_t piece_bytes;
     uint64_t futile_bytes;      // Checksummed in vain.
     uint64_t good_records;      // Found in this piece.
-    uint64_t bad_records;       // Those of this use of the page whose checksum is wrong.
     uint64_t page_version;
     uint32_t page;
     bool in_step;               // A record, or none up to the next block, begins right here.
+    // What was met since it does not.
+    uint64_t gap_from;          // Offset in the page.
+    uint64_t gap_bad;           // Records with a wrong checksum.
+    bool gap_has_version;       // Something in it belongs to this use of the page.
+    bool gap_is_unread;         // It began with what could not be read, which is counted already.
 };
 
 static uint64_t memory_bytes(const struct flash *flash) {
@@ -69,25 +73,45 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->piece_bytes = 0;
     scan->futile_bytes = 0;
     scan->good_records = 0;
-    scan->bad_records = 0;
     scan->in_step = true;
     return PYMC_OK;
 }
 
-// What the path is judged by. Damage where no write of this page was, as after one that failed, tells nothing.
-static void note_records(struct flash_scan *scan) {
-    const struct flash_page *row = &scan->flash->pages[scan->page];
-    struct flash_path_state *path = &scan->flash->paths[row->path];
-    if (scan->good_records + scan->bad_records && flash_page_is_readable(scan->flash, scan->page, scan->page_version)) {
-        SHARED_ADD(path->scanned_records, scan->good_records + scan->bad_records, RELAXED);
-        SHARED_ADD(path->bad_records, scan->bad_records, RELAXED);
-    }
+// What errors of the path are weighed against.
+static void note_good(struct flash_scan *scan) {
+    SHARED_ADD(scan->flash->paths[scan->flash->pages[scan->page].path].scanned_records, scan->good_records, RELAXED);
     scan->good_records = 0;
-    scan->bad_records = 0;
+}
+
+static void gap_begin(struct flash_scan *scan, uint64_t offset, bool is_unread) {
+    scan->gap_from = offset;
+    scan->gap_bad = 0;
+    scan->gap_has_version = false;
+    scan->gap_is_unread = is_unread;
+    scan->in_step = false;
+}
+
+// What lies between records is damaged, or was set aside for a buffer that was never written: see FORMAT.md. Damage of
+// a page that is complete and still the same is the device's.
+static void gap_end(struct flash_scan *scan, uint64_t offset) {
+    if (scan->in_step) {
+        return;
+    }
+    scan->in_step = true;
+    bool is_blocks = !(scan->gap_from & BLOCK_MASK) && !(offset & BLOCK_MASK);
+    bool is_damage = scan->gap_has_version || !is_blocks;
+    const struct flash_page *row = &scan->flash->pages[scan->page];
+    if (is_damage && !scan->gap_is_unread && SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
+        && SHARED_LOAD(row->version) == scan->page_version) {
+        struct flash_path_state *path = &scan->flash->paths[row->path];
+        uint64_t bad = scan->gap_bad ? scan->gap_bad : 1;
+        SHARED_ADD(path->scanned_records, bad, RELAXED);
+        SHARED_ADD(path->bad_records, bad, RELAXED);
+    }
 }
 
 int flash_scan_load(struct flash_scan *scan) {
-    note_records(scan);
+    note_good(scan);
     // A record that is not complete yet stays, with the rest of its first block.
     uint64_t from = scan->at & ~BLOCK_MASK;
     scan->loaded -= from;
@@ -97,6 +121,7 @@ int flash_scan_load(struct flash_scan *scan) {
     scan->piece_bytes = 0;
     uint64_t next = scan->base + scan->loaded;
     if (next >= scan->end) {
+        gap_end(scan, next);
         return PYMC_NOT_FOUND;
     }
     uint64_t bytes = memory_bytes(scan->flash) - scan->loaded;
@@ -105,10 +130,11 @@ int flash_scan_load(struct flash_scan *scan) {
     int status = flash_io(scan->flash, scan->page, next, scan->memory + scan->loaded, bytes, false, NULL);
     if (status != PYMC_OK) {
         // The scan may go on behind what cannot be read.
+        gap_end(scan, next);
         scan->base = next + bytes;
         scan->loaded = 0;
         scan->at = 0;
-        scan->in_step = false;
+        gap_begin(scan, next, true);
         return status;
     }
     scan->loaded += bytes;
@@ -140,17 +166,20 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
                 return NULL;
             }
             if (crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c) {
+                gap_end(scan, scan->base + scan->at);
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
-                scan->in_step = true;
                 scan->good_records++;
                 return record;
             }
-            scan->bad_records++;
             scan->futile_bytes += bytes;
         }
+        if (scan->in_step) {
+            gap_begin(scan, scan->base + scan->at, false);
+        }
+        scan->gap_has_version |= record->page_version == (uint32_t)scan->page_version;
+        scan->gap_bad += is_plausible(scan, record);
         // Any unit may begin a record; but what looks like many large ones must not cost hours of checksums.
-        scan->in_step = false;
         scan->at += scan->futile_bytes > scan->flash->root->page_bytes ? to_block
                                                                        : flash_round_up(scan->flash, 1);
     }

@@ -182,7 +182,8 @@ static int open_path(struct flash *flash, uint32_t path, const struct flash_geom
         return is_device && errno == EBUSY ? PYMC_BUSY : PYMC_OS_ERROR;
     }
     flash->fds[path] = fd;
-    int status = lock_file(fd);
+    flash->names[path] = strdup(wanted->name);
+    int status = flash->names[path] ? lock_file(fd) : PYMC_NO_MEMORY;
     if (status == PYMC_OK) {
         status = make_size(fd, wanted->bytes / geometry->page_bytes * geometry->page_bytes, geometry->is_sparse,
                            &flash->is_allocated[path]);
@@ -297,6 +298,7 @@ void flash_close(struct flash *flash) {
         if (flash->fds[path] >= 0) {
             close(flash->fds[path]);
         }
+        free(flash->names[path]);
     }
     free(flash->uses);
     free(flash);

@@ -15,6 +15,9 @@ struct flash_uring {
     struct io_uring ring;
     bool has_files;
     bool has_memory;
+#ifdef PYMC_DEBUG
+    struct flash_reading *hung;         // By a fault: not handed over.
+#endif
 };
 
 // From the best to what any kernel takes. Deferred work runs when this thread asks for it, not as an interruption of
@@ -35,11 +38,12 @@ static int ring_open(struct io_uring *ring, uint32_t depth) {
 }
 
 static int uring_open(struct flash_reader *reader, const struct flash_reader_options *options) {
+    (void)options;
     struct flash_uring *uring = calloc(1, sizeof(*uring));
     if (uring == NULL) {
         return PYMC_NO_MEMORY;
     }
-    int status = ring_open(&uring->ring, options->depth);
+    int status = ring_open(&uring->ring, reader->depth * reader->flash->root->path_count);
     if (status == 0 && (status = io_uring_register_eventfd(&uring->ring, reader->event_fd)) != 0) {
         io_uring_queue_exit(&uring->ring);
     }
@@ -57,7 +61,7 @@ static int uring_open(struct flash_reader *reader, const struct flash_reader_opt
     return PYMC_OK;
 }
 
-static void uring_start(struct flash_reader *reader, struct flash_reading *reading) {
+static void hand_over(struct flash_reader *reader, struct flash_reading *reading) {
     struct flash_uring *uring = reader->uring;
     struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
     // Never more are under way than the ring has entries, but for the timers of debug builds.
@@ -89,6 +93,60 @@ static void uring_submit(struct flash_reader *reader) {
 }
 
 #ifdef PYMC_DEBUG
+static void uring_start(struct flash_reader *reader, struct flash_reading *reading) {
+    struct flash_uring *uring = reader->uring;
+    if (flash_fault_meets_hang(reader->flash, reading->path)) {
+        reading->next = uring->hung;
+        uring->hung = reading;
+        return;
+    }
+    hand_over(reader, reading);
+}
+
+static bool has_hung(const struct flash_reader *reader) {
+    return reader->uring->hung != NULL;
+}
+
+// Whether the fault is over that some reads hang by.
+static bool has_released(const struct flash_reader *reader) {
+    return has_hung(reader) && !flash_fault_is_hang(reader->flash);
+}
+
+static void release_hung(struct flash_reader *reader) {
+    struct flash_uring *uring = reader->uring;
+    if (!has_released(reader)) {
+        return;
+    }
+    while (uring->hung) {
+        struct flash_reading *reading = uring->hung;
+        uring->hung = reading->next;
+        hand_over(reader, reading);
+    }
+    uring_submit(reader);
+}
+#else
+static void uring_start(struct flash_reader *reader, struct flash_reading *reading) {
+    hand_over(reader, reading);
+}
+static bool has_hung(const struct flash_reader *reader) {
+    (void)reader;
+    return false;
+}
+static bool has_released(const struct flash_reader *reader) {
+    (void)reader;
+    return false;
+}
+static void release_hung(struct flash_reader *reader) {
+    (void)reader;
+}
+#endif
+
+// All of them are at the kernel.
+static void uring_cancel(struct flash_reader *reader, uint32_t path, struct flash_chain *woken) {
+    (void)reader, (void)path, (void)woken;
+}
+
+#ifdef PYMC_DEBUG
 // A slow read keeps its end to itself until a timer on the ring goes off.
 static bool is_delayed(struct flash_reader *reader, struct flash_reading *reading) {
     struct flash_root *root = reader->flash->root;
@@ -116,7 +174,8 @@ static bool is_delayed(struct flash_reader *reader, struct flash_reading *readin
 }
 
 static int64_t faulted(struct flash_reader *reader, struct flash_reading *reading, int64_t result) {
-    if (SHARED_LOAD(reader->flash->root->fault.kind) == FLASH_FAULT_SLOW) {
+    int kind = SHARED_LOAD(reader->flash->root->fault.kind);
+    if (kind == FLASH_FAULT_SLOW || kind == FLASH_FAULT_HANG) {
         return result;
     }
     return flash_fault_apply(reader->flash, reading->path, false, reading->memory, result);
@@ -151,6 +210,7 @@ static void run_deferred(struct flash_reader *reader) {
 
 static void uring_collect(struct flash_reader *reader, struct flash_chain *woken) {
     struct io_uring *ring = &reader->uring->ring;
+    release_hung(reader);
     run_deferred(reader);
     uint64_t now_us = 0;
     uint32_t collected = 0;
@@ -173,31 +233,40 @@ static void uring_collect(struct flash_reader *reader, struct flash_chain *woken
 
 static bool uring_has_done(const struct flash_reader *reader) {
     const struct io_uring *ring = &reader->uring->ring;
-    return io_uring_cq_ready(ring) > 0 || has_work(ring);
+    return io_uring_cq_ready(ring) > 0 || has_work(ring) || has_released(reader);
 }
 
-static void uring_close(struct flash_reader *reader) {
+static bool uring_close(struct flash_reader *reader) {
     struct io_uring *ring = &reader->uring->ring;
+    if (has_hung(reader)) {
+        return false;
+    }
     // Ends of reads, of which the kernel knows nothing any more.
     uint32_t submitted = reader->under_way - reader->unsubmitted;
-    while (submitted > 0) {
+    uint64_t now_us = flash_now_us();
+    uint64_t end_us = now_us + FLASH_READER_CLOSE_US;
+    while (submitted > reader->given_up && now_us < end_us) {
+        struct __kernel_timespec left = {.tv_nsec = (long long)(end_us - now_us) * 1000};
         struct io_uring_cqe *cqe;
-        int status = io_uring_wait_cqe(ring, &cqe);
-        if (status == 0) {
+        if (io_uring_wait_cqe_timeout(ring, &cqe, &left) == 0) {
             submitted--;
             io_uring_cqe_seen(ring, cqe);
-        } else if (status != -EINTR) {
-            break;
         }
+        now_us = flash_now_us();
+    }
+    if (submitted > 0) {
+        return false;
     }
     io_uring_queue_exit(ring);
     free(reader->uring);
+    return true;
 }
 
 static const struct flash_reader_back back = {
     .open = uring_open,
     .close = uring_close,
     .start = uring_start,
+    .cancel = uring_cancel,
     .submit = uring_submit,
     .collect = uring_collect,
     .has_done = uring_has_done,

@@ -131,7 +131,19 @@ static bool may_look_again(struct session *session) {
     return flash_of(session) && session->flash->rounds++ < ROUNDS_MAX;
 }
 
-int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get,
+// The device does not answer for the entry's record.
+static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool is_get, bool changes) {
+    struct store *store = session_store(session);
+    count(store->proc, COUNTER_ext_late_looks, 1);
+    count(store->proc, COUNTER_miss_from_extstore, is_get);
+    if (changes) {
+        store_flash_forget(store, entry, hash);
+    } else {
+        store_pass_by(store, entry);
+    }
+}
+
+int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get, bool changes,
                struct store_view *view, struct flash_read **read_out) {
     struct store *store = session_store(session);
     *read_out = NULL;
@@ -156,7 +168,12 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
             if (!read) {
                 return STORE_ON_FLASH;
             }
-            int found = store_flash_view(store, read, key, key_bytes, hash, view);
+            int found = STORE_NOT_STORED;
+            if (UNLIKELY(read->result == FLASH_READ_LATE)) {
+                pass_by(session, entry, hash, is_get, changes);
+            } else {
+                found = store_flash_view(store, read, key, key_bytes, hash, view);
+            }
             if (found == STORE_HIT || found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
                 *read_out = read;
                 return found;
@@ -166,7 +183,7 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
             }
             if (found == STORE_NOT_FOUND) {
                 store_rule_out(store, entry);   // The read stays held: the command may be done over again.
-            } else {
+            } else if (LIKELY(read->result != FLASH_READ_LATE)) {
                 release(session, session->flash->looked_at);
             }
             if (!may_look_again(session)) {
@@ -190,7 +207,7 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
         if (in_memory != STORE_MISS) {
             return in_memory == STORE_BUSY ? STORE_BUSY : STORE_HIT;
         }
-        int found = flash_look(session, key, key_bytes, hash, is_get, &view, &read);
+        int found = flash_look(session, key, key_bytes, hash, is_get, true, &view, &read);
         if (found == STORE_NO_MEMORY) {
             return store_refused(store, COUNTER_oom_process_memory);
         }
@@ -259,7 +276,7 @@ static int delete_anywhere(struct session *session, const struct store_delete *r
         if (in_memory != STORE_MISS) {
             continue;
         }
-        int found = flash_look(session, request->key, request->key_bytes, hash, false, &view, &read);
+        int found = flash_look(session, request->key, request->key_bytes, hash, false, true, &view, &read);
         if (found == STORE_NO_MEMORY) {
             return store_refused(store, COUNTER_oom_process_memory);
         }

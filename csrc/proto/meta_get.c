@@ -163,12 +163,13 @@ static __attribute__((noinline)) enum look put_off(struct session *session, stru
 static int find_on_flash(struct session *session, struct meta_hit *hit, struct store_view *view, uint64_t hash,
                          struct flash_read **read_out) {
     const struct meta_request *request = hit->request;
-    int found = flash_look(session, request->key, request->key_bytes, hash, true, view, read_out);
+    bool touches = meta_has(request, 'T');
+    int found = flash_look(session, request->key, request->key_bytes, hash, true, touches, view, read_out);
     if (found != STORE_HIT || !*read_out) {
         return found;
     }
     weigh(session_store(session), hit);
-    if (!meta_has(request, 'T') && !hit->won) {
+    if (!touches && !hit->won) {
         return found;
     }
     found = flash_bring(session, request->key, request->key_bytes, hash, true);
@@ -339,7 +340,7 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
         found = store_find(store, request.key, request.key_bytes, hash, &view);
         is_elsewhere = UNLIKELY(found == STORE_MISS && session->proto->reader);
         if (is_elsewhere) {
-            found = flash_look(session, request.key, request.key_bytes, hash, false, &view, &read);
+            found = flash_look(session, request.key, request.key_bytes, hash, false, false, &view, &read);
             is_elsewhere = found == STORE_HIT && !read;
         }
     }

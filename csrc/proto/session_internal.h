@@ -142,7 +142,9 @@ struct session_flash {
 //   STORE_ON_FLASH   the session is parked: leave no trace and return;
 //   STORE_BUSY       see session_put_off();
 //   STORE_NO_MEMORY.
-int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get,
+// Where the device does not answer, the key counts as missing. `changes`: then its entry goes, since whoever is told
+// that a value to be changed is not there must not find it unchanged later.
+int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get, bool changes,
                struct store_view *view, struct flash_read **read_out);
 // The same, and puts what is found on flash into memory. STORE_HIT: look there (again).
 int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get);

@@ -45,7 +45,7 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
     struct store *store = session_store(session);
     struct flash_read *read;
     enum answered answered = ANSWERED;
-    int found = flash_look(session, wanted->key, wanted->key_bytes, wanted->hash, true, view, &read);
+    int found = flash_look(session, wanted->key, wanted->key_bytes, wanted->hash, true, false, view, &read);
     if (found == STORE_ON_FLASH) {
         return ANSWERED_LATER;
     }

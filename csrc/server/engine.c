@@ -16,8 +16,6 @@
 // Rounds of engine_turn(): at most a few milliseconds when all of them are full.
 #define ROUNDS_MAX 32
 #define SAME_MOMENT_NS 10000000
-// Reads from the page cache are done when they are handed over: then their replies go out in the same round.
-#define FLASH_PASSES 3
 // Who waits for a bucket that another process holds is tried again so often.
 #define BUSY_NS 1000000
 #define TOO_MANY "ERROR Too many open connections\r\n"
@@ -28,7 +26,7 @@ static uint64_t read_ns(clockid_t clock) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static bool watch(struct engine *engine, int fd, struct source *source, uint32_t events) {
+bool source_watch(struct engine *engine, int fd, struct source *source, uint32_t events) {
     struct epoll_event event = {.events = events, .data.ptr = source};
     return epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
@@ -50,26 +48,6 @@ static void rest(struct engine *engine) {
     if (!engine->store->is_resting) {
         store_rest(engine->store);
     }
-}
-
-static int open_reader(struct engine *engine, const struct engine_options *options) {
-    if (!engine->store->flash) {
-        return PYMC_OK;
-    }
-    struct flash_reader_options wanted = {.kind = options->flash_kind, .depth = options->flash_depth,
-                                          .threads = options->flash_threads,
-                                          .memory_bytes = options->flash_memory_bytes};
-    wanted.depth = wanted.depth ? wanted.depth : FLASH_DEPTH_DEFAULT;
-    wanted.threads = wanted.threads ? wanted.threads : FLASH_THREADS_DEFAULT;
-    wanted.memory_bytes = wanted.memory_bytes ? wanted.memory_bytes : FLASH_MEMORY_BYTES_DEFAULT;
-    int status = flash_reader_open(engine->store->flash, engine->proc, &wanted, &engine->reader);
-    if (status != PYMC_OK) {
-        return status;
-    }
-    proto_set_reader(engine->proto, engine->reader);
-    engine->flash.kind = SOURCE_FLASH;
-    return watch(engine, flash_reader_fd(engine->reader), &engine->flash, EPOLLIN | EPOLLET) ? PYMC_OK
-                                                                                             : PYMC_OS_ERROR;
 }
 
 static int engine_prepare(struct engine *engine, const struct engine_options *options) {
@@ -99,10 +77,10 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
     }
     engine->watched.kind = SOURCE_WATCHED;
     engine->inbox.kind = SOURCE_INBOX;
-    if (engine->inbox_fd >= 0 && !watch(engine, engine->inbox_fd, &engine->inbox, EPOLLIN)) {
+    if (engine->inbox_fd >= 0 && !source_watch(engine, engine->inbox_fd, &engine->inbox, EPOLLIN)) {
         return PYMC_OS_ERROR;
     }
-    return open_reader(engine, options);
+    return engine_flash_open(engine, options);
 }
 
 int engine_open(struct store *store, const struct engine_options *options, struct engine **engine_out) {
@@ -117,7 +95,7 @@ int engine_open(struct store *store, const struct engine_options *options, struc
     engine->proc = store->proc;
     engine->arena = store->arena;
     engine->root = (struct server_root *)(store->arena->base + store->header->roots[ARENA_ROOT_SERVER]);
-    engine->epoll_fd = -1;
+    engine->epoll_fd = engine->deadline_fd = -1;
     engine->inbox_fd = options->inbox_fd;
     engine->worker = options->worker;
     engine->workers = options->workers;
@@ -146,7 +124,7 @@ void engine_close(struct engine *engine) {
     for (struct connection *told; (told = queue_pop(&engine->closed_streams));) {
         free(told);
     }
-    flash_reader_close(engine->reader);
+    engine_flash_close(engine);
     if (engine->epoll_fd >= 0) {
         close(engine->epoll_fd);
     }
@@ -163,7 +141,7 @@ int engine_fd(const struct engine *engine) {
 }
 
 int engine_watch(struct engine *engine, int fd) {
-    return watch(engine, fd, &engine->watched, EPOLLIN) ? PYMC_OK : PYMC_OS_ERROR;
+    return source_watch(engine, fd, &engine->watched, EPOLLIN) ? PYMC_OK : PYMC_OS_ERROR;
 }
 
 int engine_flash_kind(const struct engine *engine) {
@@ -206,7 +184,7 @@ int engine_listen(struct engine *engine, int fd, int kind) {
         memcpy(listener->address, &own.v6.sin6_addr, 16);
     }
     uint32_t events = kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN;
-    if (!watch(engine, fd, &listener->source, events)) {
+    if (!source_watch(engine, fd, &listener->source, events)) {
         return PYMC_OS_ERROR;
     }
     engine->listener_count++;
@@ -234,7 +212,7 @@ static void resume_listening(struct engine *engine) {
           (read_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         struct listener *listener = &engine->listeners[i];
-        watch(engine, listener->fd, &listener->source,
+        source_watch(engine, listener->fd, &listener->source,
               listener->listener_kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN);
     }
 }
@@ -474,32 +452,6 @@ static uint32_t stage(struct engine *engine, struct connection *connection, stru
     return count_staged;
 }
 
-// Goes on with the connections of these waiters, in their order.
-static void resume_told(struct engine *engine, struct flash_waiter *told) {
-    engine->is_deferring = told->next != NULL;
-    while (told) {
-        struct flash_waiter *next = told->next;
-        connection_resume(engine, (struct connection *)((char *)told - offsetof(struct connection, waiter)));
-        if (engine->deferred_count == STAGES) {
-            connections_send_deferred(engine);
-        }
-        told = next;
-    }
-    engine->is_deferring = false;
-    connections_send_deferred(engine);
-}
-
-// Collects reads that are done, goes on with who waited for them, and hands over what was begun in this round.
-static __attribute__((noinline)) void serve_flash(struct engine *engine) {
-    for (int pass = 0; pass < FLASH_PASSES && (pass == 0 || flash_reader_has_done(engine->reader)); pass++) {
-        struct flash_waiter *told = flash_reader_reap(engine->reader);
-        if (told) {
-            resume_told(engine, told);
-        }
-        flash_reader_submit(engine->reader);
-    }
-}
-
 // Tries those again who met a busy bucket. While there are any, nobody waits for a bucket in C:
 // others are to be served.
 static void serve_busy(struct engine *engine) {
@@ -546,7 +498,7 @@ static void serve(struct engine *engine, int ready) {
     }
     converse_staged(engine, staged, count_staged);
     if (UNLIKELY(engine->reader)) {
-        serve_flash(engine);
+        engine_flash_serve(engine);
     }
     if (UNLIKELY(engine->busy.first)) {
         serve_busy(engine);
@@ -570,6 +522,11 @@ static int wait_ms(const struct engine *engine, uint64_t end_ns) {
     if (UNLIKELY(engine->busy.first)) {
         return (BUSY_NS + 999999) / 1000000;
     }
+    if (UNLIKELY(engine->reader)) {
+        uint64_t due_ns = engine_flash_due_ns(engine);
+        due_ns = due_ns > engine->now_ns ? due_ns : engine->now_ns;
+        end_ns = due_ns < end_ns ? due_ns : end_ns;
+    }
     return (int)((end_ns - engine->now_ns + 999999) / 1000000);
 }
 
@@ -585,7 +542,7 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
         resume_listening(engine);
     }
     if (ready <= 0 && !engine->again) {
-        if (UNLIKELY(engine->busy.first)) {
+        if (UNLIKELY(engine->busy.first || (engine->reader && engine_flash_due_ns(engine) <= engine->now_ns))) {
             serve(engine, 0);
         }
         return ready < 0 ? ROUND_INTERRUPTED : ROUND_EMPTY;
@@ -597,6 +554,9 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
 
 // Python has its turn. Returns what it is wanted for; of busy buckets no descriptor tells.
 static uint32_t leave(struct engine *engine) {
+    if (UNLIKELY(engine->reader)) {
+        engine_flash_set_timer(engine);
+    }
     rest(engine);
     uint32_t found = wants(engine) | (engine->again || engine->busy.first ? ENGINE_AGAIN : 0);
     engine->is_called = false;
@@ -664,7 +624,7 @@ void engine_tick(struct engine *engine) {
     }
     compare_clocks(engine);
     if (engine->reader) {
-        serve_flash(engine);
+        engine_flash_serve(engine);
     }
     connections_free_dead(engine);
     engine->lacks_descriptors = false;
@@ -743,7 +703,7 @@ int engine_lend(struct engine *engine, uint64_t ticket, int told_fd) {
         return -1;
     }
     connection->told.kind = SOURCE_TOLD;
-    if (!watch(engine, told_fd, &connection->told, EPOLLIN)) {
+    if (!source_watch(engine, told_fd, &connection->told, EPOLLIN)) {
         return -1;
     }
     connection->told_fd = told_fd;

@@ -164,6 +164,9 @@ struct engine {
     struct proto *proto;
     struct flash_reader *reader;            // NULL without a flash tier.
     struct source flash;
+    struct source deadline;                 // Also SOURCE_FLASH: a timer for reads that are not answered.
+    int deadline_fd;
+    uint64_t deadline_ns;                   // What it was set to last.
     int epoll_fd;
     int inbox_fd;
     int *peer_fds;
@@ -284,6 +287,20 @@ void connection_resume(struct engine *engine, struct connection *connection);
 // Sends bytes of an administrative answer, or keeps them. Returns false when the connection died.
 bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count);
 void connections_free_dead(struct engine *engine);
+
+bool source_watch(struct engine *engine, int fd, struct source *source, uint32_t events);
+
+// Nothing to be done without a flash tier.
+MUST_CHECK int engine_flash_open(struct engine *engine, const struct engine_options *options);
+void engine_flash_close(struct engine *engine);
+// Collects reads that are done, goes on with who waited for them, and hands over what was begun in this round.
+void engine_flash_serve(struct engine *engine);
+// When a read has to be given up, if its device does not answer. UINT64_MAX: never.
+uint64_t engine_flash_due_ns(const struct engine *engine);
+// Lets the engine's descriptor become readable when the first read has met its deadline. Costs nothing while the timer
+// goes off before that: then it is set anew.
+void engine_flash_set_timer(struct engine *engine);
+
 void queue_push(struct connection_queue *queue, struct connection *connection);
 struct connection *queue_pop(struct connection_queue *queue);
 void queue_remove(struct connection_queue *queue, struct connection *connection);

@@ -65,12 +65,20 @@ bool store_may_be_on_flash(struct store *store, uint64_t hash) {
     return store->flash && store_flash_entry(store, hash) != 0;
 }
 
-void store_rule_out(struct store *store, uint64_t entry) {
+void store_pass_by(struct store *store, uint64_t entry) {
     struct store_flash_local *local = store->on_flash;
     if (local->ruled_out_count < FLASH_CANDIDATES_MAX) {
         local->ruled_out[local->ruled_out_count++] = flash_entry_address(store->flash, entry);
     }
+}
+
+void store_rule_out(struct store *store, uint64_t entry) {
+    store_pass_by(store, entry);
     count(store->proc, COUNTER_ext_other_key, 1);
+}
+
+void store_flash_forget(struct store *store, uint64_t entry, uint64_t hash) {
+    flash_remove(store->flash, store->proc, hash, flash_entry_address(store->flash, entry));
 }
 
 void store_rule_out_none(struct store *store) {

@@ -14,7 +14,7 @@ struct flash_read;
 // The first entry that may be the key's and is not ruled out, 0 when there is none. Says nothing about memory.
 uint64_t store_flash_entry(struct store *store, uint64_t hash);
 
-// Looks at a read that is done. Returns
+// Looks at a read that is done, and not LATE. Returns
 //   STORE_HIT            the view is filled, value included (uncompressed, valid until the next call for this store or
 //                        until the read is released); store_holds() is always true for it;
 //   STORE_MISS_EXPIRED, STORE_MISS_FLUSHED    it is the key's and dead: its entry is gone now;
@@ -26,6 +26,10 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
                      uint64_t hash, struct store_view *view);
 
 void store_rule_out(struct store *store, uint64_t entry);
+// The same for an entry whose device does not answer: nobody knows whose it is.
+void store_pass_by(struct store *store, uint64_t entry);
+// Removes such an entry. Another key's goes once in 2^flash_index_hash_bits() times.
+void store_flash_forget(struct store *store, uint64_t entry, uint64_t hash);
 void store_rule_out_none(struct store *store);
 
 // Notes a read of the viewed record for compaction and statistics. Returns true when the item should come back to

@@ -12,7 +12,7 @@ from pymc.config.errors import (
 from pymc.config.flash_paths import FlashPath
 from pymc.config.listeners import Listener
 from pymc.config.settings import LIVE, ROWS, Settings
-from pymc.config.settings_flash import ADMIT_PERCENT, RESCUE_WORDS
+from pymc.config.settings_flash import ADMIT_PERCENT, READ_TIMEOUT_MS_MAX, RESCUE_WORDS
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
 from pymc.config.stats_lines import settings_lines
 
@@ -23,6 +23,7 @@ __all__ = [
     "EXIT_OS_ERROR",
     "EXIT_USAGE",
     "LIVE",
+    "READ_TIMEOUT_MS_MAX",
     "RESCUE_WORDS",
     "ROWS",
     "SLAB_PAGE_BYTES",

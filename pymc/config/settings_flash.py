@@ -11,6 +11,7 @@ from pymc.config.row import READ, setting
 from pymc.config.settings_memory import MemorySettings
 
 UINT_MAX = 2**32 - 1
+READ_TIMEOUT_MS_MAX = 86_400_000
 # Of each worker; more under way does not make a device faster, but each answer later.
 THREADS_MAX = 64
 IO_DEPTH_MAX = 4096
@@ -74,14 +75,14 @@ class FlashSettings(MemorySettings):
     # at the device, so the depth is what counts; threads only where io_uring is not allowed.
     ext_threads: int = setting(
         4,
-        "threads of a worker that read from flash, where io_uring is not used",
+        "threads of a worker that read from each path, where io_uring is not used",
         reader=Number(whole_unsigned, 1, THREADS_MAX),
         options={"ext_threads": READ},
         stats=("ext_threads", 1020),
     )
     ext_io_depth: int = setting(
         64,
-        "reads that a worker has under way at the device",
+        "reads that a worker has under way on each path",
         reader=Number(whole_unsigned, 1, IO_DEPTH_MAX),
         options={"ext_io_depth": READ},
         stats=("ext_io_depth", 1030),
@@ -134,6 +135,16 @@ class FlashSettings(MemorySettings):
         reader=Choice(_words(RESCUE_WORDS), "ext_rescue must be read or all"),
         options={"ext_rescue": READ},
         stats=("ext_rescue", 1070),
+        live=True,
+    )
+    ext_read_timeout_ms: int = setting(
+        1000,
+        "pymc only: milliseconds after which a read that the device has not answered is given up:"
+        " the key counts as missing, and so does all that is on that path until it answers again",
+        unit="milliseconds",
+        reader=Number(whole_unsigned, 1, READ_TIMEOUT_MS_MAX),
+        options={"ext_read_timeout": READ},
+        stats=("ext_read_timeout", 1080),
         live=True,
     )
     ext_item_bytes: int = setting(

@@ -3,6 +3,7 @@
 import os
 import signal
 
+from pymc.config import READ_TIMEOUT_MS_MAX
 from pymc.config.c_numbers import whole_float, whole_signed
 from pymc.control.answers import (
     BAD_FORMAT,
@@ -37,6 +38,7 @@ _FLASH_NUMBERS = {
     b"drop_under": "ext_drop_under",
     b"max_sleep": "ext_max_sleep_us",
     b"compress": "ext_compress_min_bytes",
+    b"read_timeout": "ext_read_timeout_ms",
 }
 _PATH_WORDS = {b"in": Wanted.IN, b"out": Wanted.OUT}
 _FLASH_WORDS = {b"admit": WORDS["ext_admit"], b"rescue": WORDS["ext_rescue"]}
@@ -132,6 +134,9 @@ def _extstore(command: Command) -> Answer:
         case [name, word, *_] if name in _FLASH_NUMBERS:
             value = decimal(word)
             if value is None:
+                return ERROR
+            # At 0 no device would be fast enough.
+            if name == b"read_timeout" and not 1 <= value <= READ_TIMEOUT_MS_MAX:
                 return ERROR
             arena.set_live(_FLASH_NUMBERS[name], value)
             return OK

@@ -50,9 +50,9 @@ class FlashReads(Record):
     """How an engine reads from flash; 0 means the default."""
 
     kind: FlashReaderKind = FlashReaderKind.AUTO
-    # Reads under way at the device at most.
+    # Reads under way on each path at most.
     depth: int = 0
-    # For FlashReaderKind.THREADS.
+    # Of each path, for FlashReaderKind.THREADS.
     threads: int = 0
     # For what is read and not used up yet; a soft bound.
     memory_bytes: int = 0
@@ -63,6 +63,7 @@ class FlashReaderState(Record):
 
     reads_under_way: int
     reads_queued: int
+    reads_given_up: int
     memory_bytes: int
 
 
@@ -166,7 +167,9 @@ class Engine:
         """What its reader has to do now."""
         out = ffi.new("struct flash_reader_state *")
         lib.engine_flash_state(self._pointer, out)
-        return FlashReaderState(out.reads_under_way, out.reads_queued, out.memory_bytes)
+        return FlashReaderState(
+            out.reads_under_way, out.reads_queued, out.reads_given_up, out.memory_bytes
+        )
 
     def listen(self, fd: int, kind: ListenerKind) -> None:
         """Accepts from a listening, non-blocking socket."""

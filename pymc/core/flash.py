@@ -102,6 +102,7 @@ class FaultKind(IntEnum):
     FLIP = lib.FLASH_FAULT_FLIP
     SLOW = lib.FLASH_FAULT_SLOW
     AGAIN = lib.FLASH_FAULT_AGAIN
+    HANG = lib.FLASH_FAULT_HANG
 
 
 class FlashGeometry(Record):
@@ -159,6 +160,8 @@ class PathInfo(Record):
     read_errors: int
     write_errors: int
     slow_reads: int
+    late_reads: int
+    times_late: int
     bad_records: int
     full_writes: int
     why: Why
@@ -293,6 +296,8 @@ class Flash:
             out.read_errors,
             out.write_errors,
             out.slow_reads,
+            out.late_reads,
+            out.times_late,
             out.bad_records,
             out.full_writes,
             Why(out.why),
@@ -312,6 +317,10 @@ class Flash:
     def forget_writes(self, slot: int) -> None:
         """Nobody who had the slot is there any more, and so no write of theirs."""
         lib.flash_writing_forget(self.pointer, slot)
+
+    def set_late(self, number: int, *, is_late: bool) -> bool:
+        """Marks a path as late, or as answering again; whether that changed anything."""
+        return bool(lib.flash_path_set_late(self.pointer, number, is_late))
 
     def set_fault(
         self,

@@ -30,10 +30,6 @@ class FlashPaths:
         """Takes a path into service again, with empty pages."""
         lib.flash_path_bring_in(self._flash, self._proc, path)
 
-    def set_late(self, path: int, is_late: bool) -> None:
-        """A late path is not written, and reads of it miss; what is there stays."""
-        lib.flash_path_set_late(self._flash, path, is_late)
-
     def close_pages(self, path: int) -> None:
         """Open pages that can get no more now are closed."""
         lib.flash_path_close_pages(self._flash, self._proc, path)

@@ -99,6 +99,10 @@ class Health:
         """Whether there is a path to write to."""
         return any(path.recovery is None for path in self._paths)
 
+    @property
+    def _are_all_out(self) -> bool:
+        return all(path.is_out for path in self._paths)
+
     def wrote(self, path: int, *, is_good: bool) -> None:
         """Takes note of a write to a path."""
         one = self._paths[path]
@@ -130,7 +134,7 @@ class Health:
 
     def _look_at(self, number: int, now: float) -> None:
         path, info = self._paths[number], self._flash.path(number)
-        told = _changes(info, path.shown)
+        told, were_all_out = _changes(info, path.shown), self._are_all_out
         path.shown = info
         path.history = after_look(path.history, now, path.counts(info))
         if info.wanted is Wanted.OUT:
@@ -146,7 +150,7 @@ class Health:
             self._follow_late(number, info, now, told)
         if told:
             say(f"pymc: flash: {path.name}: {', '.join(told)}")
-        if told and all(one.is_out for one in self._paths):
+        if self._are_all_out and not were_all_out:
             say("pymc: flash: no path is left, items stay in memory only")
 
     def _note(self, number: int, why: Why) -> None:
@@ -197,7 +201,7 @@ class Health:
         path.last_out, path.returned, path.recovery = path.recovery, now, None
         path.is_out, path.full_since = False, 0.0
         path.history = PathHistory()
-        self._steps.set_late(number, is_late=False)
+        self._flash.set_late(number, is_late=False)
         self._steps.set_full(number, Full.NO)
         self._steps.bring_in(number)
         self._note(number, Why.NONE)
@@ -218,7 +222,7 @@ class Health:
                 return
             path.recovery = late(now)
             why = Why.LATE_WRITE if is_writing else Why.LATE_READ
-            self._steps.set_late(number, is_late=True)
+            self._flash.set_late(number, is_late=True)
             self._steps.close_pages(number)
             self._note(number, why)
             told.append(f"late: {WHY_TEXTS[why]}; not used until it answers")
@@ -227,7 +231,7 @@ class Health:
         elif not is_hanging:
             told.append(f"answers again, was late for {now - path.recovery.since:.1f} s")
             path.recovery = None
-            self._steps.set_late(number, is_late=False)
+            self._flash.set_late(number, is_late=False)
             self._note(number, Why.NO_ROOM if path.full_since else Why.NONE)
 
     def _probe(

@@ -57,6 +57,7 @@ _OWN_COUNTERS = (
     "ext_device_writes",
     "ext_device_bytes_read",
     "ext_device_bytes_written",
+    "ext_late_looks",
     "ext_read_errors",
     "ext_write_errors",
 )
@@ -155,6 +156,7 @@ def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
     yield "compress_out_bytes", after
     yield "compress_ratio", _ratio(before, after)
     yield "reads_waiting", counters["ext_reads_waiting"]
+    yield "reads_given_up", counters["ext_reads_given_up"]
     yield from _times("read_us", flash.read_times())
     yield from _times("write_us", flash.write_times())
 
@@ -196,9 +198,12 @@ def _path_pairs(server: ServerContext, flash: Flash) -> Iterator[Pair]:
         yield f"path_{number}_direct", int(info.is_direct)
         yield f"path_{number}_read_errors", info.read_errors
         yield f"path_{number}_write_errors", info.write_errors
-        yield f"path_{number}_bad_records", info.bad_records
         yield f"path_{number}_full_writes", info.full_writes
         yield f"path_{number}_slow_reads", info.slow_reads
+        yield f"path_{number}_late_reads", info.late_reads
+        yield f"path_{number}_times_late", info.times_late
+        yield f"path_{number}_bad_records", info.bad_records
+        yield f"path_{number}_late", int(info.is_late)
         yield f"path_{number}_out", int(info.is_out)
         yield f"path_{number}_state", path_state(info)
         yield f"path_{number}_state_why", WHY_TEXTS[info.why]

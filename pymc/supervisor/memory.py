@@ -135,7 +135,7 @@ def _buckets(hash_power: int) -> int:
 
 def _threads(settings: Settings) -> int:
     """Threads that one process may start besides its own."""
-    return 1 + (settings.ext_threads if settings.ext_paths else 0)
+    return 1 + settings.ext_threads * len(settings.ext_paths)
 
 
 def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:

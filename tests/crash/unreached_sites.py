@@ -5,6 +5,9 @@
 _SERVER = "connections are not part of a story: whole servers are killed in test_server_kills.py"
 _DEVICE_ERRORS = "the switch by which tests ask for bad devices; nothing is decided by it"
 _DEVICE_COUNTS = "counted by threads that wait for the device, on errors or slow answers only"
+_THREADS = "memory of the process, by a thread that is never armed"
+_LATE = "a mark and counts of a device that does not answer in time; nothing else goes with them"
+_DAMAGE = "a count of damaged records, which no story makes"
 _WAITS = (
     "only who meets a lock that is held comes here: test_races.py; nothing depends on the words"
 )
@@ -24,7 +27,12 @@ UNREACHED = {
     "flash/flash_io.c flash_probe_room": "only where a file system is full: test_paths.py",
     "flash/flash_reader.c note_device": _DEVICE_COUNTS,
     "flash/flash_internal.h@flash/flash_io.c flash_note_time": _DEVICE_COUNTS,
-    "flash/flash_threads.c thread_run": "memory of the process, by a thread that is never armed",
+    "flash/flash_threads.c hand_back": _THREADS,
+    "flash/flash_threads.c take": _THREADS,
+    "flash/flash_pages.c flash_path_set_late": _LATE,
+    "flash/flash_late.c give_up": _LATE,
+    "flash/flash_reader.c flash_reader_complete": _DAMAGE,
+    "flash/flash_scan.c gap_end": _DAMAGE,
     "flash/flash_index_resize.c split_one": (
         "a bucket that was merged away, made anew with fresh memory: test_flash_index.py"
     ),

@@ -1,5 +1,6 @@
 """A server whose flash fails: at every kind of I/O error memory serves on, and no byte is wrong."""
 
+import contextlib
 import os
 import random
 import re
@@ -79,11 +80,12 @@ def lines_about(server: Server, what: str) -> int:
     return len(re.findall(rf"pymc: flash: .*{what}", server.stderr))
 
 
-def on_flash(server: Server, wanted: int) -> list[int]:
+def on_flash(server: Server, wanted: int, items: int = ITEMS) -> list[int]:
     """Numbers of items that are on flash only: reading them counts as reads from there."""
     found: list[int] = []
     with server.connect() as connection:
-        for number in range(ITEMS):
+        # In no order, so that they lie on both paths.
+        for number in random.Random(wanted).sample(range(items), items):
             line = connection.ask(f"mg k{number} s")
             before = int(connection.stats()["get_extstore"])
             if line.startswith(b"HD"):
@@ -239,6 +241,7 @@ def test_all_devices_go_away(plain: Server) -> None:
 def test_slow_reads(faulty: Server) -> None:
     """Who waits for flash waits; nobody else does."""
     numbers = on_flash(faulty, 20)
+    set_read_timeout(faulty, 60_000)
     with Witness(faulty) as witness, faulty.connect() as slow, faulty.connect() as other:
         arm(faulty, f"slow r all 0 0 {SLOW_MS}")
         witness.wait_rounds(1)
@@ -261,6 +264,72 @@ def test_slow_reads(faulty: Server) -> None:
         wait_until(lambda: lines_about(faulty, "reads took longer than a second"), "it is logged")
         assert of_paths(faulty.stats("extstore"), "slow_reads") > 0
         assert of_paths(faulty.stats("extstore"), "out") == 0
+
+
+def set_read_timeout(server: Server, milliseconds: int) -> None:
+    with server.connect() as connection:
+        assert connection.ask(f"extstore read_timeout {milliseconds}") == b"OK"
+
+
+def ask_all(server: Server, numbers: list[int]) -> int:
+    """Asks for each item over a connection of its own, all at once; how many are there."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in numbers]
+        for number, connection in zip(numbers, connections, strict=True):
+            connection.send(b"get k%d\r\n" % number)
+        found = 0
+        for number, connection in zip(numbers, connections, strict=True):
+            line = connection.read_line()
+            if line != b"END\r\n":
+                assert line == b"VALUE k%d 0 %d\r\n" % (number, len(value(number)))
+                assert connection.read_exactly(len(value(number)) + 7)[:-7] == value(number)
+                found += 1
+    return found
+
+
+def test_a_device_hangs(faulty: Server) -> None:
+    """One of two never answers a read: its items are missing in time, all else goes on.
+
+    More reads hang than a worker has under way; and with them the server ends in time.
+    """
+    # So many that both paths have pages.
+    fill(faulty, range(ITEMS, 2 * ITEMS))
+    numbers = on_flash(faulty, 200, 2 * ITEMS)
+    set_read_timeout(faulty, 300)
+    with Witness(faulty) as witness:
+        arm(faulty, "hang r 0")
+        witness.wait_rounds(1)
+        witness.forget()
+        found = ask_all(faulty, numbers)
+        assert 0 < found < len(numbers)
+        before = int(faulty.stats("extstore")["device_reads"])
+        # It is known now: the other one's items are read, its own are missing at once.
+        assert ask_all(faulty, numbers) == found
+        stats = numbers_of(faulty)
+        assert int(stats["device_reads"]) - before == found
+        witness.wait_rounds(5)
+        assert witness.longest_seconds < PROMPT_SECONDS
+    assert (stats["path_0_late"], stats["path_1_late"]) == ("1", "0")
+    assert (stats["path_0_times_late"], stats["path_1_late_reads"]) == ("1", "0")
+    assert int(stats["path_0_late_reads"]) > 0
+    assert int(stats["late_looks"]) >= 2 * (len(numbers) - found)
+    assert of_paths(stats, "out") == of_paths(stats, "read_errors") == 0
+    assert lines_about(faulty, "flash0: a read was not answered within 300 ms") == 1
+    # What was not there is stored anew.
+    with faulty.connect() as connection:
+        for number in numbers:
+            assert connection.store(f"k{number}", value(number)) == b"STORED"
+    assert ask_all(faulty, numbers) == len(numbers)
+
+
+def test_a_slow_device_is_not_late(faulty: Server) -> None:
+    """Each read takes its time, and some wait for others longer than one may take."""
+    numbers = on_flash(faulty, 120)
+    set_read_timeout(faulty, 2000)
+    arm(faulty, "slow r all 0 0 200")
+    assert ask_all(faulty, numbers) == len(numbers)
+    stats = faulty.stats("extstore")
+    assert of_paths(stats, "late_reads") == of_paths(stats, "times_late") == 0
 
 
 def test_slow_writes(plain: Server) -> None:

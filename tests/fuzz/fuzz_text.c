@@ -117,7 +117,7 @@ static void wait_for_flash(struct world *world) {
         PYMC_CHECK(poll(&wait, 1, 10000) == 1);
         PYMC_CHECK(read(wait.fd, &told, sizeof told) == sizeof told);
     }
-    flash_reader_reap(world->reader);
+    flash_reader_reap(world->reader, 0);
 }
 
 static void write_batch(struct store_batch *batch) {

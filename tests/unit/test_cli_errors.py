@@ -295,6 +295,7 @@ OWN_CASES: list[tuple[int, str, list[str]]] = [
     (1, "ext_engine must be auto, io_uring or threads", ["-o ext_engine=aio"]),
     (1, "ext_io_depth is out of range", ["-o ext_io_depth=0", "-o ext_io_depth=4097"]),
     (1, "ext_threads is out of range", ["-o ext_threads=0", "-o ext_threads=65"]),
+    (1, "ext_read_timeout is out of range", ["-o ext_read_timeout=0"]),
     (64, "Memory limit must be between 0 and 16777216 megabytes.", ["-m -1", "-m 16777217"]),
     (1, MANY + FACTOR, ["-t 251 -f 1"]),
     (64, MANY + "Number of threads must be at most 250", ["-t 251"]),

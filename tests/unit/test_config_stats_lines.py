@@ -84,6 +84,7 @@ def test_own_keys_come_behind_with_a_flash_tier() -> None:
         "ext_compact_rate",
         "ext_admit",
         "ext_rescue",
+        "ext_read_timeout",
     ]
     assert shown("ext_rescue", Settings(ext_paths=(path,)), {"ext_rescue": "all"}) == "all"
 

@@ -207,6 +207,8 @@ def received(server: InProcess) -> Message:
         ("extstore drop_unread 7", "ext_drop_unread", 1),
         ("extstore compress 77", "ext_compress_min_bytes", 77),
         ("extstore compact_rate 2", "ext_compact_rate_bytes", 2 << 20),
+        ("extstore read_timeout 250", "ext_read_timeout_ms", 250),
+        ("extstore read_timeout 0", "ext_read_timeout_ms", 1000),
         ("extstore admit 70", "ext_admit_unread_percent", 70),
         ("extstore admit fetched", "ext_admit_unread_percent", 0),
         ("extstore rescue all", "ext_compact_unread", 1),

@@ -14,6 +14,7 @@ from tests.unit.core.talk import Talk
 BUCKETS = int(lib.FLASH_BUCKETS)
 CONNECTIONS_MAX = 100
 ALL = 1 << 30
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class FlashCache:
         self.cache.flash = self.flash
         assert lib.server_create(self.cache.arena, workers, CONNECTIONS_MAX) == 0
         self.set_live("ext_recache_rate", 0)
+        # A machine that stands still shall not make a path late.
+        self.set_live("ext_read_timeout_ms", HOUR_MS)
         self.keeper = self.cache.open(slots - 1, lib.PROC_KEEPER)
         self.now = now
         self.workers = [self.open_worker(slot) for slot in range(workers)]

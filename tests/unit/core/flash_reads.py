@@ -31,7 +31,7 @@ class Reads:
     def wait(self, timeout_seconds: float = 10.0) -> None:
         """Hands over what was begun, and collects reads once some are done, if there are any."""
         if lib.flash_reader_submit(self.pointer) == 0:
-            lib.flash_reader_reap(self.pointer)
+            lib.flash_reader_reap(self.pointer, 0)
             return
         fd = lib.flash_reader_fd(self.pointer)
         end = time.monotonic() + timeout_seconds
@@ -42,7 +42,7 @@ class Reads:
             # Who sleeps at the descriptor empties it, so that it wakes again.
             with contextlib.suppress(BlockingIOError):
                 os.read(fd, 8)
-        lib.flash_reader_reap(self.pointer)
+        lib.flash_reader_reap(self.pointer, 0)
 
     def wait_for_all(self) -> None:
         """Waits until nothing is under way."""

@@ -43,6 +43,9 @@ class SeenFlash:
     def set_full(self, path: int, full: Full) -> None:
         self.full[path] = full
 
+    def set_late(self, number: int, *, is_late: bool) -> bool:
+        return self.flash.set_late(number, is_late=is_late)
+
     def path(self, number: int) -> PathInfo:
         info = self.flash.path(number)
         counts = {name: getattr(info, name) + count for name, count in self.more[number].items()}

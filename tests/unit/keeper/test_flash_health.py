@@ -66,6 +66,9 @@ def test_the_last_path_is_told(rig: Rig, said: Said) -> None:
         "no path is left, items stay in memory only",
     ]
     assert not rig.health.is_any_left
+    rig.seen.more[0]["slow_reads"] += 1
+    rig.look()
+    assert said() == ["a: 1 reads took longer than a second"]
 
 
 def probe_until_due(rig: Rig, threads: Threads, seconds: float) -> None:
@@ -155,7 +158,7 @@ def test_out_by_hand_stays_out(rig: Rig, said: Said) -> None:
 
 
 def test_a_late_read_that_a_worker_met(rig: Rig, said: Said) -> None:
-    rig.steps.set_late(0, is_late=True)
+    rig.flash.set_late(0, is_late=True)
     rig.look()
     assert rig.state(0) == ("late", Why.LATE_READ)
     assert said() == ["a: late: a read is not answered; not used until it answers"]
@@ -219,7 +222,7 @@ def test_a_write_of_a_keeper_that_does_not_go(rig: Rig) -> None:
 
 
 def test_a_late_path_of_a_predecessor(rig: Rig, said: Said) -> None:
-    rig.steps.set_late(0, is_late=True)
+    rig.flash.set_late(0, is_late=True)
     rig.look()
     said()
     rig.health = rig.successor()

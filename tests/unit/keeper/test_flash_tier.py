@@ -248,7 +248,7 @@ def test_a_late_path_gets_no_records(tmp_path: Path) -> None:
     with tier(tmp_path, more=f",ext_compress=0,ext_path={tmp_path}/other:16m") as (server, keeper):
         flash = server.context.flash
         assert flash is not None and keeper._tier is not None
-        keeper._tier._health._steps.set_late(0, is_late=True)
+        flash.set_late(0, is_late=True)
         # Not probed: no second passes.
         keeper._tier._health._clock = lambda: 1000.0
         fill(server, keeper, 12000)

@@ -77,7 +77,7 @@ def test_how_paths_stand(tmp_path: Path) -> None:
             steps.note(0, Why.NO_ROOM)
             context.arena.freeze_clock(now + 7)
             assert shown(server) == ("full", "its file system is full", "7")
-            steps.set_late(0, is_late=True)
+            flash.set_late(0, is_late=True)
             steps.note(0, Why.LATE_WRITE)
             assert shown(server) == ("late", "a write is not answered", "0")
             FlashPages(store, flash).take_out(0)

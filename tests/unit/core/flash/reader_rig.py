@@ -56,9 +56,13 @@ class Rig:
         page_bytes: int = 256 * KIB,
         wbuf_bytes: int = 64 * KIB,
         avoid_direct: bool = False,
+        more_paths: int = 0,
     ) -> None:
+        """`pages` of each path; those after the first are `path`1, `path`2, ..."""
         self.page_bytes = page_bytes
-        paths = ((str(path), pages * page_bytes, lib.FLASH_DEFAULT),)
+        self.path_count = 1 + more_paths
+        names = [f"{path}{number or ''}" for number in range(self.path_count)]
+        paths = tuple((name, pages * page_bytes, lib.FLASH_DEFAULT) for name in names)
         geometry = FlashGeometry(paths, page_bytes, wbuf_bytes, 256, MIB, avoid_direct)
         self.arena = Arena.create(flash_reserve_bytes(geometry, 2) + 16 * MIB, 2)
         out = ffi.new("struct proc **")
@@ -129,7 +133,7 @@ class Rig:
         lib.flash_page_drain(self.flash, self.proc, page)
         lib.flash_page_free(self.flash, self.proc, page)
 
-    def reader(self, kind: str, **changes: int) -> "Reader":
+    def reader(self, kind: str, **changes: Any) -> "Reader":
         made = Reader(self, kind, **changes)
         self.readers.append(made)
         return made
@@ -146,10 +150,21 @@ class Rig:
         lib.counters_read(self.arena.pointer, 0, values)
         return dict(zip(COUNTER_NAMES, values, strict=True))
 
-    def path_state(self) -> Any:
+    def path_state(self, path: int = 0) -> Any:
         out = ffi.new("struct flash_path_info *")
-        lib.flash_path_read(self.flash, 0, out)
+        lib.flash_path_read(self.flash, path, out)
         return out
+
+    def path_of(self, record: Record) -> int:
+        return int(self.page_info(record.page).path)
+
+    def page_info(self, page: int) -> Any:
+        out = ffi.new("struct flash_page_info *")
+        lib.flash_page_read(self.flash, page, out)
+        return out
+
+    def set_timeout(self, milliseconds: int) -> None:
+        self.arena.set_live("ext_read_timeout_ms", milliseconds)
 
     def read_times(self) -> list[int]:
         counts = ffi.new("uint64_t[]", int(lib.FLASH_TIME_BUCKETS))
@@ -160,7 +175,7 @@ class Rig:
 class Reader:
     """A reader and the loop around it: an edge-triggered epoll set with its descriptor."""
 
-    def __init__(self, rig: Rig, kind: str, **changes: int) -> None:
+    def __init__(self, rig: Rig, kind: str, **changes: Any) -> None:
         self.rig = rig
         options = ffi.new("struct flash_reader_options *")
         options.kind, options.depth, options.threads = KINDS[kind], 32, 2
@@ -203,16 +218,20 @@ class Reader:
         lib.flash_reader_unwait(self.reader, waiter)
         del self.waiters[int(ffi.cast("uintptr_t", waiter))]
 
-    def reap(self) -> list[Any]:
-        """The names of those who were woken."""
+    def reap(self, now_us: int = 0) -> list[Any]:
+        """The names of those who were woken; no deadline is met unless a time is given."""
         names = []
-        waiter = lib.flash_reader_reap(self.reader)
+        waiter = lib.flash_reader_reap(self.reader, now_us)
         while waiter != ffi.NULL:
             following = waiter.next
             assert not waiter.is_waiting
             names.append(self.waiters.pop(int(ffi.cast("uintptr_t", waiter)))[1])
             waiter = following
         return names
+
+    def due_us(self) -> int:
+        """When the first read will have met its deadline."""
+        return int(lib.flash_reader_due_us(self.reader))
 
     def reap_some(self) -> list[Any]:
         """Sleeps until the descriptor says that somebody is woken."""

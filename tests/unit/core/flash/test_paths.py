@@ -185,6 +185,7 @@ def test_writes_under_way_are_seen_by_others(tmp_path: Path) -> None:
 def test_scans_count_what_they_lose(tmp_path: Path) -> None:
     with Log(tmp_path) as log:
         written = log.write_all(IMAGES[:200])
+        lib.flash_page_close(log.flash, log.proc, 0)
         assert log.scan(0) == written
         assert (log.path(0).reads, log.path(0).bad_records) == (200, 0)
         raw = bytearray(Path(log.names[0]).read_bytes())

@@ -52,6 +52,24 @@ def test_a_record_larger_than_its_entry_says(rig: Rig, kind: str) -> None:
     assert rig.reader(kind).result(small) == lib.FLASH_READ_CORRUPT
 
 
+def test_damage_is_counted_where_it_is(tmp_path: Path, kind: str) -> None:
+    """Each time that it is read, for the path that it came from."""
+    with Rig(tmp_path / "log", more_paths=1) as rig:
+        records = rig.write_random(700, (700, 900))
+        record = next(record for record in records if rig.path_of(record) == 1)
+        # Page 1 is the first of its path.
+        assert record.page == 1
+        with open(tmp_path / "log1", "r+b") as file:
+            file.seek(record.file_offset - rig.page_bytes + HEADER_BYTES)
+            file.write(b"\0" * 8)
+        reader = rig.reader(kind)
+        for _ in range(3):
+            assert reader.result(record) == lib.FLASH_READ_CORRUPT
+        assert reader.result(records[0]) == lib.FLASH_READ_GOOD
+        assert [rig.path_state(path).bad_records for path in range(2)] == [0, 3]
+        assert [rig.path_state(path).read_errors for path in range(2)] == [0, 0]
+
+
 def test_a_record_of_an_older_page(rig: Rig, kind: str) -> None:
     """Its checksum is right, but it is a leftover."""
     [record] = rig.write([b"x" * 300])
@@ -116,6 +134,7 @@ class TestFaults:
         assert [read.result for read in bad] == [getattr(lib, f"FLASH_READ_{result}")] * 2
         # What the system refused says nothing of the path.
         assert rig.path_state().read_errors == (2 if result == "FAILED" else 0)
+        assert rig.path_state().bad_records == (2 if result == "CORRUPT" else 0)
         errors = 2 if result in ("FAILED", "REFUSED") else 0
         assert rig.counters()["ext_read_errors"] == errors
         for read in reads:
@@ -157,6 +176,7 @@ class TestFaults:
         [again] = rig.write([b"x" * 300])
         assert again.entry == record.entry
         assert reader.reap_all(1) == ["it"]
+        assert rig.path_state().bad_records == 0
         assert read.result == lib.FLASH_READ_GONE
         reader.release(read)
 
