@@ -41,14 +41,16 @@ def put(server: Server, numbers: range) -> None:
 
 
 def test_out_and_in_by_hand(pymc: Program, tmp_path: Path) -> None:
+    # Enough for several pages on each of them.
+    items = 2 * ITEMS
     with start(pymc, tmp_path) as server:
-        fill(server, range(ITEMS))
-        both = fetch_all(server, range(ITEMS))
+        fill(server, range(items))
+        both = fetch_all(server, range(items))
         assert ask(server, "extstore path 1 out") == b"OK"
         wait_until(lambda: state(server, 1) == ("out", "by hand"), "it is out")
-        one = fetch_all(server, range(ITEMS))
+        one = fetch_all(server, range(items))
         assert one < both
-        fill(server, range(ITEMS, ITEMS + 2000))
+        fill(server, range(items, items + 2000))
         stats = server.stats("extstore")
         assert state(server, 0) == ("in", "ok")
         # Its successor leaves it out.
@@ -59,10 +61,10 @@ def test_out_and_in_by_hand(pymc: Program, tmp_path: Path) -> None:
         assert ask(server, "extstore path 1 in") == b"OK"
         wait_until(lambda: state(server, 1) == ("in", "ok"), "it is in")
         written = int(stats["device_bytes_written"])
-        fill(server, range(ITEMS + 2000, ITEMS + 6000))
+        fill(server, range(items + 2000, items + 6000))
         assert int(server.stats("extstore")["device_bytes_written"]) > written
         # Both are used: one has no room for as much.
-        wait_until(lambda: fetch_all(server, range(ITEMS + 6000)) > one, "more is found")
+        wait_until(lambda: fetch_all(server, range(items + 6000)) > one, "more is found")
         assert server.stderr.count("flash1: taken out of service: by hand") == 1
 
 
