@@ -1,6 +1,5 @@
 """What the keeper does about its paths: out, late, by hand, and back. Time is fake."""
 
-
 from pymc.core.arena import Role
 from pymc.core.flash import Bucket, PageState, Wanted, Why
 from pymc.core.flash_paths import FlashPaths
