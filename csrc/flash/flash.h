@@ -32,6 +32,7 @@ struct flash_geometry {
     uint64_t wbuf_bytes;        // A multiple of FLASH_BLOCK_BYTES, at least two; options ask for 2 MiB.
     uint64_t item_bytes_hint;   // Typical size of a record, for the first size of the index.
     uint64_t index_bytes_max;   // Memory that the index may ever use.
+    uint32_t buffers;           // Write buffers; 0: as many as the paths need.
     bool avoid_direct;          // Go through the page cache even where O_DIRECT works; for tests.
     bool is_sparse;             // Set no blocks of files aside at the start; for tests.
 };
@@ -87,13 +88,15 @@ void flash_pages_sum(const struct flash *flash, struct flash_pages_total *out);
 
 // Page steps, for the keeper alone. Crash: the page stays what it was, or is what it becomes.
 
-// Takes a free page for a stream: one labelled for it, else a default one. Returns FLASH_PAGES_MAX when none is free.
-uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket);
+// Takes a free page of the path for a stream: one labelled for it, else a default one. Returns FLASH_PAGES_MAX when
+// none is free.
+uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket, uint32_t path);
+// An open page takes no more. It stays open while a buffer for it is not written yet.
 void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page);
 // Nothing in the page is wanted any more; reads of it miss from now on, its entries go with the next whole sweep.
 void flash_page_drain(struct flash *flash, struct proc *proc, uint32_t page);
-// The page has no entries left and is free again (or BAD, on a path out of service). It stays draining while a buffer
-// for it is being written: ask again later.
+// The page has no entries left and is free again (or BAD, on a path out of service): a sweep has gone over the index
+// since no buffer was for it. It stays draining while there is one: sweep and ask again later.
 void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page);
 
 // A walk over the index that removes the entries of draining pages. Zero it to begin.

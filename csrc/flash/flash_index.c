@@ -186,12 +186,30 @@ static void drop_last(struct flash *flash, struct proc *proc, struct flash_home 
     count(proc, COUNTER_ext_chain_full, 1);
 }
 
+// Entries of a locked chain that a look-up of the hash would find.
+static uint32_t count_alike(const struct flash *flash, struct flash_home *home, uint64_t hash) {
+    uint64_t wanted = flash_fingerprint(flash->index, hash);
+    struct flash_span span = flash_span_of(home);
+    uint32_t alike = 0;
+    uint32_t depth = 0;
+    do {
+        for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits; bits &= bits - 1) {
+            alike += span.words[__builtin_ctz(bits)] != 0;
+        }
+    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+    return alike;
+}
+
 int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address, uint32_t record_bytes) {
     PYMC_DEBUG_CHECK(record_bytes <= FLASH_RECORD_BYTES_MAX);
     PYMC_DEBUG_CHECK(flash_address_page(flash, address) < flash->root->page_count);
     uint64_t entry = flash_fingerprint(flash->index, hash)
                      | (uint64_t)flash_size_class(record_bytes) << FLASH_SIZE_SHIFT | address;
     struct flash_home *home = flash_index_lock(flash, proc, hash);
+    if (UNLIKELY(count_alike(flash, home, hash) >= FLASH_CANDIDATES_MAX)) {
+        flash_index_unlock(proc, home, false);
+        return PYMC_BUSY;
+    }
     int status = flash_put(flash, proc, home, entry, true);
     bool is_full = status == PYMC_TOO_LARGE;
     if (UNLIKELY(is_full)) {

@@ -14,7 +14,7 @@
 #include "base/check_inline.h"
 #include "flash/flash.h"
 
-// More entries than this with one key's bits are not found: who adds entries sees to it that there are none.
+// More entries than this with one key's bits are not found, so none is added then.
 #define FLASH_CANDIDATES_MAX 4
 
 uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry);
@@ -25,7 +25,8 @@ MUST_CHECK int flash_index_create(struct flash *flash, const struct flash_geomet
 uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t *out);
 
 // Adds an entry and counts it in its page. Where so many keys share their hash's low bits that the
-// chain is full, another entry of it goes. Returns PYMC_NO_MEMORY when the index may not grow.
+// chain is full, another entry of it goes. Returns PYMC_NO_MEMORY when the index may not grow, and
+// PYMC_BUSY when there are FLASH_CANDIDATES_MAX entries with these bits.
 // Locks: LOCK_FLASH. Crash: the entry is in or it is not.
 MUST_CHECK int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address,
                             uint32_t record_bytes);

@@ -15,8 +15,8 @@
 // Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.
 struct CACHE_ALIGNED flash_page {
     uint64_t version;
-    uint64_t written_bytes;     // Where the next buffer goes; moved on before it is written.
-    uint64_t newest_order;
+    uint64_t written_bytes;     // Where the next buffer goes; moved on when one begins.
+    uint64_t newest_order;      // Atomic; fillers of buffers raise it, and the next two.
     uint64_t file_offset;       // In its path; never changes.
     uint32_t expires_seconds;   // UINT32_MAX: never.
     uint32_t objects_written;
@@ -55,12 +55,14 @@ struct CACHE_ALIGNED flash_local {
     uint64_t release_end;       // ... up to here, 0 for none.
     uint64_t overflow_taken;    // Overflow bucket in hand, + 1.
     int64_t entries_pending;    // Index entries not yet counted in the index's root.
+    uint64_t filling;           // The write buffer that this process puts a record into, + 1.
     uint64_t read_times[FLASH_TIME_BUCKETS];
     uint64_t write_times[FLASH_TIME_BUCKETS];
     uint64_t writing;           // A bit for each path that a write of this process is under way to.
 };
 
 struct flash_index_root;        // flash_index_internal.h
+struct flash_buffer;            // flash_buffers_internal.h
 
 struct flash_root {
     uint64_t pages_offset;
@@ -68,22 +70,21 @@ struct flash_root {
     uint64_t local_offset;
     uint64_t reads_offset;
     uint64_t index_offset;
+    uint64_t buffers_offset;
+    uint64_t buffer_memory_offset;      // wbuf_bytes for each buffer.
     uint64_t page_bytes;
     uint64_t wbuf_bytes;
+    uint32_t buffer_count;
     uint32_t page_count;
     uint32_t path_count;
     uint32_t unit_shift;
     uint32_t units_per_page;
     uint8_t log_id[16];         // Random; in every page header, so that old files are told from new ones.
     CACHE_ALIGNED uint64_t version;     // Of the page opened last. Keeper only.
+    uint64_t buffers_begun;     // How many buffers were begun so far. Keeper only.
+    uint32_t streams_wanted;    // Atomic: bits of streams that found no buffer to fill.
     struct flash_fault fault;
     uint32_t fault_seen;        // Atomic.
-};
-
-// What the keeper's process does with a page; others never look at it.
-struct flash_page_use {
-    uint16_t buffers;           // Being filled or written.
-    bool is_ending;             // Takes no further buffer, and is closed after the last.
 };
 
 // A process's handle. The supervisor makes it; forked processes use their inherited copy.
@@ -99,8 +100,13 @@ struct flash {
     uint32_t read_align[FLASH_PATHS_MAX];   // Offsets, lengths and memory of reads are multiples of this.
     bool is_direct[FLASH_PATHS_MAX];
     bool is_allocated[FLASH_PATHS_MAX];     // Its file system has set all blocks aside, or it is a device.
-    struct flash_page_use *uses;            // One per page.
-    uint32_t open_pages[FLASH_BUCKETS];     // Where the stream's last buffer went; a hint.
+    struct flash_buffer *buffers;
+    int wake_fd;
+    uint32_t fill_hint[FLASH_BUCKETS];      // The buffer that took this process's last record of the stream.
+    // The keeper's own.
+    bool *is_ending;                        // One per page: takes no further buffer, and is closed after the last.
+    uint32_t open_pages[FLASH_BUCKETS][FLASH_PATHS_MAX];    // Where the last buffer went; a hint.
+    uint32_t next_path[FLASH_BUCKETS];      // Whose turn it is.
 };
 
 static inline struct flash_local *flash_local(const struct flash *flash, uint32_t slot_index) {
@@ -128,6 +134,8 @@ static inline uint64_t flash_round_up(const struct flash *flash, uint64_t bytes)
     uint64_t unit = 1ull << flash->root->unit_shift;
     return (bytes + unit - 1) & ~(unit - 1);
 }
+// Whether anything is to be written to the path.
+bool flash_path_takes_writes(const struct flash *flash, uint32_t path);
 // True while reads of the page make sense.
 static inline bool flash_page_is_readable(const struct flash *flash, uint32_t page, uint64_t version) {
     const struct flash_page *row = &flash->pages[page];
@@ -138,10 +146,8 @@ static inline bool flash_page_is_readable(const struct flash *flash, uint32_t pa
 // Whether new records may go to a page of the path: not while it is out of service or late, and while its file system
 // is full only to pages whose blocks are there.
 static inline bool flash_path_is_writable(const struct flash *flash, const struct flash_page *row) {
-    const struct flash_path_state *path = &flash->paths[row->path];
-    uint32_t full = SHARED_LOAD(path->is_full);
-    return !SHARED_LOAD(path->is_out) && !SHARED_LOAD(path->is_late) && full != FLASH_FULL_ALL
-           && (full == FLASH_NOT_FULL || SHARED_LOAD(row->has_blocks));
+    bool is_full = SHARED_LOAD(flash->paths[row->path].is_full) != FLASH_NOT_FULL;
+    return flash_path_takes_writes(flash, row->path) && (!is_full || SHARED_LOAD(row->has_blocks));
 }
 
 // Reads or writes the whole of a range of one page, in the calling thread. Applies armed faults, counts errors and the

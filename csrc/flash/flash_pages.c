@@ -1,5 +1,5 @@
 // Steps of pages, and what policies see of them. Only the keeper takes steps.
-#include "flash/flash_internal.h"
+#include "flash/flash_buffers_internal.h"
 #include "shm/proc_internal.h"
 
 uint32_t flash_page_count(const struct flash *flash) {
@@ -67,25 +67,26 @@ uint64_t flash_flushed_entries(const struct flash *flash) {
     return entries;
 }
 
-// The free page of this label on the path whose turn it is, or on the next one that has any; there one whose blocks
-// are there, if any is.
-static uint32_t free_page(const struct flash *flash, int label) {
-    const struct flash_root *root = flash->root;
-    uint32_t turn = (uint32_t)(root->version % root->path_count);
-    uint32_t best = FLASH_PAGES_MAX;
-    uint32_t best_distance = UINT32_MAX;
-    for (uint32_t page = 0; page < root->page_count && best_distance > 0; page++) {
+// A free page of this label on the path, one whose blocks are there if any is.
+static uint32_t free_page(const struct flash *flash, int label, uint32_t path) {
+    uint32_t fresh = FLASH_PAGES_MAX;
+    for (uint32_t page = 0; page < flash->root->page_count; page++) {
         const struct flash_page *row = &flash->pages[page];
-        if (row->state != FLASH_PAGE_FREE || row->label != label || !flash_path_is_writable(flash, row)) {
+        if (row->state != FLASH_PAGE_FREE || row->label != label || row->path != path
+            || !flash_path_is_writable(flash, row)) {
             continue;
         }
-        uint32_t distance = (row->path + root->path_count - turn) % root->path_count * 2 + !row->has_blocks;
-        if (distance < best_distance) {
-            best = page;
-            best_distance = distance;
+        if (row->has_blocks) {
+            return page;
         }
+        fresh = fresh == FLASH_PAGES_MAX ? page : fresh;
     }
-    return best;
+    return fresh;
+}
+
+bool flash_path_takes_writes(const struct flash *flash, uint32_t path) {
+    const struct flash_path_state *state = &flash->paths[path];
+    return !SHARED_LOAD(state->is_out) && !SHARED_LOAD(state->is_late) && SHARED_LOAD(state->is_full) != FLASH_FULL_ALL;
 }
 
 static void forget_contents(struct flash_page *row) {
@@ -97,10 +98,14 @@ static void forget_contents(struct flash_page *row) {
     SHARED_STORE(row->objects_read, 0);
 }
 
-uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket) {
-    uint32_t page = free_page(flash, bucket);
+uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket, uint32_t path) {
+    PYMC_CHECK(path < flash->root->path_count);
+    if (!flash_path_takes_writes(flash, path)) {
+        return FLASH_PAGES_MAX;
+    }
+    uint32_t page = free_page(flash, bucket, path);
     if (page == FLASH_PAGES_MAX && bucket != FLASH_DEFAULT) {
-        page = free_page(flash, FLASH_DEFAULT);
+        page = free_page(flash, FLASH_DEFAULT, path);
     }
     if (page == FLASH_PAGES_MAX) {
         return page;
@@ -115,14 +120,14 @@ uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket) {
     FAULT_POINT(proc, "flash.open.before");
     SHARED_RELEASE(row->state, FLASH_PAGE_OPEN);
     FAULT_POINT(proc, "flash.open.after");
-    flash->uses[page].is_ending = false;
+    flash->is_ending[page] = false;
     count(proc, COUNTER_ext_page_allocs, 1);
     return page;
 }
 
 void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page) {
     struct flash_page *row = &flash->pages[page];
-    if (row->state != FLASH_PAGE_OPEN) {
+    if (row->state != FLASH_PAGE_OPEN || flash_page_has_buffers(flash, page)) {
         return;
     }
     if (row->written_bytes + flash->root->wbuf_bytes > flash->root->page_bytes) {
@@ -145,7 +150,7 @@ void flash_page_drain(struct flash *flash, struct proc *proc, uint32_t page) {
 
 void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page) {
     struct flash_page *row = &flash->pages[page];
-    if (row->state == FLASH_PAGE_FREE || row->state == FLASH_PAGE_BAD || flash->uses[page].buffers > 0) {
+    if (row->state == FLASH_PAGE_FREE || row->state == FLASH_PAGE_BAD || flash_page_has_buffers(flash, page)) {
         return;
     }
     bool is_out = SHARED_LOAD(flash->paths[row->path].is_out);

@@ -5,8 +5,9 @@
 #include <sys/mman.h>
 
 #include "base/crc32c.h"
+#include "flash/flash_buffers.h"
 #include "flash/flash_record_inline.h"
-#include "flash/flash_writer.h"
+#include "flash/flash_scan.h"
 
 #define BLOCK_MASK ((uint64_t)FLASH_BLOCK_BYTES - 1)
 
@@ -110,6 +111,16 @@ static void gap_end(struct flash_scan *scan, uint64_t offset) {
     }
 }
 
+// A piece lies within the place of one write buffer: it is in that, or on the device.
+static int load(struct flash_scan *scan, uint64_t next, uint64_t bytes) {
+    char *place = scan->memory + scan->loaded;
+    uint32_t copied = flash_buffer_copy(scan->flash, scan->page, scan->page_version, next, (uint32_t)bytes, place);
+    if (copied == bytes) {
+        return PYMC_OK;
+    }
+    return flash_io(scan->flash, scan->page, next, place, bytes, false, NULL);
+}
+
 int flash_scan_load(struct flash_scan *scan) {
     note_good(scan);
     // A record that is not complete yet stays, with the rest of its first block.
@@ -125,9 +136,11 @@ int flash_scan_load(struct flash_scan *scan) {
         return PYMC_NOT_FOUND;
     }
     uint64_t bytes = memory_bytes(scan->flash) - scan->loaded;
-    bytes = bytes < scan->flash->root->wbuf_bytes ? bytes : scan->flash->root->wbuf_bytes;
+    uint64_t wbuf_bytes = scan->flash->root->wbuf_bytes;
+    uint64_t to_next_buffer = wbuf_bytes - next % wbuf_bytes;
+    bytes = bytes < to_next_buffer ? bytes : to_next_buffer;
     bytes = bytes < scan->end - next ? bytes : scan->end - next;
-    int status = flash_io(scan->flash, scan->page, next, scan->memory + scan->loaded, bytes, false, NULL);
+    int status = load(scan, next, bytes);
     if (status != PYMC_OK) {
         // The scan may go on behind what cannot be read.
         gap_end(scan, next);

@@ -4,14 +4,15 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "flash/flash_buffers_internal.h"
 #include "flash/flash_index.h"
-#include "flash/flash_internal.h"
 
 #define ADDRESS_UNITS_MAX (1ull << FLASH_ADDRESS_BITS)
 #define UNIT_SHIFT_MAX 12
@@ -29,17 +30,25 @@ static uint64_t pages_of(const struct flash_geometry *geometry) {
     return pages;
 }
 
+// For each path one that is written and one that is filled, and one for each stream besides.
+static uint64_t buffers_of(const struct flash_geometry *geometry) {
+    uint64_t wanted = geometry->buffers ? geometry->buffers : 2ull * geometry->path_count + FLASH_BUCKETS;
+    return wanted < FLASH_BUFFERS_MAX ? wanted : FLASH_BUFFERS_MAX;
+}
+
 uint64_t flash_reserve_bytes(const struct flash_geometry *geometry, uint32_t slots) {
     return sizeof(struct flash_root) + pages_of(geometry) * sizeof(struct flash_page)
            + geometry->path_count * sizeof(struct flash_path_state) + slots * sizeof(struct flash_local)
-           + slots * flash_reads_stride(geometry->path_count) + flash_index_reserve_bytes(geometry) + ALIGN_SLACK_BYTES;
+           + slots * flash_reads_stride(geometry->path_count)
+           + buffers_of(geometry) * (sizeof(struct flash_buffer) + geometry->wbuf_bytes)
+           + flash_index_reserve_bytes(geometry) + ALIGN_SLACK_BYTES;
 }
 
 static int check_geometry(const struct flash_geometry *geometry, uint32_t *failed_path_out) {
     uint64_t wbuf_bytes = geometry->wbuf_bytes;
     if (geometry->path_count == 0 || geometry->path_count > FLASH_PATHS_MAX
         || wbuf_bytes < 2 * FLASH_BLOCK_BYTES || wbuf_bytes % FLASH_BLOCK_BYTES != 0
-        || geometry->page_bytes == 0 || geometry->page_bytes % wbuf_bytes != 0
+        || wbuf_bytes > FLASH_FILL_BYTES || geometry->page_bytes == 0 || geometry->page_bytes % wbuf_bytes != 0
         || geometry->page_bytes >> FLASH_UNIT_SHIFT_MIN > UINT32_MAX) {
         return PYMC_INVALID;
     }
@@ -222,6 +231,25 @@ static void number_pages(struct flash *flash, const struct flash_geometry *geome
     }
 }
 
+static int make_buffers(struct flash *flash, const struct flash_geometry *geometry) {
+    struct arena *arena = flash->arena;
+    struct flash_root *root = flash->root;
+    root->buffer_count = (uint32_t)buffers_of(geometry);
+    root->buffers_offset = arena_reserve(arena, root->buffer_count * sizeof(struct flash_buffer), 64, "flash_tables");
+    // Direct writes want memory that begins at a block.
+    root->buffer_memory_offset = arena_reserve(arena, root->buffer_count * root->wbuf_bytes, FLASH_BLOCK_BYTES,
+                                               "flash_buffers");
+    if (!root->buffers_offset || !root->buffer_memory_offset) {
+        return PYMC_NO_MEMORY;
+    }
+    flash->buffers = (struct flash_buffer *)(arena->base + root->buffers_offset);
+    for (uint32_t number = 0; number < root->buffer_count; number++) {
+        flash->buffers[number].fill = FLASH_FILL_CLOSED;
+    }
+    flash->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return flash->wake_fd < 0 ? PYMC_OS_ERROR : PYMC_OK;
+}
+
 static int make_tables(struct flash *flash, const struct flash_geometry *geometry) {
     struct arena *arena = flash->arena;
     uint64_t root_offset = arena_reserve(arena, sizeof(struct flash_root), 64, "flash_tables");
@@ -252,11 +280,15 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
     flash->root = root;
     flash->pages = (struct flash_page *)(arena->base + root->pages_offset);
     flash->paths = (struct flash_path_state *)(arena->base + root->paths_offset);
-    flash->uses = calloc(root->page_count, sizeof *flash->uses);
-    if (!flash->uses) {
+    flash->is_ending = calloc(root->page_count, sizeof *flash->is_ending);
+    if (!flash->is_ending) {
         return PYMC_NO_MEMORY;
     }
     number_pages(flash, geometry);
+    int status = make_buffers(flash, geometry);
+    if (status != PYMC_OK) {
+        return status;
+    }
     arena->header->roots[ARENA_ROOT_FLASH] = root_offset;
     return flash_index_create(flash, geometry);
 }
@@ -276,6 +308,7 @@ int flash_create(struct arena *arena, const struct flash_geometry *geometry, str
     flash->arena = arena;
     flash->arena_base = arena->base;
     memset(flash->fds, -1, sizeof flash->fds);
+    flash->wake_fd = -1;
     status = open_paths(flash, geometry, failed_path_out);
     if (status == PYMC_OK) {
         status = make_tables(flash, geometry);
@@ -300,6 +333,9 @@ void flash_close(struct flash *flash) {
         }
         free(flash->names[path]);
     }
-    free(flash->uses);
+    if (flash->wake_fd >= 0) {
+        close(flash->wake_fd);
+    }
+    free(flash->is_ending);
     free(flash);
 }

@@ -1,114 +1,154 @@
-// Write buffers: filled with records, sealed, written as a whole. The keeper's, but for the write itself.
-#include "flash/flash_writer.h"
-
+// The keeper's side of write buffers: beginning, sealing, writing and freeing them; pages are filled by them.
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/crc32c.h"
+#include "flash/flash_buffers_internal.h"
 #include "flash/flash_clock_inline.h"
 #include "flash/flash_record_inline.h"
 #include "shm/proc_internal.h"
 
-struct flash_buffer {
-    struct flash *flash;
-    char *memory;
-    uint64_t page_offset;       // Where the first byte goes.
-    uint64_t capacity;          // Up to the end of the memory or of the page.
-    uint64_t filled;
-    uint64_t sealed_bytes;      // What is to be written; 0 before the seal.
-    uint64_t page_version;
-    uint64_t newest_order;
-    uint64_t took_us;
-    uint32_t page;
-    uint32_t records;
-    uint32_t expires_seconds;
-    bool is_begun;
-    bool page_is_short;         // A record found no place before the page's end.
-};
+#define BLOCK_MASK ((uint64_t)FLASH_BLOCK_BYTES - 1)
+// So many free pages are for streams that have none.
+#define SPARE_PAGES FLASH_BUCKETS
 
-int flash_buffer_create(struct flash *flash, struct flash_buffer **buffer_out) {
-    *buffer_out = NULL;
-    struct flash_buffer *buffer = calloc(1, sizeof *buffer);
-    if (!buffer) {
-        return PYMC_NO_MEMORY;
-    }
-    buffer->flash = flash;
-    // Pages of memory, for O_DIRECT wants them aligned.
-    buffer->memory = mmap(NULL, flash->root->wbuf_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (buffer->memory == MAP_FAILED) {
-        free(buffer);
-        return PYMC_NO_MEMORY;
-    }
-    *buffer_out = buffer;
-    return PYMC_OK;
+static bool is_page_open(const struct flash *flash, const struct flash_buffer *buffer) {
+    const struct flash_page *row = &flash->pages[buffer->page];
+    return SHARED_LOAD(row->state) == FLASH_PAGE_OPEN && SHARED_LOAD(row->version) == buffer->page_version;
 }
 
-void flash_buffer_destroy(struct flash_buffer *buffer) {
-    if (!buffer) {
-        return;
+void flash_buffer_read(const struct flash *flash, uint32_t number, struct flash_buffer_info *out) {
+    PYMC_CHECK(number < flash->root->buffer_count);
+    const struct flash_buffer *buffer = &flash->buffers[number];
+    uint64_t fill = SHARED_ACQUIRE(buffer->fill);
+    *out = (struct flash_buffer_info){.state = SHARED_LOAD(buffer->state), .bucket = SHARED_LOAD(buffer->bucket),
+                                      .page = SHARED_LOAD(buffer->page), .filled_bytes = flash_filled(fill),
+                                      .begun = SHARED_LOAD(buffer->begun),
+                                      .writer = SHARED_LOAD(buffer->writer) - 1,
+                                      .is_closed = (fill & FLASH_FILL_CLOSED) != 0};
+    if (out->state != FLASH_BUFFER_FREE) {
+        out->path = flash->pages[out->page].path;
+        out->is_in_vain = !is_page_open(flash, buffer);
     }
-    if (buffer->is_begun) {
-        buffer->flash->uses[buffer->page].buffers--;
+}
+
+bool flash_page_has_buffers(const struct flash *flash, uint32_t page) {
+    for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
+        const struct flash_buffer *buffer = &flash->buffers[number];
+        if (SHARED_LOAD(buffer->state) != FLASH_BUFFER_FREE && SHARED_LOAD(buffer->page) == page) {
+            return true;
+        }
     }
-    munmap(buffer->memory, buffer->flash->root->wbuf_bytes);
-    free(buffer);
+    return false;
 }
 
 // A page of flushed records takes no others: it is free as a whole.
 static bool is_flushed(const struct flash *flash, uint32_t page) {
-    uint64_t newest = flash->pages[page].newest_order;
+    uint64_t newest = SHARED_LOAD(flash->pages[page].newest_order);
     return newest && newest <= SHARED_LOAD(flash->arena->header->flush_order);
 }
 
 static bool page_has_room(const struct flash *flash, uint32_t page) {
-    return flash->pages[page].written_bytes + FLASH_BLOCK_BYTES <= flash->root->page_bytes
-           && !flash->uses[page].is_ending && !is_flushed(flash, page);
+    return flash->pages[page].written_bytes < flash->root->page_bytes && !flash->is_ending[page]
+           && !is_flushed(flash, page);
 }
 
 // Closes a page that takes no more, once nothing is on its way to it.
 static void close_when_done(struct flash *flash, struct proc *proc, uint32_t page) {
-    if (flash->uses[page].buffers == 0 && !page_has_room(flash, page)) {
+    if (flash->pages[page].state == FLASH_PAGE_OPEN && !page_has_room(flash, page)
+        && !flash_page_has_buffers(flash, page)) {
         flash_page_close(flash, proc, page);
     }
 }
 
-static bool is_open_for(const struct flash *flash, uint32_t page, int bucket) {
+static bool takes_more(const struct flash *flash, uint32_t page, uint32_t path, int bucket) {
     const struct flash_page *row = &flash->pages[page];
-    // Whoever took the path out may have died before its pages were drained: nothing of them is read any more.
-    return row->state == FLASH_PAGE_OPEN && row->bucket == bucket && page_has_room(flash, page)
-           && !SHARED_LOAD(flash->paths[row->path].is_out);
+    return page < flash->root->page_count && row->path == path && row->state == FLASH_PAGE_OPEN
+           && row->bucket == bucket && page_has_room(flash, page) && flash_path_is_writable(flash, row);
 }
 
-// The open page of a stream. One may be open without this process knowing: an earlier keeper's.
-static uint32_t open_page_of(struct flash *flash, struct proc *proc, int bucket) {
-    uint32_t known = flash->open_pages[bucket];
-    if (is_open_for(flash, known, bucket)) {
+// The open page of a stream on a path; FLASH_PAGES_MAX for none. One may be open without this process knowing: an
+// earlier keeper's.
+static uint32_t open_page_on(struct flash *flash, struct proc *proc, int bucket, uint32_t path) {
+    uint32_t known = flash->open_pages[bucket][path];
+    if (takes_more(flash, known, path, bucket)) {
         return known;
     }
     for (uint32_t page = 0; page < flash->root->page_count; page++) {
-        if (is_open_for(flash, page, bucket)) {
+        if (takes_more(flash, page, path, bucket)) {
             return page;
         }
         close_when_done(flash, proc, page);
     }
-    return flash_page_open(flash, proc, bucket);
+    return FLASH_PAGES_MAX;
 }
 
-static void put_page_header(struct flash_buffer *buffer) {
-    const struct flash *flash = buffer->flash;
-    const struct flash_page *row = &flash->pages[buffer->page];
-    memset(buffer->memory, 0, FLASH_BLOCK_BYTES);
-    struct flash_page_header *header = (struct flash_page_header *)buffer->memory;
+// Buffers of a path that are not written yet.
+static uint32_t load_of(const struct flash *flash, uint32_t path) {
+    uint32_t load = 0;
+    for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
+        const struct flash_buffer *buffer = &flash->buffers[number];
+        load += buffer->state != FLASH_BUFFER_FREE && flash->pages[buffer->page].path == path;
+    }
+    return load;
+}
+
+// Whether a stream may open a page on each path: one that has an open page makes do with it while few are free.
+static bool has_pages_to_spare(const struct flash *flash) {
+    uint32_t free_pages = 0;
+    for (uint32_t page = 0; page < flash->root->page_count && free_pages <= SPARE_PAGES; page++) {
+        free_pages += flash->pages[page].state == FLASH_PAGE_FREE;
+    }
+    return free_pages > SPARE_PAGES;
+}
+
+// Consecutive buffers go to different paths, and a path that is slow gets fewer: the next one in turn of those with
+// the least to write.
+static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uint32_t *path_out) {
+    uint32_t paths = flash->root->path_count;
+    uint32_t loads[FLASH_PATHS_MAX];
+    bool has_open = false;
+    for (uint32_t path = 0; path < paths; path++) {
+        loads[path] = flash_path_takes_writes(flash, path) ? load_of(flash, path) : UINT32_MAX;
+        has_open |= loads[path] != UINT32_MAX && open_page_on(flash, proc, bucket, path) != FLASH_PAGES_MAX;
+    }
+    bool may_open = !has_open || has_pages_to_spare(flash);
+    for (uint32_t tries = 0; tries < paths; tries++) {
+        uint32_t best = FLASH_PATHS_MAX;
+        for (uint32_t i = 0; i < paths; i++) {
+            uint32_t path = (flash->next_path[bucket] + i) % paths;
+            if (loads[path] != UINT32_MAX && (best == FLASH_PATHS_MAX || loads[path] < loads[best])) {
+                best = path;
+            }
+        }
+        if (best == FLASH_PATHS_MAX) {
+            break;
+        }
+        uint32_t page = open_page_on(flash, proc, bucket, best);
+        if (page == FLASH_PAGES_MAX && may_open) {
+            page = flash_page_open(flash, proc, bucket, best);
+        }
+        if (page != FLASH_PAGES_MAX) {
+            *path_out = best;
+            return page;
+        }
+        loads[best] = UINT32_MAX;
+    }
+    return FLASH_PAGES_MAX;
+}
+
+static void put_page_header(const struct flash *flash, uint32_t page, char *memory) {
+    const struct flash_page *row = &flash->pages[page];
+    struct flash_page_header *header = (struct flash_page_header *)memory;
+    SHARED_CLEAR(memory, FLASH_BLOCK_BYTES);
     memcpy(header->magic, FLASH_PAGE_MAGIC, sizeof header->magic);
     memcpy(header->log_id, flash->root->log_id, sizeof header->log_id);
     header->format = FLASH_FORMAT;
-    header->page_version = buffer->page_version;
+    header->page_version = row->version;
     header->page_bytes = flash->root->page_bytes;
     header->file_offset = row->file_offset;
     header->epoch_unix_seconds = arena_epoch_unix_seconds(flash->arena);
-    header->page = buffer->page;
+    header->page = page;
     header->path = row->path;
     header->bucket = row->bucket;
     header->label = row->label;
@@ -116,135 +156,164 @@ static void put_page_header(struct flash_buffer *buffer) {
     header->crc32c = crc32c(0, &header->format, FLASH_BLOCK_BYTES - offsetof(struct flash_page_header, format));
 }
 
-int flash_buffer_begin(struct flash_buffer *buffer, struct proc *proc, int bucket) {
-    struct flash *flash = buffer->flash;
-    PYMC_CHECK(!buffer->is_begun && bucket >= 0 && bucket < FLASH_BUCKETS);
-    uint32_t page = open_page_of(flash, proc, bucket);
+int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, int bucket) {
+    PYMC_CHECK(number < flash->root->buffer_count && bucket >= 0 && bucket < FLASH_BUCKETS);
+    struct flash_buffer *buffer = &flash->buffers[number];
+    PYMC_CHECK(buffer->state == FLASH_BUFFER_FREE);
+    uint32_t path = 0;
+    uint32_t page = page_for(flash, proc, bucket, &path);
     if (page == FLASH_PAGES_MAX) {
         return PYMC_NOT_FOUND;
     }
-    flash->open_pages[bucket] = page;
-    flash->uses[page].buffers++;
-    const struct flash_page *row = &flash->pages[page];
-    uint64_t rest = flash->root->page_bytes - row->written_bytes;
-    buffer->is_begun = true;
-    buffer->page_is_short = false;
-    buffer->page = page;
-    buffer->page_version = row->version;
-    buffer->page_offset = row->written_bytes;
-    buffer->capacity = rest < flash->root->wbuf_bytes ? rest : flash->root->wbuf_bytes;
-    buffer->filled = 0;
-    buffer->sealed_bytes = 0;
-    buffer->records = 0;
-    buffer->newest_order = 0;
-    buffer->expires_seconds = 0;
-    if (buffer->page_offset == 0) {
-        put_page_header(buffer);
-        buffer->filled = FLASH_BLOCK_BYTES;
+    flash->open_pages[bucket][path] = page;
+    flash->next_path[bucket] = (path + 1) % flash->root->path_count;
+    struct flash_page *row = &flash->pages[page];
+    uint64_t offset = row->written_bytes;
+    uint64_t rest = flash->root->page_bytes - offset;
+    uint64_t capacity = rest < flash->root->wbuf_bytes ? rest : flash->root->wbuf_bytes;
+    SHARED_STORE(buffer->bucket, (uint8_t)bucket);
+    SHARED_STORE(buffer->page, page);
+    SHARED_STORE(buffer->page_version, row->version);
+    SHARED_STORE(buffer->page_offset, offset);
+    SHARED_STORE(buffer->capacity, capacity);
+    SHARED_STORE(buffer->writer, 0);
+    SHARED_STORE(flash->root->buffers_begun, flash->root->buffers_begun + 1);
+    SHARED_STORE(buffer->begun, flash->root->buffers_begun);
+    FAULT_POINT(proc, "flash.begin.before");
+    // No other buffer may get this part of the page.
+    SHARED_RELEASE(row->written_bytes, offset + capacity);
+    uint64_t fill = 0;
+    if (offset == 0) {
+        put_page_header(flash, page, flash_buffer_memory(flash, number));
+        fill = FLASH_BLOCK_BYTES;
     }
+    SHARED_RELEASE(buffer->state, FLASH_BUFFER_FILLING);
+    FAULT_POINT(proc, "flash.begin.named");
+    SHARED_RELEASE(buffer->fill, (buffer->fill & ~(FLASH_FILL_CLOSED | FLASH_FILL_BYTES)) | fill);
     return PYMC_OK;
 }
 
-char *flash_buffer_room(struct flash_buffer *buffer, uint32_t bytes) {
-    PYMC_CHECK(buffer->is_begun && !buffer->sealed_bytes && bytes <= flash_record_bytes_max(buffer->flash));
-    if (buffer->filled + bytes <= buffer->capacity) {
-        return buffer->memory + buffer->filled;
+void flash_buffer_close(struct flash *flash, uint32_t number) {
+    PYMC_CHECK(number < flash->root->buffer_count && flash->buffers[number].state == FLASH_BUFFER_FILLING);
+    SHARED_OR(flash->buffers[number].fill, FLASH_FILL_CLOSED, ACQ_REL);
+}
+
+static bool has_fillers(const struct flash *flash, uint32_t number) {
+    for (uint32_t slot = 0; slot < flash->arena->header->slots; slot++) {
+        if (SHARED_ACQUIRE(flash_local(flash, slot)->filling) == number + 1) {
+            return true;
+        }
     }
-    if (buffer->page_offset + buffer->capacity == buffer->flash->root->page_bytes) {
-        buffer->page_is_short = true;
-    }
-    return NULL;
+    return false;
 }
 
-uint64_t flash_buffer_add(struct flash_buffer *buffer, uint32_t bytes) {
-    struct flash_record *record = (struct flash_record *)(buffer->memory + buffer->filled);
-    PYMC_CHECK(flash_record_bytes(record) == bytes && bytes > sizeof *record
-               && buffer->filled + bytes <= buffer->capacity);
-    record->page_version = (uint32_t)buffer->page_version;
-    record->crc32c = crc32c(0, &record->sizes, bytes - sizeof record->crc32c);
-    uint64_t address = flash_address(buffer->flash, buffer->page, buffer->page_offset + buffer->filled);
-    uint64_t whole = flash_round_up(buffer->flash, bytes);
-    memset(buffer->memory + buffer->filled + bytes, 0, whole - bytes);
-    buffer->filled += whole;
-    buffer->records++;
-    return address;
+// Whether it holds records, and not a page's header alone.
+static bool has_records(const struct flash_buffer *buffer) {
+    return flash_filled(buffer->fill) > (buffer->page_offset == 0 ? FLASH_BLOCK_BYTES : 0);
 }
 
-void flash_buffer_note(struct flash_buffer *buffer, uint64_t order, uint32_t expiry_seconds) {
-    uint32_t expires = expiry_seconds ? expiry_seconds : UINT32_MAX;
-    buffer->newest_order = order > buffer->newest_order ? order : buffer->newest_order;
-    buffer->expires_seconds = expires > buffer->expires_seconds ? expires : buffer->expires_seconds;
+static uint64_t padded_bytes(const struct flash_buffer *buffer) {
+    return (flash_filled(buffer->fill) + BLOCK_MASK) & ~BLOCK_MASK;
 }
 
-uint32_t flash_buffer_records(const struct flash_buffer *buffer) {
-    return buffer->is_begun ? buffer->records : 0;
-}
-uint32_t flash_buffer_page(const struct flash_buffer *buffer) {
-    return buffer->page;
-}
-uint64_t flash_buffer_bytes(const struct flash_buffer *buffer) {
-    return buffer->is_begun ? buffer->filled : 0;
-}
-
-static void let_go(struct flash_buffer *buffer, struct proc *proc) {
-    struct flash *flash = buffer->flash;
-    buffer->is_begun = false;
-    buffer->sealed_bytes = 0;
-    flash->uses[buffer->page].buffers--;
-    close_when_done(flash, proc, buffer->page);
+static void set_free(struct flash *flash, struct proc *proc, struct flash_buffer *buffer) {
+    uint32_t page = buffer->page;
+    uint64_t use = (buffer->fill >> FLASH_FILL_USE_SHIFT) + 1;
+    // First the use: who copies from it looks at that last.
+    SHARED_RELEASE(buffer->fill, use << FLASH_FILL_USE_SHIFT | FLASH_FILL_CLOSED);
+    FAULT_POINT(proc, "flash.finish.emptied");
+    SHARED_RELEASE(buffer->state, FLASH_BUFFER_FREE);
+    close_when_done(flash, proc, page);
 }
 
-uint64_t flash_buffer_seal(struct flash_buffer *buffer, struct proc *proc) {
-    if (!buffer->is_begun) {
+uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t number) {
+    PYMC_CHECK(number < flash->root->buffer_count);
+    struct flash_buffer *buffer = &flash->buffers[number];
+    if (buffer->state == FLASH_BUFFER_FREE || !(buffer->fill & FLASH_FILL_CLOSED)) {
         return 0;
     }
-    struct flash *flash = buffer->flash;
-    struct flash_page *row = &flash->pages[buffer->page];
-    if (buffer->page_is_short) {
-        flash->uses[buffer->page].is_ending = true;
-    }
-    if (buffer->records == 0) {
-        let_go(buffer, proc);
+    if (buffer->state == FLASH_BUFFER_SEALED) {
+        // Of one that was being freed nothing is left to write.
+        bool is_writers = buffer->writer && buffer->writer != proc->slot_index + 1
+                          && proc_slot_pid(flash->arena, buffer->writer - 1) != 0;
+        if (is_writers) {
+            return 0;
+        }
+    } else if (has_fillers(flash, number)) {
         return 0;
     }
-    uint64_t padded = (buffer->filled + FLASH_BLOCK_BYTES - 1) & ~(uint64_t)(FLASH_BLOCK_BYTES - 1);
-    memset(buffer->memory + buffer->filled, 0, padded - buffer->filled);
-    if (buffer->newest_order > row->newest_order) {
-        SHARED_STORE(row->newest_order, buffer->newest_order);
+    if (!has_records(buffer)) {
+        set_free(flash, proc, buffer);
+        return 0;
     }
-    if (buffer->expires_seconds > row->expires_seconds) {
-        SHARED_STORE(row->expires_seconds, buffer->expires_seconds);
-    }
-    SHARED_STORE(row->objects_written, row->objects_written + buffer->records);
-    FAULT_POINT(proc, "flash.seal.before");
-    // A successor must never write where a write of ours may still be under way.
-    SHARED_RELEASE(row->written_bytes, buffer->page_offset + padded);
+    uint64_t filled = flash_filled(buffer->fill);
+    uint64_t padded = padded_bytes(buffer);
+    SHARED_CLEAR(flash_buffer_memory(flash, number) + filled, padded - filled);
+    SHARED_STORE(buffer->writer, proc->slot_index + 1);
+    SHARED_RELEASE(buffer->state, FLASH_BUFFER_SEALED);
     FAULT_POINT(proc, "flash.seal.after");
-    buffer->sealed_bytes = padded;
     return padded;
 }
 
-int flash_buffer_write(struct flash_buffer *buffer) {
+int flash_buffer_write(struct flash *flash, uint32_t number) {
+    struct flash_buffer *buffer = &flash->buffers[number];
+    PYMC_CHECK(buffer->state == FLASH_BUFFER_SEALED);
     uint64_t begun_us = flash_now_us();
-    int status = flash_io(buffer->flash, buffer->page, buffer->page_offset, buffer->memory, buffer->sealed_bytes, true,
-                          NULL);
-    buffer->took_us = flash_now_us() - begun_us;
+    int status = flash_io(flash, buffer->page, buffer->page_offset, flash_buffer_memory(flash, number),
+                          padded_bytes(buffer), true, NULL);
+    SHARED_STORE(buffer->took_us, flash_now_us() - begun_us);
     return status;
 }
 
-int flash_buffer_finish(struct flash_buffer *buffer, struct proc *proc, int status) {
-    PYMC_CHECK(buffer->is_begun && buffer->sealed_bytes);
-    struct flash *flash = buffer->flash;
+void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number, int status) {
+    struct flash_buffer *buffer = &flash->buffers[number];
+    PYMC_CHECK(buffer->state == FLASH_BUFFER_SEALED);
     flash_note_time(flash_local(flash, proc->slot_index)->write_times, buffer->took_us);
     count(proc, COUNTER_ext_device_writes, 1);
     if (status == PYMC_OK) {
-        count(proc, COUNTER_ext_device_bytes_written, buffer->sealed_bytes);
-        bool is_lost = !flash_page_is_readable(flash, buffer->page, buffer->page_version);
-        status = is_lost ? PYMC_NOT_FOUND : PYMC_OK;
+        count(proc, COUNTER_ext_device_bytes_written, padded_bytes(buffer));
     } else {
         count(proc, COUNTER_ext_write_errors, 1);
-        flash->uses[buffer->page].is_ending = true;
+        flash->is_ending[buffer->page] = true;
     }
-    let_go(buffer, proc);
-    return status;
+    set_free(flash, proc, buffer);
+}
+
+uint32_t flash_buffers_release(struct flash *flash, uint32_t kept) {
+    uint32_t released = 0;
+    for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
+        if (flash->buffers[number].state != FLASH_BUFFER_FREE) {
+            continue;
+        }
+        if (kept > 0) {
+            kept--;
+        } else {
+            released += arena_give_back(flash_buffer_memory(flash, number), flash->root->wbuf_bytes);
+        }
+    }
+    return released;
+}
+
+const struct flash_record *flash_buffer_next(const struct flash *flash, uint32_t number, uint64_t *at,
+                                             uint64_t *address_out) {
+    const struct flash_buffer *buffer = &flash->buffers[number];
+    uint64_t filled = flash_filled(buffer->fill);
+    if (*at == 0 && buffer->page_offset == 0) {
+        *at = FLASH_BLOCK_BYTES;
+    }
+    while (*at + sizeof(struct flash_record) < filled) {
+        const struct flash_record *record =
+            (const struct flash_record *)(flash_buffer_memory(flash, number) + *at);
+        uint32_t bytes = flash_record_bytes(record);
+        bool is_whole = bytes > sizeof *record && bytes <= filled - *at
+                        && record->page_version == (uint32_t)buffer->page_version
+                        && crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c;
+        uint64_t address = flash_address(flash, buffer->page, buffer->page_offset + *at);
+        *at += flash_round_up(flash, is_whole ? bytes : 1);
+        if (is_whole) {
+            *address_out = address;
+            return record;
+        }
+    }
+    return NULL;
 }

@@ -39,8 +39,7 @@ enum item_state {
     ITEM_PART = 4096,
     ITEM_LIMBO = ITEM_PART | ITEM_STALE,    // Together only for unlinked items in the limbo list.
     ITEM_READS_HIGH = 8192,
-    ITEM_COPIED = 16384,        // Unchanged since it was copied for flash.
-    ITEM_ON_FLASH = 32768       // Its copy is on flash; unless that page was dropped, the index there names it.
+    ITEM_ON_FLASH = 32768       // It has a copy on flash; unless that page was dropped, the index there names it.
 };
 
 enum item_queue { QUEUE_HOT = 0, QUEUE_WARM = 1, QUEUE_COLD = 2, QUEUE_TEMP = 3 };

@@ -172,7 +172,7 @@ static int reshape(struct store *store, const struct store_view *view, const cha
         return is_locked ? STORE_MISS : STORE_BUSY;
     }
     uint32_t state = marked_state(locked.state | extra_state, mark);
-    state &= ~(uint32_t)(ITEM_LINKED | ITEM_COPIED | ITEM_ON_FLASH);
+    state &= ~(uint32_t)(ITEM_LINKED | ITEM_ON_FLASH);
     SHARED_STORE(item->time_seconds, mark->is_read ? store->proc->now_seconds : locked.item->time_seconds);
     SHARED_STORE(item->sizes, locked.item->sizes);
     item_set_state(item, state);
@@ -213,7 +213,7 @@ int store_mark(struct store *store, struct store_view *view, const char *key, ui
     if (mark->is_read) {
         SHARED_STORE(item->time_seconds, store->proc->now_seconds);
     }
-    if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH)) && changes_record(mark)) {
+    if (UNLIKELY(state & ITEM_ON_FLASH) && changes_record(mark)) {
         store_notice_flush(store);
         state = store_spoil_copy(store, item, state, hash);
     }

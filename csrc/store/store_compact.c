@@ -1,41 +1,43 @@
 // Compaction: going through a page on flash and keeping what is still wanted.
-#include "store/store_batch_internal.h"
+#include "store/store_copy_internal.h"
 
 // The records of damaged ranges cannot be found; their entries go with a sweep.
 struct compaction {
     struct store *store;
-    struct store_batch *batch;
+    int bucket;
     const struct store_compaction *rules;
     struct store_compact_result *out;
 };
 
-// Copies the record into the batch. Returns false when there is no room in it.
+// Copies the record into a write buffer, where its entry names it from then on. Returns false when no buffer has room.
 static bool rescue(struct compaction *work, const struct flash_record *record, const struct store_image *image,
                    uint64_t hash, uint64_t entry) {
-    struct store_batch *batch = work->batch;
+    struct store *store = work->store;
     uint32_t bytes = flash_record_bytes(record);
-    char *room = batch && batch->count < STORE_BATCH_RECORDS ? flash_buffer_room(batch->buffer, bytes) : NULL;
-    if (!room) {
+    struct flash_place place;
+    if (!flash_place_take(store->flash, store->proc, work->bucket, bytes, &place)) {
         return false;
     }
-    memcpy(room, record, bytes);
+    SHARED_COPY(place.memory, record, bytes);
     if (entry & FLASH_READ_BIT) {
         // The new entry begins unread; that somebody fetched the item stays known.
-        struct item *item = (struct item *)flash_record_image((struct flash_record *)room);
+        struct item *item = (struct item *)flash_record_image((struct flash_record *)place.memory);
         item->state |= ITEM_FETCHED;
     }
-    uint64_t to = flash_buffer_add(batch->buffer, bytes);
-    uint64_t order = item_order(image->item);
-    flash_buffer_note(batch->buffer, store_full_order(work->store, order), item_expiry(image->item, image->state));
-    batch->notes[batch->count++] = (struct batch_note){.hash = hash, .address = to, .record_bytes = bytes,
-                                                       .order = order,
-                                                       .from_address = flash_entry_address(work->store->flash, entry)};
-    work->out->rescued++;
-    work->out->rescued_bytes += bytes;
+    flash_place_fill(store->flash, &place, bytes, store_full_order(store, item_order(image->item)),
+                     item_expiry(image->item, image->state));
+    FAULT_POINT(store->proc, "store.copy.rescued");
+    bool is_moved = flash_move(store->flash, store->proc, hash, flash_entry_address(store->flash, entry),
+                               place.address);
+    flash_place_give(store->flash, store->proc);
+    work->out->rescued += is_moved;
+    work->out->rescued_bytes += is_moved ? bytes : 0;
+    count(store->proc, COUNTER_ext_objects_written, is_moved);
+    count(store->proc, COUNTER_ext_bytes_written, is_moved ? bytes : 0);
     return true;
 }
 
-// Decides about one record. Returns false when the batch is full.
+// Decides about one record. Returns false when no buffer has room for it.
 static bool judge(struct compaction *work, const struct flash_record *record, uint64_t address) {
     struct store *store = work->store;
     struct store_image image;
@@ -58,9 +60,9 @@ static bool judge(struct compaction *work, const struct flash_record *record, ui
     return rescue(work, record, &image, hash, entry);
 }
 
-void store_compact_step(struct store *store, struct flash_scan *scan, struct store_batch *batch,
+void store_compact_step(struct store *store, struct flash_scan *scan, int bucket,
                         const struct store_compaction *rules, uint32_t records, struct store_compact_result *out) {
-    struct compaction work = {store, batch, rules, out};
+    struct compaction work = {store, bucket, rules, out};
     struct store_flash_local *local = store->on_flash;
     *out = (struct store_compact_result){0};
     for (uint32_t i = 0; i < records; i++) {
@@ -76,7 +78,7 @@ void store_compact_step(struct store *store, struct flash_scan *scan, struct sto
         if (!judge(&work, record, address)) {
             local->waiting = record;
             local->waiting_address = address;
-            out->needs_batch = true;
+            out->needs_buffer = true;
             break;
         }
         local->waiting = NULL;

@@ -4,7 +4,9 @@
 // at: read since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
 // walks the class's chunks: an item that was read loses a read and stays, another is the victim. A key that the ghost
 // knows comes back without probation; how often that happens right after its eviction moves the target.
-#include "store/store_internal.h"
+#include "store/store_copy_internal.h"
+
+#include <time.h>
 
 #define CANDIDATES 8
 // Looked at without a victim: from then on the oldest on probation goes, whether it was read or not.
@@ -169,22 +171,43 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
     }
 }
 
-// With flash an item that has its copy there costs nothing to evict, and one that has none yet is lost. So one on
-// probation that was not written goes to the queue's new end, and the write-out comes by before its turn; and then the
-// hand looks for a victim that was written. Only where it finds none in so many does an unwritten one go.
+// With flash a victim without a copy there gets one before it goes. Where the write buffers have no room, since the
+// device is behind, one on probation goes to the queue's new end, and then the hand looks for a victim that has a copy.
+// Only where it finds none in so many is one lost.
 #define RENEWALS_MAX 64
 #define SPARED_MAX 24
 
-static bool is_worth_renewal(const struct store *store, const struct store_locked *locked) {
-    const struct item *item = locked->item;
-    uint32_t percent = (uint32_t)live_get(store->arena, LIVE_ext_admit_unread_percent);
-    if (locked->state & (ITEM_COPIED | ITEM_ON_FLASH)) {
-        return !(locked->state & ITEM_ON_FLASH);    // Its record is on its way.
+// Before that it naps for a moment, as long as the device follows: each record that finds room earns a 64th of a nap, so
+// a device that is too slow costs a SET some microseconds.
+#define NAP_US 100
+#define RECORDS_PER_NAP 64
+#define NAPS_MAX 200
+
+// Gives the locked victim its copy; false when it has to be spared for want of room. It is locked then, too, unless
+// *is_gone_out: others had it while this process napped.
+static bool copy_victim(struct store *store, struct store_locked *locked, bool *is_gone_out) {
+    struct store_flash_local *local = store->on_flash;
+    *is_gone_out = false;
+    for (;;) {
+        enum store_copied copied = store_copy_evicted(store, locked);
+        if (copied == STORE_COPY_DONE && local->nap_credit < NAPS_MAX * RECORDS_PER_NAP) {
+            local->nap_credit++;
+        }
+        if (copied != STORE_COPY_NO_ROOM) {
+            return true;
+        }
+        if (local->nap_credit < RECORDS_PER_NAP) {
+            return false;
+        }
+        uint32_t ref = locked->ref;
+        store_unlock(store, locked, false);
+        local->nap_credit -= RECORDS_PER_NAP;
+        nanosleep(&(struct timespec){.tv_nsec = NAP_US * 1000}, NULL);
+        if (!store_lock_ref(store, ref, locked)) {
+            *is_gone_out = true;
+            return false;
+        }
     }
-    return store_item_bytes(store, item, locked->state)
-               >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes)
-           && (percent >= 100
-               || store_is_in_luck(locked->state, item_order(item), locked->hash, percent));
 }
 
 static void renew(struct store *store, uint32_t class_id, uint32_t ref) {
@@ -228,7 +251,9 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         keep_and_unlock(store, &locked, from_ring);
         return false;
     }
-    if (UNLIKELY(store->flash) && !force && *spared < SPARED_MAX + RENEWALS_MAX && is_worth_renewal(store, &locked)) {
+    bool is_gone = false;
+    if (UNLIKELY(store->flash) && !copy_victim(store, &locked, &is_gone) && !is_gone && !force
+        && *spared < SPARED_MAX + RENEWALS_MAX) {
         store_unlock(store, &locked, false);
         if (from_ring) {
             renew(store, class_id, ref);
@@ -236,15 +261,22 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         ++*spared;
         return false;
     }
+    if (UNLIKELY(is_gone)) {
+        return false;
+    }
     class_count(store, class_id, CLASS_direct_reclaims, 1);
     if (from_ring) {
         ghost_note(&store->lru, locked.hash);
     }
-    store_evict_counted(store, &locked);
+    count_eviction(store, &locked);
+    store_evict_and_unlock(store, &locked);
     return true;
 }
 
 void store_evict_counted(struct store *store, struct store_locked *locked) {
+    if (UNLIKELY(store->flash)) {
+        store_copy_evicted(store, locked);
+    }
     count_eviction(store, locked);
     store_evict_and_unlock(store, locked);
 }

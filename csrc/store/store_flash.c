@@ -16,31 +16,26 @@ int store_flash_open(struct store *store) {
     if (!store->on_flash) {
         return PYMC_NO_MEMORY;
     }
-    // Only the keeper touches the table; elsewhere it takes no memory.
-    *store->on_flash = (struct store_flash_local){.in_flight = calloc(IN_FLIGHT_SLOTS, sizeof(uint16_t))};
-    if (!store->on_flash->in_flight) {
-        free(store->on_flash);
-        return PYMC_NO_MEMORY;
-    }
+    *store->on_flash = (struct store_flash_local){0};
     return PYMC_OK;
 }
 
 void store_flash_close(struct store *store) {
     if (store->on_flash) {
-        free(store->on_flash->value);
-        free(store->on_flash->in_flight);
+        free(store->on_flash->unpacked.bytes);
+        free(store->on_flash->packed.bytes);
         free(store->on_flash);
     }
 }
 
-bool store_flash_room(struct store_flash_local *local, uint32_t bytes) {
-    if (bytes > local->value_room_bytes) {
-        char *larger = realloc(local->value, bytes);
+bool store_flash_room(struct store_flash_space *space, uint32_t bytes) {
+    if (bytes > space->size) {
+        char *larger = realloc(space->bytes, bytes);
         if (!larger) {
             return false;
         }
-        local->value = larger;
-        local->value_room_bytes = bytes;
+        space->bytes = larger;
+        space->size = bytes;
     }
     return true;
 }
@@ -99,9 +94,7 @@ uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state
         flash_remove_all(store->flash, store->proc, hash);
         FAULT_POINT(store->proc, "store.copy.spoilt");
         store_count_copy(store, item_order(item), -1);
-    }
-    if (state & (ITEM_COPIED | ITEM_ON_FLASH)) {
-        state &= ~(uint32_t)(ITEM_COPIED | ITEM_ON_FLASH);
+        state &= ~(uint32_t)ITEM_ON_FLASH;
         item_set_state(item, state);
     }
     return state;
@@ -110,17 +103,17 @@ uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state
 // Sets *value_out to the value as the client gave it, NULL when it is damaged all the same. Returns false without
 // memory for it.
 static bool unpack(struct store *store, const struct store_image *image, const char **value_out) {
-    struct store_flash_local *local = store->on_flash;
+    struct store_flash_space *space = &store->on_flash->unpacked;
     *value_out = image->value;
     if (!image->is_compressed) {
         return true;
     }
-    if (!store_flash_room(local, image->value_bytes)) {
+    if (!store_flash_room(space, image->value_bytes)) {
         count(store->proc, COUNTER_malloc_fails, 1);
         return false;
     }
-    bool is_whole = flash_decompress(image->value, image->stored_bytes, local->value, image->value_bytes);
-    *value_out = is_whole ? local->value : NULL;
+    bool is_whole = flash_decompress(image->value, image->stored_bytes, space->bytes, image->value_bytes);
+    *value_out = is_whole ? space->bytes : NULL;
     return true;
 }
 
@@ -242,7 +235,7 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
                                 .client_flags = view->client_flags, .expiry_seconds = view->expiry_seconds,
                                 .value_bytes = view->value_bytes, .is_uncounted = true,
                                 .key_is_binary = view->state & ITEM_BINARY_KEY};
-    uint32_t kept = (view->state & IMAGE_STATE_MASK) | ITEM_COPIED | ITEM_ON_FLASH;
+    uint32_t kept = (view->state & IMAGE_STATE_MASK) | ITEM_ON_FLASH;
     struct store_making making = {.ref = 0};
     if (!make(store, &write, view, kept, &making)) {
         return STORE_NO_MEMORY;

@@ -6,28 +6,27 @@
 #include "store/store_find_inline.h"
 #include "store/store_flash.h"
 
+// Memory that grows with the largest value it had to take.
+struct store_flash_space {
+    char *bytes;
+    uint32_t size;
+};
+// Makes room for `bytes`; false without memory.
+bool store_flash_room(struct store_flash_space *space, uint32_t bytes);
+
 // Process-local; a crash loses nothing.
 struct store_flash_local {
     struct bucket stable;               // What views of records stand on: it never changes.
     uint64_t ruled_out[FLASH_CANDIDATES_MAX];
     uint32_t ruled_out_count;
     uint32_t reads_since_recache;
-    char *value;                        // Where values are packed and unpacked.
-    uint32_t value_room_bytes;
-    // The keeper's: how many records in batches come from chunks with this number modulo the table's size.
-    uint16_t *in_flight;
-    // Compaction: a record that did not fit into its batch any more.
+    uint32_t nap_credit;                // How long this process may still wait for write buffers; see store_evict.c.
+    struct store_flash_space unpacked;  // A value that was read.
+    struct store_flash_space packed;    // A value that is written, as it was and compressed.
+    // Compaction: a record that waits for a write buffer.
     const struct flash_record *waiting;
     uint64_t waiting_address;
 };
-
-// Makes room for `bytes` at local->value, where values are packed and unpacked; false without memory.
-bool store_flash_room(struct store_flash_local *local, uint32_t bytes);
-
-#define IN_FLIGHT_SLOTS 65536
-static inline uint16_t *store_in_flight(const struct store *store, uint32_t ref) {
-    return &store->on_flash->in_flight[(ref * 2654435761u) >> 16];
-}
 
 // State bits that an item keeps on flash.
 #define IMAGE_STATE_MASK (ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS | ITEM_BINARY_KEY | ITEM_STALE \

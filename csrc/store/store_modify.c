@@ -188,7 +188,7 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     store_notice_flush(store);
     struct item *item = (struct item *)view->item;
     uint32_t state = view->state;
-    if (UNLIKELY(state & (ITEM_COPIED | ITEM_ON_FLASH))) {
+    if (UNLIKELY(state & ITEM_ON_FLASH)) {
         state = store_spoil_copy(store, item, state, store_hash(store, request->key, request->key_bytes));
     }
     struct store_change change = {0};

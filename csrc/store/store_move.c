@@ -169,8 +169,7 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     SHARED_STORE(to->sizes, locked->item->sizes);
     SHARED_STORE(to->order_low, locked->item->order_low);
     SHARED_STORE(to->order_high, locked->item->order_high);
-    // A record on its way to flash names the old chunk.
-    item_set_state(to, locked->state & ~(uint32_t)ITEM_COPIED);
+    item_set_state(to, locked->state);
     FAULT_POINT(store->proc, "store.rescue.before");
     index_replace_locked(locked->place, new_ref);
     FAULT_POINT(store->proc, "store.rescue.after");

@@ -1,4 +1,5 @@
 // After a death: every room sets right what the dead process was doing; its next owner gives back what it had in hand.
+#include "flash/flash_buffers.h"
 #include "flash/flash_index.h"
 #include "store/store_txn_inline.h"
 
@@ -9,6 +10,7 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     slab_repair(&store->slab, self, dead_slot_index);
     if (store->flash) {
         flash_index_repair(store->flash, self, dead_slot_index);
+        flash_buffers_repair(store->flash, dead_slot_index);
     }
     FAULT_POINT(self, "store.repair.slab");
     struct bucket *home = index_repair(&store->index, self, dead_slot_index);

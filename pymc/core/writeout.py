@@ -1,5 +1,6 @@
-"""Write-out and compaction as the keeper drives them: batches, scans and sweeps, each in steps."""
+"""Write-out and compaction as the keeper drives them: buffers, scans and sweeps, each in steps."""
 
+from enum import IntEnum
 from typing import Any
 
 from pymc.core.errors import check
@@ -9,135 +10,142 @@ from pymc.core.store import CLASS_COUNTER_NAMES, Store
 from pymc.record import Record
 
 STATUS_GOOD = int(lib.PYMC_OK)
-_CLASS_PLACES = tuple(CLASS_COUNTER_NAMES.index(name) for name in ("evicted", "cmd_set"))
+# Nothing went wrong, but what the buffer holds will never be read.
+STATUS_IN_VAIN = int(lib.PYMC_NOT_FOUND)
+# Lost or not, what makes room counts as a direct reclaim.
+_CLASS_PLACES = tuple(CLASS_COUNTER_NAMES.index(name) for name in ("direct_reclaims", "cmd_set"))
 
 
-class Batch:
-    """A write buffer and whose records are in it: fill, seal, write in any thread, commit."""
+class BufferState(IntEnum):
+    """Where a write buffer is in its life."""
 
-    def __init__(self, store: Store) -> None:
-        """Takes the memory of one write buffer. Raises CoreMemoryError."""
-        out = ffi.new("struct store_batch **")
-        check(lib.store_batch_create(store.pointer, out), "store_batch_create")
-        self.pointer = out[0]
-        self._buffer = lib.store_batch_buffer(self.pointer)
-        self._result = ffi.new("struct store_commit_result *")
+    FREE = lib.FLASH_BUFFER_FREE
+    FILLING = lib.FLASH_BUFFER_FILLING
+    SEALED = lib.FLASH_BUFFER_SEALED
 
-    def close(self) -> None:
-        """Gives the memory back. Must not be under way to the device."""
-        pointer, self.pointer = self.pointer, ffi.NULL
-        lib.store_batch_destroy(pointer)
 
-    def begin(self, bucket: Bucket) -> bool:
-        """Begins to fill for a stream; False when no page is free."""
-        status = lib.store_batch_begin(self.pointer, bucket)
+class BufferInfo(Record):
+    """One write buffer: see struct flash_buffer_info."""
+
+    number: int
+    state: BufferState
+    bucket: int
+    page: int
+    path: int
+    filled_bytes: int
+    is_closed: bool
+    is_in_vain: bool
+
+
+class WriteBuffers:
+    """The keeper's side of the write buffers: begin, seal, write in any thread, finish."""
+
+    def __init__(self, store: Store, flash: Flash) -> None:
+        """Borrows both."""
+        self._store = store.pointer
+        self._proc = lib.store_proc(store.pointer)
+        self._flash = flash.pointer
+        self.count = int(lib.flash_buffer_count(flash.pointer))
+        self.wake_fd = int(lib.flash_wake_fd(flash.pointer))
+
+    def read(self) -> list[BufferInfo]:
+        """All of them."""
+        out = ffi.new("struct flash_buffer_info *")
+        infos = []
+        for number in range(self.count):
+            lib.flash_buffer_read(self._flash, number, out)
+            infos.append(
+                BufferInfo(
+                    number,
+                    BufferState(out.state),
+                    out.bucket,
+                    out.page,
+                    out.path,
+                    out.filled_bytes,
+                    bool(out.is_closed),
+                    bool(out.is_in_vain),
+                )
+            )
+        return infos
+
+    def wanted(self) -> frozenset[int]:
+        """Streams for which a record found no buffer since the last call."""
+        bits = int(lib.flash_streams_wanted(self._flash))
+        return frozenset(bucket for bucket in Bucket if bits >> bucket & 1)
+
+    def begin(self, number: int, bucket: int) -> bool:
+        """Lets a free buffer take records of a stream; False when no page is free."""
+        status = lib.flash_buffer_begin(self._flash, self._proc, number, bucket)
         if status == lib.PYMC_NOT_FOUND:
             return False
-        check(status, "store_batch_begin")
+        check(status, "flash_buffer_begin")
         return True
 
-    @property
-    def records(self) -> int:
-        """Records in it."""
-        return int(lib.store_batch_records(self.pointer))
+    def close(self, number: int) -> None:
+        """It takes no more records."""
+        lib.flash_buffer_close(self._flash, number)
 
-    @property
-    def page(self) -> int:
-        """The page it goes to."""
-        return int(lib.flash_buffer_page(self._buffer))
+    def seal(self, number: int) -> int:
+        """The bytes to write; 0 while somebody still fills it, and when nothing was put in."""
+        return int(lib.flash_buffer_seal(self._flash, self._proc, number))
 
-    def seal(self) -> int:
-        """Ends filling; the bytes to write, 0 when there are none (it may begin again then)."""
-        return int(lib.store_batch_seal(self.pointer))
+    def write(self, number: int) -> tuple[int, int]:
+        """Writes what was sealed, in any thread: status and errno."""
+        status = int(lib.flash_buffer_write(self._flash, number))
+        return status, ffi.errno if status == lib.PYMC_OS_ERROR else 0
 
-    def write(self) -> int:
-        """Writes what was sealed, in any thread; the status that commit() wants."""
-        return int(lib.flash_buffer_write(self._buffer))
+    def finish(self, number: int, status: int) -> int:
+        """Frees it after the write; after an error, how many records were lost."""
+        return int(lib.store_buffer_finish(self._store, number, status))
 
-    def commit(self, status: int) -> "Committed":
-        """Lets the index name the records, when they were written; it may begin again."""
-        out = self._result
-        lib.store_batch_commit(self.pointer, status, out)
-        return Committed(out.linked, out.changed, out.no_memory)
-
-
-class Committed(Record):
-    """What became of a batch's records."""
-
-    linked: int
-    # Wasted, since the item changed meanwhile.
-    changed: int
-    # The index had no room.
-    no_memory: int
+    def release(self, kept: int) -> int:
+        """Gives memory of free buffers back, all but `kept` of them; how many were."""
+        return int(lib.flash_buffers_release(self._flash, kept))
 
 
 class WriteOutStep(Record):
-    """What a step of write-out found. `full_bucket` is -1, or the stream that needs a batch."""
+    """What a step found. `full_bucket` is -1, or the stream whose buffers have no room."""
 
     full_bucket: int
     examined: int
     added: int
-    added_bytes: int
     is_ahead: bool
 
 
 class WriteOut:
-    """Copies items that will be evicted next into batches, one open batch per stream."""
+    """Copies items that will be evicted next to flash, or those that are idle for long."""
 
     def __init__(self, store: Store) -> None:
-        """Knows no batch yet."""
+        """Begins with the first item of each class."""
         self._store = store
-        self._batches = ffi.new("struct store_batch *[]", len(Bucket))
         self._rules = ffi.new("struct store_admission *")
         self._result = ffi.new("struct store_writeout_result *")
-        self._ahead: dict[int, Any] = {}
+        self._ahead: dict[tuple[int, bool], Any] = {}
 
-    def set_batch(self, bucket: int, batch: Batch | None) -> None:
-        """The batch that a stream's records go to; None for none."""
-        self._batches[bucket] = batch.pointer if batch else ffi.NULL
-
-    def set_rules(
-        self,
-        *,
-        item_bytes_min: int,
-        idle_seconds_min: int,
-        ttl_seconds_min: int,
-        low_ttl_seconds: int,
-        compress_bytes_min: int,
-        unread_percent: int,
-    ) -> None:
-        """What may go to flash in the steps that follow: see struct store_admission."""
-        rules = self._rules
-        rules.item_bytes_min = item_bytes_min
-        rules.idle_seconds_min = idle_seconds_min
-        rules.ttl_seconds_min = ttl_seconds_min
-        rules.low_ttl_seconds = low_ttl_seconds
-        rules.compress_bytes_min = compress_bytes_min
-        rules.unread_percent = unread_percent
-
-    def forget(self, class_id: int) -> None:
+    def forget(self, class_id: int, *, is_aged: bool) -> None:
         """Looks at the items of the class from the start again."""
-        self._ahead.pop(class_id, None)
+        self._ahead.pop((class_id, is_aged), None)
 
-    def step(self, class_id: int, ahead_chunks: int, chunks: int) -> WriteOutStep:
-        """Looks at up to `chunks` items of a class, as far as `ahead_chunks` of each kind."""
-        ahead = self._ahead.get(class_id)
+    def step(
+        self, class_id: int, ahead_chunks: int, chunks: int, idle_seconds: int | None
+    ) -> WriteOutStep:
+        """Looks at up to `chunks` items of a class, as far as `ahead_chunks` of each kind.
+
+        With `idle_seconds`, copies those that nobody has read for so long, however often they were
+        read before.
+        """
+        is_aged = idle_seconds is not None
+        ahead = self._ahead.get((class_id, is_aged))
         if ahead is None:
-            ahead = self._ahead[class_id] = ffi.new("struct store_ahead *")
+            ahead = self._ahead[class_id, is_aged] = ffi.new("struct store_ahead *")
+        lib.store_admission_now(self._store.pointer, self._rules)
+        self._rules.idle_seconds_min = idle_seconds or 0
+        self._rules.active_too = is_aged
         out = self._result
         lib.store_writeout_step(
-            self._store.pointer,
-            self._batches,
-            class_id,
-            ahead,
-            self._rules,
-            ahead_chunks,
-            chunks,
-            out,
+            self._store.pointer, class_id, ahead, self._rules, ahead_chunks, chunks, out
         )
-        return WriteOutStep(
-            out.full_bucket, out.examined, out.added, out.added_bytes, bool(out.is_ahead)
-        )
+        return WriteOutStep(out.full_bucket, out.examined, out.added, bool(out.is_ahead))
 
 
 class ClassCounts:
@@ -192,17 +200,16 @@ class Scan:
         return Loaded(is_good, is_end, read_bytes)
 
     def stop(self) -> None:
-        """Forgets a record that waits for room in a batch."""
+        """Forgets a record that waits for a write buffer."""
         lib.store_compact_stop(self._store.pointer)
 
-    def compact(self, batch: Batch | None, records: int, *, read_only: bool) -> "CompactStep":
-        """Goes through up to `records` records and copies into the batch what is rescued."""
+    def compact(self, bucket: int, records: int, *, read_only: bool) -> "CompactStep":
+        """Goes through up to `records` records and copies to the stream what is rescued."""
         out = self._result
         self._rules.read_only = read_only
-        place = batch.pointer if batch else ffi.NULL
-        lib.store_compact_step(self._store.pointer, self.pointer, place, self._rules, records, out)
+        lib.store_compact_step(self._store.pointer, self.pointer, bucket, self._rules, records, out)
         return CompactStep(
-            bool(out.needs_batch),
+            bool(out.needs_buffer),
             bool(out.needs_load),
             out.rescued,
             out.dropped,
@@ -222,7 +229,7 @@ class Loaded(Record):
 class CompactStep(Record):
     """What a step of compaction did, and what it needs before the next one."""
 
-    needs_batch: bool
+    needs_buffer: bool
     needs_load: bool
     rescued: int
     dropped: int

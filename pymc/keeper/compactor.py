@@ -8,12 +8,14 @@ from pymc.core.flash import Bucket, Flash
 from pymc.core.store import Store
 from pymc.core.writeout import Loaded, Scan
 from pymc.keeper.io_thread import IoThread
-from pymc.keeper.streams import Stream, Writer
+from pymc.keeper.writer import Writer
 from pymc.policy.compaction import Compact
 
 _RECORDS_PER_STEP = 1024
 # Waiting for an I/O ends by itself; this is for when nobody tells.
 _WAIT_SECONDS = 0.05
+# Until a write buffer is free.
+_BUFFER_SECONDS = 0.002
 _ERRORS_MAX = 8
 _RESCUED_BY_BUCKET: dict[int, str] = {
     Bucket.COLD_COMPACT: "ext_compact_rescues_cold",
@@ -25,12 +27,10 @@ class _Phase(Enum):
     IDLE = auto()
     LOADING = auto()
     COPYING = auto()
-    # All is read; the last batches are under way.
-    ENDING = auto()
 
 
 class Compactor:
-    """`done(page, is_good)` hears when a page has been gone through."""
+    """`done(page)` hears when a page has been gone through."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Compactor:
         flash: Flash,
         writer: Writer,
         thread: IoThread,
-        done: Callable[[int, bool], None],
+        done: Callable[[int], None],
     ) -> None:
         """Starts idle; takes memory with the first page. Borrows all of them."""
         self._store = store
@@ -47,10 +47,8 @@ class Compactor:
         self._thread = thread
         self._done = done
         self._scan: Scan | None = None
-        self._streams: dict[Bucket, Stream] = {}
         self._job: Compact | None = None
         self._phase = _Phase.IDLE
-        self._failures_before = 0
         self._errors = 0
         # When the bytes moved until now are paid for at ext_compact_rate.
         self._paid_until = 0.0
@@ -60,15 +58,6 @@ class Compactor:
         """The page that is being compacted."""
         return self._job.page if self._job else None
 
-    @property
-    def streams(self) -> frozenset[int]:
-        """Streams that it has used."""
-        return frozenset(bucket for bucket, stream in self._streams.items() if stream.is_used)
-
-    def waits_seconds(self) -> float:
-        """How long it has waited for a free page to put what it rescues."""
-        return self._stream.waits_seconds() if self._job else 0.0
-
     def begin(self, job: Compact) -> None:
         """Takes a page up. Requires: idle."""
         if self._scan is None:
@@ -77,7 +66,6 @@ class Compactor:
         if not self._scan.begin(job.page):
             return
         self._job = job
-        self._failures_before = self._stream.failures
         self._errors = 0
         self._load()
 
@@ -88,19 +76,9 @@ class Compactor:
             return None
         if self._phase is _Phase.LOADING:
             return _WAIT_SECONDS
-        if self._phase is _Phase.ENDING:
-            return self._end()
         if rest > 0:
             return rest
         return self._copy()
-
-    @property
-    def _stream(self) -> Stream:
-        assert self._job is not None
-        bucket = Bucket(self._job.bucket)
-        if bucket not in self._streams:
-            self._streams[bucket] = Stream(self._writer, bucket)
-        return self._streams[bucket]
 
     def _load(self) -> None:
         assert self._scan is not None
@@ -121,36 +99,33 @@ class Compactor:
             if self._errors < _ERRORS_MAX:
                 self._load()
                 return
-        self._stream.seal()
-        self._phase = _Phase.ENDING
+        self._end()
 
     def _copy(self) -> float:
         assert self._scan is not None and self._job is not None
-        stream = self._stream
-        step = self._scan.compact(stream.filling, _RECORDS_PER_STEP, read_only=self._job.read_only)
+        step = self._scan.compact(
+            self._job.bucket, _RECORDS_PER_STEP, read_only=self._job.read_only
+        )
         if step.rescued:
+            self._pay(step.rescued_bytes)
             self._store.count("ext_compact_bytes", step.rescued_bytes)
             if name := _RESCUED_BY_BUCKET.get(self._job.bucket):
                 self._store.count(name, step.rescued)
-        if step.needs_batch:
-            self._pay(stream.seal())
-            if stream.open() is None:
-                return _WAIT_SECONDS
-        elif step.needs_load:
+        if step.needs_buffer:
+            self._writer.want(self._job.bucket)
+            self._writer.step()
+            return _BUFFER_SECONDS
+        if step.needs_load:
             self._load()
             return _WAIT_SECONDS
         return 0.0
 
-    def _end(self) -> float | None:
-        stream = self._stream
-        if stream.under_way:
-            return _WAIT_SECONDS
+    def _end(self) -> None:
         assert self._job is not None and self._scan is not None
-        page, is_good = self._job.page, stream.failures == self._failures_before
+        page = self._job.page
         self._scan.stop()
         self._job, self._phase = None, _Phase.IDLE
-        self._done(page, is_good)
-        return None
+        self._done(page)
 
     def _pay(self, moved_bytes: int) -> None:
         rate = self._store.arena.live("ext_compact_rate_bytes")

@@ -37,7 +37,6 @@ class _Path:
         self.why = shown.why
         self.history = PathHistory()
         self.good_writes = 0
-        self.write_errors = shown.write_errors
         # While it is late or out.
         self.recovery: Recovery | None = None
         if self.is_out:
@@ -104,19 +103,16 @@ class Health:
         return all(path.is_out for path in self._paths)
 
     def wrote(self, path: int, *, is_good: bool) -> None:
-        """Takes note of a write to a path."""
+        """Takes note of a write to a path that went well or failed."""
         one = self._paths[path]
-        if is_good:
-            one.good_writes += 1
-            one.history = after_write(one.history, is_good=True)
-            return
-        errors = self._flash.path(path).write_errors
-        # Else there was no room for it, which is no fault of the device.
-        if errors != one.write_errors:
-            one.history = after_write(one.history, is_good=False)
-        one.write_errors = errors
-        if failing(one.history) or self._flash.path(path).full is not Full.NO:
+        one.good_writes += is_good
+        one.history = after_write(one.history, is_good=is_good)
+        if not is_good and failing(one.history):
             self._look_at(path, self._clock())
+
+    def was_full(self, path: int) -> None:
+        """Takes note that a write to the path found no room: no fault of the device."""
+        self._look_at(path, self._clock())
 
     def look(self) -> float:
         """Once a second: what went wrong since the last look, in a line for each path."""

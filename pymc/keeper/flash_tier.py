@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from pymc.core.flash import Flash
 from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
-from pymc.core.writeout import Batch, FlashPages
+from pymc.core.writeout import FlashPages
 from pymc.keeper.flash_health import Health
-from pymc.keeper.io_thread import IoThread, IoThreads
+from pymc.keeper.io_thread import IoThreads
 from pymc.keeper.reclaim import Reclaim
-from pymc.keeper.streams import Writer
 from pymc.keeper.write_out import WriteOutJob
+from pymc.keeper.writer import Writer
 from pymc.server_context import ServerContext
 
 Job = Callable[[], float | None]
@@ -31,12 +32,13 @@ class FlashTier:
         readers = IoThreads("flash reader", self.wake_fd)
         self._threads = (writers, readers)
         self._health = Health(context, flash, pages, paths, writers, readers)
-        self._writer = Writer(store, flash, IoThread(writers, _path_of_batch(flash)), self._health)
+        self._writer = Writer(store, flash, writers, self._health)
         self._write_out = WriteOutJob(store, flash, self._writer, self._health)
         self._reclaim = Reclaim(store, flash, pages, self._writer, readers)
         self.jobs: dict[str, Job] = {
+            "write": self._writer.step,
             "write out": self._write_out.step,
-            "reclaim": self._reclaim_step,
+            "reclaim": self._reclaim.step,
             "path health": self._health.look,
         }
 
@@ -45,7 +47,19 @@ class FlashTier:
         os.eventfd_read(self.wake_fd)
         for thread in self._threads:
             thread.finish()
-        return "write out", "reclaim"
+        return "write", "write out", "reclaim"
+
+    def wanted(self) -> tuple[str, ...]:
+        """Takes note that a write buffer was closed or is wanted; the jobs to do for it."""
+        # All keepers have this descriptor, and there may be another one.
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._writer.wake_fd)
+        return ("write",)
+
+    @property
+    def buffers_fd(self) -> int:
+        """Becomes readable when wanted() has something to say."""
+        return self._writer.wake_fd
 
     def close(self) -> None:
         """Waits for what is under way; for who goes on without a keeper."""
@@ -63,17 +77,4 @@ class FlashTier:
         if self._writer.needs_page:
             return ("reclaim",)
         freed, self._reclaim.has_freed = self._reclaim.has_freed, False
-        return ("write out",) if freed else ()
-
-    def _reclaim_step(self) -> float:
-        return self._reclaim.step(self._write_out)
-
-
-def _path_of_batch(flash: Flash) -> Callable[[Callable[[], object]], int]:
-    """Tells where the write of a batch goes: its job is a method of the batch."""
-
-    def path_of(job: Callable[[], object]) -> int:
-        batch: Batch = job.__self__  # type: ignore[attr-defined]
-        return flash.page(batch.page).path
-
-    return path_of
+        return ("write", "write out") if freed else ()

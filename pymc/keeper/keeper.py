@@ -97,6 +97,7 @@ class Keeper:
             selector.register(self._context.lifeline_fd, selectors.EVENT_READ)
             if self._tier:
                 selector.register(self._tier.wake_fd, selectors.EVENT_READ)
+                selector.register(self._tier.buffers_fd, selectors.EVENT_READ)
             while not self._is_stopping:
                 store.rest()
                 ready = selector.select(self._wait_seconds())
@@ -112,6 +113,9 @@ class Keeper:
                         wakened.recv(64)
                     elif self._tier and key.fd == self._tier.wake_fd:
                         self._finish_io(self._tier)
+                    elif self._tier and key.fd == self._tier.buffers_fd:
+                        for name in self._tier.wanted():
+                            self._schedule(name, 0.0)
                     else:
                         self._read_messages()
                 self._run_due_jobs()

@@ -7,8 +7,7 @@ from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.compactor import Compactor
 from pymc.keeper.io_thread import IoThread, IoThreads
-from pymc.keeper.streams import Writer
-from pymc.keeper.write_out import WriteOutJob
+from pymc.keeper.writer import Writer
 from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
 from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose
@@ -21,8 +20,6 @@ _LOOK_SHARE = 0.05
 # When a stream waits for a page.
 _HURRY_SECONDS = 0.005
 _SWEEP_BUCKETS = 4096
-# A page that could not be compacted is left alone for a while.
-_FAILED_SECONDS = 10.0
 # A device that has not answered for so long frees no page soon.
 _LATE_SECONDS = 1.0
 # From here on old pages go, so that write-out need not stop.
@@ -45,23 +42,18 @@ class Reclaim:
         thread = IoThread(readers, lambda _: self._compacted_path())
         self.compactor = Compactor(store, flash, writer, thread, self._compacted)
         self._sweeping: frozenset[int] = frozenset()
-        self._failed: dict[int, float] = {}
         # A page became free since somebody looked.
         self.has_freed = False
         self._look_due = 0.0
-        self._streams: frozenset[int] = frozenset()
-        self._write_out_waits = 0.0
 
     @property
     def is_sweeping(self) -> bool:
         """True while entries of draining pages are looked for."""
         return bool(self._sweeping)
 
-    def step(self, write_out: WriteOutJob) -> float:
+    def step(self) -> float:
         """One step of each thing that is going on."""
         now = time.monotonic()
-        self._streams = write_out.streams | self.compactor.streams
-        self._write_out_waits = write_out.waits_seconds()
         if self._writer.needs_page:
             self._writer.needs_page = False
             self._look_due = min(self._look_due, now + _HURRY_SECONDS)
@@ -80,8 +72,10 @@ class Reclaim:
         plan = choose(self._state(pages, now), self._settings(), self.compactor.page)
         self._apply(plan, pages)
         draining = [n for n, page in enumerate(pages) if page.state is PageState.DRAINING]
-        if (draining or plan.drain) and not self._sweeping:
-            self._sweeping = frozenset([*draining, *plan.drain])
+        # What gets entries yet would need another sweep.
+        sweeping = frozenset([*draining, *plan.drain]) - self._writer.pages()
+        if sweeping and not self._sweeping:
+            self._sweeping = sweeping
             self._pages.begin_sweep()
         spent = time.monotonic() - now
         self._look_due = now + max(_LOOK_SECONDS, spent / _LOOK_SHARE)
@@ -115,31 +109,24 @@ class Reclaim:
             self._store.count("ext_page_reclaims")
             self.has_freed = True
 
-    def _compacted(self, number: int, is_good: bool) -> None:
+    def _compacted(self, number: int) -> None:
         page = self._flash.page(number)
         if page.state is not PageState.FULL:
             return
-        if not is_good:
-            # The records of a failed write are where they were.
-            self._failed[number] = time.monotonic() + _FAILED_SECONDS
-        elif page.objects:
+        if page.objects:
             self._pages.drain(number)
         else:
             self._free(number)
         self._look_due = 0.0
 
     def _state(self, pages: list[PageInfo], now: float) -> FlashState:
-        self._failed = {number: until for number, until in self._failed.items() if until > now}
-        busy = self._writer.pages | self._failed.keys()
         states = []
         for number, page in enumerate(pages):
-            use = PageUse(page.state)
-            is_full = use is PageUse.FULL
-            is_dead = is_full and self._pages.is_dead(number)
+            is_dead = page.state is PageState.FULL and self._pages.is_dead(number)
             states.append(
                 flash_snapshot.PageState(
                     number,
-                    _use_of(page, is_busy=number in busy, is_dead=is_dead),
+                    _use_of(page, is_dead=is_dead),
                     page.label,
                     page.bucket,
                     page.version,
@@ -154,9 +141,9 @@ class Reclaim:
             self._flash.page_bytes,
             tuple(states),
             self._index_is_full(),
-            self._write_out_waits,
+            self._writer.waits_seconds(rescues=False),
             self._compaction_waits(),
-            self._streams,
+            self._writer.streams,
         )
 
     def _compacted_path(self) -> int:
@@ -166,16 +153,15 @@ class Reclaim:
 
     def _compaction_waits(self) -> float:
         """How long compaction has waited for a page, or for a device that does not answer."""
-        waits = self.compactor.waits_seconds()
+        waits = self._writer.waits_seconds(rescues=True)
         if self.compactor.page is None:
             return waits
         late = self._readers.late_seconds(self._compacted_path())
         return max(waits, late if late >= _LATE_SECONDS else 0.0)
 
     def _index_is_full(self) -> bool:
-        was_full, self._writer.index_was_full = self._writer.index_was_full, False
         most = index_entries_max(self._arena.live("limit_bytes"))
-        return was_full or self._flash.index_entries > most * _INDEX_FULL_SHARE
+        return self._flash.index_entries > most * _INDEX_FULL_SHARE
 
     def _settings(self) -> ReclaimSettings:
         live = self._arena.live
@@ -188,14 +174,14 @@ class Reclaim:
         )
 
 
-def _use_of(page: PageInfo, *, is_busy: bool, is_dead: bool) -> PageUse:
+def _use_of(page: PageInfo, *, is_dead: bool) -> PageUse:
     """What the policy is to take the page for."""
     use = PageUse(page.state)
     if use is PageUse.FULL:
-        # One that gets entries yet is as good as open. So is one that could not be written again
-        # on a path that is late or full, as long as anything in it is wanted.
+        # One that could not be written again, on a path that is late or full, is as good as open as
+        # long as anything in it is wanted.
         is_held = not page.is_writable and page.objects and not is_dead
-        return PageUse.OPEN if is_busy or is_held else use
+        return PageUse.OPEN if is_held else use
     if use in (PageUse.FREE, PageUse.DRAINING) and not page.is_writable:
         return PageUse.BAD
     return use

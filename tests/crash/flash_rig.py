@@ -59,9 +59,6 @@ class Rig(FlashKeeper):
 
     def __init__(self, folder: Path, log: Log = ROOMY) -> None:
         super().__init__(folder, log, workers=2, limit_bytes=32 * MIB, chunk_bytes=TINY_LADDER)
-        for bucket, batch in enumerate(self._batches):
-            lib.store_batch_destroy(batch)
-            self._batches[bucket] = ffi.NULL
         for handle in self.cache.handles:
             handle.close()
         self.cache.handles.clear()

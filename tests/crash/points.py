@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 _CSRC = Path(__file__).resolve().parents[2] / "csrc"
-_FLASH_PREFIXES = ("flash.", "store.writeout.", "store.commit.", "store.back.", "store.copy.")
+_FLASH_PREFIXES = ("flash.", "store.back.", "store.copy.")
 
 
 def fault_points() -> list[str]:

@@ -1,11 +1,11 @@
-"""A flash tier whose keeper does one step at a time: batches under way, compaction, page drops."""
+"""A flash tier whose keeper does one step at a time: full buffers, compaction, page drops."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.flash_cache import BUCKETS, FlashCache, Log
+from tests.unit.core.flash_cache import FlashCache, Log
 
 KIB = 1 << 10
 ALL = 1 << 30
@@ -39,16 +39,6 @@ ADMIT_COMPRESSED = Admission(compress_bytes_min=64)
 
 
 @dataclass(slots=True)
-class Linked:
-    """What became of the records of some batches."""
-
-    linked: int = 0
-    changed: int = 0
-    no_memory: int = 0
-    lost: int = 0
-
-
-@dataclass(slots=True)
 class Compacted:
     """What a compaction did."""
 
@@ -58,20 +48,16 @@ class Compacted:
 
 
 class FlashKeeper(FlashCache):
-    """The batches that were sealed wait in `under_way` until they are committed."""
+    """Buffers that took records wait, filling, until `commit()` writes them."""
 
     def __init__(self, folder: Path, log: Log = TINY_LOG, **wants: Any) -> None:
         super().__init__(folder, log, **wants)
-        self._spare: list[Any] = []
-        self.under_way: list[tuple[Any, int]] = []
         # False: what finds no free page stays in memory.
         self.may_drop = True
         self.examined: dict[str, int] = {}
 
     def close(self) -> None:
         self.commit()
-        for batch in self._spare:
-            lib.store_batch_destroy(batch)
         super().close()
 
     def __enter__(self) -> "FlashKeeper":
@@ -80,7 +66,7 @@ class FlashKeeper(FlashCache):
     # Write-out
 
     def fill(self, admission: Admission = ADMIT_ALL, classes: range | None = None) -> int:
-        """Copies the items of these classes into batches and writes them; how many records."""
+        """Copies the items of these classes into write buffers; how many records."""
         rules = ffi.new("struct store_admission *")
         for name in Admission.__dataclass_fields__:
             setattr(rules, name, getattr(admission, name))
@@ -90,9 +76,7 @@ class FlashKeeper(FlashCache):
         for class_id in classes or range(1, len(self.cache.shape.chunk_bytes) + 1):
             ahead = ffi.new("struct store_ahead *")
             while True:
-                lib.store_writeout_step(
-                    self.keeper.store, self._batches, class_id, ahead, rules, ALL, ALL, result
-                )
+                lib.store_writeout_step(self.keeper.store, class_id, ahead, rules, ALL, ALL, result)
                 added += result.added
                 for name in ("too_small", "too_young", "too_short_lived", "never_read"):
                     self.examined[name] = self.examined.get(name, 0) + getattr(result, name)
@@ -101,61 +85,49 @@ class FlashKeeper(FlashCache):
                 if result.full_bucket < 0:
                     assert result.is_ahead
                     break
-                self._send(result.full_bucket)
-                if not self._begin(result.full_bucket):
+                if not self.begin(result.full_bucket):
                     break
-        for bucket in range(BUCKETS):
-            self._send(bucket)
         return added
 
-    def commit(self, batches: int = ALL) -> Linked:
-        """Lets the index name the records of the oldest batches under way."""
-        total = Linked()
-        result = ffi.new("struct store_commit_result *")
-        for _turn in range(min(batches, len(self.under_way))):
-            batch, status = self.under_way.pop(0)
-            lib.store_batch_commit(batch, status, result)
-            self._spare.append(batch)
-            for name in Linked.__dataclass_fields__:
-                setattr(total, name, getattr(total, name) + getattr(result, name))
-        return total
+    def commit(self, buffers: int = ALL) -> int:
+        """Writes the buffers that were begun first; how many records were lost by that."""
+        begun = [
+            (row.begun, number)
+            for number, row in enumerate(self.buffers())
+            if row.state != lib.FLASH_BUFFER_FREE
+        ]
+        lost = 0
+        for _begun, number in sorted(begun)[:buffers]:
+            if self.buffers()[number].state == lib.FLASH_BUFFER_FILLING:
+                lib.flash_buffer_close(self.flash, number)
+            lost += self.write_buffer(number)
+        return lost
 
-    def write_out(self, admission: Admission = ADMIT_ALL) -> Linked:
-        """Fills and commits."""
-        self.fill(admission)
-        return self.commit()
+    def write_out(self, admission: Admission = ADMIT_ALL) -> int:
+        """Fills and commits; how many records are on flash for that."""
+        added = self.fill(admission)
+        return added - self.commit()
 
     def exile(self, admission: Admission = ADMIT_ALL) -> int:
         """Writes all out and keeps nothing of it in memory; how many items went."""
         self.write_out(admission)
         return self.drop_memory_copies()
 
-    def _batch(self) -> Any:
-        if self._spare:
-            return self._spare.pop()
-        out = ffi.new("struct store_batch **")
-        assert lib.store_batch_create(self.keeper.store, out) == 0
-        return out[0]
-
-    def _begin(self, bucket: int) -> bool:
-        batch = self._batch()
-        while lib.store_batch_begin(batch, bucket) == lib.PYMC_NOT_FOUND:
+    def begin(self, bucket: int) -> bool:
+        """Lets a buffer take records of the stream; False without a page for it."""
+        while True:
+            rows = self.buffers()
+            free = [n for n, row in enumerate(rows) if row.state == lib.FLASH_BUFFER_FREE]
+            if not free:
+                self.commit(1)
+                continue
+            status = lib.flash_buffer_begin(self.flash, self.keeper.proc, free[0], bucket)
+            if status != lib.PYMC_NOT_FOUND:
+                assert status == 0
+                return True
             if not self.may_drop:
-                self._spare.append(batch)
                 return False
             self.make_room()
-        self._batches[bucket] = batch
-        return True
-
-    def _send(self, bucket: int) -> None:
-        batch, self._batches[bucket] = self._batches[bucket], ffi.NULL
-        if batch == ffi.NULL:
-            return
-        if lib.store_batch_seal(batch):
-            status = lib.flash_buffer_write(lib.store_batch_buffer(batch))
-            self.under_way.append((batch, status))
-        else:
-            self._spare.append(batch)
 
     # Pages
 
@@ -178,11 +150,7 @@ class FlashKeeper(FlashCache):
             self.sweep()
             return
         self.commit()
-        page = self.in_use()[0]
-        for bucket in range(BUCKETS):
-            self._send(bucket)
-        self.commit()
-        self.drop_page(page)
+        self.drop_page(self.in_use()[0])
 
     def drain(self, page: int) -> None:
         lib.flash_page_drain(self.flash, self.keeper.proc, page)
@@ -200,7 +168,7 @@ class FlashKeeper(FlashCache):
         return int(sweep.removed)
 
     def compact(self, page: int, *, read_only: bool = False) -> Compacted:
-        """Rescues what the rule wants from the page and leaves it draining; commits at the end.
+        """Rescues what the rule wants from the page and leaves it draining.
 
         Where there is no free page, or a piece cannot be read, the rest is given up or, if nothing
         may be dropped, the page stays.
@@ -215,8 +183,6 @@ class FlashKeeper(FlashCache):
         is_whole = lib.flash_scan_begin(scan, page) == 0 and self._scan(scan, read_only, total)
         lib.store_compact_stop(self.keeper.store)
         lib.flash_scan_destroy(scan)
-        self._send(lib.FLASH_COMPACT)
-        self.commit()
         if is_whole or self.may_drop:
             self.drain(page)
         return total
@@ -226,17 +192,16 @@ class FlashKeeper(FlashCache):
         result = ffi.new("struct store_compact_result *")
         store = self.keeper.store
         while True:
-            batch = self._batches[lib.FLASH_COMPACT]
-            lib.store_compact_step(store, scan, batch, rules, 16, result)
+            lib.store_compact_step(store, scan, lib.FLASH_COMPACT, rules, 16, result)
             for name in Compacted.__dataclass_fields__:
                 setattr(total, name, getattr(total, name) + getattr(result, name))
-            if result.needs_batch:
-                self._send(lib.FLASH_COMPACT)
-                fresh = self._batch()
-                if lib.store_batch_begin(fresh, lib.FLASH_COMPACT) == lib.PYMC_NOT_FOUND:
-                    self._spare.append(fresh)
+            if result.needs_buffer:
+                # Not at the cost of the page that is being rescued.
+                may_drop, self.may_drop = self.may_drop, False
+                has_room = self.begin(lib.FLASH_COMPACT)
+                self.may_drop = may_drop
+                if not has_room:
                     return False
-                self._batches[lib.FLASH_COMPACT] = fresh
             elif result.needs_load:
                 status = lib.flash_scan_load(scan)
                 if status != 0:

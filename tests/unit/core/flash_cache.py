@@ -11,7 +11,6 @@ from tests.unit.core.driver import LADDER, MIB, Cache, Handle, Shape
 from tests.unit.core.flash_reads import Reads
 from tests.unit.core.talk import Talk
 
-BUCKETS = int(lib.FLASH_BUCKETS)
 CONNECTIONS_MAX = 100
 ALL = 1 << 30
 HOUR_MS = 3_600_000
@@ -97,8 +96,6 @@ class FlashCache:
         self.now = now
         self.workers = [self.open_worker(slot) for slot in range(workers)]
         self.set_now(now)
-        self._batches = ffi.new("struct store_batch *[]", BUCKETS)
-        self._next_batch(lib.FLASH_DEFAULT)
         self.talk = Talk(self.workers[0], values_max=64)
 
     def open_worker(self, slot: int) -> Handle:
@@ -116,8 +113,6 @@ class FlashCache:
         return worker
 
     def close(self) -> None:
-        for batch in self._batches:
-            lib.store_batch_destroy(batch)
         self.cache.close()
         lib.flash_close(self.flash)
 
@@ -163,7 +158,7 @@ class FlashCache:
         return int(lib.flash_index_check(self.flash))
 
     def write_out_all(self, rules: Rules | None = None) -> int:
-        """Writes every item in memory that the rules admit; how many records are linked now.
+        """Writes every item in memory that the rules admit; how many records there are more.
 
         Items that were read since the eviction hand passed (`mg k u` does not count) stay.
         """
@@ -171,7 +166,7 @@ class FlashCache:
         admission = ffi.new("struct store_admission *")
         for name in Rules.__dataclass_fields__:
             setattr(admission, name, getattr(wanted, name))
-        linked = 0
+        added = 0
         result = ffi.new("struct store_writeout_result *")
         for class_id in range(1, len(self.cache.shape.chunk_bytes) + 1):
             ahead = ffi.new("struct store_ahead *")
@@ -181,7 +176,6 @@ class FlashCache:
             while full_bucket >= 0:
                 lib.store_writeout_step(
                     self.keeper.store,
-                    self._batches,
                     class_id,
                     ahead,
                     admission,
@@ -189,31 +183,45 @@ class FlashCache:
                     chunks,
                     result,
                 )
+                added += result.added
                 full_bucket = result.full_bucket
                 if full_bucket >= 0:
-                    linked += self._next_batch(full_bucket)
-        return linked + sum(self._write(bucket) for bucket in range(BUCKETS))
+                    self.next_buffer(full_bucket)
+        lost = self.write_buffers()
+        return added - lost
 
-    def _write(self, bucket: int) -> int:
-        """Writes what is in a batch; how many records are linked now."""
-        batch, self._batches[bucket] = self._batches[bucket], ffi.NULL
-        if batch == ffi.NULL:
+    def buffers(self) -> list[Any]:
+        """Every write buffer's row, as the keeper sees it."""
+        rows = []
+        for number in range(lib.flash_buffer_count(self.flash)):
+            info = ffi.new("struct flash_buffer_info *")
+            lib.flash_buffer_read(self.flash, number, info)
+            rows.append(info)
+        return rows
+
+    def write_buffers(self) -> int:
+        """Writes what is in buffers; how many records were lost by that."""
+        lost = 0
+        for number, row in enumerate(self.buffers()):
+            if row.state == lib.FLASH_BUFFER_FREE:
+                continue
+            if row.state == lib.FLASH_BUFFER_FILLING:
+                lib.flash_buffer_close(self.flash, number)
+            lost += self.write_buffer(number)
+        return lost
+
+    def write_buffer(self, number: int) -> int:
+        """Seals and writes a closed buffer; how many of its records were lost."""
+        if not lib.flash_buffer_seal(self.flash, self.keeper.proc, number):
             return 0
-        result = ffi.new("struct store_commit_result *")
-        if lib.store_batch_seal(batch):
-            status = lib.flash_buffer_write(lib.store_batch_buffer(batch))
-            lib.store_batch_commit(batch, status, result)
-        lib.store_batch_destroy(batch)
-        return int(result.linked)
+        status = lib.flash_buffer_write(self.flash, number)
+        return int(lib.store_buffer_finish(self.keeper.store, number, status))
 
-    def _next_batch(self, bucket: int) -> int:
-        linked = self._write(bucket)
-        out = ffi.new("struct store_batch **")
-        assert lib.store_batch_create(self.keeper.store, out) == 0
-        while lib.store_batch_begin(out[0], bucket) == lib.PYMC_NOT_FOUND:
+    def next_buffer(self, bucket: int) -> None:
+        """Lets another buffer take records of the stream, after writing all that are full."""
+        self.write_buffers()
+        while lib.flash_buffer_begin(self.flash, self.keeper.proc, 0, bucket) == lib.PYMC_NOT_FOUND:
             self.drop_oldest_page()
-        self._batches[bucket] = out[0]
-        return linked
 
     def pages(self) -> list[Any]:
         """Every page's row, as policies see it."""

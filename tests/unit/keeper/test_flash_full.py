@@ -26,7 +26,7 @@ def test_a_full_file_system_is_tried_and_told_once(rig: Rig, said: Said) -> None
     rig.seen.full[0] = Full.NEW
     for _ in range(4):
         rig.seen.more[0]["full_writes"] += 1
-        rig.health.wrote(0, is_good=False)
+        rig.health.was_full(0)
     wanted = "a: its file system is full: only pages that have their blocks are written again;"
     assert said() == [f"{wanted} it is tried every {FULL_SECONDS:.0f} s"]
     # Writes that were refused are no errors, so it is not out.

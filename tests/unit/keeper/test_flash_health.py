@@ -4,7 +4,7 @@ from pymc.core.arena import Role
 from pymc.core.flash import Bucket, PageState, Wanted, Why
 from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
-from pymc.core.writeout import Batch
+from pymc.core.writeout import WriteBuffers
 from pymc.policy.path_recovery import (
     GOOD_PROBE_SECONDS,
     GOOD_PROBES,
@@ -113,15 +113,13 @@ def test_a_path_that_failed_comes_back_after_good_probes(rig: Rig, said: Said) -
 
 
 def test_a_probe_waits_for_a_page_that_nobody_uses(rig: Rig) -> None:
-    batches = [Batch(rig.store) for _ in range(4)]
-    buckets = (Bucket.DEFAULT, Bucket.COMPACT, Bucket.CHUNKED, Bucket.LOW_TTL)
-    assert all(batch.begin(bucket) for batch, bucket in zip(batches, buckets, strict=True))
+    buffers = WriteBuffers(rig.store, rig.flash)
+    # Two of four pages of both paths are on the first one.
+    assert all(buffers.begin(number, Bucket(number)) for number in range(4))
     fail_out(rig)
     rig.look(OUT_SECONDS)
     assert rig.page_states(0) == {PageState.DRAINING}
     assert rig.writers.jobs == []
-    for batch in batches:
-        batch.close()
 
 
 def test_no_write_of_the_past_meets_pages_that_are_used_again(rig: Rig) -> None:

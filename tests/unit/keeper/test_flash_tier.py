@@ -40,6 +40,7 @@ def turn(keeper: Keeper) -> None:
     for name in keeper._tier.jobs:
         keeper._due[name] = 0.0
     keeper._tier._write_out._look_due = 0.0
+    keeper._tier._writer._retry_at.clear()
     keeper._tier._write_out._class_due.clear()
     keeper._run_due_jobs()
     with suppress(BlockingIOError):
@@ -173,7 +174,7 @@ def test_a_path_that_fails_is_taken_out(tmp_path: Path, capfd: pytest.CaptureFix
 def test_without_any_path_the_cache_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with tier(tmp_path) as (server, keeper):
+    with tier(tmp_path, more=",ext_compress=0") as (server, keeper):
         flash = server.context.flash
         assert flash is not None
         fill(server, keeper, 14000)
@@ -198,11 +199,11 @@ def test_a_slow_device_stops_nobody(tmp_path: Path) -> None:
         assert keeper._tier is not None
         flash.set_fault(FaultKind.SLOW, on_writes=True, slow_us=500_000, count=1)
         number = 0
-        while not keeper._tier._writer.pages:
+        while not keeper._tier._writer.under_way:
             fill(server, keeper, 1000, f"{number}.")
             number += 1
         turns = 0
-        while keeper._tier._writer.pages:
+        while keeper._tier._writer.under_way:
             turn(keeper)
             turns += 1
         # Had one of them waited for the device, there would be no more than two.

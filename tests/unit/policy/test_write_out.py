@@ -1,8 +1,8 @@
-"""How far ahead of eviction classes are written out, what is admitted, when a path goes."""
+"""How far ahead of eviction classes are written out, who gets buffers, when a path goes."""
 
 from dataclasses import replace
 
-from pymc.policy.admission import AdmissionSettings, WriteRate, admit
+from pymc.policy.write_buffers import buffers_most, streams_to_begin
 from pymc.policy.write_out import (
     ClassUse,
     ClassWork,
@@ -14,7 +14,7 @@ from pymc.policy.write_out import (
     plan,
 )
 
-SETTINGS = WriteOutSettings()
+SETTINGS = WriteOutSettings(item_bytes_min=64)
 CLASS = ClassUse(5, 700, 100_000, 0)
 
 
@@ -33,8 +33,8 @@ def test_nothing_while_memory_is_left() -> None:
 
 
 def test_memory_that_fills_fast_is_full_sooner() -> None:
-    slow = seen(MemoryUse(1, 79, 100), MemoryUse(2, 80, 100))
-    fast = seen(MemoryUse(1, 20, 100), MemoryUse(2, 80, 100))
+    slow = seen(MemoryUse(1, 89, 100), MemoryUse(2, 90, 100))
+    fast = seen(MemoryUse(1, 40, 100), MemoryUse(2, 90, 100))
     assert not is_nearly_full(slow, SETTINGS)
     assert is_nearly_full(fast, SETTINGS)
     assert is_nearly_full(seen(MemoryUse(1, 98, 100)), SETTINGS)
@@ -42,26 +42,22 @@ def test_memory_that_fills_fast_is_full_sooner() -> None:
 
 def test_the_window_follows_evictions() -> None:
     quiet = plan(seen(MemoryUse(1, 100, 100, (CLASS,))), SETTINGS)
-    assert quiet == [ClassWork(5, 1500, True, float("inf"))]
+    assert quiet == [ClassWork(5, 250, False, float("inf"))]
     busy = seen(
         MemoryUse(1, 100, 100, (CLASS,)),
-        MemoryUse(1.5, 100, 100, (replace(CLASS, evicted=5000, stored=5000),)),
+        MemoryUse(1.5, 100, 100, (replace(CLASS, evicted=50_000, stored=50_000),)),
     )
-    assert plan(busy, SETTINGS) == [ClassWork(5, 9700, True, 0.97)]
+    assert plan(busy, SETTINGS) == [ClassWork(5, 6000, False, 0.06)]
     rush = follow(busy, MemoryUse(2, 100, 100, (replace(CLASS, evicted=10**6),)))
-    assert plan(rush, SETTINGS)[0].ahead_chunks == 40_000
+    assert plan(rush, SETTINGS)[0].ahead_chunks == 10_000
 
 
-def test_the_window_shrinks_until_something_is_missed() -> None:
-    trend = seen(MemoryUse(0, 100, 100, (CLASS,)))
-    for look in range(1, 200):
-        trend = follow(trend, MemoryUse(look, 100, 100, (replace(CLASS, evicted=1000 * look),)))
-    assert trend.window_seconds == 0.15
-    late = replace(CLASS, evicted=200_000)
-    trend = follow(trend, MemoryUse(200, 100, 100, (late,), missed=10))
-    assert trend.window_seconds > 0.2
-    idle = follow(trend, MemoryUse(201, 100, 100, (late,), missed=10))
-    assert idle.window_seconds == trend.window_seconds
+def test_what_is_stored_is_not_what_is_evicted() -> None:
+    """Overwrites evict nothing, so they make no window."""
+    trend = seen(
+        MemoryUse(1, 100, 100, (CLASS,)), MemoryUse(2, 100, 100, (replace(CLASS, stored=10**6),))
+    )
+    assert plan(trend, SETTINGS)[0].ahead_chunks == 250
 
 
 def test_rates_fall_slowly_and_survive_a_reset() -> None:
@@ -75,20 +71,26 @@ def test_rates_fall_slowly_and_survive_a_reset() -> None:
 
 
 def test_free_chunks_are_used_first() -> None:
-    some = seen(MemoryUse(1, 9, 9, (replace(CLASS, free_chunks=1000),)))
-    assert plan(some, SETTINGS)[0].ahead_chunks == 500
+    some = seen(MemoryUse(1, 9, 9, (replace(CLASS, free_chunks=100),)))
+    assert plan(some, SETTINGS)[0].ahead_chunks == 150
     many = seen(MemoryUse(1, 9, 9, (replace(CLASS, free_chunks=5000),)))
     assert plan(many, SETTINGS) == []
 
 
 def test_classes_of_small_items_stay_out() -> None:
-    assert plan(seen(MemoryUse(1, 9, 9, (replace(CLASS, chunk_bytes=500),))), SETTINGS) == []
+    assert plan(seen(MemoryUse(1, 9, 9, (replace(CLASS, chunk_bytes=56),))), SETTINGS) == []
 
 
 def test_age_lets_items_go_while_memory_is_left() -> None:
     trend = seen(MemoryUse(1, 10, 100, (CLASS,)))
     aged = replace(SETTINGS, item_age_seconds=60)
-    assert plan(trend, aged) == [ClassWork(5, 100_000, False, float("inf"))]
+    assert plan(trend, aged) == [ClassWork(5, 100_000, True, float("inf"))]
+
+
+def test_age_goes_on_when_memory_is_full() -> None:
+    trend = seen(MemoryUse(1, 100, 100, (CLASS,)))
+    work = plan(trend, replace(SETTINGS, item_age_seconds=60))
+    assert [(one.is_aged, one.ahead_chunks) for one in work] == [(False, 250), (True, 100_000)]
 
 
 def test_those_that_evict_most_come_first() -> None:
@@ -98,16 +100,22 @@ def test_those_that_evict_most_come_first() -> None:
     assert [work.class_id for work in plan(trend, SETTINGS)] == [6, 5]
 
 
-def test_admission_is_extstores_rule() -> None:
-    settings = AdmissionSettings(600, 30, 5, 256, unread_percent=0)
-    rules = admit(settings, WriteRate(), is_short=False)
-    assert (rules.item_bytes_min, rules.idle_seconds_min, rules.low_ttl_seconds) == (600, 30, 5)
-    assert (rules.unread_percent, rules.compress_bytes_min) == (0, 256)
-    assert admit(settings, WriteRate(), is_short=True).idle_seconds_min == 0
+def test_buffers_take_a_part_of_memory() -> None:
+    assert buffers_most(64 << 20, 4 << 20, 1, 8) == 6
+    assert buffers_most(1 << 30, 4 << 20, 1, 8) == 8
+    assert buffers_most(64 << 20, 4 << 20, 4, 14) == 9
+    assert buffers_most(64 << 20, 4 << 20, 64, 64) == 9
 
 
-def test_compression_gives_way_when_the_processor_is_short() -> None:
-    behind = WriteRate(1e8, missed_per_second=1000, added_per_second=1000, device_busy_share=0.2)
-    assert admit(AdmissionSettings(), behind, is_short=True).compress_bytes_min == 0
-    slow_device = replace(behind, device_busy_share=0.95)
-    assert admit(AdmissionSettings(), slow_device, is_short=True).compress_bytes_min == 256
+def test_who_asks_gets_a_buffer_and_who_fills_them_more() -> None:
+    def begins(
+        has: dict[int, int], wanted: set[int], busy: set[int], free: int = 9, paths: int = 1
+    ) -> list[int]:
+        return streams_to_begin(has, frozenset(wanted), frozenset(busy), free, paths)
+
+    assert begins({}, {0}, set()) == [0]
+    assert begins({0: 1}, {0}, set()) == []
+    assert begins({0: 1}, {0}, {0}) == [0]
+    assert begins({0: 1}, {0}, {0}, paths=4) == [0, 0, 0, 0]
+    assert begins({0: 1}, {0, 2}, {0, 2}, free=2) == [2, 0]
+    assert begins({}, {0}, {0}, free=0) == []

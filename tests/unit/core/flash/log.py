@@ -104,8 +104,8 @@ class Log:
         lib.flash_path_read(self.flash, number, out)
         return out
 
-    def open_page(self, bucket: int = lib.FLASH_DEFAULT) -> int:
-        return int(lib.flash_page_open(self.flash, self.proc, bucket))
+    def open_page(self, bucket: int = lib.FLASH_DEFAULT, path: int = 0) -> int:
+        return int(lib.flash_page_open(self.flash, self.proc, bucket, path))
 
     def place(self, address: int) -> tuple[int, int]:
         """Page and offset of an address."""
@@ -134,8 +134,7 @@ class Log:
                 written[address] = rest.pop(0)
             if buffer.seal():
                 assert buffer.write() == 0
-                assert buffer.finish(0) == 0
-        buffer.destroy()
+                buffer.finish(0)
         return written
 
     def scan(self, page: int) -> dict[int, bytes]:
@@ -173,19 +172,21 @@ class Log:
 
 
 class Buffer:
-    """A write buffer."""
+    """A write buffer; `number` tells which of the tier's it is."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, number: int = 0) -> None:
         self.log = log
-        out = ffi.new("struct flash_buffer **")
-        assert lib.flash_buffer_create(log.flash, out) == 0
-        self.pointer = out[0]
-
-    def destroy(self) -> None:
-        lib.flash_buffer_destroy(self.pointer)
+        self.number = number
+        self.bucket = int(lib.FLASH_DEFAULT)
 
     def begin(self, bucket: int = lib.FLASH_DEFAULT) -> int:
-        return int(lib.flash_buffer_begin(self.pointer, self.log.proc, bucket))
+        self.bucket = bucket
+        return int(lib.flash_buffer_begin(self.log.flash, self.log.proc, self.number, bucket))
+
+    def info(self) -> Any:
+        out = ffi.new("struct flash_buffer_info *")
+        lib.flash_buffer_read(self.log.flash, self.number, out)
+        return out
 
     def put(
         self,
@@ -194,34 +195,50 @@ class Buffer:
         note: tuple[int, int] = (1, 0),
     ) -> int | None:
         """Adds a record; its address, None without room. `note`: order number, expiry."""
-        record_bytes = HEADER_BYTES + len(image)
-        room = lib.flash_buffer_room(self.pointer, record_bytes)
-        if room == ffi.NULL:
+        place = self.take(HEADER_BYTES + len(image))
+        if place is None:
             return None
+        self.fill(place, image, compressed, note)
+        lib.flash_place_give(self.log.flash, self.log.proc)
+        return int(place.address)
+
+    def take(self, record_bytes: int) -> Any:
+        """A place for a record, in whichever buffer of the stream has room; None without any."""
+        place = ffi.new("struct flash_place *")
+        flash, proc = self.log.flash, self.log.proc
+        return (
+            place if lib.flash_place_take(flash, proc, self.bucket, record_bytes, place) else None
+        )
+
+    def fill(
+        self, place: Any, image: bytes, compressed: bool = False, note: tuple[int, int] = (1, 0)
+    ) -> None:
+        record_bytes = HEADER_BYTES + len(image)
         sizes = record_bytes | (COMPRESSED if compressed else 0)
-        ffi.memmove(room, struct.pack("<III", 0, sizes, 0) + image, record_bytes)
-        address = int(lib.flash_buffer_add(self.pointer, record_bytes))
-        lib.flash_buffer_note(self.pointer, *note)
-        return address
+        ffi.memmove(place.memory, struct.pack("<III", 0, sizes, 0) + image, record_bytes)
+        lib.flash_place_fill(self.log.flash, place, record_bytes, *note)
 
     @property
     def page(self) -> int:
-        return int(lib.flash_buffer_page(self.pointer))
+        return int(self.info().page)
 
-    @property
-    def records(self) -> int:
-        return int(lib.flash_buffer_records(self.pointer))
+    def close(self) -> None:
+        lib.flash_buffer_close(self.log.flash, self.number)
 
     def seal(self) -> int:
-        return int(lib.flash_buffer_seal(self.pointer, self.log.proc))
+        if self.info().state == lib.FLASH_BUFFER_FILLING:
+            self.close()
+        return int(lib.flash_buffer_seal(self.log.flash, self.log.proc, self.number))
 
     def write(self) -> int:
-        return int(lib.flash_buffer_write(self.pointer))
+        return int(lib.flash_buffer_write(self.log.flash, self.number))
 
-    def finish(self, status: int) -> int:
-        return int(lib.flash_buffer_finish(self.pointer, self.log.proc, status))
+    def finish(self, status: int) -> None:
+        lib.flash_buffer_finish(self.log.flash, self.log.proc, self.number, status)
 
     def complete(self) -> int:
         """Seals, writes and finishes; what came of it."""
         assert self.seal() > 0
-        return self.finish(self.write())
+        status = self.write()
+        self.finish(status)
+        return status

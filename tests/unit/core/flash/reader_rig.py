@@ -71,9 +71,6 @@ class Rig:
         self.proc = out[0]
         self.tier = Flash(self.arena, geometry)
         self.flash = self.tier.pointer
-        buffer = ffi.new("struct flash_buffer **")
-        assert lib.flash_buffer_create(self.flash, buffer) == 0
-        self.buffer = buffer[0]
         self.readers: list[Reader] = []
         self.file = os.open(path, os.O_RDWR)
 
@@ -81,7 +78,6 @@ class Rig:
         for reader in self.readers:
             reader.close()
         os.close(self.file)
-        lib.flash_buffer_destroy(self.buffer)
         self.tier.close()
         lib.proc_close(self.proc)
         self.arena.close()
@@ -102,24 +98,32 @@ class Rig:
         written: list[Record] = []
         left = list(reversed(bodies))
         while left:
-            assert lib.flash_buffer_begin(self.buffer, self.proc, lib.FLASH_DEFAULT) == 0
+            self.begin_buffer()
             while left and self._add(left[-1], written):
                 left.pop()
-            if lib.flash_buffer_seal(self.buffer, self.proc) == 0:
-                continue
-            status = lib.flash_buffer_write(self.buffer)
-            assert lib.flash_buffer_finish(self.buffer, self.proc, status) == 0
+            self.write_buffer()
         return written
+
+    def begin_buffer(self) -> None:
+        assert lib.flash_buffer_begin(self.flash, self.proc, 0, lib.FLASH_DEFAULT) == 0
+
+    def write_buffer(self) -> None:
+        lib.flash_buffer_close(self.flash, 0)
+        if lib.flash_buffer_seal(self.flash, self.proc, 0):
+            status = lib.flash_buffer_write(self.flash, 0)
+            assert status == 0
+            lib.flash_buffer_finish(self.flash, self.proc, 0, status)
 
     def _add(self, body: bytes, written: list[Record]) -> bool:
         record_bytes = HEADER_BYTES + len(body)
-        room = lib.flash_buffer_room(self.buffer, record_bytes)
-        if room == ffi.NULL:
+        taken = ffi.new("struct flash_place *")
+        if not lib.flash_place_take(self.flash, self.proc, lib.FLASH_DEFAULT, record_bytes, taken):
             return False
-        ffi.memmove(room + 4, record_bytes.to_bytes(4, "little"), 4)
-        ffi.memmove(room + HEADER_BYTES, body, len(body))
-        address = int(lib.flash_buffer_add(self.buffer, record_bytes))
-        lib.flash_buffer_note(self.buffer, 1, 0)
+        ffi.memmove(taken.memory + 4, record_bytes.to_bytes(4, "little"), 4)
+        ffi.memmove(taken.memory + HEADER_BYTES, body, len(body))
+        lib.flash_place_fill(self.flash, taken, record_bytes, 1, 0)
+        lib.flash_place_give(self.flash, self.proc)
+        address = int(taken.address)
         place = address * UNIT_BYTES
         page = place // self.page_bytes
         written.append(Record(entry_of(address, record_bytes), body, place, page))
