@@ -14,11 +14,13 @@ C_ROOMS := $(wildcard csrc/*/.)
 CORE := build/$(BUILD)/ready
 PY_FILES := $(wildcard pymc/*.py pymc/*/*.py)
 BYTECODE := build/bytecode
+# Beside .venv/bin/pymc, which pip writes as well.
+LAUNCHER := build/launcher/ready
 NEWEST := var/peers/memcached-newest/memcached
 
 ##   make run [ARGS="-p 11300 -t 4"]   start a server: 127.0.0.1:11211, 1 GiB, and 1 GiB in var/flash
 .PHONY: run
-run: $(CORE) $(BYTECODE)
+run: $(CORE) $(BYTECODE) $(LAUNCHER)
 	@mkdir -p var
 	@exec .venv/bin/pymc -u "$$(id -un)" -m 1024 \
 	    $(if $(filter -l% --listen% -s% --unix-socket%,$(ARGS)),,-l 127.0.0.1) \
@@ -26,13 +28,13 @@ run: $(CORE) $(BYTECODE)
 
 ##   make build [BUILD=debug]          set up .venv and build the C core in place
 .PHONY: build
-build: $(CORE) $(BYTECODE)
+build: $(CORE) $(BYTECODE) $(LAUNCHER)
 
 ##   make test [SUITE="unit model"]    run the tests (BUILD=, SEED=, LONG=1, ARGS= for pytest)
 SUITES := tidy unit model conformance crash fuzz e2e
 SUITE ?= $(SUITES)
 .PHONY: test
-test: $(CORE) $(BYTECODE) .venv/ready-dev build/system-test $(NEWEST)
+test: $(CORE) $(BYTECODE) $(LAUNCHER) .venv/ready-dev build/system-test $(NEWEST)
 	@BUILD=$(BUILD) scripts/setup_test_run.sh $(SUITE) -- \
 	    $(if $(LONG),,-m "not long") $(if $(SEED),--hypothesis-seed=$(SEED)) $(ARGS)
 
@@ -47,6 +49,7 @@ check: .venv/ready-dev build/system-check
 	@$(PY) scripts/check_layers.py
 	@$(if $(ALL_ROOMS),.venv/bin/lint-imports --no-logo >build/imports 2>&1 || { cat build/imports; exit 1; })
 	@$(PY) csrc/build_core.py --syntax-only
+	@$(PY) csrc/build_launcher.py --syntax-only
 	@$(PY) scripts/check_tidy.py
 	@echo "check: all is well"
 
@@ -59,12 +62,12 @@ format: .venv/ready-dev
 
 ##   make bench [ARGS="..."]           measure beside memcached and print the ratios
 .PHONY: bench
-bench: $(CORE) $(BYTECODE) .venv/ready-dev build/system-bench $(NEWEST)
+bench: $(CORE) $(BYTECODE) $(LAUNCHER) .venv/ready-dev build/system-bench $(NEWEST)
 	@exec $(PY) bench/run.py $(ARGS)
 
 ##   make bench-memory [ARGS="..."]    what is held while memory moves, beside memcached
 .PHONY: bench-memory
-bench-memory: $(CORE) .venv/ready-dev $(NEWEST)
+bench-memory: $(CORE) $(LAUNCHER) .venv/ready-dev $(NEWEST)
 	@exec $(PY) bench/memory.py $(ARGS)
 
 ##   make fuzz TARGET=text SECONDS=60  fuzz one of tests/fuzz/fuzz_*.c with clang
@@ -103,6 +106,12 @@ $(BYTECODE): $(PY_FILES) .venv/ready-runtime
 	@mkdir -p $(@D)
 	@$(PY) -m compileall -q pymc
 	@touch $@
+
+# Made again with another Python. After pip, scripts/setup_venv.sh makes it too.
+$(LAUNCHER): csrc/launcher.c csrc/build_launcher.py $(realpath $(PY)) .venv/ready-runtime build/system-build
+	@mkdir -p $(@D) && touch $@.started
+	@$(PY) csrc/build_launcher.py
+	@mv $@.started $@
 
 .venv/ready-%: pyproject.toml | build/system-build
 	@scripts/setup_venv.sh $*

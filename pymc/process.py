@@ -23,8 +23,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def name_supervisor(program: str) -> None:
-    """Shows the program's name and its options in place of the interpreter's."""
-    setproctitle(" ".join([program, *sys.argv[1:]]))
+    """Shows the program's name and its options in place of the interpreter's.
+
+    What the launcher started has its own words already, each for itself, and keeps them.
+    """
+    if sys.orig_argv != sys.argv:
+        setproctitle(" ".join([program, *sys.argv[1:]]))
     setthreadtitle(program)
 
 
@@ -87,6 +91,8 @@ def become_child() -> None:
     for number in (*WAITED_SIGNALS, signal.SIGUSR2):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Who has something to read again asks for it; until then it has the newest anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

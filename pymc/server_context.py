@@ -3,6 +3,7 @@
 import os
 import socket
 
+from pymc.auth_file import Users
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
 from pymc.core.engine import ListenerKind
@@ -66,6 +67,8 @@ class ServerContext(Record):
     cpu_times: RecentCpuTimes
     # None without ext_path.
     flash: Flash | None = None
+    # None without -Y.
+    users: Users | None = None
     # How this process reads from flash: io_uring or threads; a worker knows.
     read_engine: str = "none"
 

@@ -9,13 +9,12 @@ from collections.abc import Callable
 import uvloop
 
 from pymc import VERSION
-from pymc.auth_file import read_auth_file
-from pymc.config import Settings, StartupError
+from pymc.config import Settings
 from pymc.control import Control
 from pymc.core.arena import Role
 from pymc.core.engine import Engine, FlashReaderKind, FlashReads, Wants
 from pymc.core.store import Store
-from pymc.logs import log_fd, say
+from pymc.logs import log_fd
 from pymc.record import replace
 from pymc.server_context import ServerContext
 
@@ -92,6 +91,8 @@ class Worker:
             engine.listen(address.socket_for(self._worker).fileno(), address.kind)
         loop.add_signal_handler(signal.SIGTERM, loop.stop)
         loop.add_signal_handler(signal.SIGHUP, self._load_auth)
+        # The loop hears signals only from now on, and the users may have changed before.
+        loop.call_soon(self._load_auth)
         loop.add_reader(engine.fd, self._on_ready)
         # Nothing has to be given back in order: the arena goes with the last process.
         loop.add_reader(self._context.lifeline_fd, os._exit, _GONE)
@@ -173,11 +174,5 @@ class Worker:
             self._store.count(name, (now - shown[name]) % 2**64)
 
     def _load_auth(self) -> None:
-        """Reads the users anew; a file that is bad now leaves the old ones."""
-        path = self._context.settings.auth_file_path
-        if path is None:
-            return
-        try:
-            self._engine.set_auth(read_auth_file(path))
-        except StartupError as error:
-            say(error.message)
+        if users := self._context.users:
+            self._engine.set_auth(users.lines)

@@ -52,20 +52,21 @@ class PeerError(Exception):
 
 
 def version_of(program: str | Path) -> tuple[int, ...] | None:
-    """The version a memcached reports, e.g. (1, 6, 18); None when it does not run."""
+    """The version a memcached reports, e.g. (1, 6, 18); None when it does not run, or is a pymc."""
     try:
         done = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"\d+(?:\.\d+)+", done.stdout)
+    found = None if "pymc" in done.stdout else re.search(r"\d+(?:\.\d+)+", done.stdout)
     return tuple(int(part) for part in found.group().split(".")) if found else None
 
 
 def find_debian() -> Path | None:
     """The memcached installed on this machine; daemons of packages may lie outside PATH."""
-    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/usr/local/bin"])
-    found = shutil.which("memcached", path=search)
-    return Path(found) if found else None
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", "/usr/local/bin"]
+    found = (shutil.which("memcached", path=folder) for folder in folders)
+    # A link of that name to pymc is none.
+    return next((Path(path) for path in found if path and version_of(path)), None)
 
 
 def find_newest() -> Path | None:

@@ -58,7 +58,8 @@ look() {
     choose_python
     case $purpose in
     test | bench)
-        command -v memcached >/dev/null || [ -x /usr/bin/memcached ] || need memcached
+        # With .venv/bin on the path, the one found there is pymc.
+        PATH=/usr/bin:/usr/local/bin:$PATH memcached -V 2>/dev/null | grep -qv pymc || need memcached
         command -v memccapable >/dev/null || need libmemcached-tools
         # Lets a test move the clock of a memcached, instead of waiting for an expiry.
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || need libfaketime
@@ -76,7 +77,7 @@ look() {
 }
 
 # shellcheck disable=SC2086
-apt_install() { apt-get install -y -qq --no-install-recommends $missing; }
+apt_install() { scripts/apt_get.sh build/apt.log install -y -qq --no-install-recommends $missing; }
 
 # Debian starts a daemon as soon as its package is installed; memcached would take port 11211.
 install() {
@@ -86,11 +87,11 @@ install() {
         chmod +x "$policy"
         trap 'rm -f "$policy"' EXIT
     fi
-    export DEBIAN_FRONTEND=noninteractive
     mkdir -p build
+    : >build/apt.log
     # The lists may be missing or too old to find the packages; only then is an update worth its time.
-    apt_install >build/apt.log 2>&1 || {
-        { apt-get update -qq && apt_install; } >>build/apt.log 2>&1 || { tail -n 20 build/apt.log >&2; exit 1; }
+    apt_install || {
+        { scripts/apt_get.sh build/apt.log update -qq && apt_install; } || { tail -n 20 build/apt.log >&2; exit 1; }
     }
     case $missing in *memcached*) systemctl disable -q memcached 2>/dev/null || true ;; esac
 }

@@ -11,9 +11,9 @@ from pathlib import Path
 from bench.harness import loadgen, processes
 from bench.harness.servers import Server
 
-# Files whose samples count as interpreter: Python itself and its loop. Kernel time counts as the
-# core's: both engines spend it in the same calls.
-INTERPRETER_FILES = ("python", "libpython", "loop.cpython", "_asyncio", "_cffi_backend")
+# Files whose samples count as interpreter: Python itself, which the program pymc embeds, and its
+# loop. Kernel time counts as the core's: both engines spend it in the same calls.
+INTERPRETER_FILES = ("pymc", "python", "libpython", "loop.cpython", "_asyncio", "_cffi_backend")
 SAMPLES_PER_SECOND = 999
 TIMEOUT_SECONDS = 60
 

@@ -177,8 +177,8 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
 #define RENEWALS_MAX 64
 #define SPARED_MAX 24
 
-// Before that it naps for a moment, as long as the device follows: each record that finds room earns a 64th of a nap, so
-// a device that is too slow costs a SET some microseconds.
+// Before that it naps for a moment, as long as the device follows: each record that finds room earns a 64th of a nap,
+// so a device that is too slow costs a SET some microseconds.
 #define NAP_US 100
 #define RECORDS_PER_NAP 64
 #define NAPS_MAX 200

@@ -89,7 +89,6 @@ class Keeper:
         wakened.setblocking(False)
         signal.set_wakeup_fd(waker.fileno())
         signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         gc.freeze()
         with waker, wakened, self._selector as selector:
             selector.register(wakened, selectors.EVENT_READ)

@@ -30,6 +30,11 @@ def items_parts(store: Store, *, has_queues: bool, has_temp: bool) -> Iterator[b
     yield b"END\r\n"
 
 
+def has_items(store: Store, class_id: int) -> bool:
+    """Tells whether `stats items` shows the class."""
+    return bool(not_flushed(store.class_counters(class_id), "items", "flushed_items"))
+
+
 def _classes(store: Store) -> Iterator[tuple[int, ClassSnapshot, ClassAges]]:
     """Classes that have pages."""
     found = read_next_class(store, 1)

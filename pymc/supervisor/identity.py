@@ -47,8 +47,11 @@ def _raise_open_files(settings: Settings, own: int) -> None:
         say(f"warning: the limit of {have} open files leaves room for some {served} connections")
 
 
-def become_user(settings: Settings) -> None:
-    """Gives up root for the user of -u. Raises StartupError."""
+def become_user(settings: Settings, *, keeps_root: bool = False) -> None:
+    """Gives up root for the user of -u. Raises StartupError.
+
+    With `keeps_root` not for good: root stays the saved user id until keep_user().
+    """
     if os.geteuid() != 0 or not settings.user:
         return
     try:
@@ -60,11 +63,21 @@ def become_user(settings: Settings) -> None:
     try:
         os.setgroups([])
         os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
+        saved = 0 if keeps_root else user.pw_uid
+        os.setresuid(user.pw_uid, user.pw_uid, saved)
     except OSError:
         raise StartupError(
             f"failed to assume identity of user {settings.user}", EXIT_OS_ERROR
         ) from None
+    if settings.core_dumps:
+        allow_core_dumps()
+
+
+def keep_user(settings: Settings, user_id: int) -> None:
+    """Stays that user for good; who is it already stays as it is."""
+    if os.getresuid() == (user_id,) * 3:
+        return
+    os.setresuid(user_id, user_id, user_id)
     if settings.core_dumps:
         allow_core_dumps()
 
@@ -92,22 +105,6 @@ def daemonize(settings: Settings) -> None:
         raise StartupError("failed to daemon() in order to daemonize", EXIT_FAILURE) from None
 
 
-def write_pidfile(path: str) -> None:
-    """Writes this process's id, whole or not at all; says so when it cannot."""
-    with contextlib.suppress(OSError, ValueError):
-        with open(path, encoding="ascii") as file:
-            other = int(file.read())
-        if other > 0 and _is_running(other):
-            say(f"WARNING: The pid file contained the following (running) pid: {other}")
-    temporary = f"{path}.tmp"
-    try:
-        with open(temporary, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
-        os.rename(temporary, path)
-    except OSError as error:
-        say(f"Could not open the pid file {temporary} for writing: {error.strerror}")
-
-
 def remove_file(path: str) -> None:
     """Removes a file that this server made; that it is gone already is no matter."""
     try:
@@ -116,13 +113,3 @@ def remove_file(path: str) -> None:
         pass
     except OSError as error:
         say(f"Could not remove the pid file {path}.: {error.strerror}")
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pymc import worker
-from pymc.auth_file import read_auth_file
-from pymc.config import Settings, StartupStop
+from pymc.auth_file import Users
+from pymc.config import Settings, StartupError, StartupStop
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
 from pymc.logs import attach, say, stamp
@@ -21,6 +21,7 @@ from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor import identity, sockets
 from pymc.supervisor.children import Children
 from pymc.supervisor.memory import create_arena, open_flash
+from pymc.supervisor.pidfile import become_user_for_pidfile, write_pidfile
 
 if TYPE_CHECKING:
     from pymc.supervisor.guard import Guard
@@ -60,9 +61,8 @@ def _prepare(settings: Settings) -> "Supervisor":
     stamp(settings.log_format == "full")
     per_address = 1 if settings.unix_socket_path else settings.workers
     identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
-    identity.become_user(settings)
-    if settings.auth_file_path is not None:
-        read_auth_file(settings.auth_file_path)
+    pidfile = become_user_for_pidfile(settings)
+    users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
     addresses = sockets.open_addresses(settings)
     for warning in sockets.warnings(settings):
         say(warning)
@@ -72,7 +72,10 @@ def _prepare(settings: Settings) -> "Supervisor":
         _describe(settings, addresses)
     if settings.daemon:
         identity.daemonize(settings)
-    return Supervisor(settings, arena, addresses, flash)
+    # Its number is known at last, and it has no children yet.
+    if pidfile:
+        write_pidfile(settings, pidfile)
+    return Supervisor(settings, arena, addresses, flash, users, pidfile)
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
@@ -92,9 +95,12 @@ class Supervisor:
         arena: Arena,
         addresses: tuple[ListeningAddress, ...],
         flash: Flash | None = None,
+        users: Users | None = None,
+        pidfile: str | None = None,
     ) -> None:
         """Call in the process that stays."""
         self._settings = settings
+        self._pidfile = pidfile
         self._lifeline, self._lifeline_writer = os.pipe()
         self._context = ServerContext(
             settings=settings,
@@ -106,6 +112,7 @@ class Supervisor:
             keeper_inbox=Inbox.create(),
             cpu_times=RecentCpuTimes(),
             flash=flash,
+            users=users,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)
         self._children = Children(self._before_life, self._gone)
@@ -124,8 +131,6 @@ class Supervisor:
         self._children.start_due()
         if settings.port_file_path and settings.unix_socket_path is None:
             sockets.write_port_file(settings.port_file_path, self._context.addresses)
-        if settings.pidfile_path:
-            identity.write_pidfile(settings.pidfile_path)
         self._give_way()
         number = self._watch(self._complete())
         self._stop(number)
@@ -160,13 +165,25 @@ class Supervisor:
         while True:
             arrived = self._wait(guard)
             if arrived == signal.SIGHUP:
-                self._children.signal(signal.SIGHUP, "worker")
+                self._reload_users()
             elif arrived in _STOPPING:
                 return arrived
             self._children.reap()
             self._children.start_due()
             # A signal may tell that a child was stopped.
             guard.look()
+
+    def _reload_users(self) -> None:
+        """Reads the file of -Y anew, says what came of it, and lets the workers know."""
+        if (users := self._context.users) is None:
+            return
+        try:
+            users.reload()
+        except StartupError as error:
+            say(f"{error.message}; {users.counted} read before it still count")
+            return
+        say(f"pymc: authfile [{users.path}] read again: {users.counted}")
+        self._children.signal(signal.SIGHUP, "worker")
 
     def _wait(self, guard: "Guard") -> int:
         """The next signal; 0 when a child is to be started or looked at first."""
@@ -187,8 +204,8 @@ class Supervisor:
         self._end_children()
         if self._context.flash:
             self._context.flash.close()
-        if self._settings.pidfile_path:
-            identity.remove_file(self._settings.pidfile_path)
+        if self._pidfile:
+            identity.remove_file(self._pidfile)
         path = self._settings.unix_socket_path
         if path and self._socket_id and self._socket_id == _socket_identity(path):
             identity.remove_file(path)

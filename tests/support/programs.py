@@ -74,5 +74,6 @@ def _release_of(path: str) -> str:
     if not os.access(path, os.X_OK):
         return ""
     shown = subprocess.run([path, "-V"], capture_output=True, text=True, timeout=20, check=False)
-    match = re.search(r"memcached (\d+\.\d+\.\d+)", shown.stdout)
+    # Not a pymc that goes by the name.
+    match = re.fullmatch(r"memcached (\d+\.\d+\.\d+)\s*", shown.stdout)
     return match.group(1) if match else ""

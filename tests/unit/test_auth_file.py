@@ -1,10 +1,11 @@
 """The file of users that -Y names: what is taken, and memcached's words for what is not."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from pymc.auth_file import read_auth_file
+from pymc.auth_file import LINE_BYTES_MAX, USERS_MAX, Users, read_auth_file
 from pymc.config import StartupError
 
 
@@ -39,3 +40,48 @@ def test_missing_file(tmp_path: Path) -> None:
         f"Could not open authfile [{tmp_path}/none] for reading, error"
         " No such file or directory: No such file or directory"
     )
+
+
+def test_users_stay_while_the_file_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "auth"
+    path.write_bytes(b"u:p\nx:y\n")
+    users = Users(str(path))
+    assert (users.lines, users.counted) == (b"u:p\nx:y\n", "2 users")
+    path.write_bytes(b"nonsense\n")
+    with pytest.raises(StartupError):
+        users.reload()
+    assert users.lines == b"u:p\nx:y\n"
+    path.write_bytes(b"z:1\n")
+    users.reload()
+    assert (users.lines, users.counted) == (b"z:1\n", "1 user")
+
+
+def test_the_largest_file_fits_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "auth"
+    path.write_bytes(b"u:p\n")
+    users = Users(str(path))
+    for letter in (b"a", b"b", b"c"):
+        line = (letter + b":").ljust(LINE_BYTES_MAX, letter)
+        path.write_bytes((line + b"\n") * USERS_MAX)
+        users.reload()
+        assert users.lines == path.read_bytes()
+
+
+def test_forked_processes_know_what_was_read_since(tmp_path: Path) -> None:
+    path = tmp_path / "auth"
+    path.write_bytes(b"old:p\n")
+    users = Users(str(path))
+    reader, writer = os.pipe()
+    waits, goes_on = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(waits, 1)
+        os.write(writer, users.lines)
+        os._exit(0)
+    path.write_bytes(b"new:p\n")
+    users.reload()
+    os.write(goes_on, b"x")
+    os.waitpid(child, 0)
+    assert os.read(reader, 100) == b"new:p\n"
+    for descriptor in (reader, writer, waits, goes_on):
+        os.close(descriptor)

@@ -1,8 +1,15 @@
 """When a worker waits in the engine, and when its loop has other work."""
 
+import gc
+import os
+from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
+from pymc.auth_file import Users
 from pymc.core.engine import Engine, Wants
+from pymc.record import replace
 from pymc.worker import Worker
 from tests.unit.inprocess import in_process
 
@@ -68,3 +75,43 @@ def test_the_engine_is_asked_again_for_what_no_descriptor_tells_of() -> None:
         worker._loop.run_forever()
         assert engine.calls == ["stay", "stay"]
         worker._loop.close()
+
+
+def test_users_that_change_while_it_starts_are_its_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its loop does not hear yet that they were read again."""
+    path = tmp_path / "users"
+    path.write_bytes(b"old:p\n")
+    users = Users(str(path))
+    known: list[bytes] = []
+    nothing, writer = os.pipe()
+
+    class Started(Asked):
+        fd = nothing
+
+        def set_auth(self, lines: bytes) -> None:
+            known.append(lines)
+
+        def watch(self, descriptor: int) -> None:
+            pass
+
+        def tick(self) -> None:
+            worker._loop.stop()
+
+    def read_again(self: Worker) -> None:
+        path.write_bytes(b"new:p\n")
+        users.reload()
+
+    monkeypatch.setattr(Worker, "_wait_for_others", read_again)
+    with in_process() as server:
+        context = replace(server.context, users=users)
+        worker = Worker(context, server.store, cast(Engine, cast(Any, Started())), 0)
+        try:
+            worker.run()
+        finally:
+            gc.enable()
+            gc.unfreeze()
+    os.close(nothing)
+    os.close(writer)
+    assert known == [b"old:p\n", b"new:p\n"]

@@ -1,9 +1,11 @@
 """`stats sizes`, `cachedump`, `detail` and `conns`."""
 
+import re
 import socket
 
 import pytest
 
+from pymc.stats import walks
 from pymc.stats.connections import shown_address
 from pymc.stats.walks import CACHEDUMP_BYTES_MAX
 from tests.unit.inprocess import in_process
@@ -35,6 +37,58 @@ def test_cachedump_stops_at_its_limits() -> None:
             )
         everything = server.ask(f"stats cachedump {class_of(server.ask)} 0")
         assert len(everything) <= CACHEDUMP_BYTES_MAX + len(b"END\r\n")
+
+
+def keys_of(answer: bytes) -> list[str]:
+    assert answer.endswith(b"END\r\n")
+    return [line.split()[1] for line in answer.decode().split("\r\n")[:-2]]
+
+
+def test_who_asks_for_memcached_s_classes_finds_every_key() -> None:
+    with in_process() as server:
+        sizes = [10, 300, 1000, 1001, 5000, 100_000, 800_000]
+        for size in sizes:
+            server.fill(f"k{size}_", 2, size)
+        stored = sorted(f"k{size}_{number}" for size in sizes for number in range(2))
+        # memcdump, and scripts that know how many classes memcached can have.
+        blind = [
+            key
+            for number in range(1, 64)
+            for key in keys_of(server.ask(f"stats cachedump {number} 0"))
+        ]
+        assert sorted(blind) == stored
+        # Tools that ask for what `stats items` shows.
+        shown = sorted({int(n) for n in re.findall(rb"items:(\d+):", server.ask("stats items"))})
+        assert shown[-1] > 63
+        named = [
+            key for number in shown for key in keys_of(server.ask(f"stats cachedump {number} 0"))
+        ]
+        assert sorted(named) == stored
+        # The highest number that is not shown stands for all of the others.
+        assert 63 not in shown
+        # (A value in parts counts where the chunk is that lists them.)
+        assert len(keys_of(server.ask("stats cachedump 63 0"))) == 8
+        assert len(keys_of(server.ask("stats cachedump 63 3"))) == 3
+        assert keys_of(server.ask("stats cachedump 62 0")) == []
+
+
+def test_where_all_of_memcached_s_classes_are_in_use_the_last_one_has_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with in_process() as server:
+        server.fill("small", 2, 10)
+        server.fill("large", 2, 5000)
+        monkeypatch.setattr(walks, "has_items", lambda store, class_id: True)
+        answers = [keys_of(server.ask(f"stats cachedump {number} 0")) for number in range(1, 64)]
+        assert answers[-1] == ["large1", "large0"]
+        assert [key for answer in answers[:-1] for key in answer] == ["small1", "small0"]
+
+
+def test_few_classes_need_no_number_for_more() -> None:
+    with in_process(["-f", "1.5"]) as server:
+        server.fill("k", 2, 5000)
+        answers = [server.ask(f"stats cachedump {number} 0") for number in range(1, 20)]
+        assert sorted(key for answer in answers for key in keys_of(answer)) == ["k0", "k1"]
 
 
 def class_of(ask: object) -> int:

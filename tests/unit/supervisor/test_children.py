@@ -67,6 +67,24 @@ def test_a_stop_is_noted_and_its_end() -> None:
     in_a_supervisor(scene)
 
 
+def test_a_child_that_is_not_ready_survives_a_hangup() -> None:
+    """Workers are told by a signal that the users were read again, and one may just be starting."""
+
+    def scene(children: Children, child: Child) -> None:
+        until(children, lambda: child.is_stopped, "it is stopped")
+        os.kill(child.pid, signal.SIGHUP)
+        os.kill(child.pid, signal.SIGCONT)
+        until(children, lambda: not child.is_stopped, "it goes on, or dies")
+        assert children.living == [child]
+        os.kill(child.pid, signal.SIGSTOP)
+        until(children, lambda: child.is_stopped or not children.living, "it is there, or dead")
+        assert children.living == [child]
+        os.kill(child.pid, signal.SIGKILL)
+        until(children, lambda: children.absent == [child], "it is gone")
+
+    in_a_supervisor(scene)
+
+
 def test_the_watchdogs_kill_is_a_crash() -> None:
     """A kill from outside ends a row of crashes after a tenth of a second."""
 

@@ -133,9 +133,9 @@ def test_names_of_processes(pymc: Program, tmp_path: Path, name: str) -> None:
     with Server(Program("pymc", str(link)), ["-t", "1", "-m", "77"]) as server:
         supervisor = psutil.Process(server.pid)
         assert supervisor.name() == name
-        title = supervisor.cmdline()[0]
-        assert title.startswith(f"{name} ")
-        assert "-m 77" in title
+        words = supervisor.cmdline()
+        assert words[0] == str(link)
+        assert words[-2:] == ["-m", "77"]
         titles = {child.cmdline()[0] for child in server.children()}
         assert titles == {"pymc: worker 0", "pymc: keeper"}
         assert {child.name() for child in server.children()} == titles
@@ -193,17 +193,33 @@ def test_hangup_reads_the_users_again(pymc: Program, tmp_path: Path) -> None:
         with server.connect() as connection:
             return connection.ask(f"set x 0 0 7\r\njoe {word}")
 
+    def hang_up(text: str, said: str) -> None:
+        users.write_text(text)
+        os.kill(server.pid, signal.SIGHUP)
+        wait_until(lambda: server.stderr.endswith(said), said)
+
     with Server(pymc, ["-Y", str(users), "-t", "1"]) as server:
         assert login("old") == b"STORED"
         assert login("new") == b"CLIENT_ERROR authentication failure"
-        users.write_text("joe:new\n")
-        os.kill(server.pid, signal.SIGHUP)
+        hang_up("joe:new\nann:x\n", f"pymc: authfile [{users}] read again: 2 users\n")
         wait_until(lambda: login("new") == b"STORED", "the new password is known")
         assert login("old") == b"CLIENT_ERROR authentication failure"
-        users.write_text("nonsense\n")
-        os.kill(server.pid, signal.SIGHUP)
-        wait_until(lambda: "malformed entry" in server.stderr, "the file is refused")
+        hang_up("nonsense\n", "'user:password'; 2 users read before it still count\n")
         assert login("new") == b"STORED"
+
+
+def test_who_is_replaced_knows_the_users_that_the_file_had(pymc: Program, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text("joe:old\n")
+    with Server(pymc, ["-Y", str(users), "-t", "1"]) as server:
+        users.write_text("nonsense\n")
+        worker = wait_until(lambda: worker_of(server), "the worker")
+        assert worker is not None
+        worker.kill()
+        worker.wait()
+        server.wait_ready()
+        with server.connect() as connection:
+            assert connection.ask("set x 0 0 7\r\njoe old") == b"STORED"
 
 
 @pytest.mark.parametrize(
