@@ -132,7 +132,11 @@ def test_reads_fail_for_a_moment(faulty: Server) -> None:
 
 
 def test_writes_fail_for_a_moment(plain: Server) -> None:
-    first = ITEMS
+    first, failed = ITEMS, 0
+
+    def seen(what: str) -> int:
+        return of_paths(plain.stats("extstore"), what)
+
     with Witness(plain) as witness:
         for turn, kind in enumerate(("eio", "enospc", "short"), start=1):
             written = int(plain.stats()["extstore_objects_written"])
@@ -140,11 +144,12 @@ def test_writes_fail_for_a_moment(plain: Server) -> None:
             fill(plain, range(first, first + 3000))
             first += 3000
             fetch_all(plain, range(first))
+            # No room is no fault of the device, and nothing is lost by it.
+            what, wanted = ("full_writes", 1) if kind == "enospc" else ("write_errors", failed + 2)
+            wait_until(lambda: seen(what) >= wanted, "writes were refused")  # noqa: B023
             stats = numbers_of(plain)
-            assert int(stats["write_errors"]) == 2 * turn
-            # No room is no fault of the device; its keeper tries again after some seconds.
-            failed = [of_paths(stats, what) for what in ("write_errors", "full_writes")]
-            assert failed == ([2 * turn, 0] if turn == 1 else [2 * turn - 2, 2])
+            failed = of_paths(stats, "write_errors")
+            assert int(stats["write_errors"]) == failed == (4 if turn == 3 else 2)
             assert int(stats["extstore_objects_written"]) > written
             witness.wait_rounds(3)
     # Three in a row would be too many.
@@ -306,7 +311,8 @@ def test_a_device_hangs(faulty: Server) -> None:
         # It is known now: the other one's items are read, its own are missing at once.
         assert ask_all(faulty, numbers) == found
         stats = numbers_of(faulty)
-        assert int(stats["device_reads"]) - before == found
+        # What is not written yet is read from its buffer.
+        assert 0 < int(stats["device_reads"]) - before <= found
         witness.wait_rounds(5)
         assert witness.longest_seconds < PROMPT_SECONDS
     assert (stats["path_0_late"], stats["path_1_late"]) == ("1", "0")

@@ -76,11 +76,11 @@ def test_a_write_that_hangs(pymc: Program, tmp_path: Path) -> None:
         store_still_items(server)
         fill(server, range(ITEMS))
         assert ask(server, "extstore fault slow w 1 0 0 3600000") == b"OK"
-        more = iter(range(ITEMS, 100 * ITEMS, 200))
+        more = iter(range(ITEMS, 100 * ITEMS, 20))
 
         def is_late() -> bool:
             first = next(more)
-            put(server, range(first, first + 200))
+            put(server, range(first, first + 20))
             return state(server, 1) == ("late", "a write is not answered")
 
         with Witness(server) as witness:
