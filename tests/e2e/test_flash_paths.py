@@ -86,8 +86,18 @@ def test_a_write_that_hangs(pymc: Program, tmp_path: Path) -> None:
         with Witness(server) as witness:
             wait_until(is_late, "the path is late", pause_seconds=0.05)
             assert state(server, 0) == ("in", "ok")
+            # The other path is written.
+            written = int(server.stats("extstore")["device_bytes_written"])
+
+            def goes_on() -> bool:
+                first = next(more)
+                put(server, range(first, first + 20))
+                now = int(server.stats("extstore")["device_bytes_written"])
+                return now > written + (8 << 20)
+
+            wait_until(goes_on, "the other path is written", pause_seconds=0.01)
+            assert state(server, 1)[0] == "late"
             witness.wait_rounds(5)
-            put(server, range(200))
         assert "flash1: late: a write is not answered; not used until it answers" in server.stderr
         os.kill(server.pid, signal.SIGTERM)
         assert server.wait_exit() == 0
