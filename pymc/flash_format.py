@@ -70,7 +70,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A range that was set aside and never written: the writer died before it could."""
+    """A range that was set aside and never written or filled: who meant to died before."""
 
     offset: int
     range_bytes: int
@@ -162,7 +162,7 @@ def read_records(header: PageHeader, data: bytes) -> Iterator[Record | Damage | 
     while at < len(data):
         is_block = at % BLOCK_BYTES == 0
         if not is_block and data.startswith(b"\0\0\0\0", at + 4):
-            at += BLOCK_BYTES - at % BLOCK_BYTES
+            at += page.unit
             continue
         what = page.record(at) if page.is_here(at) else "no record begins here"
         if isinstance(what, Record):
@@ -170,7 +170,8 @@ def read_records(header: PageHeader, data: bytes) -> Iterator[Record | Damage | 
             at += -(-what.record_bytes // page.unit) * page.unit
             continue
         place, was_claimed = page.next_record(at)
-        if was_claimed or not is_block or place % BLOCK_BYTES:
+        is_empty = is_block and place < len(data) and not any(data[at:place])
+        if was_claimed or ((not is_block or place % BLOCK_BYTES) and not is_empty):
             yield Damage(at, place - at, what)
         elif place < len(data):
             yield Gap(at, place - at)

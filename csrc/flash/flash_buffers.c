@@ -84,7 +84,7 @@ bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32
     PYMC_CHECK(bytes > sizeof(struct flash_record) && bytes <= flash_record_bytes_max(flash));
     PYMC_DEBUG_CHECK(flash_local(flash, proc->slot_index)->filling == 0);
     struct flash_local *local = flash_local(flash, proc->slot_index);
-    uint32_t number = flash->fill_hint[bucket];
+    uint32_t number = local->fill_hint[bucket];
     for (uint32_t tries = 0; tries < TAKE_TRIES; tries++) {
         if (number >= flash->root->buffer_count) {
             break;
@@ -96,7 +96,7 @@ bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32
         // Of a page that is given up nothing will be read.
         bool is_useful = SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
         if (is_useful && reserve(flash, buffer, bucket, flash_round_up(flash, bytes), &at)) {
-            flash->fill_hint[bucket] = number;
+            SHARED_STORE(local->fill_hint[bucket], number);
             *out = (struct flash_place){.memory = flash_buffer_memory(flash, number) + at, .page = buffer->page,
                                         .address = flash_address(flash, buffer->page, buffer->page_offset + at),
                                         .page_version = buffer->page_version};
@@ -126,9 +126,10 @@ void flash_place_fill(struct flash *flash, const struct flash_place *place, uint
     struct flash_record *record = (struct flash_record *)place->memory;
     struct flash_page *row = &flash->pages[place->page];
     PYMC_CHECK(flash_record_bytes(record) == bytes);
-    record->page_version = (uint32_t)place->page_version;
-    record->crc32c = crc32c(0, &record->sizes, bytes - sizeof record->crc32c);
-    SHARED_CLEAR(place->memory + bytes, flash_round_up(flash, bytes) - bytes);
+    static const char padding[1 << FLASH_UNIT_SHIFT_MAX];
+    SHARED_STORE(record->page_version, (uint32_t)place->page_version);
+    SHARED_STORE(record->crc32c, crc32c(0, &record->sizes, bytes - sizeof record->crc32c));
+    racy_write(place->memory + bytes, padding, flash_round_up(flash, bytes) - bytes);
     raise_order(row, order);
     raise_expiry(row, expiry_seconds ? expiry_seconds : UINT32_MAX);
     SHARED_ADD(row->objects_written, 1, RELEASE);
@@ -151,12 +152,13 @@ uint32_t flash_buffer_copy(const struct flash *flash, uint32_t page, uint64_t pa
     for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
         const struct flash_buffer *buffer = &flash->buffers[number];
         uint64_t fill = SHARED_ACQUIRE(buffer->fill);
+        // In this order: all that follows belongs to the use in `fill`, or that has changed in the end.
+        if (SHARED_ACQUIRE(buffer->state) == FLASH_BUFFER_FREE) {
+            continue;
+        }
         uint64_t at = offset - SHARED_LOAD(buffer->page_offset);
         uint64_t capacity = SHARED_LOAD(buffer->capacity);
-        uint8_t state = SHARED_ACQUIRE(buffer->state);
-        // A sealed one that is empty was written: its writer died while it freed it.
-        bool is_live = state == FLASH_BUFFER_FILLING || (state == FLASH_BUFFER_SEALED && flash_filled(fill) > 0);
-        if (!is_live || SHARED_LOAD(buffer->page) != page || SHARED_LOAD(buffer->page_version) != page_version
+        if (SHARED_LOAD(buffer->page) != page || SHARED_LOAD(buffer->page_version) != page_version
             || at >= capacity) {
             continue;
         }

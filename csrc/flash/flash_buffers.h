@@ -63,14 +63,15 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
 // A filling buffer takes no more records; its rest of the page stays unused.
 void flash_buffer_close(struct flash *flash, uint32_t number);
 // Ends the filling of a closed buffer. Returns the bytes to be written; 0 while somebody is still putting a record
-// in, or when it is free now because nothing was. The caller becomes its writer. An already sealed one is sealed
-// again when its writer is gone.
+// in, or when it is free now because nothing was; its part of the page is used again then if it was the last. The
+// caller becomes its writer. An already sealed one is sealed again when its writer is gone.
 uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t number);
 // Writes the sealed buffer. May run in any thread; touches nothing but the buffer and the device.
 // Returns PYMC_OK, or PYMC_OS_ERROR with errno. May be called again.
 int flash_buffer_write(struct flash *flash, uint32_t number);
 // After flash_buffer_write(): counts it, frees the buffer, closes its page when that is full. After an error its page
-// takes no more; no entry may name the buffer's records any more (store_buffer_finish() sees to it).
+// takes no more; no entry may name the buffer's records any more (store_buffer_finish() sees to it). With
+// PYMC_NOT_FOUND a sealed buffer that is in vain is freed unwritten; what names its page goes with a sweep.
 void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number, int status);
 // Gives the memory of free buffers back to the system, all but the first `kept`. Returns how many were.
 uint32_t flash_buffers_release(struct flash *flash, uint32_t kept);

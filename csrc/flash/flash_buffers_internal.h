@@ -4,8 +4,8 @@
 #include "flash/flash_buffers.h"
 #include "flash/flash_internal.h"
 
-// `fill`: | use 32 | closed 1 | bytes taken 31 |. The use counts how often the buffer was freed: whoever met another
-// one met other records.
+// `fill`: | use 32 | closed 1 | bytes taken 31 |. The use changes when the buffer is freed and when it is
+// begun: whoever met another one met other records.
 #define FLASH_FILL_CLOSED 0x80000000ull
 #define FLASH_FILL_BYTES 0x7fffffffull
 #define FLASH_FILL_USE_SHIFT 32

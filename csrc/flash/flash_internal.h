@@ -11,6 +11,7 @@
 
 #define FLASH_ADDRESS_BITS 36
 #define FLASH_UNIT_SHIFT_MIN 4
+#define FLASH_UNIT_SHIFT_MAX 12
 
 // Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.
 struct CACHE_ALIGNED flash_page {
@@ -27,6 +28,7 @@ struct CACHE_ALIGNED flash_page {
     uint8_t label;              // Never changes.
     uint8_t path;               // Never changes.
     uint8_t has_blocks;         // Its file system has taken all of it before, or is bound to.
+    uint8_t is_ending;          // Takes no further buffer, since a write failed, and is closed after the last.
 };
 _Static_assert(sizeof(struct flash_page) == 64, "a page's row is one cache line");
 
@@ -56,6 +58,7 @@ struct CACHE_ALIGNED flash_local {
     uint64_t overflow_taken;    // Overflow bucket in hand, + 1.
     int64_t entries_pending;    // Index entries not yet counted in the index's root.
     uint64_t filling;           // The write buffer that this process puts a record into, + 1.
+    uint32_t fill_hint[FLASH_BUCKETS];  // The one that took its last record of the stream.
     uint64_t read_times[FLASH_TIME_BUCKETS];
     uint64_t write_times[FLASH_TIME_BUCKETS];
     uint64_t writing;           // A bit for each path that a write of this process is under way to.
@@ -102,9 +105,7 @@ struct flash {
     bool is_allocated[FLASH_PATHS_MAX];     // Its file system has set all blocks aside, or it is a device.
     struct flash_buffer *buffers;
     int wake_fd;
-    uint32_t fill_hint[FLASH_BUCKETS];      // The buffer that took this process's last record of the stream.
     // The keeper's own.
-    bool *is_ending;                        // One per page: takes no further buffer, and is closed after the last.
     uint32_t open_pages[FLASH_BUCKETS][FLASH_PATHS_MAX];    // Where the last buffer went; a hint.
     uint32_t next_path[FLASH_BUCKETS];      // Whose turn it is.
 };

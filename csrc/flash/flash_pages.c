@@ -96,6 +96,7 @@ static void forget_contents(struct flash_page *row) {
     SHARED_STORE(row->objects_written, 0);
     SHARED_STORE(row->objects, 0);
     SHARED_STORE(row->objects_read, 0);
+    SHARED_STORE(row->is_ending, 0);
 }
 
 uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket, uint32_t path) {
@@ -120,7 +121,6 @@ uint32_t flash_page_open(struct flash *flash, struct proc *proc, int bucket, uin
     FAULT_POINT(proc, "flash.open.before");
     SHARED_RELEASE(row->state, FLASH_PAGE_OPEN);
     FAULT_POINT(proc, "flash.open.after");
-    flash->is_ending[page] = false;
     count(proc, COUNTER_ext_page_allocs, 1);
     return page;
 }

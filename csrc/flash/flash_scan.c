@@ -23,9 +23,9 @@ struct flash_scan {
     uint64_t good_records;      // Found in this piece.
     uint64_t page_version;
     uint32_t page;
-    bool in_step;               // A record, or none up to the next block, begins right here.
+    bool in_step;               // Right here begins a record, or nothing was looked at since the last one.
     // What was met since it does not.
-    uint64_t gap_from;          // Offset in the page.
+    uint64_t gap_from;          // Offset in the page of the first that is not zero.
     uint64_t gap_bad;           // Records with a wrong checksum.
     bool gap_has_version;       // Something in it belongs to this use of the page.
     bool gap_is_unread;         // It began with what could not be read, which is counted already.
@@ -92,16 +92,17 @@ static void gap_begin(struct flash_scan *scan, uint64_t offset, bool is_unread) 
     scan->in_step = false;
 }
 
-// What lies between records is damaged, or was set aside for a buffer that was never written: see FORMAT.md. Damage of
-// a page that is complete and still the same is the device's.
+// What lies between records is damaged, or was set aside for records, which leaves zeros, or for a whole buffer, which
+// leaves what was there before, that were never written: see FORMAT.md. Damage of a page that is complete and still the
+// same is the device's.
 static void gap_end(struct flash_scan *scan, uint64_t offset) {
     if (scan->in_step) {
         return;
     }
     scan->in_step = true;
+    const struct flash_page *row = &scan->flash->pages[scan->page];
     bool is_blocks = !(scan->gap_from & BLOCK_MASK) && !(offset & BLOCK_MASK);
     bool is_damage = scan->gap_has_version || !is_blocks;
-    const struct flash_page *row = &scan->flash->pages[scan->page];
     if (is_damage && !scan->gap_is_unread && SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
         && SHARED_LOAD(row->version) == scan->page_version) {
         struct flash_path_state *path = &scan->flash->paths[row->path];
@@ -169,10 +170,6 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
     while (scan->at < scan->loaded) {
         const struct flash_record *record = (const struct flash_record *)(scan->memory + scan->at);
         uint64_t to_block = FLASH_BLOCK_BYTES - (scan->at & BLOCK_MASK);
-        if (scan->in_step && record->sizes == 0) {
-            scan->at += to_block;
-            continue;
-        }
         if (is_plausible(scan, record)) {
             uint32_t bytes = flash_record_bytes(record);
             if (bytes > scan->loaded - scan->at) {
@@ -187,12 +184,14 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
             }
             scan->futile_bytes += bytes;
         }
-        if (scan->in_step) {
+        // Zeros alone are no damage: they are what pads buffers.
+        if (scan->in_step && (record->crc32c != 0 || record->sizes != 0)) {
             gap_begin(scan, scan->base + scan->at, false);
         }
         scan->gap_has_version |= record->page_version == (uint32_t)scan->page_version;
         scan->gap_bad += is_plausible(scan, record);
-        // Any unit may begin a record; but what looks like many large ones must not cost hours of checksums.
+        // Any unit may begin a record, also behind zeros: a place that was taken may never have been filled. But what
+        // looks like many large records must not cost hours of checksums.
         scan->at += scan->futile_bytes > scan->flash->root->page_bytes ? to_block
                                                                        : flash_round_up(scan->flash, 1);
     }

@@ -15,7 +15,6 @@
 #include "flash/flash_index.h"
 
 #define ADDRESS_UNITS_MAX (1ull << FLASH_ADDRESS_BITS)
-#define UNIT_SHIFT_MAX 12
 // What reads of a buffered file are aligned to.
 #define SECTOR_BYTES 512
 // Tables are aligned to cache lines when they are reserved.
@@ -61,7 +60,7 @@ static int check_geometry(const struct flash_geometry *geometry, uint32_t *faile
         }
     }
     uint64_t pages = pages_of(geometry);
-    if (pages > FLASH_PAGES_MAX || (pages * geometry->page_bytes) >> UNIT_SHIFT_MAX > ADDRESS_UNITS_MAX) {
+    if (pages > FLASH_PAGES_MAX || (pages * geometry->page_bytes) >> FLASH_UNIT_SHIFT_MAX > ADDRESS_UNITS_MAX) {
         return PYMC_INVALID;
     }
     return PYMC_OK;
@@ -280,10 +279,6 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
     flash->root = root;
     flash->pages = (struct flash_page *)(arena->base + root->pages_offset);
     flash->paths = (struct flash_path_state *)(arena->base + root->paths_offset);
-    flash->is_ending = calloc(root->page_count, sizeof *flash->is_ending);
-    if (!flash->is_ending) {
-        return PYMC_NO_MEMORY;
-    }
     number_pages(flash, geometry);
     int status = make_buffers(flash, geometry);
     if (status != PYMC_OK) {
@@ -336,6 +331,5 @@ void flash_close(struct flash *flash) {
     if (flash->wake_fd >= 0) {
         close(flash->wake_fd);
     }
-    free(flash->is_ending);
     free(flash);
 }

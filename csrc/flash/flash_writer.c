@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/racy_inline.h"
 #include "flash/flash_buffers_internal.h"
 #include "flash/flash_clock_inline.h"
 #include "flash/flash_record_inline.h"
@@ -49,7 +50,7 @@ static bool is_flushed(const struct flash *flash, uint32_t page) {
 }
 
 static bool page_has_room(const struct flash *flash, uint32_t page) {
-    return flash->pages[page].written_bytes < flash->root->page_bytes && !flash->is_ending[page]
+    return flash->pages[page].written_bytes < flash->root->page_bytes && !flash->pages[page].is_ending
            && !is_flushed(flash, page);
 }
 
@@ -93,6 +94,14 @@ static uint32_t load_of(const struct flash *flash, uint32_t path) {
     return load;
 }
 
+static int label_of(const struct flash *flash, uint32_t path) {
+    uint32_t page = 0;
+    while (page < flash->root->page_count && flash->pages[page].path != path) {
+        page++;
+    }
+    return page < flash->root->page_count ? flash->pages[page].label : FLASH_DEFAULT;
+}
+
 // Whether a stream may open a page on each path: one that has an open page makes do with it while few are free.
 static bool has_pages_to_spare(const struct flash *flash) {
     uint32_t free_pages = 0;
@@ -102,15 +111,16 @@ static bool has_pages_to_spare(const struct flash *flash) {
     return free_pages > SPARE_PAGES;
 }
 
-// Consecutive buffers go to different paths, and a path that is slow gets fewer: the next one in turn of those with
-// the least to write.
-static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uint32_t *path_out) {
+// Consecutive buffers go to different paths, and a path that is slow gets fewer: of the paths with this label, the next
+// one in turn of those with the least to write.
+static uint32_t page_of_label(struct flash *flash, struct proc *proc, int bucket, int label, uint32_t *path_out) {
     uint32_t paths = flash->root->path_count;
     uint32_t loads[FLASH_PATHS_MAX];
     bool has_open = false;
     for (uint32_t path = 0; path < paths; path++) {
-        loads[path] = flash_path_takes_writes(flash, path) ? load_of(flash, path) : UINT32_MAX;
-        has_open |= loads[path] != UINT32_MAX && open_page_on(flash, proc, bucket, path) != FLASH_PAGES_MAX;
+        bool is_fit = flash_path_takes_writes(flash, path) && label_of(flash, path) == label;
+        loads[path] = is_fit ? load_of(flash, path) : UINT32_MAX;
+        has_open |= is_fit && open_page_on(flash, proc, bucket, path) != FLASH_PAGES_MAX;
     }
     bool may_open = !has_open || has_pages_to_spare(flash);
     for (uint32_t tries = 0; tries < paths; tries++) {
@@ -137,10 +147,18 @@ static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uin
     return FLASH_PAGES_MAX;
 }
 
+// A stream takes pages of its own label first, then default ones.
+static uint32_t page_for(struct flash *flash, struct proc *proc, int bucket, uint32_t *path_out) {
+    uint32_t page = page_of_label(flash, proc, bucket, bucket, path_out);
+    return page == FLASH_PAGES_MAX && bucket != FLASH_DEFAULT
+               ? page_of_label(flash, proc, bucket, FLASH_DEFAULT, path_out)
+               : page;
+}
+
 static void put_page_header(const struct flash *flash, uint32_t page, char *memory) {
     const struct flash_page *row = &flash->pages[page];
-    struct flash_page_header *header = (struct flash_page_header *)memory;
-    SHARED_CLEAR(memory, FLASH_BLOCK_BYTES);
+    _Alignas(struct flash_page_header) char block[FLASH_BLOCK_BYTES] = {0};
+    struct flash_page_header *header = (struct flash_page_header *)block;
     memcpy(header->magic, FLASH_PAGE_MAGIC, sizeof header->magic);
     memcpy(header->log_id, flash->root->log_id, sizeof header->log_id);
     header->format = FLASH_FORMAT;
@@ -154,6 +172,14 @@ static void put_page_header(const struct flash *flash, uint32_t page, char *memo
     header->label = row->label;
     header->unit_bytes = 1u << flash->root->unit_shift;
     header->crc32c = crc32c(0, &header->format, FLASH_BLOCK_BYTES - offsetof(struct flash_page_header, format));
+    racy_write(memory, block, sizeof block);
+}
+
+// Ends what `fill` counted so far. Who copied from the buffer looks at the use last: it changes before anything else.
+static void next_use(struct flash_buffer *buffer) {
+    uint64_t use = (buffer->fill >> FLASH_FILL_USE_SHIFT) + 1;
+    SHARED_RELEASE(buffer->fill, use << FLASH_FILL_USE_SHIFT | FLASH_FILL_CLOSED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
 int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, int bucket) {
@@ -171,6 +197,7 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
     uint64_t offset = row->written_bytes;
     uint64_t rest = flash->root->page_bytes - offset;
     uint64_t capacity = rest < flash->root->wbuf_bytes ? rest : flash->root->wbuf_bytes;
+    next_use(buffer);
     SHARED_STORE(buffer->bucket, (uint8_t)bucket);
     SHARED_STORE(buffer->page, page);
     SHARED_STORE(buffer->page_version, row->version);
@@ -218,12 +245,30 @@ static uint64_t padded_bytes(const struct flash_buffer *buffer) {
 
 static void set_free(struct flash *flash, struct proc *proc, struct flash_buffer *buffer) {
     uint32_t page = buffer->page;
-    uint64_t use = (buffer->fill >> FLASH_FILL_USE_SHIFT) + 1;
-    // First the use: who copies from it looks at that last.
-    SHARED_RELEASE(buffer->fill, use << FLASH_FILL_USE_SHIFT | FLASH_FILL_CLOSED);
-    FAULT_POINT(proc, "flash.finish.emptied");
+    // Who sees the new use sees that it is free, or what was begun since.
     SHARED_RELEASE(buffer->state, FLASH_BUFFER_FREE);
+    FAULT_POINT(proc, "flash.finish.freed");
+    next_use(buffer);
     close_when_done(flash, proc, page);
+}
+
+// Whether no buffer was begun behind it in its page.
+static bool has_last_room(const struct flash *flash, const struct flash_buffer *buffer) {
+    return is_page_open(flash, buffer)
+           && flash->pages[buffer->page].written_bytes == buffer->page_offset + buffer->capacity;
+}
+
+// Frees an empty buffer, whose part of the page the next one gets if there is none behind it.
+static void give_room_back(struct flash *flash, struct proc *proc, struct flash_buffer *buffer) {
+    struct flash_page *row = &flash->pages[buffer->page];
+    uint64_t offset = buffer->page_offset;
+    bool is_last = has_last_room(flash, buffer);
+    SHARED_RELEASE(buffer->state, FLASH_BUFFER_FREE);
+    if (is_last) {
+        // Not before it is free: nobody else may have the room then.
+        SHARED_RELEASE(row->written_bytes, offset);
+    }
+    set_free(flash, proc, buffer);
 }
 
 uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t number) {
@@ -233,7 +278,6 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
         return 0;
     }
     if (buffer->state == FLASH_BUFFER_SEALED) {
-        // Of one that was being freed nothing is left to write.
         bool is_writers = buffer->writer && buffer->writer != proc->slot_index + 1
                           && proc_slot_pid(flash->arena, buffer->writer - 1) != 0;
         if (is_writers) {
@@ -242,10 +286,11 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
     } else if (has_fillers(flash, number)) {
         return 0;
     }
-    if (!has_records(buffer)) {
-        set_free(flash, proc, buffer);
+    if (!has_records(buffer) && (has_last_room(flash, buffer) || flash_filled(buffer->fill) == 0)) {
+        give_room_back(flash, proc, buffer);
         return 0;
     }
+    // One that holds a page's header alone is written for the sake of those behind it.
     uint64_t filled = flash_filled(buffer->fill);
     uint64_t padded = padded_bytes(buffer);
     SHARED_CLEAR(flash_buffer_memory(flash, number) + filled, padded - filled);
@@ -268,13 +313,16 @@ int flash_buffer_write(struct flash *flash, uint32_t number) {
 void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number, int status) {
     struct flash_buffer *buffer = &flash->buffers[number];
     PYMC_CHECK(buffer->state == FLASH_BUFFER_SEALED);
-    flash_note_time(flash_local(flash, proc->slot_index)->write_times, buffer->took_us);
-    count(proc, COUNTER_ext_device_writes, 1);
+    // Of one that was not written, in vain as it is, nothing is counted.
+    if (status != PYMC_NOT_FOUND) {
+        flash_note_time(flash_local(flash, proc->slot_index)->write_times, buffer->took_us);
+        count(proc, COUNTER_ext_device_writes, 1);
+    }
     if (status == PYMC_OK) {
         count(proc, COUNTER_ext_device_bytes_written, padded_bytes(buffer));
-    } else {
+    } else if (status != PYMC_NOT_FOUND) {
         count(proc, COUNTER_ext_write_errors, 1);
-        flash->is_ending[buffer->page] = true;
+        SHARED_STORE(flash->pages[buffer->page].is_ending, 1);
     }
     set_free(flash, proc, buffer);
 }

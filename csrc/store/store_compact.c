@@ -18,11 +18,11 @@ static bool rescue(struct compaction *work, const struct flash_record *record, c
     if (!flash_place_take(store->flash, store->proc, work->bucket, bytes, &place)) {
         return false;
     }
-    SHARED_COPY(place.memory, record, bytes);
+    racy_write(place.memory, record, bytes);
     if (entry & FLASH_READ_BIT) {
         // The new entry begins unread; that somebody fetched the item stays known.
         struct item *item = (struct item *)flash_record_image((struct flash_record *)place.memory);
-        item->state |= ITEM_FETCHED;
+        SHARED_STORE(item->state, (uint16_t)(item->state | ITEM_FETCHED));
     }
     flash_place_fill(store->flash, &place, bytes, store_full_order(store, item_order(image->item)),
                      item_expiry(image->item, image->state));

@@ -28,10 +28,15 @@ static bool copy_value(const struct store *store, const struct store_view *view,
     return true;
 }
 
-// Writes header fields and key of the image; returns its bytes, the place of the value.
+// Header fields, optional ones and key.
+#define HEAD_BYTES_MAX (ITEM_HEADER_BYTES + 16 + 256)
+
+// Writes header fields and key of the image; returns its bytes, the place of the value. Look-ups of records beside it
+// may read what is written here, in vain.
 static uint32_t put_head(const struct store_view *view, const char *key, char *place) {
     uint32_t state = view->state & IMAGE_STATE_MASK;
-    struct item *item = (struct item *)place;
+    _Alignas(struct item) char head[HEAD_BYTES_MAX];
+    struct item *item = (struct item *)head;
     *item = (struct item){.time_seconds = view->time_seconds,
                           .sizes = item_pack_sizes(view->value_bytes, view->key_bytes), .state = (uint16_t)state};
     if (state & ITEM_EXPIRES) {
@@ -42,7 +47,9 @@ static uint32_t put_head(const struct store_view *view, const char *key, char *p
     }
     item_set_numbers(item, state, (struct item_numbers){view->order, view->cas});
     memcpy(item_key(item, state), key, view->key_bytes);
-    return ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
+    uint32_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + view->key_bytes;
+    racy_write(place, head, bytes);
+    return bytes;
 }
 
 // The value as it will stand in the record.
@@ -158,7 +165,7 @@ static enum store_copied put(struct store *store, const struct store_view *view,
     char *image = flash_record_image(record);
     char *value_place = image + put_head(view, key, image);
     if (value->bytes) {
-        memcpy(value_place, value->bytes, value->count);
+        racy_write(value_place, value->bytes, value->count);
     } else if (!copy_value(store, view, value_place)) {
         return STORE_COPY_CHANGED;
     }
@@ -228,7 +235,7 @@ enum store_copied store_copy_evicted(struct store *store, struct store_locked *l
 
 uint32_t store_buffer_finish(struct store *store, uint32_t number, int status) {
     uint32_t lost = 0;
-    if (status != PYMC_OK) {
+    if (status == PYMC_OS_ERROR) {
         uint64_t at = 0;
         uint64_t address;
         const struct flash_record *record;

@@ -184,7 +184,7 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
 #define NAPS_MAX 200
 
 // Gives the locked victim its copy; false when it has to be spared for want of room. It is locked then, too, unless
-// *is_gone_out: others had it while this process napped.
+// *is_gone_out: while this process napped it went, or is no victim any more.
 static bool copy_victim(struct store *store, struct store_locked *locked, bool *is_gone_out) {
     struct store_flash_local *local = store->on_flash;
     *is_gone_out = false;
@@ -200,10 +200,18 @@ static bool copy_victim(struct store *store, struct store_locked *locked, bool *
             return false;
         }
         uint32_t ref = locked->ref;
+        uint64_t order = item_order(locked->item);
+        uint32_t reads = item_reads(locked->state);
         store_unlock(store, locked, false);
         local->nap_credit -= RECORDS_PER_NAP;
         nanosleep(&(struct timespec){.tv_nsec = NAP_US * 1000}, NULL);
-        if (!store_lock_ref(store, ref, locked)) {
+        bool is_locked = store_lock_ref(store, ref, locked);
+        bool is_same = is_locked && item_order(locked->item) == order && !locked->is_dead
+                       && item_reads(locked->state) <= reads;
+        if (is_locked && !is_same) {
+            store_unlock(store, locked, false);
+        }
+        if (!is_same) {
             *is_gone_out = true;
             return false;
         }

@@ -187,12 +187,14 @@ void store_unlink_and_unlock(struct store *store, struct store_locked *locked) {
 
 void store_evict_and_unlock(struct store *store, struct store_locked *locked) {
     if (UNLIKELY(store->flash)) {
-        bool is_clean = locked->state & ITEM_ON_FLASH;
+        // Its page may have been dropped since.
+        bool is_marked = locked->state & ITEM_ON_FLASH;
+        bool is_clean = is_marked && store_may_be_on_flash(store, locked->hash);
         bool is_eligible = store_item_bytes(store, locked->item, locked->state)
                            >= (uint64_t)live_get(store->arena, LIVE_ext_item_size_bytes);
         count(store->proc, COUNTER_ext_clean_evictions, is_clean);
         count(store->proc, COUNTER_ext_unclean_evictions, !is_clean && is_eligible);
-        if (is_clean) {
+        if (is_marked) {
             store_count_copy(store, item_order(locked->item), -1);
         }
     }

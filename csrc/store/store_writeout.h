@@ -9,7 +9,7 @@
 #include "store/store.h"
 
 // A sealed buffer was written, with what flash_buffer_write() returned: it is free again. After an error its records
-// are gone, and their entries with them. Returns how many entries that were.
+// are gone, and their entries with them. Returns how many entries that were. See flash_buffer_finish().
 uint32_t store_buffer_finish(struct store *store, uint32_t number, int status);
 
 // What may go to flash.

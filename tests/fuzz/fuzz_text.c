@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/check_inline.h"
+#include "flash/flash_buffers.h"
 #include "flash/flash_reader.h"
 #include "proto/session.h"
 #include "shm/live.h"
@@ -60,6 +61,7 @@ struct world {
     uint32_t now_seconds;
     uint32_t random;        // 0: segments are fed whole.
     bool time_stands;
+    bool keeps_buffers;     // What was copied last waits to be written.
 };
 
 static void append(struct bytes *to, const char *from, size_t count) {
@@ -120,47 +122,39 @@ static void wait_for_flash(struct world *world) {
     flash_reader_reap(world->reader, 0);
 }
 
-static void write_batch(struct store_batch *batch) {
-    struct store_commit_result result;
-    if (store_batch_seal(batch)) {
-        store_batch_commit(batch, flash_buffer_write(store_batch_buffer(batch)), &result);
+// Writes every buffer that has records.
+static void write_buffers(struct world *world) {
+    struct flash_buffer_info info;
+    for (uint32_t number = 0; number < flash_buffer_count(world->flash); number++) {
+        flash_buffer_read(world->flash, number, &info);
+        if (info.state == FLASH_BUFFER_FILLING && !info.is_closed) {
+            flash_buffer_close(world->flash, number);
+        }
+        if (info.state != FLASH_BUFFER_FREE && flash_buffer_seal(world->flash, store_proc(world->store), number)) {
+            store_buffer_finish(world->store, number, flash_buffer_write(world->flash, number));
+        }
     }
 }
 
-// All that may go goes to flash, as long as there is room, and leaves memory.
+// All that may go goes to flash, as long as there is room, and leaves memory. Every other time the last records stay in
+// a write buffer, where look-ups find them as well.
 static void to_flash(struct world *world) {
     struct store_admission rules = {.compress_bytes_min = 200};
-    struct store_batch *batches[FLASH_BUCKETS] = {NULL};
     struct store_writeout_result result;
-    // The first batch ever is there before the first step.
-    PYMC_CHECK(store_batch_create(world->store, &batches[FLASH_DEFAULT]) == PYMC_OK);
-    bool has_room = store_batch_begin(batches[FLASH_DEFAULT], FLASH_DEFAULT) == PYMC_OK;
-    if (!has_room) {
-        store_batch_destroy(batches[FLASH_DEFAULT]);
-        batches[FLASH_DEFAULT] = NULL;
-    }
+    bool has_room = true;
     for (uint32_t class_id = 1; class_id <= CLASSES && has_room; class_id++) {
         struct store_ahead ahead = {0};
         do {
-            store_writeout_step(world->store, batches, class_id, &ahead, &rules, UINT32_MAX, 1u << 20, &result);
-            int bucket = result.full_bucket;
-            if (bucket >= 0 && batches[bucket]) {
-                write_batch(batches[bucket]);
-            } else if (bucket >= 0) {
-                PYMC_CHECK(store_batch_create(world->store, &batches[bucket]) == PYMC_OK);
-            }
-            has_room = bucket < 0 || store_batch_begin(batches[bucket], bucket) == PYMC_OK;
-            if (!has_room) {
-                store_batch_destroy(batches[bucket]);
-                batches[bucket] = NULL;
+            store_writeout_step(world->store, class_id, &ahead, &rules, UINT32_MAX, 1u << 20, &result);
+            if (result.full_bucket >= 0) {
+                write_buffers(world);
+                has_room = flash_buffer_begin(world->flash, store_proc(world->store), 0, result.full_bucket) == PYMC_OK;
             }
         } while (result.full_bucket >= 0 && has_room);
     }
-    for (int bucket = 0; bucket < FLASH_BUCKETS; bucket++) {
-        if (batches[bucket]) {
-            write_batch(batches[bucket]);
-            store_batch_destroy(batches[bucket]);
-        }
+    world->keeps_buffers = !world->keeps_buffers;
+    if (!world->keeps_buffers) {
+        write_buffers(world);
     }
     store_drop_clean(world->store);
 }

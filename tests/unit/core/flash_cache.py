@@ -157,10 +157,11 @@ class FlashCache:
         """Entries in the index, as counted by a walk that checks them all."""
         return int(lib.flash_index_check(self.flash))
 
-    def write_out_all(self, rules: Rules | None = None) -> int:
+    def write_out_all(self, rules: Rules | None = None, *, is_written: bool = True) -> int:
         """Writes every item in memory that the rules admit; how many records there are more.
 
-        Items that were read since the eviction hand passed (`mg k u` does not count) stay.
+        Unless `is_written` the last ones stay in write buffers. Items that were read since the
+        eviction hand passed (`mg k u` does not count) stay.
         """
         wanted = rules or Rules()
         admission = ffi.new("struct store_admission *")
@@ -187,7 +188,7 @@ class FlashCache:
                 full_bucket = result.full_bucket
                 if full_bucket >= 0:
                     self.next_buffer(full_bucket)
-        lost = self.write_buffers()
+        lost = self.write_buffers() if is_written else 0
         return added - lost
 
     def buffers(self) -> list[Any]:
@@ -220,7 +221,10 @@ class FlashCache:
     def next_buffer(self, bucket: int) -> None:
         """Lets another buffer take records of the stream, after writing all that are full."""
         self.write_buffers()
-        while lib.flash_buffer_begin(self.flash, self.keeper.proc, 0, bucket) == lib.PYMC_NOT_FOUND:
+        # One that somebody still fills is not free yet.
+        free = [n for n, row in enumerate(self.buffers()) if row.state == lib.FLASH_BUFFER_FREE]
+        begin = lib.flash_buffer_begin
+        while begin(self.flash, self.keeper.proc, free[0], bucket) == lib.PYMC_NOT_FOUND:
             self.drop_oldest_page()
 
     def pages(self) -> list[Any]:

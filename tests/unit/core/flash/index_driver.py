@@ -23,6 +23,7 @@ SPARE_BITS = 36 - ADDRESS_BITS
 BUCKET_BYTES = 128
 OVERFLOW_BYTES = 64
 CANDIDATES_MAX = int(lib.FLASH_CANDIDATES_MAX)
+BUSY = int(lib.PYMC_BUSY)
 NO_MEMORY = int(lib.PYMC_NO_MEMORY)
 PAGE_DRAINING = int(lib.FLASH_PAGE_DRAINING)
 
@@ -164,7 +165,7 @@ class Handle:
 
     def open_page(self) -> int:
         """Takes a free page and fills it at once."""
-        page = int(lib.flash_page_open(self.flash, self.proc, lib.FLASH_DEFAULT))
+        page = int(lib.flash_page_open(self.flash, self.proc, lib.FLASH_DEFAULT, 0))
         lib.flash_page_close(self.flash, self.proc, page)
         return page
 

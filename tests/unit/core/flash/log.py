@@ -17,6 +17,11 @@ COMPRESSED = 0x80000000
 EPOCH_UNIX_SECONDS = 1_700_000_000
 
 
+@ffi.callback("void(void *, struct proc *, uint32_t)")  # type: ignore[untyped-decorator]
+def _repair(flash: Any, _proc: Any, dead_slot: int) -> None:
+    lib.flash_buffers_repair(ffi.cast("struct flash *", flash), dead_slot)
+
+
 class Log:
     """A flash tier in its own arena, and the keeper's handle on it."""
 
@@ -30,6 +35,8 @@ class Log:
         avoid_direct: bool = False,
         names: Sequence[str] = (),
         is_sparse: bool = False,
+        slots: int = 2,
+        buffers: int = 0,
     ) -> None:
         names = names or [str(folder / f"log{number}") for number in range(len(pages))]
         self.names = names
@@ -49,9 +56,10 @@ class Log:
         geometry.index_bytes_max = 1 << 20
         geometry.avoid_direct = avoid_direct
         geometry.is_sparse = is_sparse
+        geometry.buffers = buffers
         options = ffi.new("struct arena_options *")
-        options.reserve_bytes = (1 << 20) + lib.flash_reserve_bytes(geometry, 2)
-        options.slots = 2
+        options.reserve_bytes = (1 << 20) + lib.flash_reserve_bytes(geometry, slots)
+        options.slots = slots
         options.boot_unix_seconds = EPOCH_UNIX_SECONDS + 2
         out = ffi.new("struct arena **")
         assert lib.arena_create(options, out) == 0
@@ -62,14 +70,27 @@ class Log:
         self.errno = ffi.errno
         self.failed_path = int(failed[0])
         self.flash = made[0]
+        self.procs: list[Any] = []
+        # The keeper's own.
+        self.proc = self.open_slot(0)
+
+    def open_slot(self, slot: int) -> Any:
+        """Takes a slot for the calling thread; who repairs it lets go of its buffer."""
         process = ffi.new("struct proc **")
-        opened = lib.proc_open(self.arena, 0, lib.PROC_KEEPER, ffi.NULL, ffi.NULL, process)
+        repair = ffi.NULL if self.flash == ffi.NULL else _repair
+        opened = lib.proc_open(self.arena, slot, lib.PROC_WORKER, repair, self.flash, process)
         assert opened == 0
-        self.proc = process[0]
-        self._scans: list[Any] = []
+        self.procs.append(process[0])
+        return process[0]
+
+    def close_slot(self, proc: Any) -> None:
+        self.procs.remove(proc)
+        lib.proc_close(proc)
 
     def close(self) -> None:
-        lib.proc_close(self.proc)
+        for proc in self.procs:
+            lib.proc_close(proc)
+        self.procs.clear()
         if self.flash != ffi.NULL:
             lib.flash_close(self.flash)
             self.flash = ffi.NULL
@@ -126,7 +147,7 @@ class Log:
     ) -> dict[int, bytes]:
         """Writes a record for each image, with as many buffers as needed; address to image."""
         written: dict[int, bytes] = {}
-        buffer = Buffer(self)
+        buffer = self.free_buffer()
         rest = list(images)
         while rest:
             assert buffer.begin(bucket) == 0, "no page is free"
@@ -136,6 +157,10 @@ class Log:
                 assert buffer.write() == 0
                 buffer.finish(0)
         return written
+
+    def free_buffer(self) -> "Buffer":
+        buffers = [Buffer(self, n) for n in range(lib.flash_buffer_count(self.flash))]
+        return next(one for one in buffers if one.info().state == lib.FLASH_BUFFER_FREE)
 
     def scan(self, page: int) -> dict[int, bytes]:
         """All records that a scan of the page finds; address to image."""
@@ -174,14 +199,15 @@ class Log:
 class Buffer:
     """A write buffer; `number` tells which of the tier's it is."""
 
-    def __init__(self, log: Log, number: int = 0) -> None:
+    def __init__(self, log: Log, number: int = 0, proc: Any = None) -> None:
         self.log = log
         self.number = number
+        self.proc = log.proc if proc is None else proc
         self.bucket = int(lib.FLASH_DEFAULT)
 
     def begin(self, bucket: int = lib.FLASH_DEFAULT) -> int:
         self.bucket = bucket
-        return int(lib.flash_buffer_begin(self.log.flash, self.log.proc, self.number, bucket))
+        return int(lib.flash_buffer_begin(self.log.flash, self.proc, self.number, bucket))
 
     def info(self) -> Any:
         out = ffi.new("struct flash_buffer_info *")
@@ -199,13 +225,13 @@ class Buffer:
         if place is None:
             return None
         self.fill(place, image, compressed, note)
-        lib.flash_place_give(self.log.flash, self.log.proc)
+        lib.flash_place_give(self.log.flash, self.proc)
         return int(place.address)
 
     def take(self, record_bytes: int) -> Any:
         """A place for a record, in whichever buffer of the stream has room; None without any."""
         place = ffi.new("struct flash_place *")
-        flash, proc = self.log.flash, self.log.proc
+        flash, proc = self.log.flash, self.proc
         return (
             place if lib.flash_place_take(flash, proc, self.bucket, record_bytes, place) else None
         )
@@ -228,13 +254,13 @@ class Buffer:
     def seal(self) -> int:
         if self.info().state == lib.FLASH_BUFFER_FILLING:
             self.close()
-        return int(lib.flash_buffer_seal(self.log.flash, self.log.proc, self.number))
+        return int(lib.flash_buffer_seal(self.log.flash, self.proc, self.number))
 
     def write(self) -> int:
         return int(lib.flash_buffer_write(self.log.flash, self.number))
 
     def finish(self, status: int) -> None:
-        lib.flash_buffer_finish(self.log.flash, self.log.proc, self.number, status)
+        lib.flash_buffer_finish(self.log.flash, self.proc, self.number, status)
 
     def complete(self) -> int:
         """Seals, writes and finishes; what came of it."""

@@ -8,6 +8,7 @@ import pytest
 from pymc.core.ffi import ffi
 from tests.unit.core.flash.index_driver import (
     BUCKET_BYTES,
+    BUSY,
     CANDIDATES_MAX,
     HASH_BITS,
     MIB,
@@ -105,12 +106,17 @@ def test_a_move_counts_both_pages(tier: Tier, index: Handle) -> None:
 def test_remove_all_takes_every_candidate(tier: Tier, index: Handle) -> None:
     key = hash_of(9, 500)
     for address in range(30):
-        index.insert(key, address)
-        index.insert(hash_of(9, address), 1000 + address)
+        # More of the same bits than a look-up finds are not taken.
+        wanted = 0 if address < CANDIDATES_MAX else BUSY
+        assert index.insert(key, address) == wanted
+        assert index.insert(hash_of(9, address), 1000 + address) == 0
     index.mark_read(key, 3)
-    assert len(index.find(key)) == CANDIDATES_MAX
-    assert index.remove_all(key) == 30
+    assert sorted(map(address_of, index.find(key))) == list(range(CANDIDATES_MAX))
+    assert tier.page(0).objects == 30 + CANDIDATES_MAX
+    assert index.remove_all(key) == CANDIDATES_MAX
     assert index.find(key) == []
+    assert index.insert(key, 77) == 0
+    assert index.remove(key, 77)
     assert tier.page(0).objects == 30
     assert tier.page(0).objects_read == 0
     assert all(index.find(hash_of(9, address)) for address in range(30))

@@ -5,7 +5,14 @@ import threading
 
 import pytest
 
-from tests.unit.core.flash.index_driver import UNITS_PER_PAGE, Tier, address_of, hash_of
+from tests.unit.core.flash.index_driver import (
+    BUSY,
+    CANDIDATES_MAX,
+    UNITS_PER_PAGE,
+    Tier,
+    address_of,
+    hash_of,
+)
 
 WRITERS = 2
 # At least so many rounds, and more until the index has shrunk.
@@ -129,3 +136,39 @@ def test_nothing_is_missed() -> None:
             assert worker.error is None, worker.error
         assert sweeper.sweeps > 0 and sweeper.has_shrunk.is_set()
         assert tier.check() == tier.entries == sum(tier.page(i).objects for i in range(4))
+
+
+class Crowd(Worker):
+    """Adds entries of one key's bits; how many were taken."""
+
+    def __init__(self, tier: Tier, slot: int, key: int) -> None:
+        super().__init__(tier, slot)
+        self.key = key
+        self.taken: list[int] = []
+
+    def work(self) -> None:
+        for i in range(200):
+            address = self.slot * UNITS_PER_PAGE + i
+            status = self.index.insert(self.key, address)
+            assert status in (0, BUSY)
+            if status == 0:
+                self.taken.append(address)
+            # Most of the time others look as well.
+            if self.taken and i % 3 == 0:
+                assert self.index.remove(self.key, self.taken.pop())
+
+
+def test_two_slots_do_not_add_more_than_a_look_up_finds() -> None:
+    key = hash_of(1, 77)
+    with Tier(slots=4) as tier, tier.open() as index:
+        crowd = [Crowd(tier, slot, key) for slot in (1, 2)]
+        for one in crowd:
+            one.start()
+        while any(one.is_alive() for one in crowd):
+            assert len(index.find(key)) <= CANDIDATES_MAX
+        for one in crowd:
+            one.join()
+            assert one.error is None, one.error
+        taken = sorted(crowd[0].taken + crowd[1].taken)
+        assert tier.check() == len(taken) <= CANDIDATES_MAX
+        assert sorted(map(address_of, index.find(key))) == taken

@@ -7,6 +7,7 @@ import pytest
 
 from pymc.core.checksum import crc32c
 from pymc.core.ffi import lib
+from pymc.flash_format import find_pages
 from tests.unit.core.flash.log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
 
 FREE, OPEN = lib.FLASH_PAGE_FREE, lib.FLASH_PAGE_OPEN
@@ -35,21 +36,16 @@ def test_a_life_of_a_page(tmp_path: Path) -> None:
 def test_streams_take_their_own_label_first_then_default_ones(tmp_path: Path) -> None:
     labels = (lib.FLASH_DEFAULT, lib.FLASH_LOW_TTL)
     with Log(tmp_path, pages=(2, 2), labels=labels) as log:
-        taken = [log.page(log.open_page(lib.FLASH_LOW_TTL)).label for _ in range(3)]
+        taken = [log.page(log.open_page(lib.FLASH_LOW_TTL, path)).label for path in (1, 1, 0)]
         assert taken == [lib.FLASH_LOW_TTL, lib.FLASH_LOW_TTL, lib.FLASH_DEFAULT]
+        assert log.open_page(lib.FLASH_LOW_TTL, 1) == lib.FLASH_PAGES_MAX
         assert log.page(log.open_page()).label == lib.FLASH_DEFAULT
         assert log.open_page() == lib.FLASH_PAGES_MAX
 
 
-def test_pages_are_opened_on_paths_in_turn(tmp_path: Path) -> None:
-    with Log(tmp_path, pages=(3, 3, 3)) as log:
-        paths = [log.page(log.open_page()).path for _ in range(9)]
-        assert [sorted(paths[at : at + 3]) for at in (0, 3, 6)] == [[0, 1, 2]] * 3
-
-
 def test_a_path_out_of_service(tmp_path: Path) -> None:
     with Log(tmp_path, pages=(3, 3)) as log:
-        opened = [log.open_page() for _ in range(4)]
+        opened = [log.open_page(path=path) for path in (0, 0, 1, 1)]
         lib.flash_page_close(log.flash, log.proc, opened[0])
         lib.flash_path_take_out(log.flash, log.proc, 0)
         lib.flash_path_take_out(log.flash, log.proc, 0)
@@ -64,8 +60,9 @@ def test_a_path_out_of_service(tmp_path: Path) -> None:
             if log.page(number).state == DRAINING:
                 lib.flash_page_free(log.flash, log.proc, number)
                 assert log.page(number).state == BAD
-        assert log.page(log.open_page()).path == 1
         assert log.open_page() == lib.FLASH_PAGES_MAX
+        assert log.page(log.open_page(path=1)).path == 1
+        assert log.open_page(path=1) == lib.FLASH_PAGES_MAX
 
 
 def test_what_stands_in_the_file(tmp_path: Path) -> None:
@@ -84,7 +81,8 @@ def test_what_stands_in_the_file(tmp_path: Path) -> None:
             assert whole[HEADER_BYTES:] == image
             assert set(text[offset + sizes : offset + (sizes + 15) // 16 * 16]) <= {0}
         page_now = log.page(0)
-        assert page_now.written_bytes == 3 * BLOCK
+        # Its room is set aside when a buffer begins.
+        assert page_now.written_bytes == WBUF
         assert page_now.objects_written == 3
         counted = log.counters()
         assert counted["ext_device_bytes_written"] == 3 * BLOCK
@@ -106,7 +104,6 @@ def test_a_page_knows_the_newest_and_the_last_to_expire(tmp_path: Path) -> None:
         assert buffer.complete() == 0
         now = log.page(0)
         assert (now.newest_order, now.expires_seconds) == (1 << 50, 0)
-        buffer.destroy()
 
 
 @pytest.mark.parametrize("image_bytes", [20, 4084, 4085, 40_000, WBUF - BLOCK - HEADER_BYTES])
@@ -124,24 +121,26 @@ def test_pages_fill_up_to_the_last_one(tmp_path: Path, image_bytes: int) -> None
                     break
                 written[address] = image
                 number += 1
-            assert buffer.records == number - before
-            if number > before:
-                assert buffer.complete() == 0
-            else:
-                assert buffer.seal() == 0
+            assert log.page(buffer.page).objects_written >= number - before > 0
+            assert buffer.complete() == 0
         assert log.states() == [FULL] * 3
         for page in range(3):
             there = {at: image for at, image in written.items() if log.place(at)[0] == page}
             assert log.scan(page) == there
-            lost_bytes = PAGE - log.page(page).written_bytes
-            assert lost_bytes < image_bytes + BLOCK + HEADER_BYTES
+            assert log.page(page).written_bytes == PAGE
+            # At the end of each buffer less is left than another one would take.
+            ends: dict[int, int] = {}
+            for at, image in there.items():
+                number_of, end = divmod(log.place(at)[1], WBUF)
+                ends[number_of] = max(ends.get(number_of, 0), end + HEADER_BYTES + len(image))
+            assert sorted(ends) == list(range(PAGE // WBUF))
+            assert all(WBUF - end < image_bytes + HEADER_BYTES + 16 for end in ends.values())
         assert len(written) == number
-        buffer.destroy()
 
 
 def test_a_page_is_open_until_its_last_buffer_is_written(tmp_path: Path) -> None:
     with Log(tmp_path, pages=(2,), page_bytes=2 * WBUF) as log:
-        buffers = [Buffer(log) for _ in range(3)]
+        buffers = [Buffer(log, number) for number in range(3)]
         for buffer in buffers:
             assert buffer.begin() == 0
             while buffer.put(b"z" * 1000) is not None:
@@ -151,12 +150,9 @@ def test_a_page_is_open_until_its_last_buffer_is_written(tmp_path: Path) -> None
         assert log.states() == [OPEN, OPEN]
         for position in (1, 0):
             assert log.states()[0] == OPEN
-            buffer = buffers[position]
-            assert buffer.finish(buffer.write()) == 0
+            assert buffers[position].complete() == 0
         assert log.states() == [FULL, OPEN]
-        assert buffers[2].finish(buffers[2].write()) == 0
-        for buffer in buffers:
-            buffer.destroy()
+        assert buffers[2].complete() == 0
 
 
 def test_a_drained_page_is_not_free_while_it_is_written(tmp_path: Path) -> None:
@@ -168,10 +164,15 @@ def test_a_drained_page_is_not_free_while_it_is_written(tmp_path: Path) -> None:
         lib.flash_page_drain(log.flash, log.proc, 0)
         lib.flash_page_free(log.flash, log.proc, 0)
         assert log.page(0).state == DRAINING
-        assert buffer.finish(buffer.write()) == lib.PYMC_NOT_FOUND
+        assert buffer.info().is_in_vain
+        buffer.finish(lib.PYMC_NOT_FOUND)
+        assert buffer.info().state == lib.FLASH_BUFFER_FREE
+        # It left no trace but in the page.
+        assert sum(log.write_times()) == 0
+        counted = log.counters()
+        assert counted["ext_device_writes"] == counted["ext_write_errors"] == 0
         lib.flash_page_free(log.flash, log.proc, 0)
         assert log.page(0).state == FREE
-        buffer.destroy()
 
 
 def test_empty_buffers_leave_no_trace(tmp_path: Path) -> None:
@@ -182,21 +183,36 @@ def test_empty_buffers_leave_no_trace(tmp_path: Path) -> None:
             assert buffer.seal() == 0
         assert log.states() == [OPEN, FREE, FREE, FREE]
         assert log.page(0).written_bytes == 0
-        buffer.destroy()
 
 
-def test_a_successor_goes_on_behind_what_was_sealed(tmp_path: Path) -> None:
-    """A keeper that dies between seal and write leaves a range that nobody writes again."""
+def test_the_first_buffer_of_a_page_is_written_for_its_header(tmp_path: Path) -> None:
+    """Nothing in a page is found offline without it, and others may have begun behind it."""
     with Log(tmp_path) as log:
-        kept = log.write_all([b"kept" * 30])
-        dead = Buffer(log)
-        assert dead.begin() == 0
-        dead.put(b"lost" * 30)
-        sealed_end = log.page(0).written_bytes + dead.seal()
-        dead.destroy()
-        more = log.write_all([b"more" * 30])
-        assert [log.place(address) for address in more] == [(0, sealed_end)]
-        assert log.scan(0) == kept | more
+        empty, behind = Buffer(log, 0), Buffer(log, 1)
+        assert empty.begin() == 0
+        assert behind.begin() == 0
+        empty.close()
+        behind.put(b"behind" * 20)
+        assert empty.complete() == 0
+        assert behind.complete() == 0
+        with open(log.names[0], "rb") as file:
+            assert [header.page for header in find_pages(file, 4 * PAGE)] == [0]
+
+
+def test_buffers_go_behind_what_is_not_written_yet(tmp_path: Path) -> None:
+    with Log(tmp_path) as log:
+        first, second = Buffer(log, 0), Buffer(log, 1)
+        assert first.begin() == 0
+        early = first.put(b"early" * 30)
+        assert first.seal() > 0
+        assert second.begin() == 0
+        late = second.put(b"late" * 30)
+        assert late is not None and log.place(late) == (0, WBUF)
+        assert second.complete() == 0
+        # Of what is not written yet a scan reads the buffer.
+        assert log.scan(0) == {early: b"early" * 30, late: b"late" * 30}
+        first.finish(first.write())
+        assert log.scan(0) == {early: b"early" * 30, late: b"late" * 30}
 
 
 def test_records_of_an_earlier_use_are_not_seen(tmp_path: Path) -> None:

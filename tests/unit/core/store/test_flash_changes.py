@@ -8,7 +8,7 @@ import pytest
 from tests.model.flash_keeper import FlashKeeper
 from tests.unit.core.driver import Found
 
-COPIED, ON_FLASH = 16384, 32768
+ON_FLASH = 32768
 KEY = b"k"
 ITEM = b"set k 5 0 3\r\n127\r\n"
 
@@ -85,7 +85,7 @@ def tier(tmp_path: Path) -> Iterator[FlashKeeper]:
 
 def _state(tier: FlashKeeper) -> int:
     found = tier.worker.look(KEY)
-    return found.state & (COPIED | ON_FLASH) if isinstance(found, Found) else 0
+    return found.state & ON_FLASH if isinstance(found, Found) else 0
 
 
 def _copies(tier: FlashKeeper) -> int:
@@ -101,9 +101,9 @@ def test_a_change_spoils_the_copy(tier: FlashKeeper, name: str, numbers: int) ->
     stored, change = ALL[name]
     tier.set_live("cas_enabled", numbers)
     tier.send(stored)
-    assert tier.write_out().linked == 2
+    assert tier.write_out() == 2
     assert tier.entries() == 2 and _copies(tier) == 2
-    assert _state(tier) == COPIED | ON_FLASH
+    assert _state(tier) == ON_FLASH
     tier.send(change)
     assert tier.entries() == 1 and _copies(tier) == 1
     _is_the_same_on_flash(tier)
@@ -111,19 +111,23 @@ def test_a_change_spoils_the_copy(tier: FlashKeeper, name: str, numbers: int) ->
 
 @pytest.mark.parametrize("numbers", [1, 0], ids=["cas", "no cas"])
 @pytest.mark.parametrize("name", ALL)
-def test_a_copy_of_what_changed_meanwhile_is_not_linked(
+def test_a_copy_that_waits_to_be_written_is_spoilt_by_a_change(
     tier: FlashKeeper, name: str, numbers: int
 ) -> None:
+    if name == "ms I older" and not numbers:
+        return  # Without numbers none is older.
     stored, change = ALL[name]
     tier.set_live("cas_enabled", numbers)
     tier.send(stored)
     assert tier.fill() == 2
+    # The index names it before it is written.
+    assert tier.entries() == 2 and _copies(tier) == 2
     tier.send(change)
+    assert tier.entries() == 1 and _copies(tier) == 1
     tier.send(LOOK)
     now = tier.send(LOOK)
-    # Once more, so that a second copy may be under way with the first.
+    # Once more, so that the old record and the new one are in a buffer together.
     tier.fill()
-    tier.commit(1)
     assert tier.drop_memory_copies() >= 1
     assert tier.send(LOOK) == now
     tier.commit()
@@ -132,8 +136,11 @@ def test_a_copy_of_what_changed_meanwhile_is_not_linked(
     _is_the_same_on_flash(tier)
 
 
+@pytest.mark.parametrize("is_written", [True, False], ids=["written", "in a buffer"])
 @pytest.mark.parametrize("name", ALL)
-def test_a_change_of_what_is_on_flash_only(tier: FlashKeeper, name: str, tmp_path: Path) -> None:
+def test_a_change_of_what_is_on_flash_only(
+    tier: FlashKeeper, name: str, tmp_path: Path, is_written: bool
+) -> None:
     stored, change = ALL[name]
     folder = tmp_path / "other"
     folder.mkdir()
@@ -141,7 +148,10 @@ def test_a_change_of_what_is_on_flash_only(tier: FlashKeeper, name: str, tmp_pat
         memory.send(b"set other 0 0 1\r\nx\r\n" * 2)
         expected = [memory.send(sent) for sent in (stored, change, LOOK)]
     assert tier.send(stored) == expected[0]
-    assert tier.exile() == 2
+    tier.fill()
+    if is_written:
+        tier.commit()
+    assert tier.drop_memory_copies() == 2
     assert tier.send(change) == expected[1]
     assert tier.send(LOOK) == expected[2]
     _is_the_same_on_flash(tier)
@@ -152,7 +162,7 @@ def test_what_changes_nothing_keeps_the_copy(tier: FlashKeeper, name: str) -> No
     tier.send(ITEM)
     tier.write_out()
     tier.send(KEEPS[name])
-    assert tier.entries() == 2 and _state(tier) == COPIED | ON_FLASH
+    assert tier.entries() == 2 and _state(tier) == ON_FLASH
     assert tier.drop_memory_copies() == 2
     tier.send(KEEPS[name])
     assert tier.entries() == 2
@@ -188,17 +198,17 @@ def test_an_item_that_moves_in_memory_keeps_its_copy(tier: FlashKeeper) -> None:
         tier.send(b"set %s 0 0 300\r\n%s\r\n" % (key, b"v" * 300))
     under_way = tier.fill()
     class_id = tier.worker.class_for(400)
-    # A copy that is under way names the old chunk.
+    # A copy in a buffer does not care which chunk the item has.
     tier.keeper.set_limit(32 << 20)
     move = tier.keeper.move_begin(class_id, 0)
     if move is not None:
         while not tier.keeper.move_step(move):
             tier.set_now(tier.now)
-    done = tier.commit()
-    assert done.linked + done.changed == under_way
+    assert under_way == _copies(tier) == tier.entries()
+    assert tier.commit() == 0
     tier.exile()
     for key in keys:
-        assert tier.send(b"get %s\r\n" % key).startswith((b"VALUE", b"END"))
+        assert tier.send(b"get %s\r\n" % key).startswith(b"VALUE")
 
 
 def _is_the_same_on_flash(tier: FlashKeeper) -> None:
