@@ -230,6 +230,46 @@ def hits(server: Server, workload: Workload, settings: Settings) -> Figures:
     }
 
 
+def _hits_beside_gets(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """RAM hits, open loop, while other connections read flash as fast as they can."""
+    timed = {**workload.data, **workload.run, "seed": settings.seed, "seconds": settings.seconds}
+    behind = _background(server, workload, settings)
+    try:
+        time.sleep(BACKGROUND_LEAD_SECONDS)
+        sample = loadgen.run(server, timed, settings.client_cores, first=True)
+        report = _background_report(behind)
+    finally:
+        behind.kill()
+        behind.communicate()
+    rate = float(report["requests_per_second"])
+    return {**figures_of(sample), "background_per_second": rate}
+
+
+def hits_beside_stuck_path(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """The p99 of RAM hits while one of two paths answers no read, and before."""
+    assert server.kind.stuck_file is not None
+    stored = {name: value for name, value in workload.background.items() if name in DATA_OPTIONS}
+    fill(server, stored, workload.fill_rate, settings)
+    loadgen.run(server, {**workload.data, "load": True}, settings.client_cores)
+    healthy = _hits_beside_gets(server, workload, settings)
+    trigger = flash_files.trigger(server.kind.stuck_file)
+    trigger.touch()
+    try:
+        stuck = _hits_beside_gets(server, workload, settings)
+        late_reads = _counters(server.port)["path_1_late_reads"]
+    finally:
+        trigger.unlink()
+    if not late_reads:
+        raise loadgen.LoadError("no read hung")
+    return {
+        **stuck,
+        "p99_healthy_us": healthy["p99_us"],
+        "background_healthy_per_second": healthy["background_per_second"],
+        "stuck_ratio": stuck["p99_us"] / healthy["p99_us"],
+        "late_reads": float(late_reads),
+    }
+
+
 def _background_report(process: subprocess.Popen[str]) -> dict[str, Any]:
     out, problem = process.communicate()
     if process.returncode:

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench.harness.loadgen import LoadError
+from bench.harness.loadgen import BENCH, LoadError
 from bench.harness.servers import Kind
 from bench.harness.workloads import Workload
 
 DROP_SECONDS = 0.1
 MEASURE_EVERY_PASSES = 4
+STUCK_READS = BENCH / "build" / "stuck_reads.so"
 # Room that the file system keeps beside the files.
 SPARE_BYTES = 2**30
 
@@ -56,8 +57,12 @@ def prepare(directory: Path, needed_bytes: int) -> None:
 
 @contextmanager
 def attached(kind: Kind, directory: Path, workload: Workload) -> Iterator[Kind]:
-    """`kind` with a flash file of its own, which is removed in the end."""
+    """`kind` with a flash file of its own, or two of them, which are removed in the end."""
     path = directory / f"{os.getpid()}-{kind.name}.flash"
+    if workload.kind == "flash-stuck":
+        with _attached_stuck(kind, path, workload) as two:
+            yield two
+        return
     # memcached wants options of the tier before its paths.
     own = workload.pymc_options if kind.name == "pymc" else ""
     options = filter(None, (workload.flash_options, own, f"ext_path={path}:{workload.flash_mib}m"))
@@ -65,6 +70,32 @@ def attached(kind: Kind, directory: Path, workload: Workload) -> Iterator[Kind]:
         yield replace(kind, arguments=(*kind.arguments, "-o", ",".join(options)), flash_file=path)
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _attached_stuck(kind: Kind, path: Path, workload: Workload) -> Iterator[Kind]:
+    """`kind` with two files, of which one hangs while trigger() is there; only threads can hang."""
+    stuck = path.with_suffix(".stuck")
+    paths = ",".join(f"ext_path={file}:{workload.flash_mib // 2}m" for file in (path, stuck))
+    options = ("-o", f"{workload.flash_options},ext_engine=threads,{paths}")
+    environment = {"LD_PRELOAD": str(STUCK_READS)}
+    try:
+        yield replace(
+            kind,
+            arguments=(*kind.arguments, *options),
+            flash_file=path,
+            stuck_file=stuck,
+            environment=environment,
+        )
+    finally:
+        trigger(stuck).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        stuck.unlink(missing_ok=True)
+
+
+def trigger(stuck_file: Path) -> Path:
+    """The file that lets all reads of `stuck_file` hang while it is there."""
+    return Path(f"{stuck_file}.on")
 
 
 def cached_share(path: Path) -> float:

@@ -260,5 +260,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "flash-get": Measurement(flash.gets, flash.prepare_gets, FLASH_SLICE_SECONDS),
     "flash-items": Measurement(flash.items),
     "flash-latency": Measurement(flash.hits, flash.prepare_hits, LATENCY_SLICE_SECONDS),
+    "flash-stuck": Measurement(flash.hits_beside_stuck_path),
     "flash-writes": Measurement(flash.writes),
 }

@@ -48,6 +48,10 @@ SHOWN = {
             "written_mib_per_second",
         ),
     ),
+    "flash-stuck": (
+        *("stuck_ratio", "p99_us", "p99_healthy_us", "hit_ratio", "background_per_second"),
+        *("background_healthy_per_second", "late_reads"),
+    ),
     "flash-writes": (
         *("hit_ratio", "device_bytes_per_set_byte", "own_bytes_per_set_byte"),
         *("sets", "lost_per_set", "packed_share"),

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,6 +38,8 @@ class Kind:
     program: Path
     arguments: tuple[str, ...] = ()
     flash_file: Path | None = None  # made and removed by whoever starts the server
+    stuck_file: Path | None = None  # a second one whose reads can be made to hang
+    environment: Mapping[str, str] = field(default_factory=dict)  # beside this process's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, **self.kind.environment},
             preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
         while not text_client.answers(self.endpoint):

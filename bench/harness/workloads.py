@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 WORKLOADS = Path(__file__).resolve().parent.parent / "workloads.toml"
-FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-writes")
+FLASH_KINDS = ("flash-get", "flash-items", "flash-latency", "flash-stuck", "flash-writes")
 KINDS = (
     *(
         "closed",
@@ -147,7 +147,7 @@ def _smoke_sized_flash(workload: Workload) -> Workload:
     """Few keys with values so large that most of them do not fit into RAM."""
     small = {"keys": 4000, "value-bytes": 30_000}
     changed: dict[str, Any] = {"run": dict(workload.run)}
-    if workload.kind == "flash-latency":
+    if workload.kind in ("flash-latency", "flash-stuck"):
         changed["background"] = {**workload.background, **small}
     else:
         changed["data"] = {**workload.data, **small}

@@ -25,7 +25,6 @@ struct flash_scan {
     uint32_t page;
     bool in_step;               // Right here begins a record, or nothing was looked at since the last one.
     // What was met since it does not.
-    uint64_t gap_from;          // Offset in the page of the first that is not zero.
     uint64_t gap_bad;           // Records with a wrong checksum.
     bool gap_has_version;       // Something in it belongs to this use of the page.
     bool gap_is_unread;         // It began with what could not be read, which is counted already.
@@ -84,26 +83,23 @@ static void note_good(struct flash_scan *scan) {
     scan->good_records = 0;
 }
 
-static void gap_begin(struct flash_scan *scan, uint64_t offset, bool is_unread) {
-    scan->gap_from = offset;
+static void gap_begin(struct flash_scan *scan, bool is_unread) {
     scan->gap_bad = 0;
     scan->gap_has_version = false;
     scan->gap_is_unread = is_unread;
     scan->in_step = false;
 }
 
-// What lies between records is damaged, or was set aside for records, which leaves zeros, or for a whole buffer, which
-// leaves what was there before, that were never written: see FORMAT.md. Damage of a page that is complete and still the
-// same is the device's.
-static void gap_end(struct flash_scan *scan, uint64_t offset) {
+// What lies between records is damaged, or was set aside: for a buffer that was never written (see FORMAT.md), or for a
+// record whose process died. Nothing in what was set aside has the page's version; what has it, in a page that is
+// complete and still the same, was damaged by the device.
+static void gap_end(struct flash_scan *scan) {
     if (scan->in_step) {
         return;
     }
     scan->in_step = true;
     const struct flash_page *row = &scan->flash->pages[scan->page];
-    bool is_blocks = !(scan->gap_from & BLOCK_MASK) && !(offset & BLOCK_MASK);
-    bool is_damage = scan->gap_has_version || !is_blocks;
-    if (is_damage && !scan->gap_is_unread && SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
+    if (scan->gap_has_version && !scan->gap_is_unread && SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
         && SHARED_LOAD(row->version) == scan->page_version) {
         struct flash_path_state *path = &scan->flash->paths[row->path];
         uint64_t bad = scan->gap_bad ? scan->gap_bad : 1;
@@ -133,7 +129,7 @@ int flash_scan_load(struct flash_scan *scan) {
     scan->piece_bytes = 0;
     uint64_t next = scan->base + scan->loaded;
     if (next >= scan->end) {
-        gap_end(scan, next);
+        gap_end(scan);
         return PYMC_NOT_FOUND;
     }
     uint64_t bytes = memory_bytes(scan->flash) - scan->loaded;
@@ -144,11 +140,11 @@ int flash_scan_load(struct flash_scan *scan) {
     int status = load(scan, next, bytes);
     if (status != PYMC_OK) {
         // The scan may go on behind what cannot be read.
-        gap_end(scan, next);
+        gap_end(scan);
         scan->base = next + bytes;
         scan->loaded = 0;
         scan->at = 0;
-        gap_begin(scan, next, true);
+        gap_begin(scan, true);
         return status;
     }
     scan->loaded += bytes;
@@ -176,7 +172,7 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
                 return NULL;
             }
             if (crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c) {
-                gap_end(scan, scan->base + scan->at);
+                gap_end(scan);
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
                 scan->good_records++;
@@ -184,9 +180,8 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
             }
             scan->futile_bytes += bytes;
         }
-        // Zeros alone are no damage: they are what pads buffers.
-        if (scan->in_step && (record->crc32c != 0 || record->sizes != 0)) {
-            gap_begin(scan, scan->base + scan->at, false);
+        if (scan->in_step) {
+            gap_begin(scan, false);
         }
         scan->gap_has_version |= record->page_version == (uint32_t)scan->page_version;
         scan->gap_bad += is_plausible(scan, record);

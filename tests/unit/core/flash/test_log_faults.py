@@ -109,7 +109,6 @@ def test_a_slow_write_is_seen_in_the_times(tmp_path: Path) -> None:
 def test_a_scan_goes_on_behind_a_piece_that_cannot_be_read(tmp_path: Path) -> None:
     with Log(tmp_path) as log:
         written = log.write_all(IMAGES)
-        lib.flash_page_close(log.flash, log.proc, 0)
         log.arm(lib.FLASH_FAULT_EIO, on_reads=True, skip=1, count=1)
         errors: list[int] = []
         found = dict(log.walk(0, errors))

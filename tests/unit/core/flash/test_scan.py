@@ -100,65 +100,6 @@ def test_damage_costs_only_the_records_it_hits(tmp_path: Path, seed: int) -> Non
             assert is_hit or address in found, (address, ranges)
 
 
-def skip_write(log: Log, images: list[bytes]) -> None:
-    """Sets a buffer's place aside and never writes it."""
-    buffer = Buffer(log)
-    assert buffer.begin() == 0
-    for image in images:
-        assert buffer.put(image) is not None
-    assert buffer.seal() > 0
-    buffer.finish(0)
-
-
-def overwrite(log: Log, offset: int, data: bytes) -> None:
-    with open(log.names[0], "r+b") as file:
-        file.seek(offset)
-        file.write(data)
-
-
-@pytest.mark.parametrize("first_use", [0, 100])
-def test_what_was_never_written_is_no_damage(tmp_path: Path, first_use: int) -> None:
-    """Whether it is empty or full of records of an earlier use of the page."""
-    with Log(tmp_path, pages=(1,), avoid_direct=True) as log:
-        if first_use:
-            log.write_all([b"older" * 200] * first_use)
-            lib.flash_page_drain(log.flash, log.proc, 0)
-            lib.flash_page_free(log.flash, log.proc, 0)
-        written = log.write_all([b"before" * 100] * 10)
-        skip_write(log, [b"never" * 100] * 10)
-        written |= log.write_all([b"after" * 100] * 10)
-        skip_write(log, [b"never" * 100] * 10)
-        lib.flash_page_close(log.flash, log.proc, 0)
-        assert log.scan(0) == written
-        assert log.path(0).bad_records == 0
-
-
-def test_damage_is_counted_by_records(tmp_path: Path) -> None:
-    """Of a page that is complete: one that is being written may look like anything."""
-    with Log(tmp_path, pages=(1,), avoid_direct=True) as log:
-        written = log.write_all([b"%05d" % number * 200 for number in range(40)])
-        places = sorted(log.place(address)[1] for address in written)
-        for place in (places[3], places[4], places[20]):
-            overwrite(log, place + 500, b"!")
-        assert len(log.scan(0)) == 37
-        assert log.path(0).bad_records == 0
-        lib.flash_page_close(log.flash, log.proc, 0)
-        assert len(log.scan(0)) == 37
-        assert log.path(0).bad_records == 3
-
-
-def test_damage_without_a_trace_of_records_counts_once(tmp_path: Path) -> None:
-    with Log(tmp_path, pages=(1,), avoid_direct=True) as log:
-        written = log.write_all([b"%05d" % number * 190 for number in range(40)])
-        places = sorted(log.place(address)[1] for address in written)
-        # From within a record to within another one, so that no header of theirs is left.
-        overwrite(log, places[5], b"\xff" * (places[10] - places[5] + 100))
-        lib.flash_page_close(log.flash, log.proc, 0)
-        lost = 40 - len(log.scan(0))
-        assert lost >= 6
-        assert log.path(0).bad_records == 1
-
-
 def test_noise_holds_no_records(tmp_path: Path) -> None:
     """Not even when every unit claims to begin one of this page."""
     dice = random.Random(9)

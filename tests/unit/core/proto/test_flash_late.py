@@ -106,18 +106,20 @@ def test_misses_are_counted(tier: FlashCache) -> None:
 def test_a_key_beside_it_is_found(tmp_path: Path) -> None:
     """The other path answers as always, also within one command."""
     with FlashCache(tmp_path, Log(paths=2)) as tier:
-        for number in range(2):
-            tier.send(b"set k%d 0 0 2\r\n10\r\n" % number)
-            tier.to_flash()
-            page = next(
-                at for at, row in enumerate(tier.pages()) if row.state == lib.FLASH_PAGE_OPEN
-            )
-            lib.flash_page_close(tier.flash, tier.keeper.proc, page)
-        used = [row.path for row in tier.pages() if row.state == lib.FLASH_PAGE_FULL]
-        assert sorted(used) == [0, 1]
-        tier.send(b"get k0 k1\r\n")
-        lib.flash_path_set_late(tier.flash, used[0], True)
-        assert tier.send(b"get k0 k1\r\n") == b"VALUE k1 0 2\r\n10\r\nEND\r\n"
-        lib.flash_path_set_late(tier.flash, used[1], True)
-        lib.flash_path_set_late(tier.flash, used[0], False)
-        assert tier.send(b"get k0 k1\r\n") == b"VALUE k0 0 2\r\n10\r\nEND\r\n"
+        # More than a write buffer takes, so that both paths have some.
+        keys = [b"k%d" % number for number in range(60)]
+        for key in keys:
+            tier.send(b"set %s 0 0 100000\r\n%s\r\n" % (key, key.ljust(100_000, b"x")))
+        tier.to_flash()
+        assert tier.counters()["items"] == 0
+        found = []
+        for path in range(2):
+            lib.flash_path_set_late(tier.flash, path, True)
+            said = tier.send(b"get %s\r\n" % b" ".join(keys))
+            assert said.endswith(b"\r\nEND\r\n")
+            found.append({key for key in keys if b"VALUE %s 0 100000\r\n%sx" % (key, key) in said})
+            lib.flash_path_set_late(tier.flash, path, False)
+        assert found[0]
+        assert found[1]
+        assert not found[0] & found[1]
+        assert found[0] | found[1] == set(keys)
