@@ -11,8 +11,15 @@ from pymc.core.flash import Flash
 from pymc.record import Record
 from pymc.stats.cpu_times import RecentCpuTimes
 
-# Process slots beyond workers and keeper, for tools that look into a running server.
-VISITOR_SLOTS = 4
+# A keeper that was killed and does not go, since it waits for a device, keeps its slot.
+KEEPER_SLOTS = 3
+# Process slots beyond workers and keepers, for tools that look into a running server.
+VISITOR_SLOTS = 2
+
+
+def slots_for(settings: Settings) -> int:
+    """Process slots of a server."""
+    return settings.workers + KEEPER_SLOTS + VISITOR_SLOTS
 
 
 class ListeningAddress(Record):
@@ -66,18 +73,30 @@ class ServerContext(Record):
     read_engine: str = "none"
 
     @property
+    def keeper_slots(self) -> range:
+        """The slots of which the keeper has one; workers have those below."""
+        return range(self.settings.workers, self.settings.workers + KEEPER_SLOTS)
+
+    @property
     def keeper_slot(self) -> int:
-        """The keeper's process slot; workers have those below."""
-        return self.settings.workers
+        """The keeper's first slot."""
+        return self.keeper_slots.start
 
     @property
     def slots(self) -> range:
         """All process slots."""
-        return range(self.settings.workers + 1 + VISITOR_SLOTS)
+        return range(slots_for(self.settings))
 
     def are_workers_there(self) -> bool:
         """Tells whether every worker has taken its slot, now or in an earlier life."""
-        return all(self.arena.slot_owner(slot).pid for slot in range(self.keeper_slot))
+        return all(self.arena.slot_owner(slot).pid for slot in range(self.settings.workers))
+
+    def keeper_pid(self) -> int:
+        """The keeper at work; 0 while there is none."""
+        pids = {slot: self.living_pid(slot) for slot in self.keeper_slots}
+        # One that was given up is late for ever.
+        at_work = [pid for slot, pid in pids.items() if pid and not self.arena.pulse(slot).is_late]
+        return next(iter(at_work), max(pids.values()))
 
     def living_pid(self, slot: int) -> int:
         """The process that holds a worker's or the keeper's slot; 0 while there is none."""
@@ -88,5 +107,5 @@ class ServerContext(Record):
 
     def living_pids(self) -> list[int]:
         """The supervisor, the workers and the keeper."""
-        pids = [self.living_pid(slot) for slot in range(self.keeper_slot + 1)]
+        pids = [self.living_pid(slot) for slot in range(self.keeper_slots.stop)]
         return [self.supervisor_pid, *(pid for pid in pids if pid)]

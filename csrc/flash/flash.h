@@ -34,15 +34,17 @@ struct flash_geometry {
     uint64_t index_bytes_max;   // Memory that the index may ever use.
     uint32_t buffers;           // Write buffers; 0: as many as the paths need.
     bool avoid_direct;          // Go through the page cache even where O_DIRECT works; for tests.
+    bool is_sparse;             // Set no blocks of files aside at the start; for tests.
 };
 
 // Address space an arena needs for this tier and `slots` process slots.
 uint64_t flash_reserve_bytes(const struct flash_geometry *geometry, uint32_t slots);
 
-// Opens and locks the files, forgets what they held, and formats pages and index in the arena.
+// Opens and locks the files, forgets what they held, sets their blocks aside, and formats pages and index in the arena.
 //
-// Returns PYMC_OS_ERROR (errno; *failed_path_out is the path's number), PYMC_BUSY when another process has the file,
-// PYMC_INVALID for a bad geometry (*failed_path_out is FLASH_PATHS_MAX when it is no path's fault), PYMC_NO_MEMORY.
+// Returns PYMC_OS_ERROR (errno, ENOSPC or EDQUOT where there is no room for all of a file; *failed_path_out is the
+// path's number), PYMC_BUSY when another process has the file, PYMC_INVALID for a bad geometry
+// (*failed_path_out is FLASH_PATHS_MAX when it is no path's fault), PYMC_NO_MEMORY.
 // Call once on a fresh arena, before the first fork; the handle and its descriptors are inherited and every process
 // of the server uses its own copy. Owns: the caller, until flash_close().
 int flash_create(struct arena *arena, const struct flash_geometry *geometry, struct flash **flash_out,
@@ -68,6 +70,7 @@ struct flash_page_info {
     int bucket;
     int label;
     uint32_t path;
+    bool is_writable;           // New records may go there, if it is free: see flash_path_is_writable().
 };
 uint32_t flash_page_count(const struct flash *flash);
 uint32_t flash_path_count(const struct flash *flash);
@@ -106,24 +109,75 @@ struct flash_sweep {
 // have no entries now.
 bool flash_sweep_step(struct flash *flash, struct proc *proc, struct flash_sweep *sweep, uint32_t buckets);
 
-// One path's health; only grows until the server ends.
+// What a file system that has no room for a write still takes: NEW means that pages whose blocks are there can be
+// written again, ALL that not even these could.
+enum flash_full { FLASH_NOT_FULL, FLASH_FULL_NEW, FLASH_FULL_ALL };
+// What the operator wants of a path: the keeper's judgement, or out, or (once) in whatever the keeper thinks of it.
+enum flash_wanted { FLASH_WANTED_JUDGED, FLASH_WANTED_OUT, FLASH_WANTED_IN };
+
+// Why a path is not simply in service, as the keeper notes it.
+enum flash_why { FLASH_WHY_NONE, FLASH_WHY_WRITES_IN_ROW, FLASH_WHY_WRITES, FLASH_WHY_READS, FLASH_WHY_CHECKSUMS,
+                 FLASH_WHY_HAND, FLASH_WHY_LATE_READ, FLASH_WHY_LATE_WRITE, FLASH_WHY_NO_ROOM };
+
+// One path's health; counts only grow until the server ends.
 struct flash_path_info {
+    uint64_t reads;             // That the device answered, well or not, and records that scans have found.
     uint64_t read_errors;
     uint64_t write_errors;
     uint64_t slow_reads;        // Took longer than a second.
     uint64_t late_reads;        // Were not answered within ext_read_timeout.
     uint64_t times_late;        // How often such a read made the path late.
     uint64_t bad_records;       // Came back without an error and were not what had been written.
+    uint64_t full_writes;       // Refused since the file system had no room for them.
+    uint32_t since_seconds;     // What flash_path_note() was told last.
+    int why;                    // enum flash_why
+    int full;                   // enum flash_full
+    int wanted;                 // enum flash_wanted
     bool is_out;                // Out of service: nothing is written there and reads miss.
-    bool is_late;               // Does not answer: reads miss at once, entries stay.
+    bool is_late;               // Does not answer: reads miss at once, nothing is written, entries stay.
     bool is_direct;
+    bool is_allocated;          // All its blocks were set aside at the start.
 };
 void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path_info *out);
 // Marks the path as late, or as answering again. Whose read met its deadline does the one, the keeper alone the other.
 // Returns whether that changed anything: of several processes that find the same one does. Crash: one store.
 bool flash_path_set_late(struct flash *flash, uint32_t path, bool is_late);
-// Takes the path out of service: its pages drain and are not used again.
+// Any process: what the operator wants. The keeper finds it.
+void flash_path_want(struct flash *flash, uint32_t path, int wanted);
+
+// Steps of paths, for the keeper alone. Crash: done again by its successor, they do what was left to do.
+
+// Takes the path out of service: its pages drain and are BAD when they are free.
 void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path);
+// Takes it into service again, with the pages that are BAD as free ones.
+void flash_path_bring_in(struct flash *flash, struct proc *proc, uint32_t path);
+// Where the file system has no room no open page is to get more than it has: they are closed.
+void flash_path_close_pages(struct flash *flash, struct proc *proc, uint32_t path);
+// What is believed of the path's file system: enum flash_full.
+void flash_path_set_full(struct flash *flash, uint32_t path, int full);
+// For whom asks how the path stands: why, and since which second on the server's clock.
+void flash_path_note(struct flash *flash, uint32_t path, int why, uint32_t since_seconds);
+// The first page of the path in this state, of those without blocks only when that is asked for; FLASH_PAGES_MAX when
+// there is none.
+uint32_t flash_path_find_page(const struct flash *flash, uint32_t path, int state, bool without_blocks);
+
+// Try whether a path answers, in any thread; they count nothing and note nothing. PYMC_OK or PYMC_OS_ERROR (errno).
+// A block is read.
+int flash_probe_read(struct flash *flash, uint32_t path);
+// A block at the start of the page is written and read back; EIO when it comes back as another.
+// Requires: nobody uses the page, as those that are BAD.
+int flash_probe_write(struct flash *flash, uint32_t page);
+// The page is written from end to end, with nothing: if that goes well it has its blocks.
+// Requires: as above, or the page is free and must not be opened while its path is full.
+int flash_probe_room(struct flash *flash, uint32_t page);
+
+// Which paths a process has writes under way to, a bit for each. A write may outlive the process that was killed in it
+// as long as the system waits for the device; nobody is to write there before.
+void flash_writing_note(struct flash *flash, struct proc *proc, uint32_t path, bool is_writing);
+// Of all slots but this one.
+uint64_t flash_writing_elsewhere(const struct flash *flash, uint32_t slot_index);
+// Requires: no process that had the slot is there any more.
+void flash_writing_forget(struct flash *flash, uint32_t slot_index);
 
 // The index in memory.
 uint64_t flash_index_bytes(const struct flash *flash);

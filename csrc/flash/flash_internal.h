@@ -27,6 +27,7 @@ struct CACHE_ALIGNED flash_page {
     uint8_t bucket;
     uint8_t label;              // Never changes.
     uint8_t path;               // Never changes.
+    uint8_t has_blocks;         // Its file system has taken all of it before, or is bound to.
     uint8_t is_ending;          // Takes no further buffer, since a write failed, and is closed after the last.
 };
 _Static_assert(sizeof(struct flash_page) == 64, "a page's row is one cache line");
@@ -37,9 +38,15 @@ struct flash_path_state {
     uint64_t slow_reads;
     uint64_t late_reads;
     uint64_t times_late;
-    uint64_t bad_records;
+    uint64_t bad_records;       // Damaged although their page was valid.
+    uint64_t scanned_records;   // Found by scans, good and bad.
+    uint64_t full_writes;       // Refused for want of room: no fault of the device.
     uint32_t is_out;
-    uint32_t is_late;
+    uint32_t is_late;           // Set by any process whose read met its deadline; cleared by the keeper alone.
+    uint32_t is_full;           // enum flash_full; set by who was refused a write, lowered by the keeper alone.
+    uint32_t wanted;            // enum flash_wanted
+    uint32_t why;               // The keeper's note, enum flash_why ...
+    uint32_t since_seconds;     // ... and since when it is so.
 };
 
 // A process's own part; only the owner writes, except a repairer after its death.
@@ -54,6 +61,7 @@ struct CACHE_ALIGNED flash_local {
     uint32_t fill_hint[FLASH_BUCKETS];  // The one that took its last record of the stream.
     uint64_t read_times[FLASH_TIME_BUCKETS];
     uint64_t write_times[FLASH_TIME_BUCKETS];
+    uint64_t writing;           // A bit for each path that a write of this process is under way to.
 };
 
 struct flash_index_root;        // flash_index_internal.h
@@ -63,6 +71,7 @@ struct flash_root {
     uint64_t pages_offset;
     uint64_t paths_offset;
     uint64_t local_offset;
+    uint64_t reads_offset;
     uint64_t index_offset;
     uint64_t buffers_offset;
     uint64_t buffer_memory_offset;      // wbuf_bytes for each buffer.
@@ -93,6 +102,7 @@ struct flash {
     char *names[FLASH_PATHS_MAX];           // For lines to the operator.
     uint32_t read_align[FLASH_PATHS_MAX];   // Offsets, lengths and memory of reads are multiples of this.
     bool is_direct[FLASH_PATHS_MAX];
+    bool is_allocated[FLASH_PATHS_MAX];     // Its file system has set all blocks aside, or it is a device.
     struct flash_buffer *buffers;
     int wake_fd;
     // The keeper's own.
@@ -103,6 +113,14 @@ struct flash {
 static inline struct flash_local *flash_local(const struct flash *flash, uint32_t slot_index) {
     return (struct flash_local *)(flash->arena_base + flash->root->local_offset
                                   + (uint64_t)slot_index * sizeof(struct flash_local));
+}
+// The slot's part of the counts of reads that devices have answered, one for each path.
+static inline uint64_t flash_reads_stride(uint32_t path_count) {
+    return (path_count * sizeof(uint64_t) + 63) & ~63ull;
+}
+static inline uint64_t *flash_reads(const struct flash *flash, uint32_t slot_index) {
+    return (uint64_t *)(flash->arena_base + flash->root->reads_offset
+                        + slot_index * flash_reads_stride(flash->root->path_count));
 }
 static inline uint64_t flash_address(const struct flash *flash, uint32_t page, uint64_t offset) {
     return (uint64_t)page * flash->root->units_per_page + (offset >> flash->root->unit_shift);
@@ -126,6 +144,13 @@ static inline bool flash_page_is_readable(const struct flash *flash, uint32_t pa
     return SHARED_LOAD(row->version) == version && (state == FLASH_PAGE_OPEN || state == FLASH_PAGE_FULL);
 }
 
+// Whether new records may go to a page of the path: not while it is out of service or late, and while its file system
+// is full only to pages whose blocks are there.
+static inline bool flash_path_is_writable(const struct flash *flash, const struct flash_page *row) {
+    bool is_full = SHARED_LOAD(flash->paths[row->path].is_full) != FLASH_NOT_FULL;
+    return flash_path_takes_writes(flash, row->path) && (!is_full || SHARED_LOAD(row->has_blocks));
+}
+
 // Reads or writes the whole of a range of one page, in the calling thread. Applies armed faults, counts errors and the
 // time (into `times`, unless NULL). Returns PYMC_OK, or PYMC_OS_ERROR with errno (EIO for a short one).
 // Requires: offset, bytes and memory aligned to FLASH_BLOCK_BYTES (reads: to read_align).
@@ -144,6 +169,11 @@ static inline bool flash_fault_is_hang(const struct flash *flash) {
 // Whether an errno tells of the system, which lacked memory or time for a read, and not of the device.
 static inline bool flash_is_refusal(int64_t error) {
     return error == EAGAIN || error == EINTR || error == ENOMEM || error == ENOBUFS;
+}
+// A read that the device has answered. Only by the slot's owner.
+static inline void flash_count_read(const struct flash *flash, uint32_t slot_index, uint32_t path) {
+    uint64_t *reads = &flash_reads(flash, slot_index)[path];
+    SHARED_STORE(*reads, *reads + 1);
 }
 static inline void flash_note_time(uint64_t *times, uint64_t microseconds) {
     uint32_t bucket = microseconds ? 64u - (uint32_t)__builtin_clzll(microseconds) : 0;

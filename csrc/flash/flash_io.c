@@ -1,5 +1,6 @@
 // Reads and writes of ranges of pages in the calling thread; the faults that tests let happen; device times.
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -184,6 +185,23 @@ static int transfer_with_fault(struct flash *flash, uint32_t path, char *memory,
     return error;
 }
 
+static bool is_no_room(int error) {
+    return error == ENOSPC || error == EDQUOT;
+}
+
+// A file system without room is no broken device. One that had all of the page before, and has not now, writes each
+// block to a new place: no page is of use to it.
+static void note_full(struct flash *flash, uint32_t page) {
+    struct flash_page *row = &flash->pages[page];
+    struct flash_path_state *state = &flash->paths[row->path];
+    uint32_t full = row->has_blocks ? FLASH_FULL_ALL : FLASH_FULL_NEW;
+    SHARED_STORE(row->has_blocks, 0);
+    SHARED_ADD(state->full_writes, 1, RELAXED);
+    if (SHARED_LOAD(state->is_full) < full) {
+        SHARED_STORE(state->is_full, full);
+    }
+}
+
 int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, uint64_t bytes, bool is_write,
              uint64_t *times) {
     const struct flash_page *row = &flash->pages[page];
@@ -198,13 +216,82 @@ int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, 
     if (!is_write && took_us > SLOW_US) {
         SHARED_ADD(state->slow_reads, 1, RELAXED);
     }
-    if (error) {
+    if (error && is_write && is_no_room(error)) {
+        note_full(flash, page);
+    } else if (error) {
         uint64_t *errors = is_write ? &state->write_errors : &state->read_errors;
         SHARED_ADD(*errors, is_write || !flash_is_refusal(error), RELAXED);
-        errno = error;
-        return PYMC_OS_ERROR;
     }
-    return PYMC_OK;
+    errno = error;
+    return error ? PYMC_OS_ERROR : PYMC_OK;
+}
+
+static int probe(struct flash *flash, const struct flash_page *row, char *block, bool is_write) {
+    return transfer_with_fault(flash, row->path, block, FLASH_BLOCK_BYTES, row->file_offset, is_write);
+}
+
+// What a device holds that was not written just now is not this.
+static void fill_block(char *block, uint64_t seed) {
+    for (uint64_t i = 0; i < FLASH_BLOCK_BYTES / sizeof seed; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        memcpy(block + i * sizeof seed, &seed, sizeof seed);
+    }
+}
+
+// Two blocks of memory as the device wants them; the caller frees them.
+static char *probe_blocks(void) {
+    void *blocks = NULL;
+    return posix_memalign(&blocks, FLASH_BLOCK_BYTES, 2 * FLASH_BLOCK_BYTES) == 0 ? blocks : NULL;
+}
+
+static int probe_end(char *blocks, int error) {
+    free(blocks);
+    errno = error;
+    return error ? PYMC_OS_ERROR : PYMC_OK;
+}
+
+int flash_probe_read(struct flash *flash, uint32_t path) {
+    uint32_t page = 0;
+    while (flash->pages[page].path != path) {
+        page++;
+    }
+    char *blocks = probe_blocks();
+    return probe_end(blocks, blocks ? probe(flash, &flash->pages[page], blocks, false) : ENOMEM);
+}
+
+int flash_probe_write(struct flash *flash, uint32_t page) {
+    char *blocks = probe_blocks();
+    if (!blocks) {
+        return probe_end(blocks, ENOMEM);
+    }
+    const struct flash_page *row = &flash->pages[page];
+    uint64_t seed = flash_now_us() + page;
+    char *back = blocks + FLASH_BLOCK_BYTES;
+    fill_block(blocks, seed);
+    int error = probe(flash, row, blocks, true);
+    error = error ? error : probe(flash, row, back, false);
+    fill_block(blocks, seed);
+    if (!error && memcmp(blocks, back, FLASH_BLOCK_BYTES) != 0) {
+        error = EIO;
+    }
+    return probe_end(blocks, error);
+}
+
+int flash_probe_room(struct flash *flash, uint32_t page) {
+    struct flash_page *row = &flash->pages[page];
+    uint64_t step = flash->root->wbuf_bytes;
+    void *memory = NULL;
+    int error = posix_memalign(&memory, FLASH_BLOCK_BYTES, step);
+    if (!error) {
+        memset(memory, 0, step);
+    }
+    for (uint64_t at = 0; !error && at < flash->root->page_bytes; at += step) {
+        error = transfer_with_fault(flash, row->path, memory, step, row->file_offset + at, true);
+    }
+    if (!error) {
+        SHARED_STORE(row->has_blocks, 1);
+    }
+    return probe_end(memory, error);
 }
 
 void flash_read_times(const struct flash *flash, uint64_t *counts) {

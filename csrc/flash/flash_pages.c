@@ -1,4 +1,4 @@
-// Steps of pages, and what policies see of pages and paths. Only the keeper takes steps.
+// Steps of pages, and what policies see of them. Only the keeper takes steps.
 #include "flash/flash_buffers_internal.h"
 #include "shm/proc_internal.h"
 
@@ -40,6 +40,7 @@ void flash_page_read(const struct flash *flash, uint32_t page, struct flash_page
     out->bucket = SHARED_LOAD(row->bucket);
     out->label = row->label;
     out->path = row->path;
+    out->is_writable = flash_path_is_writable(flash, row);
     out->used_bytes = used_bytes(out);
 }
 
@@ -66,48 +67,26 @@ uint64_t flash_flushed_entries(const struct flash *flash) {
     return entries;
 }
 
-void flash_path_read(const struct flash *flash, uint32_t path, struct flash_path_info *out) {
-    const struct flash_path_state *state = &flash->paths[path];
-    out->read_errors = SHARED_LOAD(state->read_errors);
-    out->write_errors = SHARED_LOAD(state->write_errors);
-    out->slow_reads = SHARED_LOAD(state->slow_reads);
-    out->late_reads = SHARED_LOAD(state->late_reads);
-    out->times_late = SHARED_LOAD(state->times_late);
-    out->bad_records = SHARED_LOAD(state->bad_records);
-    out->is_out = SHARED_LOAD(state->is_out) != 0;
-    out->is_late = SHARED_LOAD(state->is_late) != 0;
-    out->is_direct = flash->is_direct[path];
-}
-
-bool flash_path_set_late(struct flash *flash, uint32_t path, bool is_late) {
-    struct flash_path_state *state = &flash->paths[path];
-    uint32_t was = !is_late;
-    if (SHARED_LOAD(state->is_late) != was || !SHARED_CAS(state->is_late, &was, (uint32_t)is_late, ACQ_REL)) {
-        return false;
-    }
-    if (is_late) {
-        SHARED_ADD(state->times_late, 1, RELAXED);
-    }
-    return true;
-}
-
-bool flash_path_is_direct(const struct flash *flash, uint32_t path) {
-    return flash->is_direct[path];
-}
-
-// The first free page of this label on the path.
+// A free page of this label on the path, one whose blocks are there if any is.
 static uint32_t free_page(const struct flash *flash, int label, uint32_t path) {
+    uint32_t fresh = FLASH_PAGES_MAX;
     for (uint32_t page = 0; page < flash->root->page_count; page++) {
         const struct flash_page *row = &flash->pages[page];
-        if (row->state == FLASH_PAGE_FREE && row->label == label && row->path == path) {
+        if (row->state != FLASH_PAGE_FREE || row->label != label || row->path != path
+            || !flash_path_is_writable(flash, row)) {
+            continue;
+        }
+        if (row->has_blocks) {
             return page;
         }
+        fresh = fresh == FLASH_PAGES_MAX ? page : fresh;
     }
-    return FLASH_PAGES_MAX;
+    return fresh;
 }
 
 bool flash_path_takes_writes(const struct flash *flash, uint32_t path) {
-    return !SHARED_LOAD(flash->paths[path].is_out);
+    const struct flash_path_state *state = &flash->paths[path];
+    return !SHARED_LOAD(state->is_out) && !SHARED_LOAD(state->is_late) && SHARED_LOAD(state->is_full) != FLASH_FULL_ALL;
 }
 
 static void forget_contents(struct flash_page *row) {
@@ -151,6 +130,9 @@ void flash_page_close(struct flash *flash, struct proc *proc, uint32_t page) {
     if (row->state != FLASH_PAGE_OPEN || flash_page_has_buffers(flash, page)) {
         return;
     }
+    if (row->written_bytes + flash->root->wbuf_bytes > flash->root->page_bytes) {
+        SHARED_STORE(row->has_blocks, 1);
+    }
     FAULT_POINT(proc, "flash.close.before");
     SHARED_RELEASE(row->state, FLASH_PAGE_FULL);
     FAULT_POINT(proc, "flash.close.after");
@@ -178,20 +160,4 @@ void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page) {
     SHARED_STORE(row->version, 0);
     forget_contents(row);
     SHARED_STORE(row->bucket, FLASH_DEFAULT);
-}
-
-void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path) {
-    SHARED_STORE(flash->paths[path].is_out, 1);
-    FAULT_POINT(proc, "flash.path.out");
-    for (uint32_t page = 0; page < flash->root->page_count; page++) {
-        struct flash_page *row = &flash->pages[page];
-        if (row->path != path) {
-            continue;
-        }
-        if (row->state == FLASH_PAGE_FREE) {
-            SHARED_RELEASE(row->state, FLASH_PAGE_BAD);
-        } else {
-            flash_page_drain(flash, proc, page);
-        }
-    }
 }

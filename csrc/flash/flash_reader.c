@@ -440,6 +440,7 @@ static uint8_t judge(struct flash_reader *reader, const struct flash_reading *re
 static void note_device(struct flash_reader *reader, const struct flash_reading *reading, uint64_t took_us) {
     struct flash_path_state *path = &reader->flash->paths[reading->path];
     flash_note_time(reader->times, took_us);
+    flash_count_read(reader->flash, reader->proc->slot_index, reading->path);
     bool is_bad = reading->result != reading->bytes;
     if (UNLIKELY(is_bad)) {
         count(reader->proc, COUNTER_ext_read_errors, 1);

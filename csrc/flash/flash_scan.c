@@ -20,6 +20,7 @@ struct flash_scan {
     uint64_t end;               // Offset in the page behind the last block written when the scan began.
     uint64_t piece_bytes;
     uint64_t futile_bytes;      // Checksummed in vain.
+    uint64_t good_records;      // Found in this piece.
     uint64_t page_version;
     uint32_t page;
     uint32_t objects;           // Entries that named the page when the scan began, 0 while it was not complete.
@@ -69,10 +70,17 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->at = 0;
     scan->piece_bytes = 0;
     scan->futile_bytes = 0;
+    scan->good_records = 0;
     scan->objects = SHARED_LOAD(row->state) == FLASH_PAGE_FULL ? SHARED_LOAD(row->objects) : 0;
     scan->found = 0;
     scan->has_unread = false;
     return PYMC_OK;
+}
+
+// What errors of the path are weighed against.
+static void note_good(struct flash_scan *scan) {
+    SHARED_ADD(scan->flash->paths[scan->flash->pages[scan->page].path].scanned_records, scan->good_records, RELAXED);
+    scan->good_records = 0;
 }
 
 // A piece lies within the place of one write buffer: it is in that, or on the device.
@@ -91,12 +99,15 @@ static void count_damage(struct flash_scan *scan) {
     const struct flash_page *row = &scan->flash->pages[scan->page];
     bool is_same = SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL && SHARED_LOAD(row->version) == scan->page_version;
     if (is_same && !scan->has_unread && scan->objects > scan->found) {
-        SHARED_ADD(scan->flash->paths[row->path].bad_records, scan->objects - scan->found, RELAXED);
+        uint32_t bad = scan->objects - scan->found;
+        SHARED_ADD(scan->flash->paths[row->path].scanned_records, bad, RELAXED);
+        SHARED_ADD(scan->flash->paths[row->path].bad_records, bad, RELAXED);
     }
     scan->objects = 0;
 }
 
 int flash_scan_load(struct flash_scan *scan) {
+    note_good(scan);
     // A record that is not complete yet stays, with the rest of its first block.
     uint64_t from = scan->at & ~BLOCK_MASK;
     scan->loaded -= from;
@@ -151,6 +162,7 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
                 *address_out = flash_address(scan->flash, scan->page, scan->base + scan->at);
                 scan->at += flash_round_up(scan->flash, bytes);
                 scan->found++;
+                scan->good_records++;
                 return record;
             }
             scan->futile_bytes += bytes;

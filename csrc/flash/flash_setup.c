@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "flash/flash_buffers_internal.h"
@@ -37,6 +38,7 @@ static uint64_t buffers_of(const struct flash_geometry *geometry) {
 uint64_t flash_reserve_bytes(const struct flash_geometry *geometry, uint32_t slots) {
     return sizeof(struct flash_root) + pages_of(geometry) * sizeof(struct flash_page)
            + geometry->path_count * sizeof(struct flash_path_state) + slots * sizeof(struct flash_local)
+           + slots * flash_reads_stride(geometry->path_count)
            + buffers_of(geometry) * (sizeof(struct flash_buffer) + geometry->wbuf_bytes)
            + flash_index_reserve_bytes(geometry) + ALIGN_SLACK_BYTES;
 }
@@ -120,15 +122,52 @@ static int lock_file(int fd) {
     return errno == EAGAIN || errno == EACCES ? PYMC_BUSY : PYMC_OS_ERROR;
 }
 
-// Forgets what the file held and gives it its size, so that no read inside a page is ever short.
-static int make_size(int fd, uint64_t bytes) {
+static int allocate(int fd, uint64_t bytes) {
+    int result = 0;
+    do {
+        result = fallocate(fd, 0, 0, (off_t)bytes);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+// What cannot be had is not taken for a moment either: others write to the file system too.
+static bool has_room(int fd, uint64_t bytes) {
+    struct statvfs room;
+    return fstatvfs(fd, &room) != 0 || room.f_blocks == 0 || bytes / room.f_frsize <= room.f_bfree;
+}
+
+// Forgets what the file held and gives it its size and its blocks: no read inside a page is ever short, and no write
+// meets a full file system. One that cannot set blocks aside leaves the file sparse.
+static int make_file_size(int fd, uint64_t bytes, bool is_sparse, bool *is_allocated_out) {
+    if (ftruncate(fd, 0) != 0) {
+        return PYMC_OS_ERROR;
+    }
+    if (is_sparse || (allocate(fd, FLASH_BLOCK_BYTES) != 0 && (errno == EOPNOTSUPP || errno == ENOSYS))) {
+        return ftruncate(fd, (off_t)bytes) == 0 ? PYMC_OK : PYMC_OS_ERROR;
+    }
+    bool may_fit = has_room(fd, bytes);
+    *is_allocated_out = may_fit && allocate(fd, bytes) == 0;
+    if (*is_allocated_out) {
+        return PYMC_OK;
+    }
+    errno = may_fit ? errno : ENOSPC;
+    // What it has got of them is not to fill the file system of somebody who was refused.
+    int kept = errno;
+    if (ftruncate(fd, 0) == 0) {
+        errno = kept;
+    }
+    return PYMC_OS_ERROR;
+}
+
+static int make_size(int fd, uint64_t bytes, bool is_sparse, bool *is_allocated_out) {
     struct stat told;
     if (fstat(fd, &told) != 0) {
         return PYMC_OS_ERROR;
     }
     if (S_ISREG(told.st_mode)) {
-        return ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)bytes) == 0 ? PYMC_OK : PYMC_OS_ERROR;
+        return make_file_size(fd, bytes, is_sparse, is_allocated_out);
     }
+    *is_allocated_out = true;
     uint64_t device_bytes = 0;
     if (!S_ISBLK(told.st_mode)) {
         errno = EINVAL;
@@ -154,7 +193,8 @@ static int open_path(struct flash *flash, uint32_t path, const struct flash_geom
     flash->names[path] = strdup(wanted->name);
     int status = flash->names[path] ? lock_file(fd) : PYMC_NO_MEMORY;
     if (status == PYMC_OK) {
-        status = make_size(fd, wanted->bytes / geometry->page_bytes * geometry->page_bytes);
+        status = make_size(fd, wanted->bytes / geometry->page_bytes * geometry->page_bytes, geometry->is_sparse,
+                           &flash->is_allocated[path]);
     }
     if (status == PYMC_OK) {
         choose_direct(flash, path, geometry->avoid_direct);
@@ -183,6 +223,7 @@ static void number_pages(struct flash *flash, const struct flash_geometry *geome
             }
             flash->pages[page].path = (uint8_t)path;
             flash->pages[page].label = (uint8_t)geometry->paths[path].label;
+            flash->pages[page].has_blocks = flash->is_allocated[path];
             flash->pages[page].file_offset = round * geometry->page_bytes;
             page++;
         }
@@ -227,7 +268,9 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
     root->pages_offset = arena_reserve(arena, root->page_count * sizeof(struct flash_page), 64, "flash_tables");
     root->paths_offset = arena_reserve(arena, root->path_count * sizeof(struct flash_path_state), 64, "flash_tables");
     root->local_offset = arena_reserve(arena, arena->header->slots * sizeof(struct flash_local), 64, "flash_local");
-    if (!root->pages_offset || !root->paths_offset || !root->local_offset) {
+    root->reads_offset = arena_reserve(arena, arena->header->slots * flash_reads_stride(root->path_count), 64,
+                                       "flash_local");
+    if (!root->pages_offset || !root->paths_offset || !root->local_offset || !root->reads_offset) {
         return PYMC_NO_MEMORY;
     }
     if (getrandom(root->log_id, sizeof root->log_id, 0) != (ssize_t)sizeof root->log_id) {

@@ -65,7 +65,7 @@ static void close_when_done(struct flash *flash, struct proc *proc, uint32_t pag
 static bool takes_more(const struct flash *flash, uint32_t page, uint32_t path, int bucket) {
     const struct flash_page *row = &flash->pages[page];
     return page < flash->root->page_count && row->path == path && row->state == FLASH_PAGE_OPEN
-           && row->bucket == bucket && page_has_room(flash, page);
+           && row->bucket == bucket && page_has_room(flash, page) && flash_path_is_writable(flash, row);
 }
 
 // The open page of a stream on a path; FLASH_PAGES_MAX for none. One may be open without this process knowing: an

@@ -19,6 +19,7 @@ from pymc.control.answers import (
 from pymc.control.flash_fault import set_fault
 from pymc.core import HAS_DEBUG
 from pymc.core.engine import ReplyKind
+from pymc.core.flash import Flash, Wanted
 from pymc.core.snapshots import read_slab
 from pymc.live_settings import WORDS, as_millionths
 
@@ -39,6 +40,7 @@ _FLASH_NUMBERS = {
     b"compress": "ext_compress_min_bytes",
     b"read_timeout": "ext_read_timeout_ms",
 }
+_PATH_WORDS = {b"in": Wanted.IN, b"out": Wanted.OUT}
 _FLASH_WORDS = {b"admit": WORDS["ext_admit"], b"rescue": WORDS["ext_rescue"]}
 
 
@@ -98,6 +100,8 @@ def _extstore(command: Command) -> Answer:
     match command.arguments:
         case [b"fault", *words] if HAS_DEBUG and flash:
             return set_fault(flash, words)
+        case [b"path", number, word, *_] if flash:
+            return _want_path(flash, number, word)
         case [b"free_memchunks", class_word, count, *_]:
             class_id = decimal(class_word)
             classes = read_slab(command.store).classes
@@ -138,6 +142,15 @@ def _extstore(command: Command) -> Answer:
             return OK
         case _:
             return ERROR
+
+
+def _want_path(flash: Flash, number_word: bytes, word: bytes) -> Answer:
+    """`extstore path <number> in|out`: the keeper does it within a second."""
+    number = decimal(number_word)
+    if number is None or number >= flash.path_count or word not in _PATH_WORDS:
+        return ERROR
+    flash.want(number, _PATH_WORDS[word])
+    return OK
 
 
 def debugtime(command: Command) -> Answer | Parts:

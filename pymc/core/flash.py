@@ -47,6 +47,50 @@ class PageState(IntEnum):
     BAD = lib.FLASH_PAGE_BAD
 
 
+class Full(IntEnum):
+    """What a file system without room still takes: see enum flash_full."""
+
+    NO = lib.FLASH_NOT_FULL
+    NEW = lib.FLASH_FULL_NEW
+    ALL = lib.FLASH_FULL_ALL
+
+
+class Wanted(IntEnum):
+    """What the operator wants of a path: see enum flash_wanted."""
+
+    JUDGED = lib.FLASH_WANTED_JUDGED
+    OUT = lib.FLASH_WANTED_OUT
+    IN = lib.FLASH_WANTED_IN
+
+
+class Why(IntEnum):
+    """Why a path is not simply in service: see enum flash_why."""
+
+    NONE = lib.FLASH_WHY_NONE
+    WRITES_IN_ROW = lib.FLASH_WHY_WRITES_IN_ROW
+    WRITES = lib.FLASH_WHY_WRITES
+    READS = lib.FLASH_WHY_READS
+    CHECKSUMS = lib.FLASH_WHY_CHECKSUMS
+    HAND = lib.FLASH_WHY_HAND
+    LATE_READ = lib.FLASH_WHY_LATE_READ
+    LATE_WRITE = lib.FLASH_WHY_LATE_WRITE
+    NO_ROOM = lib.FLASH_WHY_NO_ROOM
+
+
+# As logs and `stats extstore` tell it.
+WHY_TEXTS = {
+    Why.NONE: "ok",
+    Why.WRITES_IN_ROW: "several writes in a row failed",
+    Why.WRITES: "too many writes failed",
+    Why.READS: "too many reads failed",
+    Why.CHECKSUMS: "too many checksums are wrong",
+    Why.HAND: "by hand",
+    Why.LATE_READ: "a read is not answered",
+    Why.LATE_WRITE: "a write is not answered",
+    Why.NO_ROOM: "its file system is full",
+}
+
+
 class FaultKind(IntEnum):
     """What an armed fault does to an I/O (debug builds only)."""
 
@@ -71,6 +115,7 @@ class FlashGeometry(Record):
     item_bytes_hint: int
     index_bytes_max: int
     avoid_direct: bool = False
+    is_sparse: bool = False
 
     def c_struct(self) -> tuple[Any, Any]:
         """The C struct, and what it points to, which must outlive it."""
@@ -86,6 +131,7 @@ class FlashGeometry(Record):
         made.item_bytes_hint = self.item_bytes_hint
         made.index_bytes_max = self.index_bytes_max
         made.avoid_direct = self.avoid_direct
+        made.is_sparse = self.is_sparse
         return made, (paths, names)
 
 
@@ -104,20 +150,28 @@ class PageInfo(NamedTuple):
     bucket: int
     label: int
     path: int
+    is_writable: bool
 
 
 class PathInfo(Record):
-    """One path's health since the start."""
+    """How one path stands, and what was counted of it: see struct flash_path_info."""
 
+    reads: int
     read_errors: int
     write_errors: int
     slow_reads: int
     late_reads: int
     times_late: int
     bad_records: int
+    full_writes: int
+    why: Why
+    since_seconds: int
+    full: Full
+    wanted: Wanted
     is_out: bool
     is_late: bool
     is_direct: bool
+    is_allocated: bool
 
 
 class FlashPathError(SystemCallError):
@@ -230,6 +284,7 @@ class Flash:
             out.bucket,
             out.label,
             out.path,
+            out.is_writable,
         )
 
     def path(self, number: int) -> PathInfo:
@@ -237,16 +292,31 @@ class Flash:
         out = ffi.new("struct flash_path_info *")
         lib.flash_path_read(self.pointer, number, out)
         return PathInfo(
+            out.reads,
             out.read_errors,
             out.write_errors,
             out.slow_reads,
             out.late_reads,
             out.times_late,
             out.bad_records,
-            bool(out.is_out),
-            bool(out.is_late),
-            bool(out.is_direct),
+            out.full_writes,
+            Why(out.why),
+            out.since_seconds,
+            Full(out.full),
+            Wanted(out.wanted),
+            out.is_out,
+            out.is_late,
+            out.is_direct,
+            out.is_allocated,
         )
+
+    def want(self, path: int, wanted: Wanted) -> None:
+        """What the operator wants of the path; the keeper finds it within a second."""
+        lib.flash_path_want(self.pointer, path, wanted)
+
+    def forget_writes(self, slot: int) -> None:
+        """Nobody who had the slot is there any more, and so no write of theirs."""
+        lib.flash_writing_forget(self.pointer, slot)
 
     def set_late(self, number: int, *, is_late: bool) -> bool:
         """Marks a path as late, or as answering again; whether that changed anything."""

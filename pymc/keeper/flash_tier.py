@@ -5,11 +5,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pymc.core.flash import Flash
+from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.flash_health import Health
 from pymc.keeper.flash_index_watch import IndexWatch
-from pymc.keeper.io_thread import IoThread, IoThreads
+from pymc.keeper.io_thread import IoThreads
 from pymc.keeper.leave import LeaveJob
 from pymc.keeper.reclaim import Reclaim
 from pymc.keeper.write_out import WriteOutJob
@@ -25,14 +26,17 @@ class FlashTier:
     def __init__(self, context: ServerContext, store: Store, flash: Flash) -> None:
         """Starts the threads. Borrows all of them."""
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # Some for writing, one for reading back: neither waits for the other.
-        writers, reader = IoThreads("flash writer", self.wake_fd), IoThread("reader", self.wake_fd)
-        self._threads = (writers, reader)
-        pages = FlashPages(store, flash)
-        self._health = Health(context, flash, pages)
+        pages, paths = FlashPages(store, flash), FlashPaths(store, flash)
+        # Who had the slot before is gone.
+        flash.forget_writes(store.slot)
+        # Of each path one for writing and one for reading back: neither waits for the other.
+        writers = IoThreads("flash writer", self.wake_fd, paths.note_writing)
+        readers = IoThreads("flash reader", self.wake_fd)
+        self._threads = (writers, readers)
+        self._health = Health(context, flash, pages, paths, writers, readers)
         self._writer = Writer(store, flash, writers, self._health)
         self._write_out = WriteOutJob(store, flash, self._writer, self._health)
-        self._reclaim = Reclaim(store, flash, pages, self._writer, reader)
+        self._reclaim = Reclaim(store, flash, pages, self._writer, readers)
         self.jobs: dict[str, Job] = {
             "write": self._writer.step,
             "write out": self._write_out.step,

@@ -1,4 +1,6 @@
-"""Threads that wait for devices in the keeper's place, and tell its loop when they are done."""
+"""Threads that wait for devices in the keeper's place: for each path one, so that none waits for
+another path's device.
+"""
 
 import os
 import queue
@@ -12,34 +14,83 @@ from pymc.logs import say_exception
 
 T = TypeVar("T")
 
+_Work = Callable[[], Callable[[], None]]
 
-class IoThread:
-    """Runs one job after the other. What a job gives back is handed over in the loop's thread."""
 
-    def __init__(self, name: str, wake_fd: int) -> None:
-        """Starts the thread; `wake_fd` is an eventfd that becomes readable when a job is done."""
-        self._wake_fd = wake_fd
-        self._jobs: queue.SimpleQueue[Callable[[], Callable[[], None]] | None] = queue.SimpleQueue()
-        self._done: deque[Callable[[], None]] = deque()
-        # Only the thread adds, only the loop reads.
+class _IoThread:
+    """Runs one job after the other; what is to follow each goes to `done`."""
+
+    def __init__(self, name: str, done: Callable[[Callable[[], None]], None]) -> None:
+        self._done = done
+        self._jobs: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        # Only the thread stores, only the loop reads.
         self.busy_seconds = 0.0
+        # When the job under way began; 0: there is none.
+        self.begun = 0.0
         # It may wait for a device that never answers, and nobody waits for it.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    def submit(self, work: _Work) -> None:
+        self._jobs.put(work)
+
     def close(self) -> None:
-        """Waits for the jobs there are and ends the thread; a process that ends need not."""
         self._jobs.put(None)
         self._thread.join()
 
-    def submit(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
-        """Lets the thread do `job`, and finish() call `done` with what it gave back."""
+    def _run(self) -> None:
+        while (work := self._jobs.get()) is not None:
+            begun = self.begun = time.monotonic()
+            finish = work()
+            self.busy_seconds += time.monotonic() - begun
+            self.begun = 0.0
+            self._done(finish)
 
-        def work() -> Callable[[], None]:
-            result = job()
-            return lambda: done(result)
 
-        self._jobs.put(work)
+class IoThreads:
+    """A thread for each path that has had a job; what jobs give back is handed over in the loop."""
+
+    def __init__(
+        self, name: str, wake_fd: int, note: Callable[[int, bool], None] | None = None
+    ) -> None:
+        """`wake_fd` is an eventfd that becomes readable when a job is done. `note` hears, in the
+        loop's thread, of each path when its first job comes and when its last one has ended.
+        """
+        self._name = name
+        self._wake_fd = wake_fd
+        self._note = note
+        self._threads: dict[int, _IoThread] = {}
+        self._pending: dict[int, int] = {}
+        self._done: deque[Callable[[], None]] = deque()
+
+    def submit(self, path: int, work: Callable[[], T], finish: Callable[[T], None]) -> None:
+        """Lets the path's thread do `work`, and finish() call `finish` with what it gave back.
+
+        Work that raises is logged, and nothing is called.
+        """
+        thread = self._threads.get(path)
+        if thread is None:
+            thread = self._threads[path] = _IoThread(f"{self._name} {path}", self._hand_over)
+        if not self._pending.get(path):
+            self._pending[path] = 0
+            if self._note:
+                self._note(path, True)
+        self._pending[path] += 1
+
+        def run() -> Callable[[], None]:
+            try:
+                result = work()
+            except Exception:
+                say_exception("keeper: an I/O")
+                return lambda: self._ended(path)
+
+            def end() -> None:
+                self._ended(path)
+                finish(result)
+
+            return end
+
+        thread.submit(run)
 
     def finish(self) -> None:
         """Calls what belongs to the jobs that are done; call when the eventfd is readable."""
@@ -50,38 +101,49 @@ class IoThread:
             except Exception:
                 say_exception("keeper: after an I/O")
 
-    def _run(self) -> None:
-        while (work := self._jobs.get()) is not None:
-            started = time.monotonic()
-            try:
-                self._done.append(work())
-            except Exception:
-                say_exception("keeper: an I/O")
-            self.busy_seconds += time.monotonic() - started
-            os.eventfd_write(self._wake_fd, 1)
+    @property
+    def busy_seconds(self) -> float:
+        """How long jobs were under way, all together."""
+        return sum(thread.busy_seconds for thread in self._threads.values())
 
+    def pending(self, path: int) -> int:
+        """Jobs for the path that are not done yet."""
+        return self._pending.get(path, 0)
 
-class IoThreads:
-    """One thread for each path, made when it is first needed."""
-
-    def __init__(self, name: str, wake_fd: int) -> None:
-        """`wake_fd` is an eventfd that becomes readable when a job is done."""
-        self._name = name
-        self._wake_fd = wake_fd
-        self._threads: dict[int, IoThread] = {}
-
-    def submit(self, path: int, job: Callable[[], T], done: Callable[[T], None]) -> None:
-        """Lets the path's thread do `job`, and finish() call `done` with what it gave back."""
-        if path not in self._threads:
-            self._threads[path] = IoThread(f"{self._name} {path}", self._wake_fd)
-        self._threads[path].submit(job, done)
-
-    def finish(self) -> None:
-        """Calls what belongs to the jobs that are done."""
-        for thread in self._threads.values():
-            thread.finish()
+    def late_seconds(self, path: int) -> float:
+        """How long the path's job under way has been so; 0 when there is none."""
+        thread = self._threads.get(path)
+        begun = thread.begun if thread else 0.0
+        return time.monotonic() - begun if begun else 0.0
 
     def close(self) -> None:
-        """Waits for the jobs there are and ends the threads."""
+        """Waits for the jobs there are and ends the threads; a process that ends need not."""
         for thread in self._threads.values():
             thread.close()
+
+    def _hand_over(self, finish: Callable[[], None]) -> None:
+        self._done.append(finish)
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _ended(self, path: int) -> None:
+        self._pending[path] -= 1
+        if not self._pending[path] and self._note:
+            self._note(path, False)
+
+
+class IoThread:
+    """The threads as who does not care for paths sees them: `path_of` tells where a job goes."""
+
+    def __init__(self, threads: IoThreads, path_of: Callable[[Callable[[], object]], int]) -> None:
+        """Borrows the threads."""
+        self._threads = threads
+        self._path_of = path_of
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long jobs were under way, all together."""
+        return self._threads.busy_seconds
+
+    def submit(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
+        """As IoThreads does it, on the path of this job."""
+        self._threads.submit(self._path_of(job), job, done)

@@ -41,9 +41,13 @@ _SHRINK_SHARE = 0.2
 _GONE = 1
 
 
-def run(context: ServerContext) -> int:
+def run(context: ServerContext, slot: int) -> int:
     """The life of the keeper process; returns its exit code."""
-    with Store(context.arena, context.keeper_slot, Role.KEEPER, context.flash) as store:
+    # It may outlive the server while a device does not answer, and is not to hold its port then.
+    for address in context.addresses:
+        for listener in address.sockets:
+            listener.close()
+    with Store(context.arena, slot, Role.KEEPER, context.flash) as store:
         return Keeper(context, store).run()
 
 
@@ -180,7 +184,7 @@ class Keeper:
         """The look at the cache that everything else follows from."""
         self._store.turn()
         for slot in self._context.slots:
-            if slot != self._context.keeper_slot:
+            if slot != self._store.slot:
                 self._store.repair_if_dead(slot)
         frontiers_step(self._store)
         if self._context.settings.lru_maintainer:

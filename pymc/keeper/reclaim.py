@@ -6,7 +6,7 @@ from pymc.core.flash import Flash, PageInfo, PageState
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.compactor import Compactor
-from pymc.keeper.io_thread import IoThread
+from pymc.keeper.io_thread import IoThread, IoThreads
 from pymc.keeper.writer import Writer
 from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
@@ -20,6 +20,8 @@ _LOOK_SHARE = 0.05
 # When a stream waits for a page.
 _HURRY_SECONDS = 0.005
 _SWEEP_BUCKETS = 4096
+# A device that has not answered for so long frees no page soon.
+_LATE_SECONDS = 1.0
 # From here on old pages go, so that write-out need not stop.
 _INDEX_FULL_SHARE = 0.95
 
@@ -28,7 +30,7 @@ class Reclaim:
     """The keeper's job about pages; each step is bounded."""
 
     def __init__(
-        self, store: Store, flash: Flash, pages: FlashPages, writer: Writer, thread: IoThread
+        self, store: Store, flash: Flash, pages: FlashPages, writer: Writer, readers: IoThreads
     ) -> None:
         """Goes on where a predecessor was: what was draining is swept from the start."""
         self._store = store
@@ -36,6 +38,8 @@ class Reclaim:
         self._flash = flash
         self._pages = pages
         self._writer = writer
+        self._readers = readers
+        thread = IoThread(readers, lambda _: self._compacted_path())
         self.compactor = Compactor(store, flash, writer, thread, self._compacted)
         self._sweeping: frozenset[int] = frozenset()
         # A page became free since somebody looked.
@@ -118,12 +122,11 @@ class Reclaim:
     def _state(self, pages: list[PageInfo], now: float) -> FlashState:
         states = []
         for number, page in enumerate(pages):
-            use = PageUse(page.state)
-            is_full = use is PageUse.FULL
+            is_dead = page.state is PageState.FULL and self._pages.is_dead(number)
             states.append(
                 flash_snapshot.PageState(
                     number,
-                    use,
+                    _use_of(page, is_dead=is_dead),
                     page.label,
                     page.bucket,
                     page.version,
@@ -131,7 +134,7 @@ class Reclaim:
                     page.objects,
                     page.objects_written,
                     page.objects_read,
-                    is_full and self._pages.is_dead(number),
+                    is_dead,
                 )
             )
         return FlashState(
@@ -139,9 +142,22 @@ class Reclaim:
             tuple(states),
             self._index_is_full(),
             self._writer.waits_seconds(rescues=False),
-            self._writer.waits_seconds(rescues=True),
+            self._compaction_waits(),
             self._writer.streams,
         )
+
+    def _compacted_path(self) -> int:
+        page = self.compactor.page
+        assert page is not None
+        return self._flash.page(page).path
+
+    def _compaction_waits(self) -> float:
+        """How long compaction has waited for a page, or for a device that does not answer."""
+        waits = self._writer.waits_seconds(rescues=True)
+        if self.compactor.page is None:
+            return waits
+        late = self._readers.late_seconds(self._compacted_path())
+        return max(waits, late if late >= _LATE_SECONDS else 0.0)
 
     def _index_is_full(self) -> bool:
         most = index_entries_max(self._arena.live("limit_bytes"))
@@ -156,3 +172,16 @@ class Reclaim:
             drop_unread=bool(live("ext_drop_unread")),
             rescue=Rescue.ALL if live("ext_compact_unread") else Rescue.READ,
         )
+
+
+def _use_of(page: PageInfo, *, is_dead: bool) -> PageUse:
+    """What the policy is to take the page for."""
+    use = PageUse(page.state)
+    if use is PageUse.FULL:
+        # One that could not be written again, on a path that is late or full, is as good as open as
+        # long as anything in it is wanted.
+        is_held = not page.is_writable and page.objects and not is_dead
+        return PageUse.OPEN if is_held else use
+    if use in (PageUse.FREE, PageUse.DRAINING) and not page.is_writable:
+        return PageUse.BAD
+    return use

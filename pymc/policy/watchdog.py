@@ -19,6 +19,8 @@ LATE_SECONDS = 1.5
 LIMIT_SECONDS_MIN = 2.0
 # Who stands still within a lock that others wait for has so long to go on.
 HALTED_SECONDS = 0.05
+# Who was killed and has not gone by then waits for a device: another may take its place.
+GONE_SECONDS = 3.0
 # A process that starts repairs what its predecessor left.
 START_FACTOR = 4
 # When nobody moves it is the machine rather than all of them.

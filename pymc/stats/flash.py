@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pymc.core.flash import CHANCES_ENTRIES, Flash
+from pymc.core.flash import CHANCES_ENTRIES, WHY_TEXTS, Flash, Full, PathInfo
 from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
 from pymc.live_settings import MILLION
@@ -189,7 +189,17 @@ def _times(name: str, counts: list[int]) -> Iterator[Pair]:
     yield from ((f"{name}_{1 << power}", count) for power, count in enumerate(counts) if count)
 
 
+def path_state(info: PathInfo) -> str:
+    """In one word how a path stands: in, full, late or out."""
+    if info.is_out:
+        return "out"
+    if info.is_late:
+        return "late"
+    return "full" if info.full is not Full.NO else "in"
+
+
 def _path_pairs(server: ServerContext, flash: Flash) -> Iterator[Pair]:
+    now = server.arena.seconds()
     for number, path in enumerate(server.settings.ext_paths):
         info = flash.path(number)
         yield f"path_{number}", path.path
@@ -198,9 +208,13 @@ def _path_pairs(server: ServerContext, flash: Flash) -> Iterator[Pair]:
         yield f"path_{number}_direct", int(info.is_direct)
         yield f"path_{number}_read_errors", info.read_errors
         yield f"path_{number}_write_errors", info.write_errors
+        yield f"path_{number}_full_writes", info.full_writes
         yield f"path_{number}_slow_reads", info.slow_reads
         yield f"path_{number}_late_reads", info.late_reads
         yield f"path_{number}_times_late", info.times_late
         yield f"path_{number}_bad_records", info.bad_records
         yield f"path_{number}_late", int(info.is_late)
         yield f"path_{number}_out", int(info.is_out)
+        yield f"path_{number}_state", path_state(info)
+        yield f"path_{number}_state_why", WHY_TEXTS[info.why]
+        yield f"path_{number}_state_seconds", max(now - info.since_seconds, 0)

@@ -54,7 +54,7 @@ def _used_bytes(server: ServerContext, store: Store, rings_bytes: int) -> int:
 
 
 def _private_pairs(server: ServerContext) -> Iterator[Pair]:
-    pids = {"supervisor": server.supervisor_pid, "keeper": server.living_pid(server.keeper_slot)}
+    pids = {"supervisor": server.supervisor_pid, "keeper": server.keeper_pid()}
     for worker in range(server.settings.workers):
         pids[f"worker_{worker}"] = server.living_pid(worker)
     total = 0

@@ -37,9 +37,9 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
         yield f"worker_{worker}_requests", counters["requests"]
         yield f"worker_{worker}_restarts", max(owner.generation - 1, 0)
         yield f"worker_{worker}_wakeups", counters["wakeups"]
-    keeper = arena.slot_owner(server.keeper_slot)
-    yield "keeper_pid", server.living_pid(server.keeper_slot)
-    yield "keeper_restarts", max(keeper.generation - 1, 0)
+    keepers = sum(arena.slot_owner(slot).generation for slot in server.keeper_slots)
+    yield "keeper_pid", server.keeper_pid()
+    yield "keeper_restarts", max(keepers - 1, 0)
     total = store.counters()
     for name in (
         "connections_handed",

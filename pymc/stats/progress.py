@@ -12,7 +12,7 @@ def progress_pairs(server: ServerContext, total: dict[str, int]) -> Iterator[tup
     arena = server.arena
     for name in ("watchdog_kills", "connections_past_late", "connections_rescued"):
         yield name, total[name]
-    late = sum(arena.pulse(slot).is_late for slot in range(server.keeper_slot + 1))
+    late = sum(arena.pulse(slot).is_late for slot in range(server.keeper_slots.stop))
     yield "processes_late", late
     yield "lock_waits", total["lock_waits"]
     yield "lock_gave_up", total["lock_gave_up"]

@@ -32,11 +32,21 @@ class OomTeller(Protocol):
 class Child:
     """One place for a process; `pid` is 0 while none is there."""
 
-    def __init__(self, role: str, slot: int, life: Callable[[], int], pid: int = 0) -> None:
-        """`slot` is its process slot, `life` what it does."""
+    def __init__(
+        self,
+        role: str,
+        slot: int,
+        life: Callable[[int], int],
+        pid: int = 0,
+        spare_slots: tuple[int, ...] = (),
+    ) -> None:
+        """`slot` is its process slot, `life` what it does there; `spare_slots` are those that its
+        successors may have when it does not go.
+        """
         self.role = role
         self.slot = slot
         self.life = life
+        self.spare_slots = list(spare_slots)
         self.pid = pid
         self.started = 0.0
         self.deaths_in_row = 0
@@ -44,6 +54,7 @@ class Child:
         self.is_stopped = False
         # By the watchdog, which has said so.
         self.was_killed = False
+        self.killed = 0.0
         # When to start it, on the monotonic clock, while it is not there.
         self.due = 0.0
 
@@ -51,19 +62,27 @@ class Child:
 class Children:
     """All children of the supervisor. `before_life` runs first in each of them."""
 
-    def __init__(self, before_life: Callable[[], None], oom: OomTeller | None = None) -> None:
-        """Starts nobody yet."""
+    def __init__(
+        self,
+        before_life: Callable[[], None],
+        gone: Callable[[int], None] = lambda _slot: None,
+        oom: OomTeller | None = None,
+    ) -> None:
+        """Starts nobody yet. `gone` hears the slot of each process that has ended."""
         self._children: list[Child] = []
+        # Killed, and the system does not let them go; their places are others'.
+        self.given_up: list[Child] = []
         self._before_life = before_life
         self._oom = oom
         self._oom_kills_in_row = 0
         self._oom_killed = 0.0
+        self._gone = gone
         # Deaths are then as they should be, and nobody is started again.
         self.is_stopping = False
 
-    def add(self, role: str, slot: int, life: Callable[[], int]) -> None:
-        """A process that is to be there; start_due() starts it."""
-        self._children.append(Child(role, slot, life))
+    def add(self, role: str, slots: tuple[int, ...], life: Callable[[int], int]) -> None:
+        """A process that is to be there, in the first of these slots; start_due() starts it."""
+        self._children.append(Child(role, slots[0], life, spare_slots=slots[1:]))
 
     @property
     def living(self) -> list[Child]:
@@ -104,8 +123,11 @@ class Children:
                     continue
                 child.is_stopped = os.WIFSTOPPED(status)
                 if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+                    self._gone(child.slot)
                     self._take_note(child, status)
                     ended.append(child)
+            if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+                self._take_back(pid)
 
     def signal(self, number: int, role: str = "") -> None:
         """Sends a signal to the living children whose role begins so."""
@@ -115,8 +137,29 @@ class Children:
 
     def kill(self, child: Child) -> None:
         """Ends one that does not go on; it counts as a crash."""
-        child.was_killed = True
+        child.was_killed, child.killed = True, time.monotonic()
         os.kill(child.pid, signal.SIGKILL)
+
+    def give_up(self, child: Child) -> None:
+        """Waits no longer for one that was killed: its successor gets another slot, at once.
+
+        Requires: it has a spare one.
+        """
+        self.given_up.append(Child(child.role, child.slot, child.life, child.pid))
+        child.slot, child.pid = child.spare_slots.pop(0), 0
+        child.was_killed = child.is_stopped = False
+        child.due = time.monotonic()
+
+    def _take_back(self, pid: int) -> None:
+        """One that was given up has ended after all: its slot is there for others."""
+        for gone in [child for child in self.given_up if child.pid == pid]:
+            self.given_up.remove(gone)
+            self._gone(gone.slot)
+            for child in self._children:
+                if child.role == gone.role:
+                    child.spare_slots.append(gone.slot)
+            if not self.is_stopping:
+                say(f"pymc: {gone.role} (pid {pid}), which did not go, is gone")
 
     def _start(self, child: Child) -> None:
         try:
@@ -137,7 +180,7 @@ class Children:
             name_child(child.role)
             set_role(child.role)
             self._before_life()
-            code = child.life()
+            code = child.life(child.slot)
         except BaseException:
             say_exception(f"pymc: {child.role}")
         finally:

@@ -9,7 +9,7 @@ from pymc.core.arena import SlotPulse
 from pymc.core.engine import give_connection
 from pymc.core.snapshots import read_loads
 from pymc.logs import say
-from pymc.policy.watchdog import CLOSE_PAUSE_SECONDS, Kill, Pulse, Watchdog
+from pymc.policy.watchdog import CLOSE_PAUSE_SECONDS, GONE_SECONDS, Kill, Pulse, Watchdog
 from pymc.server_context import ServerContext
 from pymc.supervisor.children import Child, Children
 from pymc.supervisor.process_state import read_state
@@ -27,6 +27,8 @@ class Guard:
         self._children = children
         settings = context.settings
         self._watchdog = Watchdog(settings.watchdog_seconds, spares_dumps=settings.core_dumps)
+        # Slots of those who were given up.
+        self._kept: frozenset[int] = frozenset()
         # When to look again, on the monotonic clock.
         self.due = 0.0
 
@@ -45,12 +47,27 @@ class Guard:
             arena.count_for(kill.slot, "watchdog_kills")
             say(_told(children[kill.slot], kill))
             self._children.kill(children[kill.slot])
+        self._give_up(now)
         workers = range(self._context.settings.workers)
         healthy = [slot for slot in workers if slot not in late]
         for slot in workers if healthy else ():
             if slot in late:
                 self._rescue(slot, healthy)
         self.due = now + (CLOSE_PAUSE_SECONDS if absent else verdict.pause_seconds)
+
+    def _give_up(self, now: float) -> None:
+        """Those who were killed and do not go: another takes up their work in another slot."""
+        for child in self._children.living:
+            if child.was_killed and child.spare_slots and now - child.killed >= GONE_SECONDS:
+                say(
+                    f"pymc: {child.role} (pid {child.pid}) was killed and is not gone yet, state"
+                    f" {read_state(child.pid).letter}; another one takes its place"
+                )
+                self._children.give_up(child)
+        kept = frozenset(child.slot for child in self._children.given_up)
+        for slot in kept ^ self._kept:
+            self._context.arena.set_late(slot, slot in kept)
+        self._kept = kept
 
     def _rescue(self, late: int, healthy: list[int]) -> None:
         """Finds others for connections that this worker was dealt and does not take."""

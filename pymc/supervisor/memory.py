@@ -1,6 +1,8 @@
 """Makes the arena: how large it has to be, and what stands in it before the first worker."""
 
+import errno
 import os
+import stat
 
 from pymc.config import EXIT_OS_ERROR, EXIT_USAGE, MEMORY_AUTO, Settings, StartupError
 from pymc.core.arena import Arena
@@ -28,7 +30,7 @@ from pymc.policy.reservation import (
     memory_warnings,
 )
 from pymc.record import Record, replace
-from pymc.server_context import VISITOR_SLOTS
+from pymc.server_context import slots_for
 from pymc.slab_sizes import ladder
 from pymc.supervisor.large_pages import shortage, take_large_pages
 from pymc.supervisor.limits import read_limits
@@ -89,7 +91,7 @@ def plan_memory(settings: Settings, limits: MemoryLimits) -> MemoryPlan:
             f" the index begins with hashpower={power} and grows"
         )
     flash = flash_geometry_of(settings, geometry) if settings.ext_paths else None
-    slots = settings.workers + 1 + VISITOR_SLOTS
+    slots = slots_for(settings)
     return MemoryPlan(geometry, flash, _reserve_bytes(settings, geometry), slots, tuple(notes))
 
 
@@ -147,7 +149,7 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
 
 def _reserve_bytes(settings: Settings, geometry: Geometry) -> int:
     """The address space of everything that is in the arena."""
-    slots = settings.workers + 1 + VISITOR_SLOTS
+    slots = slots_for(settings)
     reserve = store_reserve_bytes(geometry, slots)
     reserve += server_reserve_bytes(settings.workers, settings.connections_max)
     if settings.ext_paths:
@@ -191,10 +193,37 @@ def open_flash(settings: Settings, arena: Arena, plan: MemoryPlan) -> Flash | No
         return None
     failed = "Failed to initialize external storage:"
     try:
-        return Flash(arena, plan.flash)
+        flash = Flash(arena, plan.flash)
     except FlashPathError as error:
-        path = settings.ext_paths[error.path].path
-        reason = os.strerror(error.errno) if error.errno else "another server uses it"
-        raise StartupError(f"{failed} failed to open file: {path}: {reason}") from None
+        name = settings.ext_paths[error.path].path
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = no_room(name, _path_bytes(settings, error.path))
+        else:
+            reason = os.strerror(error.errno) if error.errno else "another server uses it"
+        raise StartupError(f"{failed} failed to open file: {name}: {reason}") from None
     except CoreError as error:
         raise StartupError(f"{failed} {error}") from None
+    for number, path in enumerate(settings.ext_paths):
+        if not flash.path(number).is_allocated:
+            say(
+                f"warning: {path.path}: its file system cannot set space aside; make sure that"
+                f" {_path_bytes(settings, number) >> 20} MiB stay free there"
+            )
+    return flash
+
+
+def _path_bytes(settings: Settings, number: int) -> int:
+    return settings.ext_paths[number].page_count * settings.ext_page_bytes
+
+
+def no_room(path: str, wanted_bytes: int) -> str:
+    """What is wanted and what there is, of a file's file system or of a device."""
+    wanted = f"no room for it: {wanted_bytes >> 20} MiB wanted"
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return f"{wanted}, the device is smaller"
+        room = os.statvfs(path)
+    except OSError:
+        return wanted
+    # A quota may leave less than the file system has.
+    return f"{wanted}, {room.f_bavail * room.f_frsize >> 20} MiB free on its file system"

@@ -118,11 +118,9 @@ class Supervisor:
             users=users,
         )
         self._socket_id = _socket_identity(settings.unix_socket_path)
-        self._children = Children(self._before_life, OomWatch(settings, arena))
+        self._children = Children(self._before_life, self._gone, OomWatch(settings, arena))
         for number in range(settings.workers):
-            self._children.add(
-                f"worker {number}", number, partial(worker.run, self._context, number)
-            )
+            self._children.add(f"worker {number}", (number,), partial(worker.run, self._context))
 
     def serve(self) -> int:
         """Starts everybody and stays until a signal says stop; returns the exit code."""
@@ -163,7 +161,7 @@ class Supervisor:
         from pymc.supervisor.guard import Guard
 
         keep = partial(keeper.run, self._context)
-        self._children.add("keeper", self._context.keeper_slot, keep)
+        self._children.add("keeper", tuple(self._context.keeper_slots), keep)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -229,15 +227,21 @@ class Supervisor:
         while self._children.living:
             now = time.monotonic()
             if now >= started + _STOP_SECONDS_MAX:
-                # Somewhere in the kernel; they go with this process, whose death kills them.
-                pids = ", ".join(str(child.pid) for child in self._children.living)
-                say(f"pymc: killed, but not gone yet: {pids}")
-                return
+                break
             if now >= deadline:
                 self._children.signal(signal.SIGKILL)
                 deadline = now + _STOP_SECONDS
             signal.sigtimedwait([signal.SIGCHLD], deadline - now)
             self._children.reap()
+        # Somewhere in the kernel, waiting for a device perhaps: nobody can do anything about them.
+        if stuck := [*self._children.living, *self._children.given_up]:
+            pids = ", ".join(str(child.pid) for child in stuck)
+            say(f"pymc: killed, but not gone yet: {pids}")
+
+    def _gone(self, slot: int) -> None:
+        """What the process in this slot had under way has ended with it."""
+        if self._context.flash:
+            self._context.flash.forget_writes(slot)
 
     def _before_life(self) -> None:
         os.close(self._lifeline_writer)

@@ -150,6 +150,21 @@ class Rig(FlashKeeper):
         lib.flash_path_take_out(self.flash, self.keeper.proc, path)
         self.sweep()
 
+    def bring_in_path(self, path: int) -> None:
+        """As when it is well again, with all that was said of it in the meantime."""
+        flash, proc = self.flash, self.keeper.proc
+        for wanted in (lib.FLASH_WANTED_OUT, lib.FLASH_WANTED_JUDGED):
+            lib.flash_path_want(flash, path, wanted)
+        lib.flash_path_note(flash, path, lib.FLASH_WHY_HAND, 1)
+        for is_late in (True, False):
+            lib.flash_path_set_late(flash, path, is_late)
+        lib.flash_path_close_pages(flash, proc, path)
+        lib.flash_path_set_full(flash, path, lib.FLASH_NOT_FULL)
+        for is_writing in (True, False):
+            lib.flash_writing_note(flash, proc, path, is_writing)
+        lib.flash_writing_forget(flash, SURVIVOR)
+        lib.flash_path_bring_in(flash, proc, path)
+
     def sweep(self) -> int:
         """As the keeper's; after a death in the index a page may count one entry too many."""
         self.commit()

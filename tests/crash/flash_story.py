@@ -49,13 +49,15 @@ class FlashStory:
         return _OPERATIONS + 2 * self.rush
 
     def live(self, rig: Rig, seed: int, begin: Begin) -> None:
-        """Commands with the keeper's steps between them; at the end a device is given up."""
+        """Commands with the keeper's steps between them; at the end a device goes and returns."""
         begin(0)
         rig.enter(VICTIM)
         work(rig, self._plan(seed), self._count, begin)
         begin(self._count + 1)
         rig.take_out_path(1)
         begin(self._count + 2)
+        rig.bring_in_path(1)
+        begin(self._count + 3)
 
     def take_over(self, rig: Rig, slot: int, seed: int, begun: int) -> Rig:
         """Takes the dead keeper's slot and the dead worker's; another slot is of no use here."""

@@ -107,6 +107,7 @@ def test_a_successor_goes_on(tmp_path: Path, point: str, countdown: int) -> None
             work(log, 0, journal)
             if len(pages) > 1:
                 lib.flash_path_take_out(log.flash, log.proc, 1)
+                lib.flash_path_bring_in(log.flash, log.proc, 1)
 
         end = run_child(die)
         assert end.was_killed or (end.is_fine and countdown > 1), (point, end)

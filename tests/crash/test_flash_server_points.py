@@ -37,6 +37,7 @@ def die_at(rig: Rig, point: str, countdown: int, plan: Plan, most: int) -> tuple
         rig.arm(point, countdown)
         work(rig, plan, most, begin)
         rig.take_out_path(1)
+        rig.bring_in_path(1)
 
     end = run_child(live)
     assert end.was_killed or end.is_fine, (point, end)
@@ -65,7 +66,7 @@ def test_one_item_is_lost_at_most(tmp_path: Path, point: str) -> None:
             reached += was_killed
             if was_killed:
                 # A path that is taken out takes all with it that only it has.
-                most = None if point == "flash.path.out" else 1
+                most = None if point in ("flash.path.out", "flash.path.in") else 1
                 end = run_child(lambda: survive(rig, plan, begun, most))  # noqa: B023
                 assert end.is_fine, (point, countdown, end)
     assert reached

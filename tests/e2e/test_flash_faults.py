@@ -149,15 +149,23 @@ def test_reads_fail_for_a_moment(faulty: Server) -> None:
 
 
 def test_writes_fail_for_a_moment(plain: Server) -> None:
-    first = ITEMS
+    first, failed = ITEMS, 0
+
+    def seen(what: str) -> int:
+        return of_paths(plain.stats("extstore"), what)
+
     with Witness(plain) as witness:
         for turn, kind in enumerate(("eio", "enospc", "short"), start=1):
             written = int(plain.stats()["extstore_objects_written"])
             arm(plain, f"{kind} w all 0 2")
             first = fill_until(plain, first, partial(has_write_errors, plain, 2 * turn))
             fetch_all(plain, range(first))
+            # No room is no fault of the device, and nothing is lost by it.
+            what, wanted = ("full_writes", 1) if kind == "enospc" else ("write_errors", failed + 2)
+            wait_until(lambda: seen(what) >= wanted, "writes were refused")  # noqa: B023
             stats = numbers_of(plain)
-            assert int(stats["write_errors"]) == of_paths(stats, "write_errors") == 2 * turn
+            failed = of_paths(stats, "write_errors")
+            assert int(stats["write_errors"]) == failed == (4 if turn == 3 else 2)
             assert int(stats["extstore_objects_written"]) > written
             witness.wait_rounds(3)
     # Three in a row would be too many.
@@ -207,7 +215,7 @@ def test_a_device_goes_away(faulty: Server) -> None:
         stats = numbers_of(faulty)
         assert stats["path_0_out"] == "0"
         assert stats["badcrc_from_extstore"] == "0"
-        assert lines_about(faulty, "flash1: too many errors, taken out of service") == 1
+        assert lines_about(faulty, "flash1: .*taken out of service") == 1
         # Its successor knows, and the log goes on.
         keeper = int(faulty.stats("pymc")["keeper_pid"])
         os.kill(keeper, signal.SIGKILL)
@@ -224,7 +232,7 @@ def test_a_device_goes_away(faulty: Server) -> None:
         stats = numbers_of(faulty)
         assert stats["path_1_out"] == "1"
         assert stats["badcrc_from_extstore"] == "0"
-        assert lines_about(faulty, "flash1: too many errors, taken out of service") == 1
+        assert lines_about(faulty, "flash1: .*taken out of service") == 1
 
 
 def test_all_devices_go_away(plain: Server) -> None:

@@ -1,5 +1,7 @@
 """Administrative commands: exact answers, as memcached 1.6.38 gives them, and what they change."""
 
+from pathlib import Path
+
 import pytest
 
 from pymc.control.messages import (
@@ -12,6 +14,7 @@ from pymc.control.messages import (
     encode,
     send,
 )
+from pymc.core.flash import Wanted
 from tests.unit.inprocess import InProcess, in_process
 
 BAD_FORMAT = "CLIENT_ERROR bad command line format"
@@ -215,6 +218,22 @@ def test_change_is_seen_by_all(line: str, name: str, value: int) -> None:
     with in_process() as server:
         server.ask(line)
         assert server.context.arena.live(name) == value
+
+
+def test_a_path_in_and_out(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    paths = [f"ext_path={tmp_path}/{name}:4m" for name in ("a", "b")]
+    with in_process(["-o", ",".join(["ext_page_size=2,ext_wbuf_size=2", *paths])]) as server:
+        flash = server.context.flash
+        assert flash is not None
+        for line in ("path", "path 1", "path 2 in", "path -1 in", "path a in", "path 1 off"):
+            assert server.ask(f"extstore {line}") == b"ERROR\r\n"
+        assert server.ask("extstore path 1 out") == b"OK\r\n"
+        assert [flash.path(n).wanted for n in (0, 1)] == [Wanted.JUDGED, Wanted.OUT]
+        assert server.ask("extstore path 1 in noreply") == b""
+        assert flash.path(1).wanted is Wanted.IN
+    with in_process() as server:
+        assert server.ask("extstore path 0 out") == b"ERROR\r\n"
 
 
 def test_limit_reaches_slabs_and_wakes_the_keeper() -> None:

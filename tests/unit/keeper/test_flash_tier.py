@@ -11,7 +11,7 @@ from pymc.core.ffi import ffi, lib
 from pymc.core.flash import FaultKind, PageState
 from pymc.core.store import Store
 from pymc.keeper.keeper import Keeper
-from pymc.stats.flash import items_on_flash_only
+from pymc.stats.flash import items_on_flash_only, path_state
 from tests.support.deadline import wait_until
 from tests.unit.inprocess import InProcess, in_process
 
@@ -229,7 +229,8 @@ def test_a_path_that_fails_is_taken_out(tmp_path: Path, capfd: pytest.CaptureFix
         assert flash.path(0).write_errors == before
         assert not [page for page in flash.pages() if page.path == 0 and page.objects]
         said = capfd.readouterr().err
-        assert f"{tmp_path}/flash: too many errors, taken out of service" in said
+        assert f"pymc: flash: {tmp_path}/flash: " in said
+        assert "taken out of service: several writes in a row failed\n" in said
 
 
 @pytest.mark.debug
@@ -271,3 +272,50 @@ def test_a_slow_device_stops_nobody(tmp_path: Path) -> None:
         # Had one of them waited for the device, there would be no more than two.
         assert turns > 10
         until(keeper, lambda: flash.index_entries > 50, "it was slow, not broken")
+
+
+@needs_faults
+def test_a_full_file_system_is_no_broken_path(tmp_path: Path) -> None:
+    with tier(tmp_path, flash_mb=32, more=",ext_compress=0") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None and keeper._tier is not None
+        now = 1000.0
+        keeper._tier._health._clock = lambda: now
+        fill(server, keeper, 12000)
+        until(keeper, lambda: flash.index_entries > 1000, "items are on flash")
+        flash.set_fault(FaultKind.ENOSPC, on_writes=True)
+        number = 0
+        while not flash.path(0).full_writes:
+            fill(server, keeper, 500, f"{number}.")
+            number += 1
+        for _ in range(10):
+            now += 6
+            fill(server, keeper, 500, f"{number}.")
+            number += 1
+            assert path_state(flash.path(0)) == "full"
+        assert not flash.path(0).is_out
+        assert flash.path(0).write_errors == 0
+        assert flash.index_entries > 1000
+        # There is room again.
+        flash.set_fault(FaultKind.NONE)
+        before = server.store.counters()["ext_objects_written"]
+        while server.store.counters()["ext_objects_written"] < before + 1000:
+            now += 6
+            fill(server, keeper, 500, f"after{now}.")
+        while path_state(flash.path(0)) != "in":
+            now += 6
+            fill(server, keeper, 500, f"later{now}.")
+
+
+@needs_faults
+def test_a_late_path_gets_no_records(tmp_path: Path) -> None:
+    with tier(tmp_path, more=f",ext_compress=0,ext_path={tmp_path}/other:16m") as (server, keeper):
+        flash = server.context.flash
+        assert flash is not None and keeper._tier is not None
+        flash.set_late(0, is_late=True)
+        # Not probed: no second passes.
+        keeper._tier._health._clock = lambda: 1000.0
+        fill(server, keeper, 12000)
+        until(keeper, lambda: flash.index_entries > 1000, "items are on flash")
+        assert {page.path for page in flash.pages() if page.objects_written} == {1}
+        assert path_state(flash.path(0)) == "late"

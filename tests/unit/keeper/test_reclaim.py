@@ -1,4 +1,4 @@
-"""What the keeper's job about pages remembers between two looks."""
+"""What the keeper's job about pages remembers, and what its policy is told of each page."""
 
 import time
 from collections.abc import Iterator
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.flash import PageState
+from pymc.core.flash import PageInfo, PageState
 from pymc.keeper.keeper import Keeper
-from pymc.keeper.reclaim import Reclaim
+from pymc.keeper.reclaim import Reclaim, _use_of
 from pymc.policy.compaction import Plan
+from pymc.policy.flash_snapshot import PageUse
 from tests.support.deadline import scaled
 from tests.unit.inprocess import InProcess
 from tests.unit.keeper.test_flash_tier import fill, tier, until
@@ -71,3 +72,25 @@ def test_a_page_that_is_dropped_counts_as_evicted_and_a_rescued_one_does_not(
     assert counted() == before
     reclaim._apply(Plan(drain=(page,), evicted=frozenset({page})), flash.pages())
     assert counted() == [before[0] + 1, before[1] + objects]
+
+
+def page(state: PageState, *, is_writable: bool, objects: int = 5) -> PageInfo:
+    return PageInfo(1, 4096, 4096, 1, 0, objects, objects, 0, state, 0, 0, 0, is_writable)
+
+
+@pytest.mark.parametrize("state", list(PageState))
+def test_where_records_may_go_pages_are_what_they_are(state: PageState) -> None:
+    assert _use_of(page(state, is_writable=True), is_dead=False) is PageUse(state)
+
+
+@pytest.mark.parametrize("state", [PageState.FREE, PageState.DRAINING])
+def test_a_page_that_nobody_can_write_is_not_free(state: PageState) -> None:
+    assert _use_of(page(state, is_writable=False), is_dead=False) is PageUse.BAD
+
+
+def test_wanted_items_are_not_given_up_for_nothing() -> None:
+    full = page(PageState.FULL, is_writable=False)
+    assert _use_of(full, is_dead=False) is PageUse.OPEN
+    assert _use_of(full, is_dead=True) is PageUse.FULL
+    empty = page(PageState.FULL, is_writable=False, objects=0)
+    assert _use_of(empty, is_dead=False) is PageUse.FULL

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from pymc.policy.path_health import PathHistory, after_look, after_write
 from pymc.policy.write_buffers import buffers_most, streams_to_begin
 from pymc.policy.write_out import (
     ClassUse,
@@ -121,19 +120,3 @@ def test_who_asks_gets_a_buffer_and_who_fills_them_the_rest() -> None:
     assert begins({0: 1}, {0, 2}, {0, 2}) == [2, 0, 2]
     assert begins({0: 1}, {0, 2}, {0}, free=1) == [2]
     assert begins({0: 1}, {0}, {0}, free=1) == []
-
-
-def test_a_path_goes_after_three_failed_writes_in_a_row() -> None:
-    history = PathHistory()
-    for is_good in (False, False, True, False, False):
-        history = after_write(history, is_good=is_good)
-        assert not history.is_to_go
-    assert after_write(history, is_good=False).is_to_go
-
-
-def test_a_path_goes_when_reads_fail_all_the_time() -> None:
-    history = PathHistory()
-    for errors in (40, 80, 90, 130, 170):
-        history = after_look(history, errors)
-        assert not history.is_to_go
-    assert after_look(history, 300).is_to_go

@@ -7,11 +7,15 @@ from typing import cast
 
 import pytest
 
-from pymc.core.flash import Flash
+from pymc.core.arena import Role
+from pymc.core.flash import Flash, Full, Why
+from pymc.core.flash_paths import FlashPaths
+from pymc.core.store import Store
+from pymc.core.writeout import FlashPages
 from pymc.stats.flash import items_on_flash_only
 from tests.support.programs import Program
 from tests.support.server import Server
-from tests.unit.inprocess import in_process
+from tests.unit.inprocess import InProcess, in_process
 from tests.unit.stats.test_general import PROXY, keys
 
 FLASH = "ext_page_size=4,ext_wbuf_size=2,ext_path={}/flash:16m"
@@ -48,6 +52,35 @@ def test_an_empty_tier(tmp_path: Path) -> None:
         assert own["path_0"] == f"{tmp_path}/flash"
         assert (own["path_0_out"], own["index_entries"], own["0:version"]) == ("0", "0", "0")
         assert not [key for key in own if re.search(r"_us_\d", key)]
+        standing = [own[f"path_0_state{rest}"] for rest in ("", "_why")]
+        assert standing == ["in", "ok"]
+
+
+def test_how_paths_stand(tmp_path: Path) -> None:
+    def shown(server: InProcess) -> tuple[str, str, str]:
+        own = dict(
+            line.split(" ", 2)[1:]
+            for line in server.ask("stats extstore").decode().splitlines()[:-1]
+        )
+        return own["path_0_state"], own["path_0_state_why"], own["path_0_state_seconds"]
+
+    with in_process(flash_args(tmp_path)) as server:
+        context, flash = server.context, server.context.flash
+        assert flash is not None
+        now = context.arena.seconds()
+        context.arena.freeze_clock(now)
+        with Store(context.arena, context.keeper_slot, Role.KEEPER, flash) as store:
+            steps = FlashPaths(store, flash)
+            steps.set_full(0, Full.NEW)
+            steps.note(0, Why.NO_ROOM)
+            context.arena.freeze_clock(now + 7)
+            assert shown(server) == ("full", "its file system is full", "7")
+            flash.set_late(0, is_late=True)
+            steps.note(0, Why.LATE_WRITE)
+            assert shown(server) == ("late", "a write is not answered", "0")
+            FlashPages(store, flash).take_out(0)
+            steps.note(0, Why.CHECKSUMS)
+            assert shown(server) == ("out", "too many checksums are wrong", "0")
 
 
 def test_items_only_on_flash_are_current_items(tmp_path: Path) -> None:

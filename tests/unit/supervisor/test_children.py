@@ -19,18 +19,22 @@ def names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children_module, "name_child", lambda role: None)
 
 
-def stand_still() -> int:
+def stand_still(_slot: int) -> int:
     os.kill(os.getpid(), signal.SIGSTOP)
     signal.pause()
     return 0
+
+
+# Slots of processes that have ended, in the process of the scene.
+GONE: list[int] = []
 
 
 def in_a_supervisor(scene: Callable[[Children, Child], None]) -> None:
     """Runs the scene in a process of its own, whose only child stops itself."""
 
     def with_a_child() -> None:
-        children = Children(lambda: None)
-        children.add("worker 0", 0, stand_still)
+        children = Children(lambda: None, GONE.append)
+        children.add("worker 0", (0, 7), stand_still)
         children.start_due()
         (child,) = children.living
         scene(children, child)
@@ -138,9 +142,9 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
 
     def scene() -> None:
         memory = Memory()
-        children = Children(lambda: None, memory)
-        children.add("worker 0", 0, stand_still)
-        children.add("worker 1", 1, stand_still)
+        children = Children(lambda: None, oom=memory)
+        children.add("worker 0", (0,), stand_still)
+        children.add("worker 1", (1,), stand_still)
         children.start_due()
         first, second = children.living
         pauses = []
@@ -164,3 +168,30 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
         children.signal(signal.SIGKILL)
 
     in_a_process(scene)
+
+
+def test_who_is_killed_and_does_not_go_gets_a_successor() -> None:
+    """A process that waits for a device in the kernel cannot be made here: one that is stopped and
+    not killed yet looks the same to its parent.
+    """
+
+    def scene(children: Children, child: Child) -> None:
+        until(children, lambda: child.is_stopped, "it is stopped")
+        stuck = child.pid
+        child.was_killed = True
+        children.give_up(child)
+        assert [(one.pid, one.slot) for one in children.given_up] == [(stuck, 0)]
+        assert (child.slot, child.spare_slots, child.was_killed) == (7, [], False)
+        children.start_due()
+        assert children.living == [child]
+        assert child.pid not in (0, stuck)
+        assert GONE == []
+        os.kill(stuck, signal.SIGKILL)
+        until(children, lambda: not children.given_up, "it is gone")
+        # Its slot is there for the next one.
+        assert (child.slot, child.spare_slots, GONE) == (7, [0], [0])
+        os.kill(child.pid, signal.SIGKILL)
+        until(children, lambda: children.absent == [child], "its successor is gone too")
+        assert GONE == [0, 7]
+
+    in_a_supervisor(scene)

@@ -10,7 +10,7 @@ import pytest
 from pymc.core.arena import Arena, Role, SlotPulse
 from pymc.core.ffi import ffi, lib
 from pymc.core.store import Store
-from pymc.policy.watchdog import Pulse
+from pymc.policy.watchdog import GONE_SECONDS, Pulse
 from pymc.record import replace
 from pymc.supervisor.children import Child
 from pymc.supervisor.guard import Guard, _pulse
@@ -29,9 +29,10 @@ class Family:
         self.living: list[Child] = []
         self.absent: list[Child] = []
         self.killed: list[Child] = []
+        self.given_up: list[Child] = []
 
     def fork(self, slot: int, life: Callable[[], object]) -> Child:
-        child = Child(f"worker {slot}", slot, lambda: 0)
+        child = Child(f"worker {slot}", slot, lambda _slot: 0)
         child.pid = os.fork()
         if child.pid == 0:
             try:
@@ -45,8 +46,12 @@ class Family:
         self.killed.append(child)
         os.kill(child.pid, signal.SIGKILL)
 
+    def give_up(self, child: Child) -> None:
+        self.given_up.append(child)
+        self.living.remove(child)
+
     def end(self) -> None:
-        for child in self.living:
+        for child in [*self.living, *self.given_up]:
             if child not in self.killed:
                 os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
@@ -111,15 +116,46 @@ def test_without_a_waiter_it_is_late_and_lives(server: InProcess, family: Family
         assert not arena.pulse(HOLDER).is_late
 
 
+def test_who_was_killed_and_does_not_go_is_given_up(
+    server: InProcess, family: Family, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arena = server.context.arena
+    holder = family.fork(HOLDER, lambda: hold(arena))
+    wait_until(lambda: read_state(holder.pid).letter == "T", "the holder is stopped")
+    guard = Guard(server.context, family)  # type: ignore[arg-type]
+    holder.was_killed, holder.killed = True, time.monotonic() - GONE_SECONDS
+    guard.look()
+    # A worker's place is its own.
+    assert family.living == [holder]
+    holder.spare_slots = [WAITER]
+    holder.killed += 60
+    guard.look()
+    assert family.living == [holder]
+    holder.killed -= 60
+    guard.look()
+    assert family.given_up == [holder]
+    assert arena.pulse(HOLDER).is_late
+    said = (
+        f"(pid {holder.pid}) was killed and is not gone yet, state T; another one takes its place"
+    )
+    assert said in capfd.readouterr().err
+    family.killed.append(holder)
+    os.kill(holder.pid, signal.SIGKILL)
+    family.given_up.clear()
+    guard.look()
+    assert not arena.pulse(HOLDER).is_late
+    os.waitpid(holder.pid, 0)
+
+
 def test_the_absent_are_late(server: InProcess, family: Family) -> None:
-    family.absent.append(Child("worker 1", HOLDER, lambda: 0))
+    family.absent.append(Child("worker 1", HOLDER, lambda _slot: 0))
     guard = Guard(server.context, family)  # type: ignore[arg-type]
     guard.look()
     assert server.context.arena.pulse(HOLDER).is_late
 
 
 def test_what_a_slot_says_is_passed_to_the_policy() -> None:
-    child = Child("worker 1", 1, lambda: 0, pid=77)
+    child = Child("worker 1", 1, lambda _slot: 0, pid=77)
     child.is_stopped = True
     seen = SlotPulse(77, False, beats=5, waits_for=2, naps=9, waited_us=300)
     wanted = Pulse(77, beats=5, is_stopped=True, waits_for=2, naps=9, waited_us=300)

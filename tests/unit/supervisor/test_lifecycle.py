@@ -108,6 +108,16 @@ def test_a_stopped_worker_does_not_hold_up_the_end(pymc: Program) -> None:
         assert is_gone(worker)
 
 
+def test_the_keeper_holds_no_port(server: Server) -> None:
+    """It may outlive the server, and a new one wants the port."""
+    keeper = psutil.Process(pids(server)["keeper_pid"])
+
+    def listening() -> list[int]:
+        return [one.fd for one in keeper.net_connections() if one.status == psutil.CONN_LISTEN]
+
+    wait_until(lambda: not listening(), "the keeper has closed its listeners")
+
+
 def test_all_die_with_the_supervisor(server: Server) -> None:
     children = server.children()
     address = server.address

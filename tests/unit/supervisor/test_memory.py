@@ -1,5 +1,7 @@
 """The plan of the shared memory: every part of it fits the limits it meets."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -7,11 +9,18 @@ import pytest
 from pymc import cli
 from pymc.config import EXIT_OS_ERROR, EXIT_USAGE, Settings, StartupError
 from pymc.core.arena import Arena
+from pymc.core.flash import Flash
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.policy.reservation import MEGABYTE, MemoryLimits
 from pymc.record import replace
 from pymc.supervisor import memory as memory_module
-from pymc.supervisor.memory import create_arena, open_flash, plan_memory, settle_memory
+from pymc.supervisor.memory import (
+    create_arena,
+    no_room,
+    open_flash,
+    plan_memory,
+    settle_memory,
+)
 
 GIGABYTE = 1024 * MEGABYTE
 MACHINE = MemoryLimits(24 * GIGABYTE)
@@ -214,3 +223,44 @@ def test_each_server_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
         arena.close()
     assert len(set(seeds)) == 3
     assert all(seed.bit_length() > 32 for seed in seeds)
+
+
+def opened(tmp_path: Path, size: str) -> Flash:
+    settings = settings_of("-o", f"ext_path={tmp_path}/f:{size}")
+    arena, plan = create_arena(settings)
+    with arena:
+        tier = open_flash(settings, arena, plan)
+        assert tier is not None
+        tier.close()
+    return tier
+
+
+def test_a_file_that_has_no_room_is_refused(tmp_path: Path) -> None:
+    room = os.statvfs(tmp_path)
+    wanted_mb = (2 * room.f_bfree * room.f_frsize >> 20) // 64 * 64 + 64
+    with pytest.raises(StartupError) as refused:
+        opened(tmp_path, f"{wanted_mb}m")
+    assert refused.value.exit_code == 1
+    assert re.fullmatch(
+        rf"Failed to initialize external storage: failed to open file: {tmp_path}/f:"
+        rf" no room for it: {wanted_mb} MiB wanted, \d+ MiB free on its file system\n",
+        refused.value.error_text,
+    )
+
+
+def test_a_device_that_is_too_small_is_told_so() -> None:
+    assert no_room("/dev/null", 5 << 20) == "no room for it: 5 MiB wanted, the device is smaller"
+
+
+def test_a_file_system_that_sets_nothing_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    opened(tmp_path, "64m")
+    assert "warning" not in capfd.readouterr().err
+    geometry = memory_module.flash_geometry_of
+    monkeypatch.setattr(
+        memory_module, "flash_geometry_of", lambda *args: replace(geometry(*args), is_sparse=True)
+    )
+    opened(tmp_path, "100m")
+    said = f"warning: {tmp_path}/f: its file system cannot set space aside; make sure that 64 MiB"
+    assert f"{said} stay free there\n" in capfd.readouterr().err

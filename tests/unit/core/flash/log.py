@@ -34,6 +34,7 @@ class Log:
         labels: Sequence[int] = (),
         avoid_direct: bool = False,
         names: Sequence[str] = (),
+        is_sparse: bool = False,
         slots: int = 2,
         buffers: int = 0,
     ) -> None:
@@ -54,6 +55,7 @@ class Log:
         geometry.item_bytes_hint = 1024
         geometry.index_bytes_max = 1 << 20
         geometry.avoid_direct = avoid_direct
+        geometry.is_sparse = is_sparse
         geometry.buffers = buffers
         options = ffi.new("struct arena_options *")
         options.reserve_bytes = (1 << 20) + lib.flash_reserve_bytes(geometry, slots)

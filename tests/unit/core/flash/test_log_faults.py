@@ -37,7 +37,10 @@ def test_a_failed_write_closes_the_page(tmp_path: Path, kind: int) -> None:
         assert status == lib.PYMC_OS_ERROR
         buffer.finish(status)
         assert log.page(0).state == lib.FLASH_PAGE_FULL
-        assert log.path(0).write_errors == log.counters()["ext_write_errors"] == 1
+        assert log.counters()["ext_write_errors"] == 1
+        is_full = kind == lib.FLASH_FAULT_ENOSPC
+        assert (log.path(0).write_errors, log.path(0).full_writes) == (not is_full, is_full)
+        lib.flash_path_set_full(log.flash, 0, lib.FLASH_NOT_FULL)
         found = log.scan(0)
         assert found.items() >= kept.items()
         assert found.items() <= (kept | written).items()
@@ -111,6 +114,8 @@ def test_a_scan_goes_on_behind_a_piece_that_cannot_be_read(tmp_path: Path) -> No
         found = dict(log.walk(0, errors))
         assert errors == [lib.PYMC_OS_ERROR]
         assert log.path(0).read_errors == 1
+        # What cannot be read is counted as that, not as damage as well.
+        assert log.path(0).bad_records == 0
         # A piece ends where the place of a write buffer does.
         hole = (WBUF, 2 * WBUF)
         for address, image in written.items():
