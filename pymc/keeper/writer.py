@@ -16,7 +16,7 @@ from pymc.core.writeout import (
 from pymc.keeper.flash_health import Health
 from pymc.keeper.io_thread import IoThreads
 from pymc.policy.flash_index import index_entries_max
-from pymc.policy.write_buffers import buffers_most, streams_to_begin
+from pymc.policy.write_buffers import buffers_most, open_most, streams_to_begin
 
 _RESCUES = frozenset({Bucket.COMPACT, Bucket.COLD_COMPACT, Bucket.OLD})
 # A stream that filled a buffer so lately gets the next ones before it asks.
@@ -144,7 +144,9 @@ class Writer:
         if self._look_at_index():
             wanted, busy = wanted & _RESCUES, busy & _RESCUES
         free = [info.number for info in infos if info.state is BufferState.FREE]
-        for bucket in streams_to_begin(open_buffers, wanted, busy, most - in_use):
+        flash_bytes = self._flash.page_count * self._flash.page_bytes
+        at_once = open_most(flash_bytes, self._flash.wbuf_bytes)
+        for bucket in streams_to_begin(open_buffers, wanted, busy, most - in_use, at_once):
             if free and self._begin_one(free[-1], bucket, now):
                 free.pop()
                 open_buffers[bucket] += 1

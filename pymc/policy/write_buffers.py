@@ -7,6 +7,9 @@ MEMORY_SHARE = 8
 BUFFERS_MIN = 6
 # Free buffers for who comes next.
 SPARE = 1
+# Of a small log, for what is not written yet.
+FLASH_SHARE = 16
+OPEN_MIN = 2
 PATHS_AT_ONCE = 4
 
 
@@ -16,17 +19,26 @@ def buffers_most(limit_bytes: int, buffer_bytes: int, paths: int, buffers: int) 
     return min(max(by_memory, BUFFERS_MIN, min(2 * paths, 2 * PATHS_AT_ONCE) + 1), buffers)
 
 
+def open_most(flash_bytes: int, buffer_bytes: int) -> int:
+    """How many buffers may be open: each keeps its place in the log."""
+    return max(flash_bytes // FLASH_SHARE // buffer_bytes, OPEN_MIN)
+
+
 def streams_to_begin(
-    open_buffers: Mapping[int, int], wanted: frozenset[int], busy: frozenset[int], free: int
+    open_buffers: Mapping[int, int],
+    wanted: frozenset[int],
+    busy: frozenset[int],
+    free: int,
+    most_open: int,
 ) -> list[int]:
     """The streams for which to begin a buffer each, in this order, as far as `free` allows.
 
-    A stream that was asked for in vain gets one. Those that fill buffers get all others but one, so
-    that nobody waits until the keeper comes by; buffers that nobody fills cost nothing.
+    A stream that was asked for in vain gets one. Those that fill buffers get all others but one, up
+    to `most_open`, so that nobody waits until the keeper comes by.
     """
     begins = sorted(stream for stream in wanted if not open_buffers.get(stream, 0))[: max(free, 0)]
-    more = max(free - SPARE - len(begins), 0) if busy else 0
-    for _ in range(more):
+    room = most_open - sum(open_buffers.values()) - len(begins)
+    for _ in range(min(free - SPARE - len(begins), room) if busy else 0):
         has = {stream: open_buffers.get(stream, 0) + begins.count(stream) for stream in busy}
         begins.append(min(sorted(busy), key=lambda stream: has[stream]))
     return begins

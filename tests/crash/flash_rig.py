@@ -140,6 +140,9 @@ class Rig(FlashKeeper):
                 self.fill()
                 self.fill()
                 self.commit()
+                # Nobody fills this one.
+                self.begin(lib.FLASH_DEFAULT)
+                self.commit()
             case "compact":
                 self.compact(self.in_use()[0])
                 self.sweep()

@@ -23,6 +23,7 @@ UNREACHED = {
     "flash/flash_io.c fault_met": _DEVICE_ERRORS,
     "flash/flash_uring.c is_delayed": _DEVICE_ERRORS,
     "flash/flash_io.c flash_io": _DEVICE_COUNTS,
+    "flash/flash_writer.c flash_buffer_finish": _DEVICE_ERRORS,
     "flash/flash_io.c note_full": _DEVICE_COUNTS,
     "flash/flash_io.c flash_probe_room": "only where a file system is full: test_paths.py",
     "flash/flash_reader.c note_device": _DEVICE_COUNTS,

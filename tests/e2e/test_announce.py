@@ -8,7 +8,7 @@ from pymc import cli
 from pymc.server_context import ListeningAddress
 from pymc.supervisor.announce import announcement
 from pymc.supervisor.sockets import close_addresses, open_addresses
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -28,7 +28,10 @@ def test_the_line_and_its_command(pymc: Program, tmp_path: Path) -> None:
         )
         assert end == "Ctrl-C ends it"
         tried = subprocess.run(
-            ["sh", "-c", command.removeprefix("try: ")], capture_output=True, timeout=20, check=True
+            ["sh", "-c", command.removeprefix("try: ")],
+            capture_output=True,
+            timeout=scaled(20),
+            check=True,
         )
         assert tried.stdout == b"STORED\r\nVALUE hello 0 5\r\nworld\r\nEND\r\n"
 

@@ -37,7 +37,7 @@ def flash_args(folder: Path, more: str = "", flash_mb: int = FLASH_MB) -> list[s
 
 
 def fill(server: Server, numbers: range) -> None:
-    """Stores the items no faster than the device takes them, so that they fit into write buffers."""
+    """Stores the items no faster than the device takes them: they fit into write buffers."""
     with server.connect() as connection:
         for first in range(numbers.start, numbers.stop, PER_BURST):
             burst = range(first, min(first + PER_BURST, numbers.stop))

@@ -122,6 +122,7 @@ class FlashKeeper(FlashCache):
 
     def begin(self, bucket: int) -> bool:
         """Lets a buffer take records of the stream; False without a page for it."""
+        lib.flash_streams_wanted(self.flash)
         while True:
             rows = self.buffers()
             free = [n for n, row in enumerate(rows) if row.state == lib.FLASH_BUFFER_FREE]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pymc.policy.write_buffers import buffers_most, streams_to_begin
+from pymc.policy.write_buffers import buffers_most, open_most, streams_to_begin
 from pymc.policy.write_out import (
     ClassUse,
     ClassWork,
@@ -108,8 +108,10 @@ def test_buffers_take_a_part_of_memory() -> None:
 
 
 def test_who_asks_gets_a_buffer_and_who_fills_them_the_rest() -> None:
-    def begins(has: dict[int, int], wanted: set[int], busy: set[int], free: int = 4) -> list[int]:
-        return streams_to_begin(has, frozenset(wanted), frozenset(busy), free)
+    def begins(
+        has: dict[int, int], wanted: set[int], busy: set[int], free: int = 4, most: int = 9
+    ) -> list[int]:
+        return streams_to_begin(has, frozenset(wanted), frozenset(busy), free, most)
 
     assert begins({}, {0}, set()) == [0]
     assert begins({0: 1}, {0}, set()) == []
@@ -120,3 +122,11 @@ def test_who_asks_gets_a_buffer_and_who_fills_them_the_rest() -> None:
     assert begins({0: 1}, {0, 2}, {0, 2}) == [2, 0, 2]
     assert begins({0: 1}, {0, 2}, {0}, free=1) == [2]
     assert begins({0: 1}, {0}, {0}, free=1) == []
+    # A place in the log is taken by each.
+    assert begins({0: 1}, {0, 2}, {0}, most=3) == [2, 0]
+    assert begins({0: 2}, {0, 2}, {0}, most=2) == [2]
+
+
+def test_a_small_log_is_not_for_what_is_to_come() -> None:
+    assert open_most(16 << 20, 2 << 20) == 2
+    assert open_most(1 << 30, 4 << 20) == 16

@@ -23,9 +23,9 @@ def test_a_child_that_cannot_be_forked_is_tried_again(
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(children_module, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(children_module, "fork_child", refuse)
     children = Children(lambda: None)
-    children.add("worker 0", 0, lambda: 0)
+    children.add("worker 0", (0,), lambda _slot: 0)
     pauses = []
     for _ in range(6):
         children.start_due()

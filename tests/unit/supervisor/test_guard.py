@@ -186,7 +186,7 @@ def test_a_beat_and_a_mark_are_seen(server: InProcess) -> None:
 def test_who_is_not_there_is_looked_for_often(server: InProcess, family: Family) -> None:
     """Clients that the kernel deals to it wait until the guard comes by."""
     guard = Guard(server.context, family)  # type: ignore[arg-type]
-    for absent, pause in (([Child("worker 1", 1, lambda: 0)], 0.02), ([], 0.5)):
+    for absent, pause in (([Child("worker 1", 1, lambda _slot: 0)], 0.02), ([], 0.5)):
         family.absent = absent
         before = time.monotonic()
         guard.look()
