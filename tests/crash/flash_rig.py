@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pymc.core.ffi import ffi, lib
 from tests.crash.plan import LIFETIME_SECONDS, Model, Operation, operations, value_of
-from tests.model.flash_keeper import FlashKeeper
+from tests.model.flash_keeper import ADMIT_COMPRESSED, FlashKeeper
 from tests.unit.core.driver import MIB, TINY_LADDER
 from tests.unit.core.flash_cache import Log
 from tests.unit.core.flash_reads import Reads
@@ -126,7 +126,7 @@ class Rig(FlashKeeper):
             case "commit":
                 self.commit(dice.choice((1, 100)))
             case "exile":
-                self.exile()
+                self.exile(ADMIT_COMPRESSED)
             case "shrink":
                 shrink_step(self.keeper, 1000)
             case "leave":

@@ -30,7 +30,6 @@ UNREACHED = {
     "flash/flash_internal.h@flash/flash_io.c flash_note_time": _DEVICE_COUNTS,
     "flash/flash_threads.c hand_back": _THREADS,
     "flash/flash_threads.c take": _THREADS,
-    "flash/flash_pages.c flash_path_set_late": _LATE,
     "flash/flash_late.c give_up": _LATE,
     "flash/flash_reader.c flash_reader_complete": _DAMAGE,
     "flash/flash_scan.c count_damage": _DAMAGE,
