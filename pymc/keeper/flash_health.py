@@ -25,6 +25,7 @@ from pymc.policy.path_recovery import (
 from pymc.server_context import ServerContext
 
 _LOOK_SECONDS = 1.0
+_INDEX_FULL_SECONDS = 60.0
 
 
 class _Path:
@@ -91,7 +92,7 @@ class Health:
             if path.is_out:
                 pages.take_out(number)
             self._steps.close_pages(number)
-        self._last_index_full = -_LOOK_SECONDS
+        self._last_index_full = -math.inf
 
     @property
     def is_any_left(self) -> bool:
@@ -122,9 +123,9 @@ class Health:
         return _LOOK_SECONDS
 
     def index_was_full(self) -> None:
-        """Says once a second that there is no memory for more entries."""
+        """Says once a minute that there is no memory for more entries."""
         now = self._clock()
-        if now - self._last_index_full >= _LOOK_SECONDS:
+        if now - self._last_index_full >= _INDEX_FULL_SECONDS:
             self._last_index_full = now
             say("pymc: flash: the index has no memory for more items; old ones are dropped")
 

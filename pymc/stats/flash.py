@@ -54,6 +54,7 @@ _OWN_COUNTERS = (
     "ext_other_key",
     "ext_chain_full",
     "ext_reads_coalesced",
+    "ext_reads_from_buffers",
     "ext_device_reads",
     "ext_device_writes",
     "ext_device_bytes_read",
@@ -61,6 +62,7 @@ _OWN_COUNTERS = (
     "ext_late_looks",
     "ext_read_errors",
     "ext_write_errors",
+    "ext_write_lost",
 )
 
 
