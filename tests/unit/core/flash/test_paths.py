@@ -8,6 +8,7 @@ import pytest
 
 from pymc.core.ffi import HAS_DEBUG, ffi, lib
 from tests.unit.core.flash.log import PAGE, WBUF, Buffer, Log
+from tests.unit.core.flash.test_bad_records import name_all
 
 FREE, OPEN = lib.FLASH_PAGE_FREE, lib.FLASH_PAGE_OPEN
 FULL, BAD = lib.FLASH_PAGE_FULL, lib.FLASH_PAGE_BAD
@@ -185,6 +186,7 @@ def test_writes_under_way_are_seen_by_others(tmp_path: Path) -> None:
 def test_scans_count_what_they_lose(tmp_path: Path) -> None:
     with Log(tmp_path) as log:
         written = log.write_all(IMAGES[:200])
+        name_all(log, written)
         lib.flash_page_close(log.flash, log.proc, 0)
         assert log.scan(0) == written
         assert (log.path(0).reads, log.path(0).bad_records) == (200, 0)
