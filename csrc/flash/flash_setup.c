@@ -269,7 +269,7 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
     root->paths_offset = arena_reserve(arena, root->path_count * sizeof(struct flash_path_state), 64, "flash_tables");
     root->local_offset = arena_reserve(arena, arena->header->slots * sizeof(struct flash_local), 64, "flash_local");
     root->reads_offset = arena_reserve(arena, arena->header->slots * flash_reads_stride(root->path_count), 64,
-                                       "flash_local");
+                                       "flash_reads");
     if (!root->pages_offset || !root->paths_offset || !root->local_offset || !root->reads_offset) {
         return PYMC_NO_MEMORY;
     }

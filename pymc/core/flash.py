@@ -260,6 +260,15 @@ class Flash:
         lib.flash_pages_sum(self.pointer, out)
         return out.used, out.used_bytes
 
+    def buffers_waiting(self) -> int:
+        """Write buffers that take no more records and are not on the device yet."""
+        out = ffi.new("struct flash_buffer_info *")
+        waiting = 0
+        for number in range(lib.flash_buffer_count(self.pointer)):
+            lib.flash_buffer_read(self.pointer, number, out)
+            waiting += bool(out.state != lib.FLASH_BUFFER_FREE and out.is_closed)
+        return waiting
+
     def pages(self) -> list[PageInfo]:
         """All pages, by number."""
         out = ffi.new("struct flash_page_info *")

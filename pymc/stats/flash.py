@@ -161,6 +161,7 @@ def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
     yield "compress_ratio", _ratio(before, after)
     yield "reads_waiting", counters["ext_reads_waiting"]
     yield "reads_given_up", counters["ext_reads_given_up"]
+    yield "write_buffers_waiting", flash.buffers_waiting()
     yield from _times("read_us", flash.read_times())
     yield from _times("write_us", flash.write_times())
 

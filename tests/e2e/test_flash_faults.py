@@ -7,7 +7,6 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -158,11 +157,10 @@ def test_writes_fail_for_a_moment(plain: Server) -> None:
         for turn, kind in enumerate(("eio", "enospc", "short"), start=1):
             written = int(plain.stats()["extstore_objects_written"])
             arm(plain, f"{kind} w all 0 2")
-            first = fill_until(plain, first, partial(has_write_errors, plain, 2 * turn))
-            fetch_all(plain, range(first))
             # No room is no fault of the device, and nothing is lost by it.
             what, wanted = ("full_writes", 1) if kind == "enospc" else ("write_errors", failed + 2)
-            wait_until(lambda: seen(what) >= wanted, "writes were refused")  # noqa: B023
+            first = fill_until(plain, first, lambda: seen(what) >= wanted)  # noqa: B023
+            fetch_all(plain, range(first))
             stats = numbers_of(plain)
             failed = of_paths(stats, "write_errors")
             assert int(stats["write_errors"]) == failed == (4 if turn == 3 else 2)

@@ -44,14 +44,12 @@ def fill(server: Server, numbers: range) -> None:
             commands = [b"ms k%d %d q\r\n%s\r\n" % (n, len(value(n)), value(n)) for n in burst]
             connection.send(b"".join(commands) + b"mn\r\n")
             assert connection.read_line() == b"MN\r\n"
-            stored_bytes = burst.stop * VALUE_BYTES
-            wait_until(lambda: is_ahead(connection, stored_bytes), "writes", pause_seconds=0.001)  # noqa: B023
+            wait_until(lambda: is_ahead(connection), "writes", pause_seconds=0.001)
 
 
-def is_ahead(connection: Connection, stored_bytes: int) -> bool:
-    """Whether memory and half of the write buffers could hold what is not on the device yet."""
-    own = connection.stats("extstore")
-    return stored_bytes - int(own["device_bytes_written"]) < (MEMORY_MB + 6) << 20
+def is_ahead(connection: Connection) -> bool:
+    """Whether most write buffers are there for what comes next."""
+    return int(connection.stats("extstore")["write_buffers_waiting"]) <= 1
 
 
 def fetch(connection: Connection, numbers: list[int]) -> int:

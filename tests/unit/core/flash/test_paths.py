@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from tests.unit.core.flash.log import PAGE, WBUF, Buffer, Log
 from tests.unit.core.flash.test_bad_records import name_all
 
 FREE, OPEN = lib.FLASH_PAGE_FREE, lib.FLASH_PAGE_OPEN
 FULL, BAD = lib.FLASH_PAGE_FULL, lib.FLASH_PAGE_BAD
 IMAGES = [b"%05d" % number + b"," * 995 for number in range(700)]
-
-needs_faults = pytest.mark.skipif(not HAS_DEBUG, reason="faults are in debug builds only")
 
 
 def paths_opened(log: Log) -> list[int]:
@@ -80,7 +78,7 @@ def test_what_has_no_room_is_refused_and_takes_nothing(tmp_path: Path) -> None:
     assert os.stat(log.names[1]).st_blocks == 0
 
 
-@needs_faults
+@pytest.mark.debug
 def test_a_full_file_system_gets_pages_that_have_blocks(tmp_path: Path) -> None:
     with Log(tmp_path, pages=(4,), is_sparse=True) as log:
         # The first page is written to its end, the second one is begun.
@@ -110,7 +108,7 @@ def test_a_full_file_system_gets_pages_that_have_blocks(tmp_path: Path) -> None:
         assert log.page(log.open_page()).path == 0
 
 
-@needs_faults
+@pytest.mark.debug
 def test_room_for_one_more_page(tmp_path: Path) -> None:
     with Log(tmp_path, pages=(3,), is_sparse=True) as log:
         lib.flash_path_set_full(log.flash, 0, lib.FLASH_FULL_NEW)
@@ -148,7 +146,7 @@ def test_probes_of_a_good_path(tmp_path: Path) -> None:
         assert lib.flash_path_find_page(log.flash, 1, FREE, False) == lib.FLASH_PAGES_MAX
 
 
-@needs_faults
+@pytest.mark.debug
 @pytest.mark.parametrize(
     ("kind", "on_reads", "on_writes"),
     [
@@ -182,7 +180,7 @@ def test_writes_under_way_are_seen_by_others(tmp_path: Path) -> None:
         assert lib.flash_writing_elsewhere(log.flash, 1) == 0
 
 
-@needs_faults
+@pytest.mark.debug
 def test_scans_count_what_they_lose(tmp_path: Path) -> None:
     with Log(tmp_path) as log:
         written = log.write_all(IMAGES[:200])

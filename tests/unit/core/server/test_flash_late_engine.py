@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import HAS_DEBUG, ffi, lib
+from pymc.core.ffi import ffi, lib
 from tests.support.deadline import WAIT_SECONDS, wait_until
 from tests.unit.core.server.test_flash_engine import KINDS, Server, shown
 
 pytestmark = [
     pytest.mark.debug,
-    pytest.mark.skipif(not HAS_DEBUG, reason="no faults in this build"),
+    pytest.mark.debug,
 ]
 
 TIMEOUT_MS = 20
