@@ -80,6 +80,18 @@ static bool reserve(struct flash *flash, struct flash_buffer *buffer, int bucket
     return false;
 }
 
+bool flash_has_room(struct flash *flash, struct proc *proc, int bucket) {
+    uint32_t hint = flash_local(flash, proc->slot_index)->fill_hint[bucket];
+    const struct flash_buffer *buffer = &flash->buffers[hint];
+    bool is_open = SHARED_LOAD(buffer->state) == FLASH_BUFFER_FILLING && SHARED_LOAD(buffer->bucket) == bucket
+                   && !(SHARED_LOAD(buffer->fill) & FLASH_FILL_CLOSED);
+    if (is_open || oldest_open(flash, bucket) != UINT32_MAX) {
+        return true;
+    }
+    want_buffer(flash, bucket);
+    return false;
+}
+
 bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32_t bytes, struct flash_place *out) {
     PYMC_CHECK(bytes > sizeof(struct flash_record) && bytes <= flash_record_bytes_max(flash));
     PYMC_DEBUG_CHECK(flash_local(flash, proc->slot_index)->filling == 0);

@@ -39,6 +39,9 @@ struct flash_place {
     uint64_t page_version;
     uint32_t page;
 };
+// Whether a buffer of the stream takes records, as far as a look tells; if not, the keeper is told. For who would make
+// a record in vain.
+bool flash_has_room(struct flash *flash, struct proc *proc, int bucket);
 // Sets room for a record of `bytes` aside. False when no buffer of the stream has any: the keeper is told.
 // Requires: bytes <= flash_record_bytes_max(). Locks: none.
 // Crash: the room stays unused; `sizes` and what follows, put there first, let scans pass over it.

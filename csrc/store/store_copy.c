@@ -188,6 +188,10 @@ enum store_copied store_copy_out(struct store *store, const struct store_view *v
     }
     enum store_copied verdict = admit(store, view, hash, rules, bucket_out);
     struct stored_value value;
+    // Packing costs more than this look.
+    if (verdict == STORE_COPY_DONE && !flash_has_room(store->flash, store->proc, *bucket_out)) {
+        return STORE_COPY_NO_ROOM;
+    }
     if (verdict == STORE_COPY_DONE && !pack(store, view, rules->compress_bytes_min, &value)) {
         verdict = STORE_COPY_CHANGED;
     }
