@@ -197,23 +197,30 @@ def _background(server: Server, workload: Workload, settings: Settings) -> subpr
     )
 
 
+def _timed_beside_gets(
+    server: Server, workload: Workload, settings: Settings
+) -> tuple[loadgen.Sample, dict[str, Any]]:
+    """The measured client beside the one that makes the load, and what that one reports."""
+    timed = {**workload.data, **workload.run, "seed": settings.seed, "seconds": settings.seconds}
+    behind = _background(server, workload, settings)
+    try:
+        time.sleep(BACKGROUND_LEAD_SECONDS)
+        sample = loadgen.run(server, timed, settings.client_cores, first=True)
+        return sample, _background_report(behind)
+    finally:
+        behind.kill()
+        behind.communicate()
+
+
 def hits(server: Server, workload: Workload, settings: Settings) -> Figures:
     """Latency of RAM hits, open loop, while other connections read flash as fast as they can.
 
     The client that is measured preempts the one that makes the load: they share a core.
     """
     assert server.kind.flash_file is not None
-    timed = {**workload.data, **workload.run, "seed": settings.seed, "seconds": settings.seconds}
     before = _Marks.take(server)
     with flash_files.PageCacheLimit([server.kind.flash_file], settings.client_cores):
-        behind = _background(server, workload, settings)
-        try:
-            time.sleep(BACKGROUND_LEAD_SECONDS)
-            sample = loadgen.run(server, timed, settings.client_cores, first=True)
-            report = _background_report(behind)
-        finally:
-            behind.kill()
-            behind.communicate()
+        sample, report = _timed_beside_gets(server, workload, settings)
     after = _Marks.take(server)
     seconds = float(report["elapsed_seconds"])
     compacted = ("extstore_compact_rescues", "extstore_compact_skipped", "extstore_compact_lost")
@@ -232,15 +239,7 @@ def hits(server: Server, workload: Workload, settings: Settings) -> Figures:
 
 def _hits_beside_gets(server: Server, workload: Workload, settings: Settings) -> Figures:
     """RAM hits, open loop, while other connections read flash as fast as they can."""
-    timed = {**workload.data, **workload.run, "seed": settings.seed, "seconds": settings.seconds}
-    behind = _background(server, workload, settings)
-    try:
-        time.sleep(BACKGROUND_LEAD_SECONDS)
-        sample = loadgen.run(server, timed, settings.client_cores, first=True)
-        report = _background_report(behind)
-    finally:
-        behind.kill()
-        behind.communicate()
+    sample, report = _timed_beside_gets(server, workload, settings)
     rate = float(report["requests_per_second"])
     return {**figures_of(sample), "background_per_second": rate}
 

@@ -43,16 +43,20 @@ static void want_buffer(struct flash *flash, int bucket) {
     }
 }
 
+// Whether the buffer takes records of the stream. Of a page that is given up nothing would be read.
+static bool is_open_for(const struct flash *flash, const struct flash_buffer *buffer, int bucket) {
+    return SHARED_LOAD(buffer->state) == FLASH_BUFFER_FILLING && SHARED_LOAD(buffer->bucket) == bucket
+           && !(SHARED_LOAD(buffer->fill) & FLASH_FILL_CLOSED)
+           && SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
+}
+
 // The buffer of the stream that was begun first, of those that take records; UINT32_MAX for none.
 static uint32_t oldest_open(const struct flash *flash, int bucket) {
     uint32_t oldest = UINT32_MAX;
     uint64_t begun = UINT64_MAX;
     for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
         const struct flash_buffer *buffer = &flash->buffers[number];
-        bool is_open = SHARED_LOAD(buffer->state) == FLASH_BUFFER_FILLING && SHARED_LOAD(buffer->bucket) == bucket
-                       && !(SHARED_LOAD(buffer->fill) & FLASH_FILL_CLOSED)
-                       && SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
-        if (is_open && SHARED_LOAD(buffer->begun) < begun) {
+        if (is_open_for(flash, buffer, bucket) && SHARED_LOAD(buffer->begun) < begun) {
             begun = SHARED_LOAD(buffer->begun);
             oldest = number;
         }
@@ -82,10 +86,7 @@ static bool reserve(struct flash *flash, struct flash_buffer *buffer, int bucket
 
 bool flash_has_room(struct flash *flash, struct proc *proc, int bucket) {
     uint32_t hint = flash_local(flash, proc->slot_index)->fill_hint[bucket];
-    const struct flash_buffer *buffer = &flash->buffers[hint];
-    bool is_open = SHARED_LOAD(buffer->state) == FLASH_BUFFER_FILLING && SHARED_LOAD(buffer->bucket) == bucket
-                   && !(SHARED_LOAD(buffer->fill) & FLASH_FILL_CLOSED);
-    if (is_open || oldest_open(flash, bucket) != UINT32_MAX) {
+    if (is_open_for(flash, &flash->buffers[hint], bucket) || oldest_open(flash, bucket) != UINT32_MAX) {
         return true;
     }
     want_buffer(flash, bucket);

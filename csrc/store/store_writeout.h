@@ -20,7 +20,7 @@ struct store_admission {
     uint32_t low_ttl_seconds;   // Items with fewer seconds to live go to the low TTL stream.
     uint32_t compress_bytes_min;// Values of at least this many bytes are compressed where it saves space; 0: none.
     uint32_t unread_percent;    // Of the items not read since they were stored, this part.
-    bool active_too;            // Also items that eviction would pass over; for tests and tools.
+    bool active_too;            // Also items that eviction would pass over.
 };
 
 // The rules that the live settings give, for items of any age.

@@ -16,6 +16,7 @@ from pymc.core.writeout import (
 from pymc.keeper.flash_health import Health
 from pymc.keeper.io_thread import IoThreads
 from pymc.policy.flash_index import index_entries_max
+from pymc.policy.path_recovery import FULL_SECONDS
 from pymc.policy.write_buffers import buffers_most, open_most, streams_to_begin
 
 _RESCUES = frozenset({Bucket.COMPACT, Bucket.COLD_COMPACT, Bucket.OLD})
@@ -26,8 +27,7 @@ _IDLE_SECONDS = 10.0
 _KEPT_BUFFERS = 1
 # Who waits for a page asks this often.
 _ASKS_SECONDS = 0.25
-# What found no room on the device is written again after a while; until then memory has it.
-_FULL_SECONDS = 5.0
+# Until what found no room on the device is written again memory has it.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -111,7 +111,7 @@ class Writer:
             status, error = result
             self.under_way.discard(number)
             if error in _FULL:
-                self._retry_at[number] = time.monotonic() + _FULL_SECONDS
+                self._retry_at[number] = time.monotonic() + FULL_SECONDS
                 self._health.was_full(info.path)
                 return
             self._retry_at.pop(number, None)
