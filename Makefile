@@ -11,6 +11,7 @@ export PYMC_BUILD := $(BUILD)
 ARGS ?=
 PY := .venv/bin/python
 C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def)
+C_FORMATTED := $(wildcard csrc/*.c csrc/*/*.[ch] csrc/*/*/*.[ch] tests/fuzz/*.[ch] bench/*/*.[ch])
 # A folder's time changes when a file is added or removed.
 C_ROOMS := $(wildcard csrc/*/.)
 CORE := build/$(BUILD)/ready
@@ -49,6 +50,7 @@ ALL_ROOMS := $(and $(wildcard pymc/core/ffi.py),$(wildcard pymc/policy/*),$(wild
 check: .venv/ready-dev build/system-check
 	@.venv/bin/ruff format --check -q . || { echo "run make format"; exit 1; }
 	@.venv/bin/ruff check -q .
+	@.venv/bin/clang-format --dry-run -Werror $(C_FORMATTED) || { echo "run make format"; exit 1; }
 	@.venv/bin/mypy $(wildcard csrc/*.py pymc scripts tests bench)
 	@$(PY) scripts/check_layers.py
 	@$(if $(ALL_ROOMS),.venv/bin/lint-imports --no-logo >build/imports 2>&1 || { cat build/imports; exit 1; })
@@ -57,12 +59,12 @@ check: .venv/ready-dev build/system-check
 	@$(PY) scripts/check_tidy.py
 	@echo "check: all is well"
 
-##   make format                       rewrite Python (and C, where clang-format is installed)
+##   make format                       rewrite Python and C in the layout that make check wants
 .PHONY: format
 format: .venv/ready-dev
 	@.venv/bin/ruff format -q .
 	@.venv/bin/ruff check -q --fix .
-	@if command -v clang-format >/dev/null; then clang-format -i $(wildcard csrc/*/*.[ch]); fi
+	@.venv/bin/clang-format -i $(C_FORMATTED)
 
 ##   make bench [ARGS="..."]           measure beside memcached and print the ratios
 .PHONY: bench

@@ -1,10 +1,13 @@
-// The program `pymc`: an interpreter of its own, so that the kernel knows the server by this file and not as Python.
+// The program `pymc`: an interpreter of its own, so that the kernel knows the server by this file
+// and not as Python.
 //
-// Init scripts, pidof, AppArmor and SELinux go by /proc/PID/exe. Where this Python has no library to embed, it is built
-// with PYMC_LAUNCHER_EXECS and hands over to the interpreter, which they then see. Either way what the environment says
-// to Python (PYTHONPATH, PYTHONHOME, packages in the user's home) does not reach the server.
+// Init scripts, pidof, AppArmor and SELinux go by /proc/PID/exe. Where this Python has no library
+// to embed, it is built with PYMC_LAUNCHER_EXECS and hands over to the interpreter, which they then
+// see. Either way what the environment says to Python (PYTHONPATH, PYTHONHOME, packages in the
+// user's home) does not reach the server.
 //
-// PYMC_PYTHON is the interpreter of .venv, by which the packages are found, wherever this file is linked or copied to.
+// PYMC_PYTHON is the interpreter of .venv, by which the packages are found, wherever this file is
+// linked or copied to.
 #ifdef PYMC_LAUNCHER_EXECS
 
 #include <stdio.h>

@@ -1,9 +1,11 @@
-/* A device of a given write bandwidth, by LD_PRELOAD: each file of at least a megabyte is one, and writes to it queue.
+/* A device of a given write bandwidth, by LD_PRELOAD: each file of at least a megabyte is one, and
+ * writes to it queue.
  *
- * SLOW_DEVICE_BYTES_PER_SECOND is the bandwidth of each file, SLOW_DEVICE_STATE a file of 4 KiB or more in which all
- * processes that write keep the queues. A write is done at once, and its caller goes on when a device of that
- * bandwidth, with one queue, would be done with it and with all that was given to it before. Reads are not slowed.
- * io_uring is refused, so that no write goes past this: programs fall back to these calls. */
+ * SLOW_DEVICE_BYTES_PER_SECOND is the bandwidth of each file, SLOW_DEVICE_STATE a file of 4 KiB or
+ * more in which all processes that write keep the queues. A write is done at once, and its caller
+ * goes on when a device of that bandwidth, with one queue, would be done with it and with all that
+ * was given to it before. Reads are not slowed. io_uring is refused, so that no write goes past
+ * this: programs fall back to these calls. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,7 +36,9 @@ static uint64_t bytes_per_second;
 
 static void *next_symbol(const char *name) {
     void *found = dlsym(RTLD_NEXT, name);
-    if (!found) abort();
+    if (!found) {
+        abort();
+    }
     return found;
 }
 
@@ -43,10 +47,14 @@ __attribute__((constructor)) static void begin(void) {
     const char *rate = getenv("SLOW_DEVICE_BYTES_PER_SECOND");
     const char *path = getenv("SLOW_DEVICE_STATE");
     int file = rate && path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (file < 0) return;
+    if (file < 0) {
+        return;
+    }
     void *place = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
-    if (place == MAP_FAILED) return;
+    if (place == MAP_FAILED) {
+        return;
+    }
     devices = place;
     bytes_per_second = strtoull(rate, NULL, 10);
 }
@@ -62,7 +70,9 @@ static struct device *device_of(int file) {
     for (unsigned i = 0; i < DEVICES_MAX; i++) {
         struct device *device = &devices[(id + i) % DEVICES_MAX];
         uint64_t seen = 0;
-        if (__atomic_compare_exchange_n(&device->id, &seen, id, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED) || seen == id) {
+        if (__atomic_compare_exchange_n(&device->id, &seen, id, 0, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)
+            || seen == id) {
             return device;
         }
     }
@@ -86,11 +96,12 @@ static void take_time(int file, ssize_t bytes) {
         do {
             uint64_t now = now_ns();
             done_ns = (seen > now ? seen : now) + takes_ns;
-        } while (!__atomic_compare_exchange_n(&device->free_at_ns, &seen, done_ns, 0, __ATOMIC_RELAXED,
-                                              __ATOMIC_RELAXED));
+        } while (!__atomic_compare_exchange_n(&device->free_at_ns, &seen, done_ns, 0,
+                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED));
         __atomic_fetch_add(&device->bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
         __atomic_fetch_add(&device->busy_ns, takes_ns, __ATOMIC_RELAXED);
-        struct timespec until = {.tv_sec = (time_t)(done_ns / NANOSECONDS), .tv_nsec = (long)(done_ns % NANOSECONDS)};
+        struct timespec until = {.tv_sec = (time_t)(done_ns / NANOSECONDS),
+                                 .tv_nsec = (long)(done_ns % NANOSECONDS)};
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
         }
     }
@@ -98,21 +109,25 @@ static void take_time(int file, ssize_t bytes) {
 }
 
 /* Each way to write at a place: its name, its parameters, and the names of these. */
-#define SLOWED(name, parameters, arguments)                                                                           \
-    ssize_t name parameters {                                                                                         \
-        static ssize_t(*next) parameters;                                                                             \
-        if (!__atomic_load_n(&next, __ATOMIC_RELAXED)) {                                                              \
-            __atomic_store_n(&next, next_symbol(#name), __ATOMIC_RELAXED);                                            \
-        }                                                                                                             \
-        ssize_t done = next arguments;                                                                                \
-        take_time(file, done);                                                                                        \
-        return done;                                                                                                  \
+#define SLOWED(name, parameters, arguments)                                                        \
+    ssize_t name parameters {                                                                      \
+        static ssize_t(*next) parameters;                                                          \
+        if (!__atomic_load_n(&next, __ATOMIC_RELAXED)) {                                           \
+            __atomic_store_n(&next, next_symbol(#name), __ATOMIC_RELAXED);                         \
+        }                                                                                          \
+        ssize_t done = next arguments;                                                             \
+        take_time(file, done);                                                                     \
+        return done;                                                                               \
     }
 
-SLOWED(pwrite, (int file, const void *from, size_t bytes, off_t offset), (file, from, bytes, offset))
-SLOWED(pwrite64, (int file, const void *from, size_t bytes, off64_t offset), (file, from, bytes, offset))
-SLOWED(pwritev, (int file, const struct iovec *from, int count, off_t offset), (file, from, count, offset))
-SLOWED(pwritev64, (int file, const struct iovec *from, int count, off64_t offset), (file, from, count, offset))
+SLOWED(pwrite, (int file, const void *from, size_t bytes, off_t offset),
+       (file, from, bytes, offset))
+SLOWED(pwrite64, (int file, const void *from, size_t bytes, off64_t offset),
+       (file, from, bytes, offset))
+SLOWED(pwritev, (int file, const struct iovec *from, int count, off_t offset),
+       (file, from, count, offset))
+SLOWED(pwritev64, (int file, const struct iovec *from, int count, off64_t offset),
+       (file, from, count, offset))
 SLOWED(pwritev2, (int file, const struct iovec *from, int count, off_t offset, int flags),
        (file, from, count, offset, flags))
 SLOWED(pwritev64v2, (int file, const struct iovec *from, int count, off64_t offset, int flags),
@@ -126,8 +141,10 @@ int io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags)
     (void)entries, (void)ring, (void)flags;
     return -ENOSYS;
 }
-int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *params);
-int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *params) {
+int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                               struct io_uring_params *params);
+int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                               struct io_uring_params *params) {
     (void)entries, (void)ring, (void)params;
     return -ENOSYS;
 }

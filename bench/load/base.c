@@ -17,12 +17,16 @@ void die(enum exit_code code, const char *format, ...) {
 
 void *allocate(size_t count, size_t bytes) {
     void *block = calloc(count ? count : 1, bytes ? bytes : 1);
-    if (!block) die(EXIT_CODE_USAGE, "out of memory");
+    if (!block) {
+        die(EXIT_CODE_USAGE, "out of memory");
+    }
     return block;
 }
 
 void *reallocate(void *block, size_t bytes) {
     void *moved = realloc(block, bytes);
-    if (!moved) die(EXIT_CODE_USAGE, "out of memory");
+    if (!moved) {
+        die(EXIT_CODE_USAGE, "out of memory");
+    }
     return moved;
 }

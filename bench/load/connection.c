@@ -33,7 +33,9 @@ void connection_setup(struct connection *c, const struct options *o) {
 }
 
 void connection_teardown(struct connection *c) {
-    if (c->fd >= 0) close(c->fd);
+    if (c->fd >= 0) {
+        close(c->fd);
+    }
     free(c->operations);
     free(c->keys);
     free(c->missed_keys);
@@ -43,23 +45,34 @@ void connection_teardown(struct connection *c) {
 
 static int connect_unix(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) die(EXIT_CODE_USAGE, "--unix: path too long");
+    if (strlen(path) >= sizeof address.sun_path) {
+        die(EXIT_CODE_USAGE, "--unix: path too long");
+    }
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
-    if (fd >= 0) close(fd);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+        return fd;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
     return -1;
 }
 
 static int connect_tcp(const char *host, uint16_t port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    if (inet_pton(AF_INET, host, &address.sin_addr) != 1)
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
         die(EXIT_CODE_USAGE, "--host %s: want an IPv4 address", host);
+    }
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
+    if (fd < 0) {
+        return -1;
+    }
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+        return fd;
+    }
     int saved = errno;
     close(fd);
     errno = saved;
@@ -68,14 +81,18 @@ static int connect_tcp(const char *host, uint16_t port) {
 
 bool connection_open(struct connection *c, const struct options *o) {
     c->fd = o->unix_path ? connect_unix(o->unix_path) : connect_tcp(o->host, o->port);
-    if (c->fd < 0) return false;
+    if (c->fd < 0) {
+        return false;
+    }
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     return true;
 }
 
 uint32_t connection_drop(struct connection *c) {
     uint32_t lost_count = c->inflight_count;
-    if (c->fd >= 0) close(c->fd);
+    if (c->fd >= 0) {
+        close(c->fd);
+    }
     c->fd = -1;
     c->wants_write = false;
     c->inflight_count = 0;
@@ -96,7 +113,9 @@ void connection_remember_miss(struct connection *c, uint64_t key_id) {
 static uint32_t push_operation(struct connection *c, const struct options *o,
                                struct operation operation) {
     uint32_t slot = c->head + c->inflight_count;
-    if (slot >= o->pipeline_depth) slot -= o->pipeline_depth;
+    if (slot >= o->pipeline_depth) {
+        slot -= o->pipeline_depth;
+    }
     c->operations[slot] = operation;
     c->inflight_count++;
     return slot;
@@ -109,7 +128,9 @@ static uint8_t *write_decimal(uint8_t *out, uint64_t value) {
         digits[count++] = (uint8_t)('0' + value % 10);
         value /= 10;
     } while (value);
-    while (count) *out++ = digits[--count];
+    while (count) {
+        *out++ = digits[--count];
+    }
     return out;
 }
 

@@ -21,7 +21,7 @@ struct connection {
     bool wants_write; /* EPOLLOUT is armed */
     uint32_t head;    /* ring index of the oldest request in flight */
     uint32_t inflight_count;
-    uint32_t answered_keys; /* of the oldest request: keys already found or missed */
+    uint32_t answered_keys;       /* of the oldest request: keys already found or missed */
     struct operation *operations; /* ring of pipeline_depth */
     uint64_t *keys;               /* ring of pipeline_depth * keys_per_get */
     struct buffer partial;        /* received, not yet a whole reply */

@@ -9,8 +9,9 @@
 enum { PATTERN_BYTES = 1 << 16, HEADER_BYTES = 16, RECORD_BYTES = 100 };
 
 /* What the records of a listing have in common, markup first; random bytes stand for the rest. */
-static const char RECORD_TEXT[] = "{\"kind\":\"article\",\"language\":\"en\",\"visible\":true,\"title\":"
-                                  "\"<p class='lead'>On the care of watermills\"";
+static const char RECORD_TEXT[] =
+    "{\"kind\":\"article\",\"language\":\"en\",\"visible\":true,\"title\":"
+    "\"<p class='lead'>On the care of watermills\"";
 _Static_assert(sizeof RECORD_TEXT == RECORD_BYTES + 1, "a percent is a byte");
 
 void dataset_setup(struct dataset *d) {
@@ -22,7 +23,9 @@ void dataset_setup(struct dataset *d) {
         uint64_t word = rng_next(&r);
         memcpy(d->pattern + i, &word, 8);
     }
-    if (!d->text_percent) return;
+    if (!d->text_percent) {
+        return;
+    }
     for (size_t i = 0; i < bytes; i += RECORD_BYTES) {
         size_t room = bytes - i;
         memcpy(d->pattern + i, RECORD_TEXT, room < d->text_percent ? room : d->text_percent);
@@ -35,7 +38,9 @@ void dataset_teardown(struct dataset *d) {
 }
 
 static uint32_t pick_size(uint32_t low, uint32_t high, uint64_t mixed) {
-    if (low == high) return low;
+    if (low == high) {
+        return low;
+    }
     return low + (uint32_t)(((mixed >> 32) * (uint64_t)(high - low + 1)) >> 32);
 }
 
@@ -53,7 +58,9 @@ uint32_t dataset_key(const struct dataset *d, uint64_t key_id, uint8_t *out) {
 
 uint32_t dataset_value_bytes(const struct dataset *d, uint64_t key_id, uint64_t generation) {
     /* Only the low byte counts: it is all that a value below 16 bytes can carry. */
-    if (d->value_bytes_min == d->value_bytes_max) return d->value_bytes_min;
+    if (d->value_bytes_min == d->value_bytes_max) {
+        return d->value_bytes_min;
+    }
     uint64_t mixed = mix64(key_id * 31 + (generation & 0xff) + 0x73697a65);
     return pick_size(d->value_bytes_min, d->value_bytes_max, mixed);
 }
@@ -65,7 +72,9 @@ static uint64_t check_word(uint64_t key_id, uint64_t generation, uint32_t value_
 static void write_short(uint64_t key_id, uint8_t generation, uint8_t *out, uint32_t value_bytes) {
     uint64_t words[2] = {check_word(key_id, generation, value_bytes), 0};
     words[1] = mix64(words[0]);
-    if (value_bytes == 0) return;
+    if (value_bytes == 0) {
+        return;
+    }
     out[0] = generation;
     memcpy(out + 1, words, value_bytes - 1);
 }
@@ -84,18 +93,29 @@ void dataset_value(const struct dataset *d, uint64_t key_id, uint64_t generation
 
 bool dataset_value_valid(const struct dataset *d, uint64_t key_id, const uint8_t *data,
                          uint32_t value_bytes) {
-    if (value_bytes < d->value_bytes_min || value_bytes > d->value_bytes_max) return false;
-    if (value_bytes == 0) return true;
+    if (value_bytes < d->value_bytes_min || value_bytes > d->value_bytes_max) {
+        return false;
+    }
+    if (value_bytes == 0) {
+        return true;
+    }
     uint64_t generation = data[0];
-    if (value_bytes >= HEADER_BYTES) memcpy(&generation, data, 8);
-    if (dataset_value_bytes(d, key_id, generation) != value_bytes) return false;
+    if (value_bytes >= HEADER_BYTES) {
+        memcpy(&generation, data, 8);
+    }
+    if (dataset_value_bytes(d, key_id, generation) != value_bytes) {
+        return false;
+    }
     if (value_bytes < HEADER_BYTES) {
         uint8_t expected[HEADER_BYTES];
         write_short(key_id, (uint8_t)generation, expected, value_bytes);
         return memcmp(expected, data, value_bytes) == 0;
     }
     uint64_t check = check_word(key_id, generation, value_bytes);
-    if (memcmp(data + 8, &check, 8) != 0) return false;
+    if (memcmp(data + 8, &check, 8) != 0) {
+        return false;
+    }
     return memcmp(data + HEADER_BYTES, d->pattern + check % PATTERN_BYTES,
-                  value_bytes - HEADER_BYTES) == 0;
+                  value_bytes - HEADER_BYTES)
+           == 0;
 }

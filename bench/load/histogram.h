@@ -16,9 +16,12 @@ struct histogram {
 };
 
 static inline uint32_t histogram_bucket(uint64_t value_ns) {
-    if (value_ns < (1u << HISTOGRAM_STEP_BITS)) return (uint32_t)value_ns;
+    if (value_ns < (1u << HISTOGRAM_STEP_BITS)) {
+        return (uint32_t)value_ns;
+    }
     uint32_t shift = 63u - (uint32_t)__builtin_clzll(value_ns) - HISTOGRAM_STEP_BITS;
-    /* value_ns >> shift lies in [128, 256), so each shift gets a block of 128 buckets of its own. */
+    /* value_ns >> shift lies in [128, 256), so each shift gets a block of 128 buckets of its own.
+     */
     return (shift << HISTOGRAM_STEP_BITS) + (uint32_t)(value_ns >> shift);
 }
 
@@ -26,13 +29,15 @@ static inline void histogram_record(struct histogram *h, uint64_t value_ns) {
     h->counts[histogram_bucket(value_ns)]++;
     h->count++;
     h->sum_ns += (double)value_ns;
-    if (value_ns > h->max_ns) h->max_ns = value_ns;
+    if (value_ns > h->max_ns) {
+        h->max_ns = value_ns;
+    }
 }
 
 void histogram_add(struct histogram *into, const struct histogram *from);
 
-/* The latency in ns that a `share` (0..1) of all samples does not exceed; the upper edge of its bucket,
- * never more than the largest sample. 0 when there are no samples. */
+/* The latency in ns that a `share` (0..1) of all samples does not exceed; the upper edge of its
+ * bucket, never more than the largest sample. 0 when there are no samples. */
 uint64_t histogram_quantile(const struct histogram *h, double share);
 
 double histogram_mean(const struct histogram *h);

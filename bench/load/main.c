@@ -1,4 +1,5 @@
-/* loadgen: drives a memcached-like server over the text protocol and verifies every value it reads. */
+/* loadgen: drives a memcached-like server over the text protocol and verifies every value it reads.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,9 @@
 
 static void raise_descriptor_limit(void) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
 }
@@ -18,15 +21,17 @@ static void raise_descriptor_limit(void) {
 static double process_cpu_seconds(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+           + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 /* Lets the caller take its readings between connecting and the first request. */
 static void wait_at_gate(void) {
     puts("ready");
     fflush(stdout);
-    for (int c = getchar(); c != '\n' && c != EOF;) c = getchar();
+    for (int c = getchar(); c != '\n' && c != EOF;) {
+        c = getchar();
+    }
 }
 
 /* They live as long as this process, and leave no ports behind that the next run would lack. */
@@ -34,7 +39,9 @@ static void open_idle(const struct options *o) {
     struct linger reset = {.l_onoff = 1};
     for (uint32_t i = 0; i < o->idle_count; i++) {
         struct connection c = {.fd = -1};
-        if (!connection_open(&c, o)) die(EXIT_CODE_SERVER, "cannot open idle connection %u", i);
+        if (!connection_open(&c, o)) {
+            die(EXIT_CODE_SERVER, "cannot open idle connection %u", i);
+        }
         setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     }
 }
@@ -46,7 +53,9 @@ static enum exit_code judge(const struct worker *workers, const struct options *
         return EXIT_CODE_WRONG;
     }
     for (uint32_t i = 0; i < o->thread_count; i++) {
-        if (!workers[i].trouble[0]) continue;
+        if (!workers[i].trouble[0]) {
+            continue;
+        }
         fprintf(stderr, "loadgen: %s\n", workers[i].trouble);
         return EXIT_CODE_SERVER;
     }
@@ -60,18 +69,25 @@ static void start_and_join(struct worker *workers, const struct options *o,
     pthread_barrier_init(&started, NULL, o->thread_count + 1);
     for (uint32_t i = 0; i < o->thread_count; i++) {
         worker_setup(&workers[i], o, i, &connected, &started);
-        if (pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]) != 0)
+        if (pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]) != 0) {
             die(EXIT_CODE_USAGE, "cannot start thread %u", i);
+        }
     }
     pthread_barrier_wait(&connected);
-    if (o->gate) wait_at_gate();
+    if (o->gate) {
+        wait_at_gate();
+    }
     double cpu_before = process_cpu_seconds();
     pthread_barrier_wait(&started);
     uint64_t first_ns = UINT64_MAX, last_ns = 0;
     for (uint32_t i = 0; i < o->thread_count; i++) {
         pthread_join(workers[i].thread, NULL);
-        if (workers[i].start_ns < first_ns) first_ns = workers[i].start_ns;
-        if (workers[i].tally.end_ns > last_ns) last_ns = workers[i].tally.end_ns;
+        if (workers[i].start_ns < first_ns) {
+            first_ns = workers[i].start_ns;
+        }
+        if (workers[i].tally.end_ns > last_ns) {
+            last_ns = workers[i].tally.end_ns;
+        }
     }
     times->client_cpu_seconds = process_cpu_seconds() - cpu_before;
     times->elapsed_seconds = (double)(last_ns - first_ns) / 1e9;
@@ -90,14 +106,21 @@ int main(int argc, char **argv) {
     struct tally *total = allocate(1, sizeof *total);
     struct run_times times;
     start_and_join(workers, &options, &times);
-    for (uint32_t i = 0; i < options.thread_count; i++) tally_add(total, &workers[i].tally);
+    for (uint32_t i = 0; i < options.thread_count; i++) {
+        tally_add(total, &workers[i].tally);
+    }
     report_print(&options, total, times);
     enum exit_code code = judge(workers, &options, total);
 
     /* Connections stay open until the caller has read the server's counters. */
-    if (options.gate)
-        while (getchar() != EOF) continue;
-    for (uint32_t i = 0; i < options.thread_count; i++) worker_teardown(&workers[i]);
+    if (options.gate) {
+        while (getchar() != EOF) {
+            continue;
+        }
+    }
+    for (uint32_t i = 0; i < options.thread_count; i++) {
+        worker_teardown(&workers[i]);
+    }
     dataset_teardown(&options.dataset);
     free(workers);
     free(total);

@@ -15,7 +15,8 @@ static const char HELP[] =
     "  --pipeline N (1)      requests in flight per connection\n"
     "  --refill N            send again when N slots are free (default: all of --pipeline)\n"
     "  --keys N (100000)  --key-first N (0)  --key-bytes N|A-B (16)  --value-bytes N|A-B (100)\n"
-    "  --compressible PERCENT (0)  of a value's bytes are text that repeats, the others are random\n"
+    "  --compressible PERCENT (0)  of a value's bytes are text that repeats, the others are "
+    "random\n"
     "  --popularity uniform|zipf|sequential  --theta X (0.99)  --seed N (1)\n"
     "  --replay FILE         key ids in order, each once: little-endian unsigned 32-bit numbers\n"
     "  --set-share X (0)     share of SETs, 0..1     --multiget N (1)  keys per GET\n"
@@ -28,9 +29,11 @@ static const char HELP[] =
     "  --burst N (1)         open loop: N requests are due at once, in one write (of --pipeline)\n"
     "  --spin                poll instead of sleeping (the client has a core of its own)\n"
     "  --reconnect           a closed connection is opened again, its requests count as lost\n"
-    "  --churn               each connection closes after its reply and is opened again for the next\n"
+    "  --churn               each connection closes after its reply and is opened again for the "
+    "next\n"
     "  --idle N (0)          further connections that are opened first and never used\n"
-    "  --gate                print 'ready', wait for a line on stdin; after the report wait for EOF\n"
+    "  --gate                print 'ready', wait for a line on stdin; after the report wait for "
+    "EOF\n"
     "  --stall S (10)        give up when no reply came for S seconds\n"
     "One JSON object on stdout. Exit: 0 fine, 1 wrong value or reply, 2 usage, 3 server trouble.\n";
 
@@ -38,14 +41,17 @@ static double parse_number(const char *name, const char *text, double low, doubl
     char *end;
     errno = 0;
     double value = strtod(text, &end);
-    if (errno || end == text || *end || !(value >= low && value <= high))
+    if (errno || end == text || *end || !(value >= low && value <= high)) {
         die(EXIT_CODE_USAGE, "--%s %s: want a number from %.15g to %.15g", name, text, low, high);
+    }
     return value;
 }
 
 static uint64_t parse_count(const char *name, const char *text, uint64_t low, uint64_t high) {
     double value = parse_number(name, text, (double)low, (double)high);
-    if (value != floor(value)) die(EXIT_CODE_USAGE, "--%s %s: want a whole number", name, text);
+    if (value != floor(value)) {
+        die(EXIT_CODE_USAGE, "--%s %s: want a whole number", name, text);
+    }
     return (uint64_t)value;
 }
 
@@ -54,25 +60,59 @@ static void parse_range(const char *name, const char *text, uint32_t *low, uint3
     char copy[64];
     snprintf(copy, sizeof copy, "%s", text);
     char *dash = strchr(copy, '-');
-    if (dash) *dash = 0;
+    if (dash) {
+        *dash = 0;
+    }
     *low = (uint32_t)parse_count(name, copy, least, most);
     *high = dash ? (uint32_t)parse_count(name, dash + 1, least, most) : *low;
-    if (*high < *low) die(EXIT_CODE_USAGE, "--%s %s: the range is upside down", name, text);
+    if (*high < *low) {
+        die(EXIT_CODE_USAGE, "--%s %s: the range is upside down", name, text);
+    }
 }
 
 static int parse_word(const char *name, const char *text, const char *const *words) {
-    for (int i = 0; words[i]; i++)
-        if (strcmp(words[i], text) == 0) return i;
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(words[i], text) == 0) {
+            return i;
+        }
+    }
     die(EXIT_CODE_USAGE, "--%s %s: not known", name, text);
 }
 
 enum option_id {
-    OPTION_HOST = 256, OPTION_PORT, OPTION_UNIX, OPTION_THREADS, OPTION_CONNECTIONS,
-    OPTION_PIPELINE, OPTION_REFILL, OPTION_KEYS, OPTION_KEY_FIRST, OPTION_KEY_BYTES,
-    OPTION_VALUE_BYTES, OPTION_POPULARITY, OPTION_THETA, OPTION_SEED, OPTION_SET_SHARE,
-    OPTION_MULTIGET, OPTION_TTL, OPTION_LOAD, OPTION_READ_THROUGH, OPTION_SECONDS,
-    OPTION_REQUESTS, OPTION_RATE, OPTION_ARRIVAL, OPTION_SPIN, OPTION_RECONNECT,
-    OPTION_CHURN, OPTION_IDLE, OPTION_GATE, OPTION_STALL, OPTION_BURST, OPTION_COMPRESSIBLE, OPTION_REPLAY, OPTION_HELP,
+    OPTION_HOST = 256,
+    OPTION_PORT,
+    OPTION_UNIX,
+    OPTION_THREADS,
+    OPTION_CONNECTIONS,
+    OPTION_PIPELINE,
+    OPTION_REFILL,
+    OPTION_KEYS,
+    OPTION_KEY_FIRST,
+    OPTION_KEY_BYTES,
+    OPTION_VALUE_BYTES,
+    OPTION_POPULARITY,
+    OPTION_THETA,
+    OPTION_SEED,
+    OPTION_SET_SHARE,
+    OPTION_MULTIGET,
+    OPTION_TTL,
+    OPTION_LOAD,
+    OPTION_READ_THROUGH,
+    OPTION_SECONDS,
+    OPTION_REQUESTS,
+    OPTION_RATE,
+    OPTION_ARRIVAL,
+    OPTION_SPIN,
+    OPTION_RECONNECT,
+    OPTION_CHURN,
+    OPTION_IDLE,
+    OPTION_GATE,
+    OPTION_STALL,
+    OPTION_BURST,
+    OPTION_COMPRESSIBLE,
+    OPTION_REPLAY,
+    OPTION_HELP,
 };
 
 static const struct option LONG_OPTIONS[] = {
@@ -170,45 +210,55 @@ static void apply_data_option(struct options *o, int id, const char *name, const
     case OPTION_TTL: o->ttl_seconds = (uint32_t)parse_count(name, text, 0, 1u << 31); break;
     case OPTION_LOAD: o->load = true; break;
     case OPTION_READ_THROUGH: o->read_through = true; break;
-    case OPTION_HELP:
-        fputs(HELP, stdout);
-        exit(EXIT_CODE_OK);
+    case OPTION_HELP: fputs(HELP, stdout); exit(EXIT_CODE_OK);
     default: die(EXIT_CODE_USAGE, "see --help");
     }
 }
 
 /* The file says which keys there are and how many requests there can be. */
 static void apply_replay(struct options *o) {
-    if (o->load || o->thread_count > 1 || o->keys_per_get > 1)
+    if (o->load || o->thread_count > 1 || o->keys_per_get > 1) {
         die(EXIT_CODE_USAGE, "--replay goes with one thread and single gets, not with --load");
+    }
     trace_open(&o->trace, o->replay_path);
     o->popularity = POPULARITY_REPLAY;
     o->key_count = (uint64_t)o->trace.id_max + 1;
-    if (!o->request_count_max || o->request_count_max > o->trace.count)
+    if (!o->request_count_max || o->request_count_max > o->trace.count) {
         o->request_count_max = o->trace.count;
+    }
 }
 
 static void check_and_complete(struct options *o) {
-    if (!o->port && !o->unix_path) die(EXIT_CODE_USAGE, "--port or --unix is needed");
-    if (o->replay_path) apply_replay(o);
+    if (!o->port && !o->unix_path) {
+        die(EXIT_CODE_USAGE, "--port or --unix is needed");
+    }
+    if (o->replay_path) {
+        apply_replay(o);
+    }
     if (o->load) {
         o->popularity = POPULARITY_SEQUENTIAL;
         o->set_share = 1;
         o->request_count_max = o->key_count;
         o->duration_seconds = 0;
     }
-    if (!o->request_count_max && o->duration_seconds == 0)
+    if (!o->request_count_max && o->duration_seconds == 0) {
         die(EXIT_CODE_USAGE, "--seconds or --requests is needed");
-    if (o->thread_count > o->connection_count)
+    }
+    if (o->thread_count > o->connection_count) {
         die(EXIT_CODE_USAGE, "--threads must not exceed --connections");
-    if (o->burst_count > o->pipeline_depth)
+    }
+    if (o->burst_count > o->pipeline_depth) {
         die(EXIT_CODE_USAGE, "--burst must not exceed --pipeline");
-    if (!o->refill_count || o->refill_count > o->pipeline_depth) o->refill_count = o->pipeline_depth;
+    }
+    if (!o->refill_count || o->refill_count > o->pipeline_depth) {
+        o->refill_count = o->pipeline_depth;
+    }
     char digits[32];
-    int digit_count =
-        snprintf(digits, sizeof digits, "%llu", (unsigned long long)(o->key_first + o->key_count - 1));
-    if ((uint32_t)digit_count + 1 > o->dataset.key_bytes_min)
+    int digit_count = snprintf(digits, sizeof digits, "%llu",
+                               (unsigned long long)(o->key_first + o->key_count - 1));
+    if ((uint32_t)digit_count + 1 > o->dataset.key_bytes_min) {
         die(EXIT_CODE_USAGE, "--key-bytes: %d at least for so many keys", digit_count + 1);
+    }
 }
 
 void options_parse(struct options *o, int argc, char **argv) {
@@ -231,8 +281,12 @@ void options_parse(struct options *o, int argc, char **argv) {
     int index = 0;
     for (int id; (id = getopt_long(argc, argv, "", LONG_OPTIONS, &index)) != -1;) {
         const char *name = id >= OPTION_HOST ? LONG_OPTIONS[index].name : "";
-        if (!apply_run_option(o, id, name, optarg)) apply_data_option(o, id, name, optarg);
+        if (!apply_run_option(o, id, name, optarg)) {
+            apply_data_option(o, id, name, optarg);
+        }
     }
-    if (optind < argc) die(EXIT_CODE_USAGE, "unexpected argument: %s", argv[optind]);
+    if (optind < argc) {
+        die(EXIT_CODE_USAGE, "unexpected argument: %s", argv[optind]);
+    }
     check_and_complete(o);
 }

@@ -28,16 +28,16 @@ struct options {
     uint32_t ttl_seconds;
     uint64_t seed;
 
-    double duration_seconds;   /* 0: no limit */
+    double duration_seconds;    /* 0: no limit */
     uint64_t request_count_max; /* 0: no limit */
-    double rate_per_second;    /* above 0: open loop */
-    uint32_t burst_count;      /* open loop: so many requests are due, and sent, at the same time */
+    double rate_per_second;     /* above 0: open loop */
+    uint32_t burst_count; /* open loop: so many requests are due, and sent, at the same time */
     bool poisson;
     bool spin; /* poll instead of sleeping; for a client with a core of its own */
     bool read_through;
     bool load; /* SET every key once, then end */
     bool reconnect;
-    bool churn; /* a connection serves one request */
+    bool churn;          /* a connection serves one request */
     uint32_t idle_count; /* connections beside those that work */
     bool gate;
     double stall_seconds; /* no reply for so long: give up */

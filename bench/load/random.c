@@ -1,17 +1,24 @@
-/* Zipf ranks by rejection-inversion: draw under the integral of x^-theta, accept most draws at once. */
+/* Zipf ranks by rejection-inversion: draw under the integral of x^-theta, accept most draws at
+ * once. */
 #include "random.h"
 
 #include <math.h>
 
-static double height(const struct zipf *z, double x) { return pow(x, -z->theta); }
+static double height(const struct zipf *z, double x) {
+    return pow(x, -z->theta);
+}
 
 static double area(const struct zipf *z, double x) {
-    if (fabs(z->theta - 1) < 1e-9) return log(x);
+    if (fabs(z->theta - 1) < 1e-9) {
+        return log(x);
+    }
     return (pow(x, 1 - z->theta) - 1) / (1 - z->theta);
 }
 
 static double area_inverse(const struct zipf *z, double y) {
-    if (fabs(z->theta - 1) < 1e-9) return exp(y);
+    if (fabs(z->theta - 1) < 1e-9) {
+        return exp(y);
+    }
     return pow(1 + y * (1 - z->theta), 1 / (1 - z->theta));
 }
 
@@ -28,9 +35,14 @@ uint64_t zipf_next(const struct zipf *z, struct rng *r) {
         double y = z->area_last + rng_unit(r) * (z->area_first - z->area_last);
         double x = area_inverse(z, y);
         double rank = floor(x + 0.5);
-        if (rank < 1) rank = 1;
-        if (rank > (double)z->count) rank = (double)z->count;
-        if (rank - x <= z->shortcut || y >= area(z, rank + 0.5) - height(z, rank))
+        if (rank < 1) {
+            rank = 1;
+        }
+        if (rank > (double)z->count) {
+            rank = (double)z->count;
+        }
+        if (rank - x <= z->shortcut || y >= area(z, rank + 0.5) - height(z, rank)) {
             return (uint64_t)rank;
+        }
     }
 }

@@ -7,7 +7,9 @@ struct rng {
     uint64_t state;
 };
 
-static inline void rng_seed(struct rng *r, uint64_t seed) { r->state = mix64(seed); }
+static inline void rng_seed(struct rng *r, uint64_t seed) {
+    r->state = mix64(seed);
+}
 
 static inline uint64_t rng_next(struct rng *r) {
     r->state += 0x9e3779b97f4a7c15ull;
@@ -20,7 +22,9 @@ static inline uint64_t rng_below(struct rng *r, uint64_t bound) {
 }
 
 /* Uniform in [0, 1). */
-static inline double rng_unit(struct rng *r) { return (double)(rng_next(r) >> 11) * 0x1p-53; }
+static inline double rng_unit(struct rng *r) {
+    return (double)(rng_next(r) >> 11) * 0x1p-53;
+}
 
 /* Constants of the rejection-inversion method (Hörmann, Derflinger 1996); needs no table. */
 struct zipf {

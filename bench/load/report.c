@@ -7,10 +7,11 @@
 static void print_text(const char *name, const char *text) {
     printf("  \"%s\": \"", name);
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c < 0x20 || *c >= 0x7f || *c == '"' || *c == '\\')
+        if (*c < 0x20 || *c >= 0x7f || *c == '"' || *c == '\\') {
             printf("\\u%04x", *c);
-        else
+        } else {
             putchar(*c);
+        }
     }
     puts("\",");
 }
@@ -22,9 +23,10 @@ static void print_latency(const char *name, const struct histogram *h, const cha
         const char *name;
         double share;
     } QUANTILES[] = {{"p50_us", 0.5}, {"p90_us", 0.9}, {"p99_us", 0.99}, {"p999_us", 0.999}};
-    for (size_t i = 0; i < sizeof QUANTILES / sizeof *QUANTILES; i++)
+    for (size_t i = 0; i < sizeof QUANTILES / sizeof *QUANTILES; i++) {
         printf(", \"%s\": %.3f", QUANTILES[i].name,
                (double)histogram_quantile(h, QUANTILES[i].share) / 1e3);
+    }
     printf(", \"max_us\": %.3f}%s\n", (double)h->max_ns / 1e3, tail);
 }
 

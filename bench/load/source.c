@@ -14,10 +14,14 @@ void source_setup(struct source *s, const struct options *o, uint32_t thread_ind
     *s = (struct source){.options = o, .next_index = thread_index, .index_step = o->thread_count};
     rng_seed(&s->rng, mix64(o->seed) + thread_index);
     s->generation = rng_next(&s->rng);
-    if (o->popularity == POPULARITY_ZIPF) zipf_setup(&s->zipf, o->key_count, o->zipf_theta);
+    if (o->popularity == POPULARITY_ZIPF) {
+        zipf_setup(&s->zipf, o->key_count, o->zipf_theta);
+    }
     /* Multiplying ranks by a number coprime to the key count permutes them. */
     s->scatter = (uint64_t)((double)o->key_count * 0.6180339887) | 1;
-    while (greatest_common_divisor(s->scatter, o->key_count) != 1) s->scatter++;
+    while (greatest_common_divisor(s->scatter, o->key_count) != 1) {
+        s->scatter++;
+    }
     s->left_count = UINT64_MAX;
     if (o->request_count_max) {
         uint64_t share = o->request_count_max / o->thread_count;
@@ -42,7 +46,9 @@ uint64_t source_key(struct source *s) {
         break;
     }
     case POPULARITY_SEQUENTIAL:
-        if (s->next_index >= o->key_count) s->next_index %= s->index_step;
+        if (s->next_index >= o->key_count) {
+            s->next_index %= s->index_step;
+        }
         index = s->next_index % o->key_count;
         s->next_index += s->index_step;
         break;

@@ -17,7 +17,9 @@ struct source {
 
 void source_setup(struct source *s, const struct options *o, uint32_t thread_index);
 
-static inline bool source_empty(const struct source *s) { return s->left_count == 0; }
+static inline bool source_empty(const struct source *s) {
+    return s->left_count == 0;
+}
 
 /* Draws one request off the budget: true for a SET. REQUIRES: !source_empty(). */
 bool source_draw(struct source *s);

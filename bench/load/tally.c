@@ -6,7 +6,9 @@
 #include <string.h>
 
 void tally_problem(struct tally *t, const char *format, ...) {
-    if (t->problem[0]) return;
+    if (t->problem[0]) {
+        return;
+    }
     va_list args;
     va_start(args, format);
     vsnprintf(t->problem, sizeof t->problem, format, args);
@@ -26,8 +28,12 @@ void tally_add(struct tally *into, const struct tally *from) {
     into->received_bytes += from->received_bytes;
     into->sent_bytes += from->sent_bytes;
     into->key_digest += from->key_digest;
-    if (from->end_ns > into->end_ns) into->end_ns = from->end_ns;
-    if (!into->problem[0]) memcpy(into->problem, from->problem, sizeof into->problem);
+    if (from->end_ns > into->end_ns) {
+        into->end_ns = from->end_ns;
+    }
+    if (!into->problem[0]) {
+        memcpy(into->problem, from->problem, sizeof into->problem);
+    }
     histogram_add(&into->get_latency, &from->get_latency);
     histogram_add(&into->set_latency, &from->set_latency);
     histogram_add(&into->client_delay, &from->client_delay);

@@ -27,7 +27,9 @@ static void give_up(struct worker *w, const char *format, ...)
 static void give_up(struct worker *w, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    if (!w->trouble[0]) vsnprintf(w->trouble, sizeof w->trouble, format, args);
+    if (!w->trouble[0]) {
+        vsnprintf(w->trouble, sizeof w->trouble, format, args);
+    }
     va_end(args);
     w->failed = true;
 }
@@ -39,15 +41,17 @@ void worker_setup(struct worker *w, const struct options *o, uint32_t thread_ind
     w->thread_index = thread_index;
     w->connected = connected;
     w->started = started;
-    w->connection_count = o->connection_count / o->thread_count +
-                          (thread_index < o->connection_count % o->thread_count);
+    w->connection_count = o->connection_count / o->thread_count
+                          + (thread_index < o->connection_count % o->thread_count);
     w->connections = allocate(w->connection_count, sizeof *w->connections);
     for (uint32_t i = 0; i < w->connection_count; i++) {
         connection_setup(&w->connections[i], o);
         w->connections[i].next_index = (uint64_t)i * o->burst_count;
     }
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (w->epoll_fd < 0) die(EXIT_CODE_USAGE, "epoll: %s", strerror(errno));
+    if (w->epoll_fd < 0) {
+        die(EXIT_CODE_USAGE, "epoll: %s", strerror(errno));
+    }
     source_setup(&w->source, o, thread_index);
     w->schedule.index_max = w->source.left_count;
     w->out.capacity = request_bytes_max(o) * o->pipeline_depth;
@@ -64,7 +68,9 @@ void worker_setup(struct worker *w, const struct options *o, uint32_t thread_ind
 }
 
 void worker_teardown(struct worker *w) {
-    for (uint32_t i = 0; i < w->connection_count; i++) connection_teardown(&w->connections[i]);
+    for (uint32_t i = 0; i < w->connection_count; i++) {
+        connection_teardown(&w->connections[i]);
+    }
     free(w->connections);
     free(w->schedule.times_ns);
     free(w->draw);
@@ -76,8 +82,9 @@ void worker_teardown(struct worker *w) {
 static void watch(struct worker *w, struct connection *c, int operation, bool wants_write) {
     struct epoll_event event = {.events = EPOLLIN | (wants_write ? EPOLLOUT : 0), .data.ptr = c};
     c->wants_write = wants_write;
-    if (epoll_ctl(w->epoll_fd, operation, c->fd, &event) != 0)
+    if (epoll_ctl(w->epoll_fd, operation, c->fd, &event) != 0) {
         give_up(w, "epoll_ctl: %s", strerror(errno));
+    }
 }
 
 static bool open_and_watch(struct worker *w, struct connection *c) {
@@ -118,25 +125,36 @@ static void handle_hangup(struct worker *w, struct connection *c, const char *wh
 static void send_bytes(struct worker *w, struct connection *c, const uint8_t *bytes, size_t count) {
     ssize_t sent = send(c->fd, bytes, count, MSG_NOSIGNAL);
     if (sent < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK) return; /* the read side will see it */
+        if (errno != EAGAIN && errno != EWOULDBLOCK) {
+            return; /* the read side will see it */
+        }
         sent = 0;
     }
     w->tally.sent_bytes += (uint64_t)sent;
-    if ((size_t)sent == count) return;
+    if ((size_t)sent == count) {
+        return;
+    }
     buffer_append(&c->unsent, bytes + sent, count - (size_t)sent);
-    if (!c->wants_write) watch(w, c, EPOLL_CTL_MOD, true);
+    if (!c->wants_write) {
+        watch(w, c, EPOLL_CTL_MOD, true);
+    }
 }
 
 static void send_rest(struct worker *w, struct connection *c) {
     ssize_t sent = send(c->fd, c->unsent.bytes, c->unsent.used, MSG_NOSIGNAL);
-    if (sent <= 0) return;
+    if (sent <= 0) {
+        return;
+    }
     w->tally.sent_bytes += (uint64_t)sent;
     c->unsent.used -= (size_t)sent;
     memmove(c->unsent.bytes, c->unsent.bytes + sent, c->unsent.used);
-    if (c->unsent.used == 0) watch(w, c, EPOLL_CTL_MOD, false);
+    if (c->unsent.used == 0) {
+        watch(w, c, EPOLL_CTL_MOD, false);
+    }
 }
 
-static void push_set(struct worker *w, struct connection *c, uint64_t key_id, uint64_t intended_ns) {
+static void push_set(struct worker *w, struct connection *c, uint64_t key_id,
+                     uint64_t intended_ns) {
     w->out.used += connection_push_set(c, w->options, key_id, w->source.generation++, intended_ns,
                                        w->out.bytes + w->out.used);
 }
@@ -146,7 +164,9 @@ static void push_drawn(struct worker *w, struct connection *c, uint64_t intended
         push_set(w, c, source_key(&w->source), intended_ns);
         return;
     }
-    for (uint32_t i = 0; i < w->options->keys_per_get; i++) w->draw[i] = source_key(&w->source);
+    for (uint32_t i = 0; i < w->options->keys_per_get; i++) {
+        w->draw[i] = source_key(&w->source);
+    }
     w->out.used +=
         connection_push_get(c, w->options, w->draw, intended_ns, w->out.bytes + w->out.used);
 }
@@ -158,21 +178,28 @@ static bool closed_loop_over(const struct worker *w, uint64_t time_ns) {
 /* The connection's own schedule index after `index`: bursts go round the connections. */
 static uint64_t index_after(const struct worker *w, uint64_t index) {
     uint64_t burst_count = w->options->burst_count;
-    if ((index + 1) % burst_count) return index + 1;
+    if ((index + 1) % burst_count) {
+        return index + 1;
+    }
     return index + 1 + (w->connection_count - 1) * burst_count;
 }
 
 /* Puts as many requests on the connection as it may have in flight, in one write. */
 static void fill(struct worker *w, struct connection *c, uint64_t time_ns) {
     const struct options *o = w->options;
-    if (c->fd < 0 || c->unsent.used) return;
+    if (c->fd < 0 || c->unsent.used) {
+        return;
+    }
     bool open_loop = o->rate_per_second > 0;
     uint32_t free_count = o->pipeline_depth - c->inflight_count;
-    if (!open_loop && free_count < o->refill_count) return;
+    if (!open_loop && free_count < o->refill_count) {
+        return;
+    }
     w->out.used = 0;
     uint32_t before = c->inflight_count;
-    while (c->missed_count && c->inflight_count < o->pipeline_depth)
+    while (c->missed_count && c->inflight_count < o->pipeline_depth) {
         push_set(w, c, c->missed_keys[--c->missed_count], time_ns);
+    }
     if (open_loop) {
         while (c->inflight_count < o->pipeline_depth && c->next_index < w->schedule.next_index) {
             push_drawn(w, c, w->schedule.times_ns[c->next_index & (SCHEDULE_SLOTS - 1)]);
@@ -180,20 +207,27 @@ static void fill(struct worker *w, struct connection *c, uint64_t time_ns) {
             w->schedule.sent_count++;
         }
     } else {
-        while (c->inflight_count < o->pipeline_depth && !closed_loop_over(w, time_ns))
+        while (c->inflight_count < o->pipeline_depth && !closed_loop_over(w, time_ns)) {
             push_drawn(w, c, time_ns);
+        }
     }
     w->inflight_count += c->inflight_count - before;
-    if (w->out.used) send_bytes(w, c, w->out.bytes, w->out.used);
+    if (w->out.used) {
+        send_bytes(w, c, w->out.bytes, w->out.used);
+    }
 }
 
 static void receive(struct worker *w, struct connection *c) {
     struct buffer *in = &w->scratch;
     size_t held = c->partial.used;
-    if (held) memcpy(in->bytes, c->partial.bytes, held);
+    if (held) {
+        memcpy(in->bytes, c->partial.bytes, held);
+    }
     ssize_t got = recv(c->fd, in->bytes + held, in->capacity - held, 0);
     if (got <= 0) {
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        }
         handle_hangup(w, c, got == 0 ? "end of stream" : strerror(errno));
         return;
     }
@@ -209,10 +243,14 @@ static void receive(struct worker *w, struct connection *c) {
         w->failed = true;
         return;
     }
-    if (used < total) buffer_append(&c->partial, in->bytes + used, total - used);
+    if (used < total) {
+        buffer_append(&c->partial, in->bytes + used, total - used);
+    }
     if (w->options->churn && c->inflight_count == 0 && used == total) {
         connection_drop(c);
-        if (!open_and_watch(w, c)) return;
+        if (!open_and_watch(w, c)) {
+            return;
+        }
     }
     fill(w, c, time_ns);
 }
@@ -224,7 +262,9 @@ static bool schedule_over(const struct worker *w) {
 
 /* True when the slot of `index` is still needed by a request that was not sent yet. */
 static bool schedule_full(const struct worker *w, uint64_t index) {
-    if (index < SCHEDULE_SLOTS) return false;
+    if (index < SCHEDULE_SLOTS) {
+        return false;
+    }
     uint64_t old = index - SCHEDULE_SLOTS;
     return w->connections[old / w->options->burst_count % w->connection_count].next_index <= old;
 }
@@ -243,19 +283,29 @@ static void dispatch_due(struct worker *w, uint64_t time_ns) {
                 return;
             }
             s->times_ns[s->next_index++ & (SCHEDULE_SLOTS - 1)] = intended_ns;
-            if (has_room) histogram_record(&w->tally.client_delay, time_ns - intended_ns);
+            if (has_room) {
+                histogram_record(&w->tally.client_delay, time_ns - intended_ns);
+            }
         }
         double gap = s->gap_ns;
-        if (w->options->poisson) gap *= -log(1 - rng_unit(&s->rng));
+        if (w->options->poisson) {
+            gap *= -log(1 - rng_unit(&s->rng));
+        }
         s->next_ns += gap;
         fill(w, c, time_ns);
     }
 }
 
 static bool finished(const struct worker *w, uint64_t time_ns) {
-    if (w->failed) return true;
-    if (w->inflight_count) return false;
-    if (w->options->rate_per_second <= 0) return closed_loop_over(w, time_ns);
+    if (w->failed) {
+        return true;
+    }
+    if (w->inflight_count) {
+        return false;
+    }
+    if (w->options->rate_per_second <= 0) {
+        return closed_loop_over(w, time_ns);
+    }
     return schedule_over(w) && w->schedule.sent_count == w->schedule.next_index;
 }
 
@@ -263,10 +313,13 @@ static int wait_for_events(struct worker *w, struct epoll_event *events, uint64_
     uint64_t wait_ns = NS_PER_SECOND / 10;
     if (w->options->rate_per_second > 0 && !schedule_over(w)) {
         double until_next_ns = w->schedule.next_ns - (double)time_ns;
-        if (until_next_ns < (double)wait_ns)
+        if (until_next_ns < (double)wait_ns) {
             wait_ns = until_next_ns > 0 ? (uint64_t)until_next_ns : 0;
+        }
     }
-    if (w->options->spin) wait_ns = 0;
+    if (w->options->spin) {
+        wait_ns = 0;
+    }
     struct timespec timeout = {(time_t)(wait_ns / NS_PER_SECOND), (long)(wait_ns % NS_PER_SECOND)};
     return epoll_pwait2(w->epoll_fd, events, EVENTS_PER_WAIT, &timeout, NULL);
 }
@@ -274,8 +327,12 @@ static int wait_for_events(struct worker *w, struct epoll_event *events, uint64_
 static void handle_events(struct worker *w, const struct epoll_event *events, int count) {
     for (int i = 0; i < count && !w->failed; i++) {
         struct connection *c = events[i].data.ptr;
-        if ((events[i].events & EPOLLOUT) && c->unsent.used) send_rest(w, c);
-        if (events[i].events & ~(uint32_t)EPOLLOUT) receive(w, c);
+        if ((events[i].events & EPOLLOUT) && c->unsent.used) {
+            send_rest(w, c);
+        }
+        if (events[i].events & ~(uint32_t)EPOLLOUT) {
+            receive(w, c);
+        }
     }
 }
 
@@ -285,31 +342,38 @@ static void drive(struct worker *w) {
     bool open_loop = o->rate_per_second > 0;
     uint64_t stall_ns = (uint64_t)(o->stall_seconds * 1e9);
     uint64_t time_ns = w->start_ns;
-    for (uint32_t i = 0; i < w->connection_count && !open_loop; i++)
+    for (uint32_t i = 0; i < w->connection_count && !open_loop; i++) {
         fill(w, &w->connections[i], time_ns);
+    }
     while (!finished(w, time_ns)) {
-        if (open_loop) dispatch_due(w, time_ns);
+        if (open_loop) {
+            dispatch_due(w, time_ns);
+        }
         handle_events(w, events, wait_for_events(w, events, now_ns()));
         time_ns = now_ns();
-        if (w->inflight_count && time_ns > w->last_reply_ns + stall_ns)
+        if (w->inflight_count && time_ns > w->last_reply_ns + stall_ns) {
             give_up(w, "no reply for %g s with %llu requests in flight", o->stall_seconds,
                     (unsigned long long)w->inflight_count);
+        }
     }
 }
 
 void *worker_run(void *argument) {
     struct worker *w = argument;
     prctl(PR_SET_TIMERSLACK, 1ul); /* the default lets the open loop be 50 us late */
-    for (uint32_t i = 0; i < w->connection_count && !w->failed; i++)
+    for (uint32_t i = 0; i < w->connection_count && !w->failed; i++) {
         open_and_watch(w, &w->connections[i]);
+    }
     pthread_barrier_wait(w->connected);
     pthread_barrier_wait(w->started);
     w->start_ns = w->last_reply_ns = w->tally.end_ns = now_ns();
     double seconds = w->options->duration_seconds;
     w->deadline_ns = seconds > 0 ? w->start_ns + (uint64_t)(seconds * 1e9) : UINT64_MAX;
     /* Threads share the rate: each starts its schedule a fraction of the gap after the last. */
-    w->schedule.next_ns = (double)w->start_ns + w->schedule.gap_ns * w->thread_index /
-                                                    w->options->thread_count;
-    if (!w->failed) drive(w);
+    w->schedule.next_ns =
+        (double)w->start_ns + w->schedule.gap_ns * w->thread_index / w->options->thread_count;
+    if (!w->failed) {
+        drive(w);
+    }
     return NULL;
 }

@@ -12,7 +12,7 @@ struct schedule {
     uint64_t next_index;
     uint64_t index_max;  /* ends the schedule when --requests limits it */
     uint64_t sent_count; /* of next_index requests scheduled */
-    double next_ns; /* double: a gap of 10.3 us must not become 10 us */
+    double next_ns;      /* double: a gap of 10.3 us must not become 10 us */
     double gap_ns;
     struct rng rng;
 };
@@ -36,7 +36,7 @@ struct worker {
     uint64_t start_ns, deadline_ns;
     uint64_t inflight_count; /* over all connections */
     uint64_t last_reply_ns;
-    bool failed; /* a wrong reply: the stream can no longer be understood */
+    bool failed;                 /* a wrong reply: the stream can no longer be understood */
     char trouble[PROBLEM_BYTES]; /* why the server could not be used; empty when it could */
     struct tally tally;
 };

@@ -1,4 +1,5 @@
-// Preloaded into a server: reads of files whose name ends in ".stuck" hang while a file "<name>.on" is there.
+// Preloaded into a server: reads of files whose name ends in ".stuck" hang while a file "<name>.on"
+// is there.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <limits.h>
@@ -32,7 +33,8 @@ static void hang_if_told(int fd) {
 }
 
 ssize_t pread(int fd, void *memory, size_t bytes, off_t offset) {
-    ssize_t (*real)(int, void *, size_t, off_t) = (ssize_t(*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread");
+    ssize_t (*real)(int, void *, size_t, off_t) =
+        (ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread");
     hang_if_told(fd);
     return real(fd, memory, bytes, offset);
 }

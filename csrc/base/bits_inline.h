@@ -1,4 +1,5 @@
-// A set of small numbers as bits in shared words: the lowest missing, and where it ends; a word turned round.
+// A set of small numbers as bits in shared words: the lowest missing, and where it ends; a word
+// turned round.
 #pragma once
 
 #include <stdbool.h>

@@ -5,10 +5,12 @@
 
 #include "base/check_inline.h"
 
-// Without waiting for whoever reads standard error: what this process holds is waited for by all others.
+// Without waiting for whoever reads standard error: what this process holds is waited for by all
+// others.
 void check_failed(const char *condition, const char *file, int line) {
     char text[512];
-    int bytes = snprintf(text, sizeof text, "pymc: check failed: %s (%s:%d)\n", condition, file, line);
+    int bytes =
+        snprintf(text, sizeof text, "pymc: check failed: %s (%s:%d)\n", condition, file, line);
     struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
     if (bytes > 0 && poll(&room, 1, 0) == 1) {
         size_t shown = (size_t)bytes < sizeof text ? (size_t)bytes : sizeof text - 1;

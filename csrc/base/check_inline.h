@@ -15,12 +15,13 @@
 
 _Noreturn void check_failed(const char *condition, const char *file, int line);
 
-// A false condition is a bug: the process ends, the supervisor replaces it and repairs what it held.
-#define PYMC_CHECK(condition)                                                                       \
-    do {                                                                                            \
-        if (UNLIKELY(!(condition))) {                                                               \
-            check_failed(#condition, __FILE__, __LINE__);                                           \
-        }                                                                                           \
+// A false condition is a bug: the process ends, the supervisor replaces it and repairs what it
+// held.
+#define PYMC_CHECK(condition)                                                                      \
+    do {                                                                                           \
+        if (UNLIKELY(!(condition))) {                                                              \
+            check_failed(#condition, __FILE__, __LINE__);                                          \
+        }                                                                                          \
     } while (0)
 
 #ifdef PYMC_DEBUG

@@ -1,8 +1,9 @@
 // CRC32C with the processor's instruction, three streams at a time, or with a table.
 //
-// The instruction has a latency of three cycles but one can start in each, so a block is cut into three streams. The
-// register is linear in what was fed: the register after A and B is that of A, moved on over as many zeros as B has
-// bytes, xor that of B alone, begun with 0. Moving on over STREAM_BYTES zeros is a table for each byte of the register.
+// The instruction has a latency of three cycles but one can start in each, so a block is cut into
+// three streams. The register is linear in what was fed: the register after A and B is that of A,
+// moved on over as many zeros as B has bytes, xor that of B alone, begun with 0. Moving on over
+// STREAM_BYTES zeros is a table for each byte of the register.
 #include "base/crc32c.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@
 #include <nmmintrin.h>
 #endif
 
-#define STREAM_BYTES 256        // As zeros_table has it.
+#define STREAM_BYTES 256    // As zeros_table has it.
 
 static uint32_t feed(uint32_t state, const unsigned char *bytes, uint64_t count) {
     for (; count > 0; count--) {
@@ -24,8 +25,8 @@ static uint32_t feed(uint32_t state, const unsigned char *bytes, uint64_t count)
 
 #ifdef __SSE4_2__
 static inline uint64_t over_zeros(uint64_t state) {
-    return zeros_table[0][state & 0xff] ^ zeros_table[1][state >> 8 & 0xff] ^ zeros_table[2][state >> 16 & 0xff]
-           ^ zeros_table[3][state >> 24 & 0xff];
+    return zeros_table[0][state & 0xff] ^ zeros_table[1][state >> 8 & 0xff]
+           ^ zeros_table[2][state >> 16 & 0xff] ^ zeros_table[3][state >> 24 & 0xff];
 }
 
 static inline uint64_t load64(const unsigned char *bytes) {

@@ -1,4 +1,5 @@
-// Dies at an armed fault point as by kill -9 from outside, or waits there; knows the table of all sites.
+// Dies at an armed fault point as by kill -9 from outside, or waits there; knows the table of all
+// sites.
 #include "base/fault_inline.h"
 
 #include <signal.h>

@@ -1,4 +1,5 @@
-// Fault points: places where a debug build can be told to die or to wait, so that tests kill and hold a process there.
+// Fault points: places where a debug build can be told to die or to wait, so that tests kill and
+// hold a process there.
 #pragma once
 
 #include <stdbool.h>
@@ -8,12 +9,12 @@
 // Who waits at a gate longer than this ends by abort(): a test that failed must not hang.
 #define FAULT_WAIT_SECONDS 20
 
-// One store to shared memory, as the compiler placed it. A macro in a header makes one for each file that includes and
-// uses it. Written by the compiler only.
+// One store to shared memory, as the compiler placed it. A macro in a header makes one for each
+// file that includes and uses it. Written by the compiler only.
 struct fault_site {
-    const char *file;       // Where the macro stands ...
-    const char *unit;       // ... in which compiled file ...
-    const char *function;   // ... and in which function.
+    const char *file;        // Where the macro stands ...
+    const char *unit;        // ... in which compiled file ...
+    const char *function;    // ... and in which function.
     uint32_t line;
 };
 
@@ -28,8 +29,8 @@ uint32_t fault_site_name(uint32_t index, char *name_out);
 // Where a thread that waits at a point says so, and where it is told to go on. Zero both before; it
 // may lie in memory that processes share.
 struct fault_gate {
-    uint32_t arrived;       // 1 from when the point is reached.
-    uint32_t released;      // Whoever armed the point stores 1.
+    uint32_t arrived;     // 1 from when the point is reached.
+    uint32_t released;    // Whoever armed the point stores 1.
 };
 
 // Arms a point for the calling thread, instead of the one armed before; "" for none. The name is

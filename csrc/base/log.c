@@ -1,4 +1,5 @@
-// A log keeps what its reader does not take in a buffer of whole lines, and counts what does not fit.
+// A log keeps what its reader does not take in a buffer of whole lines, and counts what does not
+// fit.
 #define _GNU_SOURCE
 #include "base/log.h"
 
@@ -45,7 +46,8 @@ struct log *log_open(int fd, const char *name) {
     memset(log, 0, offsetof(struct log, kept));
     log->fd = fd;
     log->is_socket = fstat(fd, &found) == 0 && S_ISSOCK(found.st_mode);
-    log->may_block = !log->is_socket && flags >= 0 && !(flags & O_NONBLOCK) && !S_ISREG(found.st_mode);
+    log->may_block =
+        !log->is_socket && flags >= 0 && !(flags & O_NONBLOCK) && !S_ISREG(found.st_mode);
     snprintf(log->name, sizeof log->name, "%s", name);
     return log;
 }
@@ -62,8 +64,8 @@ void log_stamp(struct log *log, uint64_t unix_ns) {
     struct tm utc;
     gmtime_r(&seconds, &utc);
     size_t bytes = strftime(log->stamp, sizeof log->stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-    int more = snprintf(log->stamp + bytes, sizeof log->stamp - bytes, ".%06uZ %s: ",
-                        (unsigned)(unix_ns % NS_PER_SECOND / 1000), log->name);
+    int more = snprintf(log->stamp + bytes, sizeof log->stamp - bytes,
+                        ".%06uZ %s: ", (unsigned)(unix_ns % NS_PER_SECOND / 1000), log->name);
     log->stamp_bytes = (uint32_t)bytes + (uint32_t)more;
 }
 
@@ -75,7 +77,8 @@ static ssize_t write_now(const struct log *log, uint32_t bytes) {
     if (log->is_socket) {
         return send(log->fd, log->kept, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
-    // A pipe with any room has room for what is written here as a whole, unless somebody else is faster just now.
+    // A pipe with any room has room for what is written here as a whole, unless somebody else is
+    // faster just now.
     struct pollfd room = {.fd = log->fd, .events = POLLOUT};
     if (log->may_block && (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT))) {
         errno = EAGAIN;
@@ -100,7 +103,7 @@ void log_flush(struct log *log) {
             return;
         }
         if (written <= 0) {
-            log->used = 0;      // Nobody will ever read it.
+            log->used = 0;    // Nobody will ever read it.
             return;
         }
         log->used -= (uint32_t)written;
@@ -131,7 +134,8 @@ void log_line(struct log *log, const char *text, uint32_t bytes) {
     }
     if (UNLIKELY(log->dropped != log->dropped_told)) {
         char told[96];
-        int told_bytes = snprintf(told, sizeof told, "pymc: %llu lines of the log were dropped: nobody read them",
+        int told_bytes = snprintf(told, sizeof told,
+                                  "pymc: %llu lines of the log were dropped: nobody read them",
                                   (unsigned long long)(log->dropped - log->dropped_told));
         // Said only when what follows it can be said too.
         if (log->used || !keep(log, told, (uint32_t)told_bytes)) {

@@ -1,5 +1,5 @@
-// Forks without the interpreter's own preparations, which repair locks that other threads had: there are none, and the
-// memory that they write to would be each child's own.
+// Forks without the interpreter's own preparations, which repair locks that other threads had:
+// there are none, and the memory that they write to would be each child's own.
 #define _GNU_SOURCE
 #include "base/process.h"
 
@@ -22,8 +22,9 @@ static void set_action(int number, void (*handler)(int)) {
     sigaction(number, &action, NULL);
 }
 
-// When memory runs out one of the children is to be killed, which is replaced, and not the parent, whose end is the
-// server's. Who changed its user may not open its own file unless it says that it may be dumped.
+// When memory runs out one of the children is to be killed, which is replaced, and not the parent,
+// whose end is the server's. Who changed its user may not open its own file unless it says that it
+// may be dumped.
 static void raise_oom_score(void) {
     int was_dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
     if (was_dumpable != 1) {
@@ -33,7 +34,8 @@ static void raise_oom_score(void) {
     char text[16] = "";
     if (file >= 0 && read(file, text, sizeof text - 1) > 0) {
         int score = atoi(text) + PROCESS_OOM_SCORE;
-        int bytes = snprintf(text, sizeof text, "%d", score < OOM_SCORE_MAX ? score : OOM_SCORE_MAX);
+        int bytes =
+            snprintf(text, sizeof text, "%d", score < OOM_SCORE_MAX ? score : OOM_SCORE_MAX);
         // Without it the kernel judges by the memory alone.
         ssize_t written = pwrite(file, text, (size_t)bytes, 0);
         (void)written;

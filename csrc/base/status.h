@@ -1,4 +1,5 @@
-// What can go wrong in an operation of the core: operating errors, never outcomes such as hit or miss.
+// What can go wrong in an operation of the core: operating errors, never outcomes such as hit or
+// miss.
 #pragma once
 
 // 0 is success; every other value is returned to a caller that must look at it (MUST_CHECK).

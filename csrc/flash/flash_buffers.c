@@ -45,7 +45,8 @@ static void want_buffer(struct flash *flash, int bucket) {
 
 // Whether the buffer takes records of the stream. Of a page that is given up nothing would be read.
 static bool is_open_for(const struct flash *flash, const struct flash_buffer *buffer, int bucket) {
-    return SHARED_LOAD(buffer->state) == FLASH_BUFFER_FILLING && SHARED_LOAD(buffer->bucket) == bucket
+    return SHARED_LOAD(buffer->state) == FLASH_BUFFER_FILLING
+           && SHARED_LOAD(buffer->bucket) == bucket
            && !(SHARED_LOAD(buffer->fill) & FLASH_FILL_CLOSED)
            && SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
 }
@@ -65,7 +66,8 @@ static uint32_t oldest_open(const struct flash *flash, int bucket) {
 }
 
 // Takes `bytes` of the buffer; false, with the buffer closed, when they do not fit.
-static bool reserve(struct flash *flash, struct flash_buffer *buffer, int bucket, uint64_t bytes, uint64_t *at_out) {
+static bool reserve(struct flash *flash, struct flash_buffer *buffer, int bucket, uint64_t bytes,
+                    uint64_t *at_out) {
     uint64_t fill = SHARED_ACQUIRE(buffer->fill);
     for (uint32_t tries = 0; tries < RESERVE_TRIES; tries++) {
         // These belong to the use in `fill`, which the exchange compares.
@@ -73,7 +75,8 @@ static bool reserve(struct flash *flash, struct flash_buffer *buffer, int bucket
             return false;
         }
         bool fits = flash_filled(fill) + bytes <= SHARED_LOAD(buffer->capacity);
-        if (SHARED_CAS(buffer->fill, &fill, fits ? fill + bytes : fill | FLASH_FILL_CLOSED, ACQ_REL)) {
+        if (SHARED_CAS(buffer->fill, &fill, fits ? fill + bytes : fill | FLASH_FILL_CLOSED,
+                       ACQ_REL)) {
             *at_out = flash_filled(fill);
             if (!fits) {
                 wake_keeper(flash);
@@ -86,14 +89,16 @@ static bool reserve(struct flash *flash, struct flash_buffer *buffer, int bucket
 
 bool flash_has_room(struct flash *flash, struct proc *proc, int bucket) {
     uint32_t hint = flash_local(flash, proc->slot_index)->fill_hint[bucket];
-    if (is_open_for(flash, &flash->buffers[hint], bucket) || oldest_open(flash, bucket) != UINT32_MAX) {
+    if (is_open_for(flash, &flash->buffers[hint], bucket)
+        || oldest_open(flash, bucket) != UINT32_MAX) {
         return true;
     }
     want_buffer(flash, bucket);
     return false;
 }
 
-bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32_t bytes, struct flash_place *out) {
+bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32_t bytes,
+                      struct flash_place *out) {
     PYMC_CHECK(bytes > sizeof(struct flash_record) && bytes <= flash_record_bytes_max(flash));
     PYMC_DEBUG_CHECK(flash_local(flash, proc->slot_index)->filling == 0);
     struct flash_local *local = flash_local(flash, proc->slot_index);
@@ -103,16 +108,20 @@ bool flash_place_take(struct flash *flash, struct proc *proc, int bucket, uint32
             break;
         }
         struct flash_buffer *buffer = &flash->buffers[number];
-        // Who seals a buffer closes it first and looks at this then: it sees the name, or the exchange the closing.
+        // Who seals a buffer closes it first and looks at this then: it sees the name, or the
+        // exchange the closing.
         SHARED_RELEASE(local->filling, number + 1);
         uint64_t at;
         // Of a page that is given up nothing will be read.
-        bool is_useful = SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
+        bool is_useful =
+            SHARED_LOAD(flash->pages[SHARED_LOAD(buffer->page)].state) == FLASH_PAGE_OPEN;
         if (is_useful && reserve(flash, buffer, bucket, flash_round_up(flash, bytes), &at)) {
             SHARED_STORE(local->fill_hint[bucket], number);
-            *out = (struct flash_place){.memory = flash_buffer_memory(flash, number) + at, .page = buffer->page,
-                                        .address = flash_address(flash, buffer->page, buffer->page_offset + at),
-                                        .page_version = buffer->page_version};
+            *out = (struct flash_place){
+                .memory = flash_buffer_memory(flash, number) + at,
+                .page = buffer->page,
+                .address = flash_address(flash, buffer->page, buffer->page_offset + at),
+                .page_version = buffer->page_version};
             return true;
         }
         number = oldest_open(flash, bucket);
@@ -130,12 +139,13 @@ static void raise_order(struct flash_page *row, uint64_t order) {
 
 static void raise_expiry(struct flash_page *row, uint32_t expires_seconds) {
     uint32_t known = SHARED_LOAD(row->expires_seconds);
-    while (known < expires_seconds && !SHARED_CAS(row->expires_seconds, &known, expires_seconds, RELAXED)) {
+    while (known < expires_seconds
+           && !SHARED_CAS(row->expires_seconds, &known, expires_seconds, RELAXED)) {
     }
 }
 
-void flash_place_fill(struct flash *flash, const struct flash_place *place, uint32_t bytes, uint64_t order,
-                      uint32_t expiry_seconds) {
+void flash_place_fill(struct flash *flash, const struct flash_place *place, uint32_t bytes,
+                      uint64_t order, uint32_t expiry_seconds) {
     struct flash_record *record = (struct flash_record *)place->memory;
     struct flash_page *row = &flash->pages[place->page];
     PYMC_CHECK(flash_record_bytes(record) == bytes);
@@ -156,8 +166,8 @@ void flash_buffers_repair(struct flash *flash, uint32_t dead_slot_index) {
     SHARED_RELEASE(flash_local(flash, dead_slot_index)->filling, 0);
 }
 
-uint32_t flash_buffer_copy(const struct flash *flash, uint32_t page, uint64_t page_version, uint64_t offset,
-                           uint32_t bytes, char *place) {
+uint32_t flash_buffer_copy(const struct flash *flash, uint32_t page, uint64_t page_version,
+                           uint64_t offset, uint32_t bytes, char *place) {
     // A page is closed when all its buffers are written.
     if (SHARED_LOAD(flash->pages[page].state) != FLASH_PAGE_OPEN) {
         return 0;
@@ -165,7 +175,8 @@ uint32_t flash_buffer_copy(const struct flash *flash, uint32_t page, uint64_t pa
     for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
         const struct flash_buffer *buffer = &flash->buffers[number];
         uint64_t fill = SHARED_ACQUIRE(buffer->fill);
-        // In this order: all that follows belongs to the use in `fill`, or that has changed in the end.
+        // In this order: all that follows belongs to the use in `fill`, or that has changed in the
+        // end.
         if (SHARED_ACQUIRE(buffer->state) == FLASH_BUFFER_FREE) {
             continue;
         }

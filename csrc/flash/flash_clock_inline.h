@@ -4,7 +4,8 @@
 #include <stdint.h>
 #include <time.h>
 
-// Microseconds of CLOCK_MONOTONIC. An I/O begins and ends inside this room, so its times cannot be arguments.
+// Microseconds of CLOCK_MONOTONIC. An I/O begins and ends inside this room, so its times cannot be
+// arguments.
 static inline uint64_t flash_now_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

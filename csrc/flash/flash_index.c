@@ -10,8 +10,8 @@
 
 // Home bucket and version of the look `round`. Without the lock, or with it: then the version names
 // this process.
-static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uint64_t hash, uint32_t round,
-                                     uint64_t *version_out) {
+static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uint64_t hash,
+                                     uint32_t round, uint64_t *version_out) {
     for (uint32_t tries = round; LIKELY(tries < LOOKS_OPTIMISTIC); tries++) {
         uint64_t number = flash_home_number(flash->index, hash);
         struct flash_home *home = flash_home_at(flash, number);
@@ -55,7 +55,8 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
         uint32_t found = 0;
         uint32_t depth = 0;
         do {
-            for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits; bits &= bits - 1) {
+            for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits;
+                 bits &= bits - 1) {
                 uint64_t entry = SHARED_LOAD(span.words[__builtin_ctz(bits)]);
                 if (entry && found < FLASH_CANDIDATES_MAX) {
                     out[found++] = entry;
@@ -69,7 +70,8 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
 }
 
 // The slot of an address in a chain, NULL when it is not there.
-static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, uint64_t hash, uint64_t address) {
+static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, uint64_t hash,
+                           uint64_t address) {
     const struct flash_index_root *root = flash->index;
     uint64_t mask = root->fingerprint_mask | root->address_mask;
     uint64_t wanted = flash_fingerprint(root, hash) | address;
@@ -99,7 +101,8 @@ uint64_t flash_entry_at(struct flash *flash, struct proc *proc, uint64_t hash, u
     }
 }
 
-struct flash_home *flash_index_lock_number(struct flash *flash, struct proc *proc, uint64_t number) {
+struct flash_home *flash_index_lock_number(struct flash *flash, struct proc *proc,
+                                           uint64_t number) {
     struct flash_home *home = flash_home_at(flash, number);
     // Named before it is taken, so that a repairer knows where to look.
     SHARED_RELEASE(flash_local(flash, proc->slot_index)->held, number + 1);
@@ -135,14 +138,16 @@ static void count_in(struct flash *flash, uint64_t address) {
 }
 
 static void count_out(struct flash *flash, uint64_t entry) {
-    struct flash_page *page = &flash->pages[flash_address_page(flash, flash_entry_address(flash, entry))];
+    struct flash_page *page =
+        &flash->pages[flash_address_page(flash, flash_entry_address(flash, entry))];
     if (entry & FLASH_READ_BIT) {
         SHARED_SUB(page->objects_read, 1, RELEASE);
     }
     SHARED_SUB(page->objects, 1, RELEASE);
 }
 
-int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts) {
+int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry,
+              bool counts) {
     struct flash_span span = flash_span_of(home);
     uint32_t bits = flash_match(span, UINT64_MAX, 0);
     for (uint32_t depth = 0; !bits && flash_span_next(flash, &span); depth++) {
@@ -176,8 +181,9 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
     return PYMC_OK;
 }
 
-// A chain that readers would not follow any further loses an entry of its last bucket. Only chosen keys, or millions of
-// equal hashes, make one; so what goes need not be chosen with care. Its record is dead weight until its page goes.
+// A chain that readers would not follow any further loses an entry of its last bucket. Only chosen
+// keys, or millions of equal hashes, make one; so what goes need not be chosen with care. Its
+// record is dead weight until its page goes.
 static void drop_last(struct flash *flash, struct proc *proc, struct flash_home *home) {
     struct flash_span span = flash_span_of(home);
     for (uint32_t depth = 0; depth < FLASH_CHAIN_MAX && flash_span_next(flash, &span); depth++) {
@@ -193,14 +199,16 @@ static uint32_t count_alike(const struct flash *flash, struct flash_home *home, 
     uint32_t alike = 0;
     uint32_t depth = 0;
     do {
-        for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits; bits &= bits - 1) {
+        for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits;
+             bits &= bits - 1) {
             alike += span.words[__builtin_ctz(bits)] != 0;
         }
     } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
     return alike;
 }
 
-int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address, uint32_t record_bytes) {
+int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address,
+                 uint32_t record_bytes) {
     PYMC_DEBUG_CHECK(record_bytes <= FLASH_RECORD_BYTES_MAX);
     PYMC_DEBUG_CHECK(flash_address_page(flash, address) < flash->root->page_count);
     uint64_t entry = flash_fingerprint(flash->index, hash)
@@ -231,8 +239,10 @@ void flash_take_out(struct flash *flash, struct proc *proc, uint64_t *slot) {
     count_out(flash, entry);
 }
 
-// Moves entries from the last bucket of the chain into holes before it; false while it keeps more than one.
-static bool pull_forward(struct flash *flash, struct proc *proc, struct flash_home *home, struct flash_span last) {
+// Moves entries from the last bucket of the chain into holes before it; false while it keeps more
+// than one.
+static bool pull_forward(struct flash *flash, struct proc *proc, struct flash_home *home,
+                         struct flash_span last) {
     uint32_t full = ~flash_match(last, UINT64_MAX, 0) & ((1u << FLASH_OVERFLOW_WORDS) - 1);
     struct flash_span span = flash_span_of(home);
     do {
@@ -257,7 +267,8 @@ void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *ho
             return;
         }
         uint32_t depth = 0;
-        for (struct flash_span next = last; depth++ < FLASH_CHAIN_MAX && flash_span_next(flash, &next); last = next) {
+        for (struct flash_span next = last;
+             depth++ < FLASH_CHAIN_MAX && flash_span_next(flash, &next); last = next) {
             before = last;
         }
         if (!pull_forward(flash, proc, home, last)) {
@@ -294,7 +305,8 @@ static uint64_t chances(const struct flash_index_root *root) {
 }
 
 uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash) {
-    // Each entry of another key that the index holds may have these bits; see FLASH_CHANCES_ENTRIES.
+    // Each entry of another key that the index holds may have these bits; see
+    // FLASH_CHANCES_ENTRIES.
     count(proc, COUNTER_ext_index_chances, chances(flash->index));
     uint64_t found[FLASH_CANDIDATES_MAX];
     // Nobody but the caller adds entries for the key, so what is not there will not come.
@@ -307,7 +319,8 @@ uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash)
     struct flash_span span = flash_span_of(home);
     uint32_t depth = 0;
     do {
-        for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits; bits &= bits - 1) {
+        for (uint32_t bits = flash_match(span, flash->index->fingerprint_mask, wanted); bits;
+             bits &= bits - 1) {
             uint64_t *slot = &span.words[__builtin_ctz(bits)];
             if (*slot) {
                 flash_take_out(flash, proc, slot);

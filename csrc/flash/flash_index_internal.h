@@ -3,11 +3,11 @@
 //   bucket:   | word 8 | 15 entries of 8 |  = 128 bytes, home of the keys whose hash names it
 //   overflow: | 8 entries of 8 |            = 64 bytes, chained behind a full one
 //
-// A full bucket's last slot holds a link to an overflow bucket, which begins with the entry that stood there. Linear
-// hashing: bucket s splits into s and s + 2^level when there are too many entries, and the two are
-// merged when there are few; the hash bits in an entry say which of the two it belongs to. Changes
-// are made under the home bucket's word as LOCK_FLASH and move its version; readers take no lock,
-// they read the word, look, and read the word again.
+// A full bucket's last slot holds a link to an overflow bucket, which begins with the entry that
+// stood there. Linear hashing: bucket s splits into s and s + 2^level when there are too many
+// entries, and the two are merged when there are few; the hash bits in an entry say which of the
+// two it belongs to. Changes are made under the home bucket's word as LOCK_FLASH and move its
+// version; readers take no lock, they read the word, look, and read the word again.
 #pragma once
 
 #include "flash/flash_index.h"
@@ -20,13 +20,14 @@
 #define FLASH_OVERFLOW_WORDS 8
 // More overflow buckets than this in one chain cannot be; a loop would be a bug.
 #define FLASH_CHAIN_MAX 64
-// Average load at which the next bucket splits: about 12 bytes per entry and 1.4 buckets per look-up.
+// Average load at which the next bucket splits: about 12 bytes per entry and 1.4 buckets per
+// look-up.
 #define FLASH_ENTRIES_PER_BUCKET 12
 // Entries are allowed to be half in overflow buckets of half the size.
 #define FLASH_BUCKETS_PER_OVERFLOW 2
 
 struct flash_home {
-    uint64_t words[FLASH_HOME_WORDS];   // words[0] is the lock.
+    uint64_t words[FLASH_HOME_WORDS];    // words[0] is the lock.
 } __attribute__((aligned(128)));
 _Static_assert(sizeof(struct flash_home) == 128, "a bucket is two cache lines");
 
@@ -40,25 +41,26 @@ _Static_assert(sizeof(struct flash_overflow) == 64, "an overflow bucket is one c
 struct CACHE_ALIGNED flash_index_root {
     uint64_t homes_offset;
     uint64_t overflow_offset;
-    uint64_t overflow_bits_offset;              // A bit per overflow bucket that is in use; under overflow_lock.
-    uint64_t bucket_count;                      // Atomic; the commit of a split and of a merge.
+    uint64_t overflow_bits_offset;    // A bit per overflow bucket that is in use; under
+                                      // overflow_lock.
+    uint64_t bucket_count;            // Atomic; the commit of a split and of a merge.
     uint64_t bucket_max;
-    uint64_t hash_mask;                         // Of the hash bits that name a bucket or stand in an entry's field.
-    uint64_t address_mask;                      // Of an entry's bits that are its address.
-    uint64_t fingerprint_mask;                  // Of an entry's bits that come from the hash, and FLASH_LINK.
+    uint64_t hash_mask;       // Of the hash bits that name a bucket or stand in an entry's field.
+    uint64_t address_mask;    // Of an entry's bits that are its address.
+    uint64_t fingerprint_mask;    // Of an entry's bits that come from the hash, and FLASH_LINK.
     uint32_t address_bits;
-    uint32_t spare_bits;                        // Address bits that the tier does not need: more of the hash.
-    uint32_t start_bits;                        // There were 2^start_bits buckets at the start.
+    uint32_t spare_bits;    // Address bits that the tier does not need: more of the hash.
+    uint32_t start_bits;    // There were 2^start_bits buckets at the start.
     uint32_t overflow_max;
-    CACHE_ALIGNED uint64_t grow_lock;           // LOCK_FLASH_GROW
-    uint64_t version_floor;                     // Higher than any version of a bucket that was merged away.
-    uint64_t buckets_touched;                   // Beyond these no memory is in use; whole system pages.
-    uint64_t merges;                            // Atomic; counted before the entries' move shows.
-    int64_t entries;                            // Atomic; without the locals' entries_pending.
-    CACHE_ALIGNED uint64_t overflow_lock;       // LOCK_LEAF
-    uint32_t overflow_low;                      // No bucket is free in the words of overflow bits before this one.
-    uint32_t overflow_begun;                    // One more than the highest in use.
-    uint32_t overflow_touched;                  // Beyond these no memory is in use.
+    CACHE_ALIGNED uint64_t grow_lock;    // LOCK_FLASH_GROW
+    uint64_t version_floor;      // Higher than any version of a bucket that was merged away.
+    uint64_t buckets_touched;    // Beyond these no memory is in use; whole system pages.
+    uint64_t merges;             // Atomic; counted before the entries' move shows.
+    int64_t entries;             // Atomic; without the locals' entries_pending.
+    CACHE_ALIGNED uint64_t overflow_lock;    // LOCK_LEAF
+    uint32_t overflow_low;      // No bucket is free in the words of overflow bits before this one.
+    uint32_t overflow_begun;    // One more than the highest in use.
+    uint32_t overflow_touched;    // Beyond these no memory is in use.
 };
 
 // One bucket of a chain. Of a home bucket's words the first is no slot.
@@ -82,7 +84,8 @@ static inline uint64_t flash_homes_end(uint64_t count) {
     return (count + FLASH_HOMES_PER_PAGE - 1) / FLASH_HOMES_PER_PAGE * FLASH_HOMES_PER_PAGE;
 }
 static inline uint32_t flash_overflows_end(uint32_t count) {
-    return (count + FLASH_OVERFLOWS_PER_PAGE - 1) / FLASH_OVERFLOWS_PER_PAGE * FLASH_OVERFLOWS_PER_PAGE;
+    return (count + FLASH_OVERFLOWS_PER_PAGE - 1) / FLASH_OVERFLOWS_PER_PAGE
+           * FLASH_OVERFLOWS_PER_PAGE;
 }
 
 // The home bucket's number for masked hash bits when there are `count` buckets.
@@ -95,8 +98,8 @@ static inline uint64_t flash_home_number(const struct flash_index_root *root, ui
     return flash_home_of(hash & root->hash_mask, SHARED_ACQUIRE(root->bucket_count));
 }
 // The home of an entry found in the chain of bucket `number`, when there are `count` buckets.
-static inline uint64_t flash_home_of_entry(const struct flash_index_root *root, uint64_t entry, uint64_t number,
-                                           uint64_t count) {
+static inline uint64_t flash_home_of_entry(const struct flash_index_root *root, uint64_t entry,
+                                           uint64_t number, uint64_t count) {
     uint64_t low = number & ((1ull << root->start_bits) - 1);
     uint64_t high = entry >> FLASH_HASH_SHIFT & ((1u << FLASH_HASH_BITS) - 1);
     return flash_home_of(high << root->start_bits | low, count);
@@ -107,8 +110,10 @@ static inline uint64_t flash_split_source(uint64_t to) {
 }
 // The bits of an entry that its key's hash gives.
 static inline uint64_t flash_fingerprint(const struct flash_index_root *root, uint64_t hash) {
-    uint64_t spare = hash >> (root->start_bits + FLASH_HASH_BITS) & ((1ull << root->spare_bits) - 1);
-    return (hash & root->hash_mask) >> root->start_bits << FLASH_HASH_SHIFT | spare << root->address_bits;
+    uint64_t spare =
+        hash >> (root->start_bits + FLASH_HASH_BITS) & ((1ull << root->spare_bits) - 1);
+    return (hash & root->hash_mask) >> root->start_bits << FLASH_HASH_SHIFT
+           | spare << root->address_bits;
 }
 
 static inline struct flash_span flash_span_of(struct flash_home *home) {
@@ -142,12 +147,14 @@ static inline void flash_index_unlock(struct proc *proc, struct flash_home *home
 }
 // Clears a slot of a locked chain and counts the entry out of its page.
 void flash_take_out(struct flash *flash, struct proc *proc, uint64_t *slot);
-// Moves entries from the end of a locked chain into holes and frees the overflow buckets that are not needed.
+// Moves entries from the end of a locked chain into holes and frees the overflow buckets that are
+// not needed.
 void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *home);
 // Adds to the number of entries.
 void flash_count_entries(struct flash *flash, struct proc *proc, int64_t by);
 // Adds an entry to a locked chain, `counts` it in its page. Crash: the entry is in or it is not.
-MUST_CHECK int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, uint64_t entry, bool counts);
+MUST_CHECK int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home,
+                         uint64_t entry, bool counts);
 // Takes an overflow bucket into local->overflow_taken; returns its number + 1, 0 when there is
 // none.
 uint32_t flash_overflow_take(struct flash *flash, struct proc *proc);
@@ -161,8 +168,8 @@ bool flash_overflow_release(struct flash *flash, struct proc *proc);
 void flash_release_repair(struct flash *flash, uint32_t dead_slot_index);
 // Unhangs and frees all overflow buckets of a bucket that nobody can reach, and empties it.
 void flash_clear_unreachable(struct flash *flash, struct proc *proc, struct flash_home *home);
-// Splits a few buckets when the average load is too high. Locks: LOCK_FLASH_GROW if nobody holds it, LOCK_FLASH,
-// LOCK_LEAF.
+// Splits a few buckets when the average load is too high. Locks: LOCK_FLASH_GROW if nobody holds
+// it, LOCK_FLASH, LOCK_LEAF.
 void flash_grow_if_needed(struct flash *flash, struct proc *proc);
 
 #if defined(__SSE4_1__) && !defined(__SANITIZE_THREAD__)

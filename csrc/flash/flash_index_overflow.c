@@ -8,7 +8,8 @@ uint32_t flash_overflow_take(struct flash *flash, struct proc *proc) {
     struct flash_index_root *root = flash->index;
     struct flash_local *local = flash_local(flash, proc->slot_index);
     lock_take(proc, &root->overflow_lock, LOCK_LEAF);
-    uint32_t number = bits_lowest_missing(flash_overflow_bits(flash), root->overflow_max, &root->overflow_low);
+    uint32_t number =
+        bits_lowest_missing(flash_overflow_bits(flash), root->overflow_max, &root->overflow_low);
     if (number == root->overflow_max) {
         lock_give(proc, &root->overflow_lock, false);
         return 0;
@@ -41,7 +42,8 @@ void flash_overflow_give(struct flash *flash, struct proc *proc, struct flash_lo
     if (taken && bits_has(bits, taken - 1)) {
         bits_remove(bits, taken - 1);
         FAULT_POINT(proc, "flash.index.overflow.given");
-        SHARED_STORE(root->overflow_low, (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low);
+        SHARED_STORE(root->overflow_low,
+                     (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low);
         if (taken == root->overflow_begun) {
             SHARED_RELEASE(root->overflow_begun, bits_end(bits, taken));
         }
@@ -73,7 +75,8 @@ void flash_overflow_repair(struct flash *flash, uint32_t dead_slot_index) {
 
 bool flash_overflow_release(struct flash *flash, struct proc *proc) {
     struct flash_index_root *root = flash->index;
-    if (flash_overflows_end(SHARED_LOAD(root->overflow_begun)) >= SHARED_LOAD(root->overflow_touched)) {
+    if (flash_overflows_end(SHARED_LOAD(root->overflow_begun))
+        >= SHARED_LOAD(root->overflow_touched)) {
         return false;
     }
     // Nobody takes one meanwhile; who still reads one that was in a chain finds it empty, and the

@@ -34,14 +34,16 @@ static bool is_entry(uint64_t word) {
 
 // Copies entries of the locked chain `from` into that of bucket `to`: all, or those that belong
 // there when it is the last. Returns false when overflow buckets run out.
-static bool copy_entries(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to, bool all) {
+static bool copy_entries(struct flash *flash, struct proc *proc, struct flash_home *from,
+                         uint64_t to, bool all) {
     struct flash_span span = flash_span_of(from);
     struct flash_home *home = flash_home_at(flash, to);
     uint32_t depth = 0;
     do {
         for (uint32_t i = flash_span_first(span); i < span.count; i++) {
             uint64_t entry = span.words[i];
-            if (is_entry(entry) && (all || flash_home_of_entry(flash->index, entry, to, to + 1) == to)
+            if (is_entry(entry)
+                && (all || flash_home_of_entry(flash->index, entry, to, to + 1) == to)
                 && flash_put(flash, proc, home, entry, false) != PYMC_OK) {
                 return false;
             }
@@ -50,7 +52,8 @@ static bool copy_entries(struct flash *flash, struct proc *proc, struct flash_ho
     return true;
 }
 
-static void remove_moved(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to) {
+static void remove_moved(struct flash *flash, struct proc *proc, struct flash_home *from,
+                         uint64_t to) {
     struct flash_span span = flash_span_of(from);
     uint32_t depth = 0;
     do {
@@ -74,7 +77,8 @@ static struct flash_home *pair_lock(struct flash *flash, struct proc *proc, uint
     return from;
 }
 
-static void pair_unlock(struct flash *flash, struct proc *proc, struct flash_home *from, uint64_t to) {
+static void pair_unlock(struct flash *flash, struct proc *proc, struct flash_home *from,
+                        uint64_t to) {
     lock_give(proc, &flash_home_at(flash, to)->words[0], true);
     FAULT_POINT(proc, "flash.index.split.half_unlocked");
     lock_give(proc, &from->words[0], true);
@@ -91,7 +95,8 @@ static bool split_one(struct flash *flash, struct proc *proc) {
     }
     struct flash_home *from = pair_lock(flash, proc, to);
     struct flash_home *made = flash_home_at(flash, to);
-    root->buckets_touched = to >= root->buckets_touched ? flash_homes_end(to + 1) : root->buckets_touched;
+    root->buckets_touched =
+        to >= root->buckets_touched ? flash_homes_end(to + 1) : root->buckets_touched;
     if ((SHARED_LOAD(made->words[0]) & ~LOCK_OWNER_MASK) < root->version_floor) {
         SHARED_RELEASE(made->words[0], root->version_floor | lock_owner_bits(proc));
     }
@@ -128,7 +133,8 @@ static bool merge_one(struct flash *flash, struct proc *proc) {
     struct flash_home *into = pair_lock(flash, proc, last);
     struct flash_home *gone = flash_home_at(flash, last);
     uint64_t version = (SHARED_LOAD(gone->words[0]) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
-    SHARED_STORE(root->version_floor, version > root->version_floor ? version : root->version_floor);
+    SHARED_STORE(root->version_floor,
+                 version > root->version_floor ? version : root->version_floor);
     bool copied = copy_entries(flash, proc, gone, (uint64_t)(into - flash_home_at(flash, 0)), true);
     FAULT_POINT(proc, "flash.index.merge.copied");
     if (copied) {
@@ -146,9 +152,10 @@ static bool merge_one(struct flash *flash, struct proc *proc) {
     return copied;
 }
 
-static struct lock_range released_words(const struct flash *flash, const struct flash_local *local) {
-    return (struct lock_range){(char *)flash_home_at(flash, 0), sizeof(struct flash_home), local->release_first,
-                               local->release_end};
+static struct lock_range released_words(const struct flash *flash,
+                                        const struct flash_local *local) {
+    return (struct lock_range){(char *)flash_home_at(flash, 0), sizeof(struct flash_home),
+                               local->release_first, local->release_end};
 }
 
 void flash_release_repair(struct flash *flash, uint32_t dead_slot_index) {
@@ -180,8 +187,10 @@ static bool release_homes(struct flash *flash, struct proc *proc) {
     FAULT_POINT(proc, "flash.index.release.locked");
     if (is_taken) {
         highest += LOCK_VERSION_STEP;
-        SHARED_STORE(root->version_floor, highest > root->version_floor ? highest : root->version_floor);
-        if (!arena_give_back(flash_home_at(flash, first), (end - first) * sizeof(struct flash_home))) {
+        SHARED_STORE(root->version_floor,
+                     highest > root->version_floor ? highest : root->version_floor);
+        if (!arena_give_back(flash_home_at(flash, first),
+                             (end - first) * sizeof(struct flash_home))) {
             lock_range_drop(&range, proc->slot_index);
         }
         FAULT_POINT(proc, "flash.index.release.given");
@@ -200,7 +209,9 @@ void flash_grow_if_needed(struct flash *flash, struct proc *proc) {
         || !lock_try(proc, &root->grow_lock, LOCK_FLASH_GROW)) {
         return;
     }
-    for (int i = 0; i < SPLITS_PER_CALL && entries > (int64_t)root->bucket_count * FLASH_ENTRIES_PER_BUCKET; i++) {
+    for (int i = 0;
+         i < SPLITS_PER_CALL && entries > (int64_t)root->bucket_count * FLASH_ENTRIES_PER_BUCKET;
+         i++) {
         if (!split_one(flash, proc)) {
             break;
         }
@@ -210,7 +221,8 @@ void flash_grow_if_needed(struct flash *flash, struct proc *proc) {
 
 static bool is_sparse(const struct flash_index_root *root) {
     uint64_t buckets = SHARED_LOAD(root->bucket_count);
-    return buckets > 1ull << root->start_bits && SHARED_LOAD(root->entries) < (int64_t)buckets * MERGE_ENTRIES;
+    return buckets > 1ull << root->start_bits
+           && SHARED_LOAD(root->entries) < (int64_t)buckets * MERGE_ENTRIES;
 }
 
 bool flash_index_shrink_step(struct flash *flash, struct proc *proc, uint32_t buckets_max) {

@@ -5,8 +5,8 @@
 #include "flash/flash_index_inline.h"
 
 #define START_BUCKETS_MIN 64
-// How often the index may double until it has room for the expected number of records, or reaches its limit. Each time
-// costs one of the bits by which the entries of a bucket differ.
+// How often the index may double until it has room for the expected number of records, or reaches
+// its limit. Each time costs one of the bits by which the entries of a bucket differ.
 #define START_DOUBLINGS 3
 #define RECORD_BYTES_MIN 64
 
@@ -21,10 +21,12 @@ static struct shape shape_of(const struct flash_geometry *geometry) {
     for (uint32_t i = 0; i < geometry->path_count; i++) {
         bytes += geometry->paths[i].bytes;
     }
-    uint64_t hint = geometry->item_bytes_hint > RECORD_BYTES_MIN ? geometry->item_bytes_hint : RECORD_BYTES_MIN;
+    uint64_t hint =
+        geometry->item_bytes_hint > RECORD_BYTES_MIN ? geometry->item_bytes_hint : RECORD_BYTES_MIN;
     uint64_t wanted = bytes / hint / FLASH_ENTRIES_PER_BUCKET;
-    uint64_t bucket_max = geometry->index_bytes_max
-                          / (sizeof(struct flash_home) + sizeof(struct flash_overflow) / FLASH_BUCKETS_PER_OVERFLOW);
+    uint64_t bucket_max =
+        geometry->index_bytes_max
+        / (sizeof(struct flash_home) + sizeof(struct flash_overflow) / FLASH_BUCKETS_PER_OVERFLOW);
     bucket_max = bucket_max > START_BUCKETS_MIN ? bucket_max : START_BUCKETS_MIN;
     bucket_max = bucket_max < UINT32_MAX ? bucket_max : UINT32_MAX;
     wanted = wanted < bucket_max ? wanted : bucket_max;
@@ -49,8 +51,9 @@ static uint64_t overflow_bytes(const struct shape *shape) {
 
 uint64_t flash_index_reserve_bytes(const struct flash_geometry *geometry) {
     struct shape shape = shape_of(geometry);
-    return homes_bytes(&shape) + overflow_bytes(&shape) + bits_words(shape.overflow_max) * sizeof(uint64_t)
-           + sizeof(struct flash_index_root) + 3 * ARENA_SYSTEM_PAGE_BYTES;
+    return homes_bytes(&shape) + overflow_bytes(&shape)
+           + bits_words(shape.overflow_max) * sizeof(uint64_t) + sizeof(struct flash_index_root)
+           + 3 * ARENA_SYSTEM_PAGE_BYTES;
 }
 
 // How many bits the addresses of a tier need.
@@ -63,14 +66,16 @@ static uint32_t bits_of(const struct flash_root *root) {
 
 int flash_index_create(struct flash *flash, const struct flash_geometry *geometry) {
     struct shape shape = shape_of(geometry);
-    uint64_t offset = arena_reserve(flash->arena, sizeof(struct flash_index_root), 64, "flash_index");
+    uint64_t offset =
+        arena_reserve(flash->arena, sizeof(struct flash_index_root), 64, "flash_index");
     if (!offset) {
         return PYMC_NO_MEMORY;
     }
     struct flash_index_root *root = (struct flash_index_root *)(flash->arena_base + offset);
-    root->homes_offset = arena_reserve(flash->arena, homes_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES, "flash_index");
-    root->overflow_offset = arena_reserve(flash->arena, overflow_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES,
-                                          "flash_index");
+    root->homes_offset =
+        arena_reserve(flash->arena, homes_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES, "flash_index");
+    root->overflow_offset =
+        arena_reserve(flash->arena, overflow_bytes(&shape), ARENA_SYSTEM_PAGE_BYTES, "flash_index");
     uint64_t bits_bytes = bits_words(shape.overflow_max) * sizeof(uint64_t);
     root->overflow_bits_offset = arena_reserve(flash->arena, bits_bytes, 64, "flash_index");
     if (!root->homes_offset || !root->overflow_offset || !root->overflow_bits_offset) {
@@ -129,7 +134,8 @@ static bool chain_has(const struct flash *flash, struct flash_home *home, uint64
 }
 
 // The overflow bucket in the dead process's hand hangs in a chain that it holds, or goes back.
-static void repair_hand(struct flash *flash, struct proc *self, struct flash_local *local, struct flash_home **held) {
+static void repair_hand(struct flash *flash, struct proc *self, struct flash_local *local,
+                        struct flash_home **held) {
     uint64_t taken = local->overflow_taken;
     if (!taken) {
         return;
@@ -144,7 +150,8 @@ static void repair_hand(struct flash *flash, struct proc *self, struct flash_loc
 }
 
 // The slot of the first entry of this address in a chain.
-static const uint64_t *first_of(const struct flash *flash, struct flash_home *home, uint64_t address) {
+static const uint64_t *first_of(const struct flash *flash, struct flash_home *home,
+                                uint64_t address) {
     struct flash_span span = flash_span_of(home);
     do {
         for (uint32_t i = flash_span_first(span); i < span.count; i++) {
@@ -157,7 +164,8 @@ static const uint64_t *first_of(const struct flash *flash, struct flash_home *ho
     return NULL;
 }
 
-// Drops entries that live in another bucket by now, and second copies of those that were on their way in the chain.
+// Drops entries that live in another bucket by now, and second copies of those that were on their
+// way in the chain.
 static void scrub(struct flash *flash, struct flash_home *home) {
     const struct flash_index_root *root = flash->index;
     uint64_t number = (uint64_t)(home - flash_home_at(flash, 0));
@@ -167,14 +175,16 @@ static void scrub(struct flash *flash, struct flash_home *home) {
             uint64_t entry = span.words[i];
             if (entry && !(entry & FLASH_LINK)
                 && (flash_home_of_entry(root, entry, number, root->bucket_count) != number
-                    || first_of(flash, home, flash_entry_address(flash, entry)) != &span.words[i])) {
+                    || first_of(flash, home, flash_entry_address(flash, entry))
+                           != &span.words[i])) {
                 SHARED_RELEASE(span.words[i], 0);
             }
         }
     } while (flash_span_next(flash, &span));
 }
 
-static struct flash_home *home_held(const struct flash *flash, uint64_t number_plus_one, uint32_t dead_slot_index) {
+static struct flash_home *home_held(const struct flash *flash, uint64_t number_plus_one,
+                                    uint32_t dead_slot_index) {
     struct flash_home *home = number_plus_one ? flash_home_at(flash, number_plus_one - 1) : NULL;
     return home && lock_is_held_by(&home->words[0], dead_slot_index) ? home : NULL;
 }
@@ -217,11 +227,12 @@ void flash_index_repair(struct flash *flash, struct proc *self, uint32_t dead_sl
 struct tally {
     uint64_t entries;
     uint64_t overflow;
-    uint32_t *objects;          // Per page.
+    uint32_t *objects;    // Per page.
     uint32_t *objects_read;
 };
 
-static void check_entry(struct flash *flash, struct flash_home *home, const uint64_t *slot, struct tally *tally) {
+static void check_entry(struct flash *flash, struct flash_home *home, const uint64_t *slot,
+                        struct tally *tally) {
     const struct flash_index_root *root = flash->index;
     uint64_t number = (uint64_t)(home - flash_home_at(flash, 0));
     uint64_t entry = *slot;
@@ -235,7 +246,8 @@ static void check_entry(struct flash *flash, struct flash_home *home, const uint
     tally->objects_read[page] += (entry & FLASH_READ_BIT) != 0;
 }
 
-static void check_chain(struct flash *flash, struct flash_home *home, bool is_reachable, struct tally *tally) {
+static void check_chain(struct flash *flash, struct flash_home *home, bool is_reachable,
+                        struct tally *tally) {
     struct flash_span span = flash_span_of(home);
     PYMC_CHECK(!lock_is_held(home->words[0]));
     for (uint32_t depth = 0;; depth++) {
@@ -258,12 +270,14 @@ static void check_chain(struct flash *flash, struct flash_home *home, bool is_re
 uint64_t flash_index_check(struct flash *flash) {
     const struct flash_index_root *root = flash->index;
     uint32_t pages = flash->root->page_count;
-    struct tally tally = {.objects = calloc(pages, sizeof(uint32_t)), .objects_read = calloc(pages, sizeof(uint32_t))};
+    struct tally tally = {.objects = calloc(pages, sizeof(uint32_t)),
+                          .objects_read = calloc(pages, sizeof(uint32_t))};
     PYMC_CHECK(tally.objects && tally.objects_read);
     for (uint64_t number = 0; number < root->bucket_count; number++) {
         check_chain(flash, flash_home_at(flash, number), true, &tally);
     }
-    PYMC_CHECK(root->bucket_count >= 1ull << root->start_bits && root->bucket_count <= root->buckets_touched);
+    PYMC_CHECK(root->bucket_count >= 1ull << root->start_bits
+               && root->bucket_count <= root->buckets_touched);
     if (root->bucket_count < root->bucket_max) {
         check_chain(flash, flash_home_at(flash, root->bucket_count), false, &tally);
     }

@@ -1,7 +1,8 @@
-// Pages, paths and the handle, for the rooms above; for the index see flash_index.h, for records flash_record_inline.h.
+// Pages, paths and the handle, for the rooms above; for the index see flash_index.h, for records
+// flash_record_inline.h.
 //
-// An address counts units from the start of page 0: page * units_per_page + offset / unit. Units are 16 bytes, larger
-// on very large tiers, so that 36 bits are enough.
+// An address counts units from the start of page 0: page * units_per_page + offset / unit. Units
+// are 16 bytes, larger on very large tiers, so that 36 bits are enough.
 #pragma once
 
 #include <errno.h>
@@ -16,56 +17,60 @@
 // Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.
 struct CACHE_ALIGNED flash_page {
     uint64_t version;
-    uint64_t written_bytes;     // Where the next buffer goes; moved on when one begins.
-    uint64_t newest_order;      // Atomic; fillers of buffers raise it, and the next two.
-    uint64_t file_offset;       // In its path; never changes.
-    uint32_t expires_seconds;   // UINT32_MAX: never.
+    uint64_t written_bytes;      // Where the next buffer goes; moved on when one begins.
+    uint64_t newest_order;       // Atomic; fillers of buffers raise it, and the next two.
+    uint64_t file_offset;        // In its path; never changes.
+    uint32_t expires_seconds;    // UINT32_MAX: never.
     uint32_t objects_written;
-    uint32_t objects;           // Atomic. Raised before an entry is put in, lowered after it is out: never too low.
-    uint32_t objects_read;      // Atomic; a hint.
+    uint32_t objects;    // Atomic. Raised before an entry is put in, lowered after it is out: never
+                         // too low.
+    uint32_t objects_read;    // Atomic; a hint.
     uint8_t state;
     uint8_t bucket;
-    uint8_t label;              // Never changes.
-    uint8_t path;               // Never changes.
-    uint8_t has_blocks;         // Its file system has taken all of it before, or is bound to.
-    uint8_t is_ending;          // Takes no further buffer, since a write failed, and is closed after the last.
+    uint8_t label;         // Never changes.
+    uint8_t path;          // Never changes.
+    uint8_t has_blocks;    // Its file system has taken all of it before, or is bound to.
+    uint8_t is_ending;     // Takes no further buffer, since a write failed, and is closed after the
+                           // last.
 };
 _Static_assert(sizeof(struct flash_page) == 64, "a page's row is one cache line");
 
 struct flash_path_state {
-    uint64_t read_errors;       // Atomic, as all here.
+    uint64_t read_errors;    // Atomic, as all here.
     uint64_t write_errors;
     uint64_t slow_reads;
     uint64_t late_reads;
     uint64_t times_late;
-    uint64_t bad_records;       // Damaged although their page was valid.
-    uint64_t scanned_records;   // Found by scans, good and bad.
-    uint64_t full_writes;       // Refused for want of room: no fault of the device.
+    uint64_t bad_records;        // Damaged although their page was valid.
+    uint64_t scanned_records;    // Found by scans, good and bad.
+    uint64_t full_writes;        // Refused for want of room: no fault of the device.
     uint32_t is_out;
-    uint32_t is_late;           // Set by any process whose read met its deadline; cleared by the keeper alone.
-    uint32_t is_full;           // enum flash_full; set by who was refused a write, lowered by the keeper alone.
-    uint32_t wanted;            // enum flash_wanted
-    uint32_t why;               // The keeper's note, enum flash_why ...
-    uint32_t since_seconds;     // ... and since when it is so.
+    uint32_t is_late;    // Set by any process whose read met its deadline; cleared by the keeper
+                         // alone.
+    uint32_t is_full;    // enum flash_full; set by who was refused a write, lowered by the keeper
+                         // alone.
+    uint32_t wanted;     // enum flash_wanted
+    uint32_t why;        // The keeper's note, enum flash_why ...
+    uint32_t since_seconds;    // ... and since when it is so.
 };
 
 // A process's own part; only the owner writes, except a repairer after its death.
 struct CACHE_ALIGNED flash_local {
-    uint64_t held;              // Index bucket this process may hold, + 1.
-    uint64_t split_to;          // Index bucket that a split in progress makes or a merge removes, + 1.
+    uint64_t held;        // Index bucket this process may hold, + 1.
+    uint64_t split_to;    // Index bucket that a split in progress makes or a merge removes, + 1.
     uint64_t release_first;     // Index buckets whose memory is being given back ...
     uint64_t release_end;       // ... up to here, 0 for none.
     uint64_t overflow_taken;    // Overflow bucket in hand, + 1.
     int64_t entries_pending;    // Index entries not yet counted in the index's root.
     uint64_t filling;           // The write buffer that this process puts a record into, + 1.
-    uint32_t fill_hint[FLASH_BUCKETS];  // The one that took its last record of the stream.
+    uint32_t fill_hint[FLASH_BUCKETS];    // The one that took its last record of the stream.
     uint64_t read_times[FLASH_TIME_BUCKETS];
     uint64_t write_times[FLASH_TIME_BUCKETS];
-    uint64_t writing;           // A bit for each path that a write of this process is under way to.
+    uint64_t writing;    // A bit for each path that a write of this process is under way to.
 };
 
-struct flash_index_root;        // flash_index_internal.h
-struct flash_buffer;            // flash_buffers_internal.h
+struct flash_index_root;    // flash_index_internal.h
+struct flash_buffer;        // flash_buffers_internal.h
 
 struct flash_root {
     uint64_t pages_offset;
@@ -74,7 +79,7 @@ struct flash_root {
     uint64_t reads_offset;
     uint64_t index_offset;
     uint64_t buffers_offset;
-    uint64_t buffer_memory_offset;      // wbuf_bytes for each buffer.
+    uint64_t buffer_memory_offset;    // wbuf_bytes for each buffer.
     uint64_t page_bytes;
     uint64_t wbuf_bytes;
     uint32_t buffer_count;
@@ -82,12 +87,13 @@ struct flash_root {
     uint32_t path_count;
     uint32_t unit_shift;
     uint32_t units_per_page;
-    uint8_t log_id[16];         // Random; in every page header, so that old files are told from new ones.
-    CACHE_ALIGNED uint64_t version;     // Of the page opened last. Keeper only.
-    uint64_t buffers_begun;     // How many buffers were begun so far. Keeper only.
-    uint32_t streams_wanted;    // Atomic: bits of streams that found no buffer to fill.
+    uint8_t log_id[16];    // Random; in every page header, so that old files are told from new
+                           // ones.
+    CACHE_ALIGNED uint64_t version;    // Of the page opened last. Keeper only.
+    uint64_t buffers_begun;            // How many buffers were begun so far. Keeper only.
+    uint32_t streams_wanted;           // Atomic: bits of streams that found no buffer to fill.
     struct flash_fault fault;
-    uint32_t fault_seen;        // Atomic.
+    uint32_t fault_seen;    // Atomic.
 };
 
 // A process's handle. The supervisor makes it; forked processes use their inherited copy.
@@ -99,15 +105,17 @@ struct flash {
     struct flash_path_state *paths;
     struct flash_index_root *index;
     int fds[FLASH_PATHS_MAX];
-    char *names[FLASH_PATHS_MAX];           // For lines to the operator.
-    uint32_t read_align[FLASH_PATHS_MAX];   // Offsets, lengths and memory of reads are multiples of this.
+    char *names[FLASH_PATHS_MAX];            // For lines to the operator.
+    uint32_t read_align[FLASH_PATHS_MAX];    // Offsets, lengths and memory of reads are multiples
+                                             // of this.
     bool is_direct[FLASH_PATHS_MAX];
-    bool is_allocated[FLASH_PATHS_MAX];     // Its file system has set all blocks aside, or it is a device.
+    bool is_allocated[FLASH_PATHS_MAX];    // Its file system has set all blocks aside, or it is a
+                                           // device.
     struct flash_buffer *buffers;
     int wake_fd;
     // The keeper's own.
     uint32_t open_pages[FLASH_BUCKETS][FLASH_PATHS_MAX];    // Where the last buffer went; a hint.
-    uint32_t next_path[FLASH_BUCKETS];      // Whose turn it is.
+    uint32_t next_path[FLASH_BUCKETS];                      // Whose turn it is.
 };
 
 static inline struct flash_local *flash_local(const struct flash *flash, uint32_t slot_index) {
@@ -138,35 +146,41 @@ static inline uint64_t flash_round_up(const struct flash *flash, uint64_t bytes)
 // Whether anything is to be written to the path.
 bool flash_path_takes_writes(const struct flash *flash, uint32_t path);
 // True while reads of the page make sense.
-static inline bool flash_page_is_readable(const struct flash *flash, uint32_t page, uint64_t version) {
+static inline bool flash_page_is_readable(const struct flash *flash, uint32_t page,
+                                          uint64_t version) {
     const struct flash_page *row = &flash->pages[page];
     uint8_t state = SHARED_LOAD(row->state);
-    return SHARED_LOAD(row->version) == version && (state == FLASH_PAGE_OPEN || state == FLASH_PAGE_FULL);
+    return SHARED_LOAD(row->version) == version
+           && (state == FLASH_PAGE_OPEN || state == FLASH_PAGE_FULL);
 }
 
-// Whether new records may go to a page of the path: not while it is out of service or late, and while its file system
-// is full only to pages whose blocks are there.
+// Whether new records may go to a page of the path: not while it is out of service or late, and
+// while its file system is full only to pages whose blocks are there.
 static inline bool flash_path_is_writable(const struct flash *flash, const struct flash_page *row) {
     bool is_full = SHARED_LOAD(flash->paths[row->path].is_full) != FLASH_NOT_FULL;
     return flash_path_takes_writes(flash, row->path) && (!is_full || SHARED_LOAD(row->has_blocks));
 }
 
-// Reads or writes the whole of a range of one page, in the calling thread. Applies armed faults, counts errors and the
-// time (into `times`, unless NULL). Returns PYMC_OK, or PYMC_OS_ERROR with errno (EIO for a short one).
-// Requires: offset, bytes and memory aligned to FLASH_BLOCK_BYTES (reads: to read_align).
-int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, uint64_t bytes, bool is_write,
-             uint64_t *times);
-// What an armed fault does to an I/O that another way of reading has finished: changes the result and the bytes.
-// Returns the result to use (bytes, or -errno). In release builds the given one.
-int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory, int64_t result);
+// Reads or writes the whole of a range of one page, in the calling thread. Applies armed faults,
+// counts errors and the time (into `times`, unless NULL). Returns PYMC_OK, or PYMC_OS_ERROR with
+// errno (EIO for a short one). Requires: offset, bytes and memory aligned to FLASH_BLOCK_BYTES
+// (reads: to read_align).
+int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, uint64_t bytes,
+             bool is_write, uint64_t *times);
+// What an armed fault does to an I/O that another way of reading has finished: changes the result
+// and the bytes. Returns the result to use (bytes, or -errno). In release builds the given one.
+int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory,
+                          int64_t result);
 #ifdef PYMC_DEBUG
-// Whether a read that is about to be handed over meets a fault that lets it hang, and whether such a fault is armed.
+// Whether a read that is about to be handed over meets a fault that lets it hang, and whether such
+// a fault is armed.
 bool flash_fault_meets_hang(struct flash *flash, uint32_t path);
 static inline bool flash_fault_is_hang(const struct flash *flash) {
     return SHARED_ACQUIRE(flash->root->fault.kind) == FLASH_FAULT_HANG;
 }
 #endif
-// Whether an errno tells of the system, which lacked memory or time for a read, and not of the device.
+// Whether an errno tells of the system, which lacked memory or time for a read, and not of the
+// device.
 static inline bool flash_is_refusal(int64_t error) {
     return error == EAGAIN || error == EINTR || error == ENOMEM || error == ENOBUFS;
 }

@@ -1,4 +1,5 @@
-// Reads and writes of ranges of pages in the calling thread; the faults that tests let happen; device times.
+// Reads and writes of ranges of pages in the calling thread; the faults that tests let happen;
+// device times.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,8 @@
 static int fault_met(struct flash *flash, uint32_t path, bool is_write) {
     struct flash_root *root = flash->root;
     int kind = SHARED_ACQUIRE(root->fault.kind);
-    bool concerns = is_write ? SHARED_LOAD(root->fault.on_writes) : SHARED_LOAD(root->fault.on_reads);
+    bool concerns =
+        is_write ? SHARED_LOAD(root->fault.on_writes) : SHARED_LOAD(root->fault.on_reads);
     if (kind == FLASH_FAULT_NONE || !concerns) {
         return FLASH_FAULT_NONE;
     }
@@ -35,7 +37,8 @@ static int fault_met(struct flash *flash, uint32_t path, bool is_write) {
 
 static void be_slow(const struct flash *flash) {
     uint32_t slow_us = SHARED_LOAD(flash->root->fault.slow_us);
-    struct timespec rest = {.tv_sec = slow_us / 1000000, .tv_nsec = (long)(slow_us % 1000000) * 1000};
+    struct timespec rest = {.tv_sec = slow_us / 1000000,
+                            .tv_nsec = (long)(slow_us % 1000000) * 1000};
     while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {
     }
 }
@@ -94,16 +97,13 @@ uint32_t flash_fault_met(const struct flash *flash) {
     return SHARED_ACQUIRE(flash->root->fault_seen);
 }
 
-int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory, int64_t result) {
+int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, void *memory,
+                          int64_t result) {
     switch (fault_met(flash, path, is_write)) {
-    case FLASH_FAULT_EIO:
-        return -EIO;
-    case FLASH_FAULT_ENOSPC:
-        return -ENOSPC;
-    case FLASH_FAULT_AGAIN:
-        return -EAGAIN;
-    case FLASH_FAULT_SHORT:
-        return result > 0 ? result / 2 : result;
+    case FLASH_FAULT_EIO: return -EIO;
+    case FLASH_FAULT_ENOSPC: return -ENOSPC;
+    case FLASH_FAULT_AGAIN: return -EAGAIN;
+    case FLASH_FAULT_SHORT: return result > 0 ? result / 2 : result;
     case FLASH_FAULT_TORN:
         if (result > 0 && !is_write) {
             memset((char *)memory + result / 2, 0, (size_t)(result - result / 2));
@@ -114,11 +114,8 @@ int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, voi
             flip_bits(memory, (uint64_t)result);
         }
         return result;
-    case FLASH_FAULT_SLOW:
-        be_slow(flash);
-        return result;
-    default:
-        return result;
+    case FLASH_FAULT_SLOW: be_slow(flash); return result;
+    default: return result;
     }
 }
 
@@ -142,27 +139,18 @@ static int transfer(int fd, char *memory, uint64_t bytes, uint64_t offset, bool 
     return 0;
 }
 
-static int transfer_with_fault(struct flash *flash, uint32_t path, char *memory, uint64_t bytes, uint64_t offset,
-                               bool is_write) {
+static int transfer_with_fault(struct flash *flash, uint32_t path, char *memory, uint64_t bytes,
+                               uint64_t offset, bool is_write) {
     int kind = fault_met(flash, path, is_write);
     int fd = flash->fds[path];
     uint64_t half = (bytes / 2) & ~(uint64_t)(FLASH_BLOCK_BYTES - 1);
     switch (kind) {
-    case FLASH_FAULT_EIO:
-        return EIO;
-    case FLASH_FAULT_ENOSPC:
-        return ENOSPC;
-    case FLASH_FAULT_AGAIN:
-        return EAGAIN;
-    case FLASH_FAULT_SHORT:
-        transfer(fd, memory, half, offset, is_write);
-        return EIO;
-    case FLASH_FAULT_SLOW:
-        be_slow(flash);
-        break;
-    case FLASH_FAULT_HANG:
-        hang(flash);
-        break;
+    case FLASH_FAULT_EIO: return EIO;
+    case FLASH_FAULT_ENOSPC: return ENOSPC;
+    case FLASH_FAULT_AGAIN: return EAGAIN;
+    case FLASH_FAULT_SHORT: transfer(fd, memory, half, offset, is_write); return EIO;
+    case FLASH_FAULT_SLOW: be_slow(flash); break;
+    case FLASH_FAULT_HANG: hang(flash); break;
     case FLASH_FAULT_TORN:
         if (is_write) {
             return transfer(fd, memory, half, offset, true);
@@ -173,8 +161,7 @@ static int transfer_with_fault(struct flash *flash, uint32_t path, char *memory,
             flip_bits(memory, bytes);
         }
         break;
-    default:
-        break;
+    default: break;
     }
     int error = transfer(fd, memory, bytes, offset, is_write);
     if (kind == FLASH_FAULT_TORN) {
@@ -189,8 +176,8 @@ static bool is_no_room(int error) {
     return error == ENOSPC || error == EDQUOT;
 }
 
-// A file system without room is no broken device. One that had all of the page before, and has not now, writes each
-// block to a new place: no page is of use to it.
+// A file system without room is no broken device. One that had all of the page before, and has not
+// now, writes each block to a new place: no page is of use to it.
 static void note_full(struct flash *flash, uint32_t page) {
     struct flash_page *row = &flash->pages[page];
     struct flash_path_state *state = &flash->paths[row->path];
@@ -202,13 +189,14 @@ static void note_full(struct flash *flash, uint32_t page) {
     }
 }
 
-int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, uint64_t bytes, bool is_write,
-             uint64_t *times) {
+int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, uint64_t bytes,
+             bool is_write, uint64_t *times) {
     const struct flash_page *row = &flash->pages[page];
     struct flash_path_state *state = &flash->paths[row->path];
     PYMC_CHECK(offset <= flash->root->page_bytes && bytes <= flash->root->page_bytes - offset);
     uint64_t begun_us = flash_now_us();
-    int error = transfer_with_fault(flash, row->path, memory, bytes, row->file_offset + offset, is_write);
+    int error =
+        transfer_with_fault(flash, row->path, memory, bytes, row->file_offset + offset, is_write);
     uint64_t took_us = flash_now_us() - begun_us;
     if (times) {
         flash_note_time(times, took_us);
@@ -227,7 +215,8 @@ int flash_io(struct flash *flash, uint32_t page, uint64_t offset, void *memory, 
 }
 
 static int probe(struct flash *flash, const struct flash_page *row, char *block, bool is_write) {
-    return transfer_with_fault(flash, row->path, block, FLASH_BLOCK_BYTES, row->file_offset, is_write);
+    return transfer_with_fault(flash, row->path, block, FLASH_BLOCK_BYTES, row->file_offset,
+                               is_write);
 }
 
 // What a device holds that was not written just now is not this.

@@ -1,4 +1,5 @@
-// Reads that the device does not answer in time: who waits for them goes on, what they hold waits for the device.
+// Reads that the device does not answer in time: who waits for them goes on, what they hold waits
+// for the device.
 #include <stdio.h>
 
 #include "flash/flash_readings_inline.h"
@@ -13,8 +14,11 @@ static uint64_t due_us_of(const struct flash_reader *reader, uint32_t number) {
     const struct flash_reading *oldest = reader->paths[number].oldest;
     uint64_t at_device_us = SHARED_LOAD(oldest->at_device_us);
     uint64_t begun_us = at_device_us ? at_device_us : oldest->begun_us;
-    uint64_t due_us = begun_us + (uint64_t)live_get(reader->flash->arena, LIVE_ext_read_timeout_ms) * 1000;
-    return begun_us <= reader->spared_us && due_us < reader->spared_until_us ? reader->spared_until_us : due_us;
+    uint64_t due_us =
+        begun_us + (uint64_t)live_get(reader->flash->arena, LIVE_ext_read_timeout_ms) * 1000;
+    return begun_us <= reader->spared_us && due_us < reader->spared_until_us
+               ? reader->spared_until_us
+               : due_us;
 }
 
 uint64_t flash_reader_due_us(const struct flash_reader *reader) {
@@ -36,7 +40,8 @@ static void let_go(struct flash_reader *reader, struct flash_reading *reading) {
 }
 
 // The read is done for all who wait for it or hold it, without its bytes.
-static void end_late(struct flash_reader *reader, struct flash_reading *reading, struct flash_chain *woken) {
+static void end_late(struct flash_reader *reader, struct flash_reading *reading,
+                     struct flash_chain *woken) {
     table_drop(reader, reading);
     answer(reading, FLASH_READ_LATE);
     while (!ring_is_empty(&reading->waiters)) {
@@ -44,7 +49,8 @@ static void end_late(struct flash_reader *reader, struct flash_reading *reading,
     }
 }
 
-static void give_up(struct flash_reader *reader, struct flash_reading *reading, struct flash_chain *woken) {
+static void give_up(struct flash_reader *reader, struct flash_reading *reading,
+                    struct flash_chain *woken) {
     struct flash_reader_path *path = &reader->paths[reading->path];
     timed_drop(reader, reading);
     reading->is_given_up = true;
@@ -65,7 +71,8 @@ void flash_reader_take_back(struct flash_reader *reader, struct flash_reading *r
     let_go(reader, reading);
 }
 
-void flash_reader_cancel(struct flash_reader *reader, struct flash_reading *reading, struct flash_chain *woken) {
+void flash_reader_cancel(struct flash_reader *reader, struct flash_reading *reading,
+                         struct flash_chain *woken) {
     reader->under_way--;
     reader->paths[reading->path].under_way--;
     timed_drop(reader, reading);
@@ -73,7 +80,8 @@ void flash_reader_cancel(struct flash_reader *reader, struct flash_reading *read
     let_go(reader, reading);
 }
 
-static void give_up_queued(struct flash_reader *reader, uint32_t number, struct flash_chain *woken) {
+static void give_up_queued(struct flash_reader *reader, uint32_t number,
+                           struct flash_chain *woken) {
     struct flash_reader_path *path = &reader->paths[number];
     while (path->queue_first) {
         struct flash_reading *reading = dequeue(reader, path);
@@ -89,18 +97,20 @@ static void mark_late(struct flash_reader *reader, uint32_t number, uint64_t now
         return;
     }
     char text[LOG_LINE_BYTES_MAX];
-    int bytes = snprintf(text, sizeof text,
-                         "pymc: flash: %s: a read was not answered within %lld ms: what is there counts as missing "
-                         "until the device answers again",
-                         reader->flash->names[number],
-                         (long long)live_get(reader->flash->arena, LIVE_ext_read_timeout_ms));
+    int bytes = snprintf(
+        text, sizeof text,
+        "pymc: flash: %s: a read was not answered within %lld ms: what is there counts as missing "
+        "until the device answers again",
+        reader->flash->names[number],
+        (long long)live_get(reader->flash->arena, LIVE_ext_read_timeout_ms));
     log_line(reader->log, text, bytes < (int)sizeof text ? (uint32_t)bytes : sizeof text - 1);
     path->was_told = true;
     path->told_us = now_us;
 }
 
 // Gives up all reads of the path that have met their deadline, and what waits behind them.
-static void give_up_of(struct flash_reader *reader, uint32_t number, uint64_t now_us, struct flash_chain *woken) {
+static void give_up_of(struct flash_reader *reader, uint32_t number, uint64_t now_us,
+                       struct flash_chain *woken) {
     struct flash_reader_path *path = &reader->paths[number];
     if (!SHARED_LOAD(path->oldest->at_device_us)) {
         path->oldest->begun_us = now_us;    // It waits for others, whose time counts.
@@ -108,13 +118,15 @@ static void give_up_of(struct flash_reader *reader, uint32_t number, uint64_t no
     }
     do {
         give_up(reader, path->oldest, woken);
-    } while (path->oldest && SHARED_LOAD(path->oldest->at_device_us) && due_us_of(reader, number) <= now_us);
+    } while (path->oldest && SHARED_LOAD(path->oldest->at_device_us)
+             && due_us_of(reader, number) <= now_us);
     mark_late(reader, number, now_us);
     reader->back->cancel(reader, number, woken);
     give_up_queued(reader, number, woken);
 }
 
-void flash_reader_give_up(struct flash_reader *reader, uint64_t due_us, uint64_t now_us, struct flash_chain *woken) {
+void flash_reader_give_up(struct flash_reader *reader, uint64_t due_us, uint64_t now_us,
+                          struct flash_chain *woken) {
     if (now_us - due_us > SPARE_US && due_us > reader->spared_until_us) {
         // This process stood still, and so may have what reads for it.
         reader->spared_us = now_us;

@@ -1,4 +1,5 @@
-// Memory that reads go into: slots of a few sizes cut from one mapping, so that taking one is a few instructions.
+// Memory that reads go into: slots of a few sizes cut from one mapping, so that taking one is a few
+// instructions.
 #include <sys/mman.h>
 
 #include "flash/flash_reader_internal.h"

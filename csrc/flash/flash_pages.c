@@ -86,7 +86,8 @@ static uint32_t free_page(const struct flash *flash, int label, uint32_t path) {
 
 bool flash_path_takes_writes(const struct flash *flash, uint32_t path) {
     const struct flash_path_state *state = &flash->paths[path];
-    return !SHARED_LOAD(state->is_out) && !SHARED_LOAD(state->is_late) && SHARED_LOAD(state->is_full) != FLASH_FULL_ALL;
+    return !SHARED_LOAD(state->is_out) && !SHARED_LOAD(state->is_late)
+           && SHARED_LOAD(state->is_full) != FLASH_FULL_ALL;
 }
 
 static void forget_contents(struct flash_page *row) {
@@ -150,7 +151,8 @@ void flash_page_drain(struct flash *flash, struct proc *proc, uint32_t page) {
 
 void flash_page_free(struct flash *flash, struct proc *proc, uint32_t page) {
     struct flash_page *row = &flash->pages[page];
-    if (row->state == FLASH_PAGE_FREE || row->state == FLASH_PAGE_BAD || flash_page_has_buffers(flash, page)) {
+    if (row->state == FLASH_PAGE_FREE || row->state == FLASH_PAGE_BAD
+        || flash_page_has_buffers(flash, page)) {
         return;
     }
     bool is_out = SHARED_LOAD(flash->paths[row->path].is_out);

@@ -1,4 +1,5 @@
-// How the paths stand: their counts, in and out of service, what the keeper notes, writes that outlive a process.
+// How the paths stand: their counts, in and out of service, what the keeper notes, writes that
+// outlive a process.
 #include "flash/flash_internal.h"
 #include "shm/proc_internal.h"
 
@@ -53,8 +54,8 @@ void flash_path_take_out(struct flash *flash, struct proc *proc, uint32_t path) 
 }
 
 void flash_path_bring_in(struct flash *flash, struct proc *proc, uint32_t path) {
-    // Who finds a free page on a path that is out does not take it; and a successor that finds the path out makes its
-    // pages BAD again.
+    // Who finds a free page on a path that is out does not take it; and a successor that finds the
+    // path out makes its pages BAD again.
     for (uint32_t page = 0; page < flash->root->page_count; page++) {
         struct flash_page *row = &flash->pages[page];
         if (row->path == path && row->state == FLASH_PAGE_BAD) {
@@ -68,7 +69,8 @@ void flash_path_bring_in(struct flash *flash, struct proc *proc, uint32_t path) 
 bool flash_path_set_late(struct flash *flash, uint32_t path, bool is_late) {
     struct flash_path_state *state = &flash->paths[path];
     uint32_t was = !is_late;
-    if (SHARED_LOAD(state->is_late) != was || !SHARED_CAS(state->is_late, &was, (uint32_t)is_late, ACQ_REL)) {
+    if (SHARED_LOAD(state->is_late) != was
+        || !SHARED_CAS(state->is_late, &was, (uint32_t)is_late, ACQ_REL)) {
         return false;
     }
     if (is_late) {
@@ -95,10 +97,12 @@ void flash_path_note(struct flash *flash, uint32_t path, int why, uint32_t since
     SHARED_STORE(flash->paths[path].why, (uint32_t)why);
 }
 
-uint32_t flash_path_find_page(const struct flash *flash, uint32_t path, int state, bool without_blocks) {
+uint32_t flash_path_find_page(const struct flash *flash, uint32_t path, int state,
+                              bool without_blocks) {
     for (uint32_t page = 0; page < flash->root->page_count; page++) {
         const struct flash_page *row = &flash->pages[page];
-        if (row->path == path && row->state == state && !(without_blocks && SHARED_LOAD(row->has_blocks))) {
+        if (row->path == path && row->state == state
+            && !(without_blocks && SHARED_LOAD(row->has_blocks))) {
             return page;
         }
     }

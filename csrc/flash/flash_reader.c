@@ -1,4 +1,5 @@
-// The table of a reader's reads: one per record, however many hold it; their memory, their waiters, and the checks.
+// The table of a reader's reads: one per record, however many hold it; their memory, their waiters,
+// and the checks.
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -57,7 +58,8 @@ static void table_grow(struct flash_reader *reader) {
 
 static bool readings_grow(struct flash_reader *reader, uint32_t by) {
     struct flash_reading *chunk;
-    if (reader->chunk_count == FLASH_READER_CHUNKS || (chunk = calloc(by, sizeof(*chunk))) == NULL) {
+    if (reader->chunk_count == FLASH_READER_CHUNKS
+        || (chunk = calloc(by, sizeof(*chunk))) == NULL) {
         return false;
     }
     reader->chunks[reader->chunk_count++] = chunk;
@@ -70,16 +72,16 @@ static bool readings_grow(struct flash_reader *reader, uint32_t by) {
     return reader->table != NULL;
 }
 
-static struct flash_reading *reading_take(struct flash_reader *reader, uint64_t address, uint32_t page,
-                                          uint64_t page_version) {
+static struct flash_reading *reading_take(struct flash_reader *reader, uint64_t address,
+                                          uint32_t page, uint64_t page_version) {
     if (UNLIKELY(reader->free == NULL) && !readings_grow(reader, reader->readings)) {
         return NULL;
     }
     struct flash_reading *reading = reader->free;
     reader->free = reading->next;
     reader->in_use++;
-    reading->seen =
-        (struct flash_read){.address = address, .page = page, .page_version = page_version, .holds = 1};
+    reading->seen = (struct flash_read){
+        .address = address, .page = page, .page_version = page_version, .holds = 1};
     reading->memory = NULL;
     reading->is_in_table = false;
     reading->is_given_up = false;
@@ -115,7 +117,8 @@ void flash_reading_free(struct flash_reader *reader, struct flash_reading *readi
 
 // --- Beginning. ---
 
-static struct flash_read *read_gone(struct flash_reader *reader, uint64_t address, uint32_t page, uint64_t version) {
+static struct flash_read *read_gone(struct flash_reader *reader, uint64_t address, uint32_t page,
+                                    uint64_t version) {
     struct flash_reading *reading = reading_take(reader, address, page, version);
     return reading ? answer(reading, FLASH_READ_GONE) : NULL;
 }
@@ -132,7 +135,8 @@ static struct flash_read *join(struct flash_reader *reader, struct flash_reading
 static void plan(const struct flash_reader *reader, struct flash_reading *reading, uint64_t entry) {
     const struct flash *flash = reader->flash;
     const struct flash_page *row = &flash->pages[reading->seen.page];
-    uint64_t unit = reading->seen.address - (uint64_t)reading->seen.page * flash->root->units_per_page;
+    uint64_t unit =
+        reading->seen.address - (uint64_t)reading->seen.page * flash->root->units_per_page;
     uint64_t offset = unit << flash->root->unit_shift;
     uint64_t most = flash_entry_bytes_most(entry);
     uint64_t left = flash->root->page_bytes - offset;
@@ -151,7 +155,8 @@ static bool memory_take(struct flash_reader *reader, struct flash_reading *readi
     struct flash_reader_path *path = &reader->paths[reading->path];
     uint64_t charge = flash_memory_charge(reading->bytes);
     bool must_wait = path->memory_used > 0 && path->memory_used + charge > reader->memory_bound;
-    // Without a pass nobody overtakes those who starve, who would never see enough memory free at a time.
+    // Without a pass nobody overtakes those who starve, who would never see enough memory free at a
+    // time.
     if (UNLIKELY(must_wait || (!ring_is_empty(&path->starving) && path->passes == 0))) {
         reader->lacked_bytes = charge;
         return false;
@@ -187,7 +192,8 @@ static bool read_buffer(struct flash_reader *reader, struct flash_reading *readi
     uint64_t offset = reading->page_offset + reading->skip;
     char *place = reading->memory + reading->skip;
     if (flash_buffer_copy(reader->flash, reading->seen.page, reading->seen.page_version, offset,
-                          reading->record_bytes_most, place) == 0) {
+                          reading->record_bytes_most, place)
+        == 0) {
         return false;
     }
     reading->result = reading->bytes;
@@ -202,8 +208,10 @@ static bool read_buffer(struct flash_reader *reader, struct flash_reading *readi
     return true;
 }
 
-static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint32_t page, uint64_t version) {
-    struct flash_reading *reading = reading_take(reader, flash_entry_address(reader->flash, entry), page, version);
+static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint32_t page,
+                                    uint64_t version) {
+    struct flash_reading *reading =
+        reading_take(reader, flash_entry_address(reader->flash, entry), page, version);
     if (UNLIKELY(reading == NULL)) {
         return NULL;
     }
@@ -245,7 +253,8 @@ struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entr
     const struct flash_page *row = &flash->pages[page];
     uint64_t version = SHARED_ACQUIRE(row->version);
     reader->lacked_path = row->path;
-    if (UNLIKELY(!flash_page_is_readable(flash, page, version) || SHARED_LOAD(flash->paths[row->path].is_out))) {
+    if (UNLIKELY(!flash_page_is_readable(flash, page, version)
+                 || SHARED_LOAD(flash->paths[row->path].is_out))) {
         return read_gone(reader, address, page, version);
     }
     for (struct flash_reading *found = *table_place(reader, address); found; found = found->chain) {
@@ -265,7 +274,8 @@ struct flash_read *flash_reader_begin(struct flash_reader *reader, uint64_t entr
 void flash_reader_release(struct flash_reader *reader, struct flash_read *read) {
     struct flash_reading *reading = (struct flash_reading *)read;
     PYMC_CHECK(read->holds > 0);
-    // One that is queued or under way is given up when its turn or its bytes come, unless somebody joins before.
+    // One that is queued or under way is given up when its turn or its bytes come, unless somebody
+    // joins before.
     if (--read->holds == 0 && read->state == FLASH_READ_DONE && LIKELY(!reading->is_given_up)) {
         flash_reading_free(reader, reading);
     }
@@ -293,7 +303,8 @@ static void starve(struct flash_reader *reader, struct flash_waiter *waiter) {
     }
 }
 
-void flash_reader_wait(struct flash_reader *reader, struct flash_read *read, struct flash_waiter *waiter) {
+void flash_reader_wait(struct flash_reader *reader, struct flash_read *read,
+                       struct flash_waiter *waiter) {
     PYMC_CHECK(!waiter->is_waiting);
     if (read == NULL) {
         starve(reader, waiter);
@@ -311,7 +322,8 @@ void flash_reader_unwait(struct flash_reader *reader, struct flash_waiter *waite
     waiter->ticket = 0;
 }
 
-static void wake_starving_of(struct flash_reader *reader, uint32_t number, struct flash_chain *woken) {
+static void wake_starving_of(struct flash_reader *reader, uint32_t number,
+                             struct flash_chain *woken) {
     struct flash_reader_path *path = &reader->paths[number];
     uint64_t taken = path->memory_used;
     // Then nothing is to be waited for: whoever begins a read is told so.
@@ -417,12 +429,14 @@ static uint8_t judge(struct flash_reader *reader, const struct flash_reading *re
     if (reading->result != reading->bytes) {
         return flash_is_refusal(-reading->result) ? FLASH_READ_REFUSED : FLASH_READ_FAILED;
     }
-    // The record was complete before its entry was made; only a reuse of the page, with a new version, changes it.
+    // The record was complete before its entry was made; only a reuse of the page, with a new
+    // version, changes it.
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (!flash_page_is_readable(reader->flash, seen->page, seen->page_version)) {
         return FLASH_READ_GONE;
     }
-    const struct flash_record *record = (const struct flash_record *)(reading->memory + reading->skip);
+    const struct flash_record *record =
+        (const struct flash_record *)(reading->memory + reading->skip);
     if (reading->record_bytes_most < RECORD_BYTES_MIN) {
         return FLASH_READ_CORRUPT;
     }
@@ -437,7 +451,8 @@ static uint8_t judge(struct flash_reader *reader, const struct flash_reading *re
     return FLASH_READ_GOOD;
 }
 
-static void note_device(struct flash_reader *reader, const struct flash_reading *reading, uint64_t took_us) {
+static void note_device(struct flash_reader *reader, const struct flash_reading *reading,
+                        uint64_t took_us) {
     struct flash_path_state *path = &reader->flash->paths[reading->path];
     flash_note_time(reader->times, took_us);
     flash_count_read(reader->flash, reader->proc->slot_index, reading->path);
@@ -451,8 +466,8 @@ static void note_device(struct flash_reader *reader, const struct flash_reading 
     }
 }
 
-void flash_reader_complete(struct flash_reader *reader, struct flash_reading *reading, int64_t result, uint64_t now_us,
-                           struct flash_chain *woken) {
+void flash_reader_complete(struct flash_reader *reader, struct flash_reading *reading,
+                           int64_t result, uint64_t now_us, struct flash_chain *woken) {
     struct flash_read *seen = &reading->seen;
     reading->result = result;
     reader->under_way--;
@@ -469,7 +484,8 @@ void flash_reader_complete(struct flash_reader *reader, struct flash_reading *re
     }
     seen->result = judge(reader, reading);
     seen->state = FLASH_READ_DONE;
-    if (UNLIKELY(seen->result == FLASH_READ_CORRUPT && reading->record_bytes_most >= RECORD_BYTES_MIN)) {
+    if (UNLIKELY(seen->result == FLASH_READ_CORRUPT
+                 && reading->record_bytes_most >= RECORD_BYTES_MIN)) {
         // The page was the same before and after, so this is not what was written there.
         SHARED_ADD(reader->flash->paths[reading->path].bad_records, 1, RELAXED);
     }
@@ -503,7 +519,8 @@ static void dispose(struct flash_reader *reader) {
     uint32_t readings = reader->chunk_count ? reader->readings >> (reader->chunk_count - 1) : 0;
     for (uint32_t chunk = 0; chunk < reader->chunk_count; chunk++) {
         for (uint32_t i = 0; i < readings; i++) {
-            // What is still held, or was given up just now, may have memory that is not in the mapping.
+            // What is still held, or was given up just now, may have memory that is not in the
+            // mapping.
             if (reader->chunks[chunk][i].memory) {
                 flash_memory_give(&reader->memory, reader->chunks[chunk][i].memory);
             }
@@ -520,10 +537,12 @@ static void dispose(struct flash_reader *reader) {
     free(reader);
 }
 
-int flash_reader_open(struct flash *flash, struct proc *proc, const struct flash_reader_options *options,
+int flash_reader_open(struct flash *flash, struct proc *proc,
+                      const struct flash_reader_options *options,
                       struct flash_reader **reader_out) {
     *reader_out = NULL;
-    if (options->depth == 0 || options->depth > 4096 || options->kind > FLASH_READER_THREADS || options->kind < 0) {
+    if (options->depth == 0 || options->depth > 4096 || options->kind > FLASH_READER_THREADS
+        || options->kind < 0) {
         return PYMC_INVALID;
     }
     struct flash_reader *reader = calloc(1, sizeof(*reader));
@@ -540,8 +559,10 @@ int flash_reader_open(struct flash *flash, struct proc *proc, const struct flash
     reader->given_up_max = reader->depth;
     reader->memory_bound = options->memory_bytes / paths;
     reader->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    uint64_t mapped = options->memory_bytes < MAPPED_BYTES_MAX ? options->memory_bytes : MAPPED_BYTES_MAX;
-    int status = reader->event_fd < 0 ? PYMC_OS_ERROR : flash_memory_open(&reader->memory, mapped ? mapped : 1);
+    uint64_t mapped =
+        options->memory_bytes < MAPPED_BYTES_MAX ? options->memory_bytes : MAPPED_BYTES_MAX;
+    int status = reader->event_fd < 0 ? PYMC_OS_ERROR
+                                      : flash_memory_open(&reader->memory, mapped ? mapped : 1);
     reader->paths = calloc(paths, sizeof(*reader->paths));
     if (status == PYMC_OK && (!reader->paths || !readings_grow(reader, reader->depth * 4))) {
         status = PYMC_NO_MEMORY;

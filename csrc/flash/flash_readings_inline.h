@@ -1,4 +1,5 @@
-// Steps on a reader's reads that its files share: rings of waiters, the table, and those that are queued or under way.
+// Steps on a reader's reads that its files share: rings of waiters, the table, and those that are
+// queued or under way.
 #pragma once
 
 #include "flash/flash_reader_internal.h"
@@ -37,7 +38,8 @@ static inline bool ring_is_empty(const struct flash_waiter *head) {
 
 // --- The table. ---
 
-static inline struct flash_reading **table_place(const struct flash_reader *reader, uint64_t address) {
+static inline struct flash_reading **table_place(const struct flash_reader *reader,
+                                                 uint64_t address) {
     return &reader->table[address * 0x9e3779b97f4a7c15ull >> reader->table_shift];
 }
 
@@ -85,7 +87,8 @@ static inline struct flash_read *answer(struct flash_reading *reading, int resul
     return &reading->seen;
 }
 
-static inline struct flash_reading *dequeue(struct flash_reader *reader, struct flash_reader_path *path) {
+static inline struct flash_reading *dequeue(struct flash_reader *reader,
+                                            struct flash_reader_path *path) {
     struct flash_reading *reading = path->queue_first;
     path->queue_first = reading->next;
     if (path->queue_first == NULL) {
@@ -96,7 +99,8 @@ static inline struct flash_reading *dequeue(struct flash_reader *reader, struct 
     return reading;
 }
 
-// Whether the path is late, or what was given up leaves it nothing to read with: another read could wait for ever.
+// Whether the path is late, or what was given up leaves it nothing to read with: another read could
+// wait for ever.
 static inline bool is_late(const struct flash_reader *reader, uint32_t number) {
     return SHARED_LOAD(reader->flash->paths[number].is_late)
            || reader->paths[number].given_up >= reader->given_up_max;

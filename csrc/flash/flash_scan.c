@@ -13,19 +13,20 @@
 
 struct flash_scan {
     struct flash *flash;
-    char *memory;               // Twice a piece: what is kept of the last one stands before the next.
-    uint64_t base;              // Offset in the page of the memory's first byte.
-    uint64_t loaded;            // Bytes in memory; whole blocks.
-    uint64_t at;                // Where the next record is looked for, in memory.
-    uint64_t end;               // Offset in the page behind the last block written when the scan began.
+    char *memory;       // Twice a piece: what is kept of the last one stands before the next.
+    uint64_t base;      // Offset in the page of the memory's first byte.
+    uint64_t loaded;    // Bytes in memory; whole blocks.
+    uint64_t at;        // Where the next record is looked for, in memory.
+    uint64_t end;       // Offset in the page behind the last block written when the scan began.
     uint64_t piece_bytes;
-    uint64_t futile_bytes;      // Checksummed in vain.
-    uint64_t good_records;      // Found in this piece.
+    uint64_t futile_bytes;    // Checksummed in vain.
+    uint64_t good_records;    // Found in this piece.
     uint64_t page_version;
     uint32_t page;
-    uint32_t objects;           // Entries that named the page when the scan began, 0 while it was not complete.
+    uint32_t objects;    // Entries that named the page when the scan began, 0 while it was not
+                         // complete.
     uint32_t found;
-    bool has_unread;            // Something could not be read, and is counted as that.
+    bool has_unread;    // Something could not be read, and is counted as that.
 };
 
 static uint64_t memory_bytes(const struct flash *flash) {
@@ -39,7 +40,8 @@ int flash_scan_create(struct flash *flash, struct flash_scan **scan_out) {
         return PYMC_NO_MEMORY;
     }
     scan->flash = flash;
-    scan->memory = mmap(NULL, memory_bytes(flash), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    scan->memory =
+        mmap(NULL, memory_bytes(flash), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (scan->memory == MAP_FAILED) {
         free(scan);
         return PYMC_NO_MEMORY;
@@ -65,7 +67,7 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->page = page;
     scan->page_version = version;
     scan->end = SHARED_ACQUIRE(row->written_bytes) & ~BLOCK_MASK;
-    scan->base = FLASH_BLOCK_BYTES;     // Behind the page's header.
+    scan->base = FLASH_BLOCK_BYTES;    // Behind the page's header.
     scan->loaded = 0;
     scan->at = 0;
     scan->piece_bytes = 0;
@@ -79,25 +81,29 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
 
 // What errors of the path are weighed against.
 static void note_good(struct flash_scan *scan) {
-    SHARED_ADD(scan->flash->paths[scan->flash->pages[scan->page].path].scanned_records, scan->good_records, RELAXED);
+    SHARED_ADD(scan->flash->paths[scan->flash->pages[scan->page].path].scanned_records,
+               scan->good_records, RELAXED);
     scan->good_records = 0;
 }
 
 // A piece lies within the place of one write buffer: it is in that, or on the device.
 static int load(struct flash_scan *scan, uint64_t next, uint64_t bytes) {
     char *place = scan->memory + scan->loaded;
-    uint32_t copied = flash_buffer_copy(scan->flash, scan->page, scan->page_version, next, (uint32_t)bytes, place);
+    uint32_t copied = flash_buffer_copy(scan->flash, scan->page, scan->page_version, next,
+                                        (uint32_t)bytes, place);
     if (copied == bytes) {
         return PYMC_OK;
     }
     return flash_io(scan->flash, scan->page, next, place, bytes, false, NULL);
 }
 
-// Holes look like damage (see FORMAT.md), but no entry names one. So where entries named more records than there are,
-// the device has damaged so many at least; what nobody wants any more hides some.
+// Holes look like damage (see FORMAT.md), but no entry names one. So where entries named more
+// records than there are, the device has damaged so many at least; what nobody wants any more hides
+// some.
 static void count_damage(struct flash_scan *scan) {
     const struct flash_page *row = &scan->flash->pages[scan->page];
-    bool is_same = SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL && SHARED_LOAD(row->version) == scan->page_version;
+    bool is_same = SHARED_ACQUIRE(row->state) == FLASH_PAGE_FULL
+                   && SHARED_LOAD(row->version) == scan->page_version;
     if (is_same && !scan->has_unread && scan->objects > scan->found) {
         uint32_t bad = scan->objects - scan->found;
         SHARED_ADD(scan->flash->paths[row->path].scanned_records, bad, RELAXED);
@@ -146,7 +152,8 @@ uint64_t flash_scan_loaded_bytes(const struct flash_scan *scan) {
 static bool is_plausible(const struct flash_scan *scan, const struct flash_record *record) {
     uint32_t bytes = flash_record_bytes(record);
     return bytes > sizeof *record && bytes <= flash_record_bytes_max(scan->flash)
-           && record->page_version == (uint32_t)scan->page_version && bytes <= scan->end - (scan->base + scan->at);
+           && record->page_version == (uint32_t)scan->page_version
+           && bytes <= scan->end - (scan->base + scan->at);
 }
 
 const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *address_out) {
@@ -167,10 +174,11 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
             }
             scan->futile_bytes += bytes;
         }
-        // Any unit may begin a record, also behind zeros: a place that was taken may never have been filled. But what
-        // looks like many large records must not cost hours of checksums.
-        scan->at += scan->futile_bytes > scan->flash->root->page_bytes ? to_block
-                                                                       : flash_round_up(scan->flash, 1);
+        // Any unit may begin a record, also behind zeros: a place that was taken may never have
+        // been filled. But what looks like many large records must not cost hours of checksums.
+        scan->at += scan->futile_bytes > scan->flash->root->page_bytes
+                        ? to_block
+                        : flash_round_up(scan->flash, 1);
     }
     return NULL;
 }

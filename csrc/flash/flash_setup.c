@@ -31,14 +31,15 @@ static uint64_t pages_of(const struct flash_geometry *geometry) {
 
 // For each path one that is written and one that is filled, and one for each stream besides.
 static uint64_t buffers_of(const struct flash_geometry *geometry) {
-    uint64_t wanted = geometry->buffers ? geometry->buffers : 2ull * geometry->path_count + FLASH_BUCKETS;
+    uint64_t wanted =
+        geometry->buffers ? geometry->buffers : 2ull * geometry->path_count + FLASH_BUCKETS;
     return wanted < FLASH_BUFFERS_MAX ? wanted : FLASH_BUFFERS_MAX;
 }
 
 uint64_t flash_reserve_bytes(const struct flash_geometry *geometry, uint32_t slots) {
     return sizeof(struct flash_root) + pages_of(geometry) * sizeof(struct flash_page)
-           + geometry->path_count * sizeof(struct flash_path_state) + slots * sizeof(struct flash_local)
-           + slots * flash_reads_stride(geometry->path_count)
+           + geometry->path_count * sizeof(struct flash_path_state)
+           + slots * sizeof(struct flash_local) + slots * flash_reads_stride(geometry->path_count)
            + buffers_of(geometry) * (sizeof(struct flash_buffer) + geometry->wbuf_bytes)
            + flash_index_reserve_bytes(geometry) + ALIGN_SLACK_BYTES;
 }
@@ -47,20 +48,22 @@ static int check_geometry(const struct flash_geometry *geometry, uint32_t *faile
     uint64_t wbuf_bytes = geometry->wbuf_bytes;
     if (geometry->path_count == 0 || geometry->path_count > FLASH_PATHS_MAX
         || wbuf_bytes < 2 * FLASH_BLOCK_BYTES || wbuf_bytes % FLASH_BLOCK_BYTES != 0
-        || wbuf_bytes > FLASH_FILL_BYTES || geometry->page_bytes == 0 || geometry->page_bytes % wbuf_bytes != 0
+        || wbuf_bytes > FLASH_FILL_BYTES || geometry->page_bytes == 0
+        || geometry->page_bytes % wbuf_bytes != 0
         || geometry->page_bytes >> FLASH_UNIT_SHIFT_MIN > UINT32_MAX) {
         return PYMC_INVALID;
     }
     for (uint32_t path = 0; path < geometry->path_count; path++) {
         const struct flash_path *wanted = &geometry->paths[path];
-        if (!wanted->name || wanted->bytes < geometry->page_bytes || wanted->bytes > INT64_MAX || wanted->label < 0
-            || wanted->label >= FLASH_BUCKETS) {
+        if (!wanted->name || wanted->bytes < geometry->page_bytes || wanted->bytes > INT64_MAX
+            || wanted->label < 0 || wanted->label >= FLASH_BUCKETS) {
             *failed_path_out = path;
             return PYMC_INVALID;
         }
     }
     uint64_t pages = pages_of(geometry);
-    if (pages > FLASH_PAGES_MAX || (pages * geometry->page_bytes) >> FLASH_UNIT_SHIFT_MAX > ADDRESS_UNITS_MAX) {
+    if (pages > FLASH_PAGES_MAX
+        || (pages * geometry->page_bytes) >> FLASH_UNIT_SHIFT_MAX > ADDRESS_UNITS_MAX) {
         return PYMC_INVALID;
     }
     return PYMC_OK;
@@ -70,9 +73,11 @@ static int check_geometry(const struct flash_geometry *geometry, uint32_t *faile
 static uint32_t direct_align(int fd) {
 #ifdef STATX_DIOALIGN
     struct statx told;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &told) == 0 && (told.stx_mask & STATX_DIOALIGN)) {
-        uint32_t align = told.stx_dio_mem_align > told.stx_dio_offset_align ? told.stx_dio_mem_align
-                                                                            : told.stx_dio_offset_align;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &told) == 0
+        && (told.stx_mask & STATX_DIOALIGN)) {
+        uint32_t align = told.stx_dio_mem_align > told.stx_dio_offset_align
+                             ? told.stx_dio_mem_align
+                             : told.stx_dio_offset_align;
         return align > 0 && align < SECTOR_BYTES ? SECTOR_BYTES : align;
     }
 #endif
@@ -114,7 +119,8 @@ static void choose_direct(struct flash *flash, uint32_t path, bool avoid_direct)
 }
 
 static int lock_file(int fd) {
-    // Of the open file, not of the process: it lasts as long as any process of the server has it open.
+    // Of the open file, not of the process: it lasts as long as any process of the server has it
+    // open.
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &whole) == 0) {
         return PYMC_OK;
@@ -136,13 +142,15 @@ static bool has_room(int fd, uint64_t bytes) {
     return fstatvfs(fd, &room) != 0 || room.f_blocks == 0 || bytes / room.f_frsize <= room.f_bfree;
 }
 
-// Forgets what the file held and gives it its size and its blocks: no read inside a page is ever short, and no write
-// meets a full file system. One that cannot set blocks aside leaves the file sparse.
+// Forgets what the file held and gives it its size and its blocks: no read inside a page is ever
+// short, and no write meets a full file system. One that cannot set blocks aside leaves the file
+// sparse.
 static int make_file_size(int fd, uint64_t bytes, bool is_sparse, bool *is_allocated_out) {
     if (ftruncate(fd, 0) != 0) {
         return PYMC_OS_ERROR;
     }
-    if (is_sparse || (allocate(fd, FLASH_BLOCK_BYTES) != 0 && (errno == EOPNOTSUPP || errno == ENOSYS))) {
+    if (is_sparse
+        || (allocate(fd, FLASH_BLOCK_BYTES) != 0 && (errno == EOPNOTSUPP || errno == ENOSYS))) {
         return ftruncate(fd, (off_t)bytes) == 0 ? PYMC_OK : PYMC_OS_ERROR;
     }
     bool may_fit = has_room(fd, bytes);
@@ -185,7 +193,8 @@ static int open_path(struct flash *flash, uint32_t path, const struct flash_geom
     struct stat told;
     // Exclusive on a device means that nothing on it is mounted; on a file that it is new.
     bool is_device = stat(wanted->name, &told) == 0 && S_ISBLK(told.st_mode);
-    int fd = open(wanted->name, O_RDWR | O_CLOEXEC | O_NOCTTY | (is_device ? O_EXCL : O_CREAT), 0600);
+    int fd =
+        open(wanted->name, O_RDWR | O_CLOEXEC | O_NOCTTY | (is_device ? O_EXCL : O_CREAT), 0600);
     if (fd < 0) {
         return is_device && errno == EBUSY ? PYMC_BUSY : PYMC_OS_ERROR;
     }
@@ -193,8 +202,8 @@ static int open_path(struct flash *flash, uint32_t path, const struct flash_geom
     flash->names[path] = strdup(wanted->name);
     int status = flash->names[path] ? lock_file(fd) : PYMC_NO_MEMORY;
     if (status == PYMC_OK) {
-        status = make_size(fd, wanted->bytes / geometry->page_bytes * geometry->page_bytes, geometry->is_sparse,
-                           &flash->is_allocated[path]);
+        status = make_size(fd, wanted->bytes / geometry->page_bytes * geometry->page_bytes,
+                           geometry->is_sparse, &flash->is_allocated[path]);
     }
     if (status == PYMC_OK) {
         choose_direct(flash, path, geometry->avoid_direct);
@@ -202,7 +211,8 @@ static int open_path(struct flash *flash, uint32_t path, const struct flash_geom
     return status;
 }
 
-static int open_paths(struct flash *flash, const struct flash_geometry *geometry, uint32_t *failed_path_out) {
+static int open_paths(struct flash *flash, const struct flash_geometry *geometry,
+                      uint32_t *failed_path_out) {
     for (uint32_t path = 0; path < geometry->path_count; path++) {
         int status = open_path(flash, path, geometry);
         if (status != PYMC_OK) {
@@ -213,7 +223,8 @@ static int open_paths(struct flash *flash, const struct flash_geometry *geometry
     return PYMC_OK;
 }
 
-// Page 0 of every path, then page 1 of every path, ...: neighbours in number are on different devices.
+// Page 0 of every path, then page 1 of every path, ...: neighbours in number are on different
+// devices.
 static void number_pages(struct flash *flash, const struct flash_geometry *geometry) {
     uint32_t page = 0;
     for (uint64_t round = 0; page < flash->root->page_count; round++) {
@@ -234,10 +245,11 @@ static int make_buffers(struct flash *flash, const struct flash_geometry *geomet
     struct arena *arena = flash->arena;
     struct flash_root *root = flash->root;
     root->buffer_count = (uint32_t)buffers_of(geometry);
-    root->buffers_offset = arena_reserve(arena, root->buffer_count * sizeof(struct flash_buffer), 64, "flash_tables");
+    root->buffers_offset =
+        arena_reserve(arena, root->buffer_count * sizeof(struct flash_buffer), 64, "flash_tables");
     // Direct writes want memory that begins at a block.
-    root->buffer_memory_offset = arena_reserve(arena, root->buffer_count * root->wbuf_bytes, FLASH_BLOCK_BYTES,
-                                               "flash_buffers");
+    root->buffer_memory_offset = arena_reserve(arena, root->buffer_count * root->wbuf_bytes,
+                                               FLASH_BLOCK_BYTES, "flash_buffers");
     if (!root->buffers_offset || !root->buffer_memory_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -265,11 +277,14 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
         root->unit_shift++;
     }
     root->units_per_page = (uint32_t)(root->page_bytes >> root->unit_shift);
-    root->pages_offset = arena_reserve(arena, root->page_count * sizeof(struct flash_page), 64, "flash_tables");
-    root->paths_offset = arena_reserve(arena, root->path_count * sizeof(struct flash_path_state), 64, "flash_tables");
-    root->local_offset = arena_reserve(arena, arena->header->slots * sizeof(struct flash_local), 64, "flash_local");
-    root->reads_offset = arena_reserve(arena, arena->header->slots * flash_reads_stride(root->path_count), 64,
-                                       "flash_reads");
+    root->pages_offset =
+        arena_reserve(arena, root->page_count * sizeof(struct flash_page), 64, "flash_tables");
+    root->paths_offset = arena_reserve(arena, root->path_count * sizeof(struct flash_path_state),
+                                       64, "flash_tables");
+    root->local_offset =
+        arena_reserve(arena, arena->header->slots * sizeof(struct flash_local), 64, "flash_local");
+    root->reads_offset = arena_reserve(
+        arena, arena->header->slots * flash_reads_stride(root->path_count), 64, "flash_reads");
     if (!root->pages_offset || !root->paths_offset || !root->local_offset || !root->reads_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -288,8 +303,8 @@ static int make_tables(struct flash *flash, const struct flash_geometry *geometr
     return flash_index_create(flash, geometry);
 }
 
-int flash_create(struct arena *arena, const struct flash_geometry *geometry, struct flash **flash_out,
-                 uint32_t *failed_path_out) {
+int flash_create(struct arena *arena, const struct flash_geometry *geometry,
+                 struct flash **flash_out, uint32_t *failed_path_out) {
     *flash_out = NULL;
     *failed_path_out = FLASH_PATHS_MAX;
     int status = check_geometry(geometry, failed_path_out);

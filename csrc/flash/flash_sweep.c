@@ -7,7 +7,8 @@ static bool is_draining(const struct flash *flash, uint64_t entry) {
     }
     uint32_t page = flash_address_page(flash, flash_entry_address(flash, entry));
     // Looked at without the lock, a word may be one of the list of free overflow buckets.
-    return page < flash->root->page_count && SHARED_LOAD(flash->pages[page].state) == FLASH_PAGE_DRAINING;
+    return page < flash->root->page_count
+           && SHARED_LOAD(flash->pages[page].state) == FLASH_PAGE_DRAINING;
 }
 
 // Looks without the lock; true as well when somebody changes the chain meanwhile.
@@ -53,7 +54,8 @@ static uint32_t sweep_bucket(struct flash *flash, struct proc *proc, uint64_t nu
     return removed;
 }
 
-bool flash_sweep_step(struct flash *flash, struct proc *proc, struct flash_sweep *sweep, uint32_t buckets) {
+bool flash_sweep_step(struct flash *flash, struct proc *proc, struct flash_sweep *sweep,
+                      uint32_t buckets) {
     // In a split entries move on to a new bucket behind all others, and it is there before their
     // old one is free to be looked at: the walk meets each of them. In a merge they move to one it
     // may have passed: it begins anew.

@@ -1,4 +1,5 @@
-// Reads by a few threads, for kernels or sandboxes without io_uring. The threads do the I/O and nothing else.
+// Reads by a few threads, for kernels or sandboxes without io_uring. The threads do the I/O and
+// nothing else.
 //
 // Each path has threads of its own, so that a path that does not answer keeps no others.
 #define _GNU_SOURCE
@@ -18,32 +19,33 @@
 struct flash_thread_queue {
     pthread_mutex_t mutex;
     pthread_cond_t work;
-    struct flash_reading *first;        // To be read; behind the mutex, as all here but what says otherwise.
+    struct flash_reading *first;    // To be read; behind the mutex, as all here but what says
+                                    // otherwise.
     struct flash_reading **end;
     bool is_closing;
-    struct flash_reading *started;      // The table's thread only: begun, not handed over.
+    struct flash_reading *started;    // The table's thread only: begun, not handed over.
     struct flash_reading **started_end;
-    struct flash_threads *threads;      // Never changes.
+    struct flash_threads *threads;    // Never changes.
 };
 
 struct flash_threads {
-    pthread_mutex_t mutex;              // Of what is done and who is there.
+    pthread_mutex_t mutex;    // Of what is done and who is there.
     pthread_cond_t exits;
     struct flash_reading *done_first;
     struct flash_reading **done_end;
     uint32_t alive;
-    uint32_t has_done;                  // Atomic.
+    uint32_t has_done;    // Atomic.
     struct flash *flash;
     int event_fd;
     uint32_t queue_count;
     uint32_t count;
-    struct flash_thread_queue *queues;  // One per path.
+    struct flash_thread_queue *queues;    // One per path.
     pthread_t *threads;
 };
 
 static void read_one(struct flash_threads *threads, struct flash_reading *reading) {
-    int status = flash_io(threads->flash, reading->seen.page, reading->page_offset, reading->memory, reading->bytes,
-                          false, NULL);
+    int status = flash_io(threads->flash, reading->seen.page, reading->page_offset, reading->memory,
+                          reading->bytes, false, NULL);
     reading->result = status == PYMC_OK ? (int64_t)reading->bytes : -errno;
 }
 
@@ -179,7 +181,8 @@ static int thread_begin(struct flash_threads *threads, uint32_t path) {
     pthread_mutex_lock(&threads->mutex);
     threads->alive++;
     pthread_mutex_unlock(&threads->mutex);
-    int error = pthread_create(&threads->threads[threads->count], NULL, thread_run, &threads->queues[path]);
+    int error =
+        pthread_create(&threads->threads[threads->count], NULL, thread_run, &threads->queues[path]);
     if (error != 0) {
         pthread_mutex_lock(&threads->mutex);
         threads->alive--;
@@ -192,7 +195,8 @@ static int thread_begin(struct flash_threads *threads, uint32_t path) {
 
 static int threads_open(struct flash_reader *reader, const struct flash_reader_options *options) {
     uint32_t paths = reader->flash->root->path_count;
-    uint32_t most = THREADS_TOTAL_MAX / paths < THREADS_MAX ? THREADS_TOTAL_MAX / paths : THREADS_MAX;
+    uint32_t most =
+        THREADS_TOTAL_MAX / paths < THREADS_MAX ? THREADS_TOTAL_MAX / paths : THREADS_MAX;
     uint32_t wanted = options->threads < most ? options->threads : most;
     wanted = wanted ? wanted : 1;
     struct flash_threads *threads = threads_make(reader, wanted);

@@ -1,4 +1,5 @@
-// Reads by io_uring: what a turn began is one system call, and its ends are collected from shared memory.
+// Reads by io_uring: what a turn began is one system call, and its ends are collected from shared
+// memory.
 #include <errno.h>
 #include <liburing.h>
 
@@ -16,12 +17,12 @@ struct flash_uring {
     bool has_files;
     bool has_memory;
 #ifdef PYMC_DEBUG
-    struct flash_reading *hung;         // By a fault: not handed over.
+    struct flash_reading *hung;    // By a fault: not handed over.
 #endif
 };
 
-// From the best to what any kernel takes. Deferred work runs when this thread asks for it, not as an interruption of
-// whatever it waits in; the eventfd still tells of it at once.
+// From the best to what any kernel takes. Deferred work runs when this thread asks for it, not as
+// an interruption of whatever it waits in; the eventfd still tells of it at once.
 static const unsigned setup_flags[] = {
     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
@@ -53,7 +54,9 @@ static int uring_open(struct flash_reader *reader, const struct flash_reader_opt
         return PYMC_OS_ERROR;
     }
     // Each spares the kernel a look-up per read; where limits forbid it, reads work without.
-    uring->has_files = io_uring_register_files(&uring->ring, reader->flash->fds, reader->flash->root->path_count) == 0;
+    uring->has_files =
+        io_uring_register_files(&uring->ring, reader->flash->fds, reader->flash->root->path_count)
+        == 0;
     struct iovec memory = {.iov_base = reader->memory.base, .iov_len = reader->memory.bytes};
     uring->has_memory = io_uring_register_buffers(&uring->ring, &memory, 1) == 0;
     io_uring_register_ring_fd(&uring->ring);
@@ -217,7 +220,8 @@ static void uring_collect(struct flash_reader *reader, struct flash_chain *woken
     uint32_t head;
     struct io_uring_cqe *cqe;
     io_uring_for_each_cqe(ring, head, cqe) {
-        struct flash_reading *reading = (struct flash_reading *)(uintptr_t)(cqe->user_data & ~TIMER);
+        struct flash_reading *reading =
+            (struct flash_reading *)(uintptr_t)(cqe->user_data & ~TIMER);
         collected++;
         if (LIKELY(!(cqe->user_data & TIMER))) {
             reading->result = faulted(reader, reading, cqe->res);

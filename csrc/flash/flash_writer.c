@@ -1,4 +1,5 @@
-// The keeper's side of write buffers: beginning, sealing, writing and freeing them; pages are filled by them.
+// The keeper's side of write buffers: beginning, sealing, writing and freeing them; pages are
+// filled by them.
 #include <stddef.h>
 #include <string.h>
 
@@ -15,15 +16,18 @@
 
 static bool is_page_open(const struct flash *flash, const struct flash_buffer *buffer) {
     const struct flash_page *row = &flash->pages[buffer->page];
-    return SHARED_LOAD(row->state) == FLASH_PAGE_OPEN && SHARED_LOAD(row->version) == buffer->page_version;
+    return SHARED_LOAD(row->state) == FLASH_PAGE_OPEN
+           && SHARED_LOAD(row->version) == buffer->page_version;
 }
 
 void flash_buffer_read(const struct flash *flash, uint32_t number, struct flash_buffer_info *out) {
     PYMC_CHECK(number < flash->root->buffer_count);
     const struct flash_buffer *buffer = &flash->buffers[number];
     uint64_t fill = SHARED_ACQUIRE(buffer->fill);
-    *out = (struct flash_buffer_info){.state = SHARED_LOAD(buffer->state), .bucket = SHARED_LOAD(buffer->bucket),
-                                      .page = SHARED_LOAD(buffer->page), .filled_bytes = flash_filled(fill),
+    *out = (struct flash_buffer_info){.state = SHARED_LOAD(buffer->state),
+                                      .bucket = SHARED_LOAD(buffer->bucket),
+                                      .page = SHARED_LOAD(buffer->page),
+                                      .filled_bytes = flash_filled(fill),
                                       .begun = SHARED_LOAD(buffer->begun),
                                       .writer = SHARED_LOAD(buffer->writer) - 1,
                                       .is_closed = (fill & FLASH_FILL_CLOSED) != 0};
@@ -50,8 +54,8 @@ static bool is_flushed(const struct flash *flash, uint32_t page) {
 }
 
 static bool page_has_room(const struct flash *flash, uint32_t page) {
-    return flash->pages[page].written_bytes < flash->root->page_bytes && !flash->pages[page].is_ending
-           && !is_flushed(flash, page);
+    return flash->pages[page].written_bytes < flash->root->page_bytes
+           && !flash->pages[page].is_ending && !is_flushed(flash, page);
 }
 
 // Closes a page that takes no more, once nothing is on its way to it.
@@ -65,11 +69,12 @@ static void close_when_done(struct flash *flash, struct proc *proc, uint32_t pag
 static bool takes_more(const struct flash *flash, uint32_t page, uint32_t path, int bucket) {
     const struct flash_page *row = &flash->pages[page];
     return page < flash->root->page_count && row->path == path && row->state == FLASH_PAGE_OPEN
-           && row->bucket == bucket && page_has_room(flash, page) && flash_path_is_writable(flash, row);
+           && row->bucket == bucket && page_has_room(flash, page)
+           && flash_path_is_writable(flash, row);
 }
 
-// The open page of a stream on a path; FLASH_PAGES_MAX for none. One may be open without this process knowing: an
-// earlier keeper's.
+// The open page of a stream on a path; FLASH_PAGES_MAX for none. One may be open without this
+// process knowing: an earlier keeper's.
 static uint32_t open_page_on(struct flash *flash, struct proc *proc, int bucket, uint32_t path) {
     uint32_t known = flash->open_pages[bucket][path];
     if (takes_more(flash, known, path, bucket)) {
@@ -102,7 +107,8 @@ static int label_of(const struct flash *flash, uint32_t path) {
     return page < flash->root->page_count ? flash->pages[page].label : FLASH_DEFAULT;
 }
 
-// Whether a stream may open a page on each path: one that has an open page makes do with it while few are free.
+// Whether a stream may open a page on each path: one that has an open page makes do with it while
+// few are free.
 static bool has_pages_to_spare(const struct flash *flash) {
     uint32_t free_pages = 0;
     for (uint32_t page = 0; page < flash->root->page_count && free_pages <= SPARE_PAGES; page++) {
@@ -111,9 +117,10 @@ static bool has_pages_to_spare(const struct flash *flash) {
     return free_pages > SPARE_PAGES;
 }
 
-// Consecutive buffers go to different paths, and a path that is slow gets fewer: of the paths with this label, the next
-// one in turn of those with the least to write.
-static uint32_t page_of_label(struct flash *flash, struct proc *proc, int bucket, int label, uint32_t *path_out) {
+// Consecutive buffers go to different paths, and a path that is slow gets fewer: of the paths with
+// this label, the next one in turn of those with the least to write.
+static uint32_t page_of_label(struct flash *flash, struct proc *proc, int bucket, int label,
+                              uint32_t *path_out) {
     uint32_t paths = flash->root->path_count;
     uint32_t loads[FLASH_PATHS_MAX];
     bool has_open = false;
@@ -127,7 +134,8 @@ static uint32_t page_of_label(struct flash *flash, struct proc *proc, int bucket
         uint32_t best = FLASH_PATHS_MAX;
         for (uint32_t i = 0; i < paths; i++) {
             uint32_t path = (flash->next_path[bucket] + i) % paths;
-            if (loads[path] != UINT32_MAX && (best == FLASH_PATHS_MAX || loads[path] < loads[best])) {
+            if (loads[path] != UINT32_MAX
+                && (best == FLASH_PATHS_MAX || loads[path] < loads[best])) {
                 best = path;
             }
         }
@@ -171,11 +179,13 @@ static void put_page_header(const struct flash *flash, uint32_t page, char *memo
     header->bucket = row->bucket;
     header->label = row->label;
     header->unit_bytes = 1u << flash->root->unit_shift;
-    header->crc32c = crc32c(0, &header->format, FLASH_BLOCK_BYTES - offsetof(struct flash_page_header, format));
+    header->crc32c =
+        crc32c(0, &header->format, FLASH_BLOCK_BYTES - offsetof(struct flash_page_header, format));
     racy_write(memory, block, sizeof block);
 }
 
-// Ends what `fill` counted so far. Who copied from the buffer looks at the use last: it changes before anything else.
+// Ends what `fill` counted so far. Who copied from the buffer looks at the use last: it changes
+// before anything else.
 static void next_use(struct flash_buffer *buffer) {
     uint64_t use = (buffer->fill >> FLASH_FILL_USE_SHIFT) + 1;
     SHARED_RELEASE(buffer->fill, use << FLASH_FILL_USE_SHIFT | FLASH_FILL_CLOSED);
@@ -221,7 +231,8 @@ int flash_buffer_begin(struct flash *flash, struct proc *proc, uint32_t number, 
 }
 
 void flash_buffer_close(struct flash *flash, uint32_t number) {
-    PYMC_CHECK(number < flash->root->buffer_count && flash->buffers[number].state == FLASH_BUFFER_FILLING);
+    PYMC_CHECK(number < flash->root->buffer_count
+               && flash->buffers[number].state == FLASH_BUFFER_FILLING);
     SHARED_OR(flash->buffers[number].fill, FLASH_FILL_CLOSED, ACQ_REL);
 }
 
@@ -304,8 +315,8 @@ int flash_buffer_write(struct flash *flash, uint32_t number) {
     struct flash_buffer *buffer = &flash->buffers[number];
     PYMC_CHECK(buffer->state == FLASH_BUFFER_SEALED);
     uint64_t begun_us = flash_now_us();
-    int status = flash_io(flash, buffer->page, buffer->page_offset, flash_buffer_memory(flash, number),
-                          padded_bytes(buffer), true, NULL);
+    int status = flash_io(flash, buffer->page, buffer->page_offset,
+                          flash_buffer_memory(flash, number), padded_bytes(buffer), true, NULL);
     SHARED_STORE(buffer->took_us, flash_now_us() - begun_us);
     return status;
 }
@@ -336,14 +347,15 @@ uint32_t flash_buffers_release(struct flash *flash, uint32_t kept) {
         if (kept > 0) {
             kept--;
         } else {
-            released += arena_give_back(flash_buffer_memory(flash, number), flash->root->wbuf_bytes);
+            released +=
+                arena_give_back(flash_buffer_memory(flash, number), flash->root->wbuf_bytes);
         }
     }
     return released;
 }
 
-const struct flash_record *flash_buffer_next(const struct flash *flash, uint32_t number, uint64_t *at,
-                                             uint64_t *address_out) {
+const struct flash_record *flash_buffer_next(const struct flash *flash, uint32_t number,
+                                             uint64_t *at, uint64_t *address_out) {
     const struct flash_buffer *buffer = &flash->buffers[number];
     uint64_t filled = flash_filled(buffer->fill);
     if (*at == 0 && buffer->page_offset == 0) {
@@ -353,9 +365,10 @@ const struct flash_record *flash_buffer_next(const struct flash *flash, uint32_t
         const struct flash_record *record =
             (const struct flash_record *)(flash_buffer_memory(flash, number) + *at);
         uint32_t bytes = flash_record_bytes(record);
-        bool is_whole = bytes > sizeof *record && bytes <= filled - *at
-                        && record->page_version == (uint32_t)buffer->page_version
-                        && crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c;
+        bool is_whole =
+            bytes > sizeof *record && bytes <= filled - *at
+            && record->page_version == (uint32_t)buffer->page_version
+            && crc32c(0, &record->sizes, bytes - sizeof record->crc32c) == record->crc32c;
         uint64_t address = flash_address(flash, buffer->page, buffer->page_offset + *at);
         *at += flash_round_up(flash, is_whole ? bytes : 1);
         if (is_whole) {

@@ -48,7 +48,8 @@ void index_put(struct bucket *bucket, uint32_t slot, uint8_t tag, uint32_t ref) 
     SHARED_DECIDE(bucket->tags[slot], tag);
 }
 
-int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home, uint8_t tag, uint32_t ref) {
+int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home, uint8_t tag,
+                        uint32_t ref) {
     struct bucket *bucket = home;
     for (uint32_t depth = 1;; depth++) {
         uint32_t bits = index_free_slots(bucket);
@@ -110,7 +111,8 @@ void index_trim_chain(struct index *index, struct proc *proc, struct bucket *hom
     }
 }
 
-void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home, struct index_place place) {
+void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home,
+                         struct index_place place) {
     index_clear_slot(place.bucket, place.slot);
     if (UNLIKELY(home->chained)) {
         index_trim_chain(index, proc, home);
@@ -131,7 +133,8 @@ uint32_t index_chain_refs(const struct index *index, struct bucket *home, uint32
     return found;
 }
 
-bool index_find_ref_locked(const struct index *index, struct bucket *home, uint32_t ref, struct index_place *out) {
+bool index_find_ref_locked(const struct index *index, struct bucket *home, uint32_t ref,
+                           struct index_place *out) {
     uint32_t depth = 0;
     for (struct bucket *bucket = home; bucket && depth < INDEX_CHAIN_MAX; depth++) {
         for (uint32_t slot = 0; slot < INDEX_SLOTS; slot++) {

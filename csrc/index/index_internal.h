@@ -2,11 +2,11 @@
 //
 //   bucket: | word 8 | 11 tags of 1 byte | chained 1 | 11 references of 4 bytes |  = 64 bytes
 //
-// A tag of 0 marks an empty slot. When `chained` is set, references[10] is the number of an overflow bucket plus one.
-// Linear hashing: bucket s splits into s and s + 2^level when there are too many entries, and the
-// two are merged when there are few; no table is ever copied. Readers take no lock: they read the
-// home bucket's word, look, copy, and read the word again. Every change in a chain is made under
-// the home bucket's word as LOCK_BUCKET and moves its version.
+// A tag of 0 marks an empty slot. When `chained` is set, references[10] is the number of an
+// overflow bucket plus one. Linear hashing: bucket s splits into s and s + 2^level when there are
+// too many entries, and the two are merged when there are few; no table is ever copied. Readers
+// take no lock: they read the home bucket's word, look, copy, and read the word again. Every change
+// in a chain is made under the home bucket's word as LOCK_BUCKET and moves its version.
 #pragma once
 
 #include "index/index.h"
@@ -15,8 +15,9 @@
 #define INDEX_SLOTS 11
 #define INDEX_ALL_SLOTS 0x7ffu
 #define INDEX_CHAIN_SLOT 10
-#define INDEX_CHAIN_MAX 64          // More overflow buckets than this in one chain cannot be; a loop would be a bug.
-#define INDEX_ENTRIES_PER_BUCKET 7  // Average load at which the next bucket splits.
+#define INDEX_CHAIN_MAX                                                                            \
+    64    // More overflow buckets than this in one chain cannot be; a loop would be a bug.
+#define INDEX_ENTRIES_PER_BUCKET 7    // Average load at which the next bucket splits.
 #define INDEX_COUNT_BATCH 32
 // However many buckets there were at the start, few entries need no more than these.
 #define INDEX_BUCKETS_MIN 8192
@@ -39,28 +40,30 @@ struct index_root {
     uint32_t bucket_min;
     uint32_t bucket_max;
     uint32_t overflow_max;
-    CACHE_ALIGNED uint32_t bucket_count;        // Atomic; the commit of a split and of a merge.
-    CACHE_ALIGNED uint64_t grow_lock;           // LOCK_GROW
-    uint64_t version_floor;                     // Higher than any version of a bucket that was merged away.
-    uint32_t buckets_touched;                   // Beyond these no memory is in use; whole system pages.
-    int64_t entries;                            // Atomic; exact to within INDEX_COUNT_BATCH per process.
-    CACHE_ALIGNED uint64_t overflow_lock;       // LOCK_LEAF
-    uint32_t overflow_low;                      // No bucket is free in the words of overflow_bits before this one.
-    uint32_t overflow_begun;                    // One more than the highest in use.
+    CACHE_ALIGNED uint32_t bucket_count;    // Atomic; the commit of a split and of a merge.
+    CACHE_ALIGNED uint64_t grow_lock;       // LOCK_GROW
+    uint64_t version_floor;      // Higher than any version of a bucket that was merged away.
+    uint32_t buckets_touched;    // Beyond these no memory is in use; whole system pages.
+    int64_t entries;             // Atomic; exact to within INDEX_COUNT_BATCH per process.
+    CACHE_ALIGNED uint64_t overflow_lock;    // LOCK_LEAF
+    uint32_t overflow_low;      // No bucket is free in the words of overflow_bits before this one.
+    uint32_t overflow_begun;    // One more than the highest in use.
     uint32_t overflow_used;
-    uint32_t overflow_touched;                  // Beyond these no memory is in use.
+    uint32_t overflow_touched;    // Beyond these no memory is in use.
 };
 
 // What a process is doing to the index; for the repairer.
 struct CACHE_ALIGNED index_local {
-    uint32_t held;              // Home bucket this process may hold, + 1.
-    uint32_t split_from;        // Split or merge in progress, + 1.
+    uint32_t held;          // Home bucket this process may hold, + 1.
+    uint32_t split_from;    // Split or merge in progress, + 1.
     uint32_t split_to;
     uint32_t release_first;     // Buckets whose memory is being given back ...
     uint32_t release_end;       // ... up to here, 0 for none.
-    uint32_t overflow_taken;    // Overflow bucket in hand, + 1: taken and not chained, or unchained and not freed.
-    uint64_t chain_bucket;      // Bucket (arena offset) that `overflow_taken` is being chained to, 0 for none.
-    uint64_t unhang_bucket;     // Bucket that `overflow_taken` is being taken from, 0 for none.
+    uint32_t overflow_taken;    // Overflow bucket in hand, + 1: taken and not chained, or unchained
+                                // and not freed.
+    uint64_t chain_bucket;     // Bucket (arena offset) that `overflow_taken` is being chained to, 0
+                               // for none.
+    uint64_t unhang_bucket;    // Bucket that `overflow_taken` is being taken from, 0 for none.
     int32_t entries_pending;    // Not yet added to root->entries.
 };
 
@@ -80,10 +83,12 @@ struct index {
 
 uint64_t index_reserve_bytes(uint32_t bucket_max, uint32_t slots);
 MUST_CHECK int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max);
-void index_attach(struct arena *arena, struct index *index, index_hash_of hash_of, void *hash_context);
+void index_attach(struct arena *arena, struct index *index, index_hash_of hash_of,
+                  void *hash_context);
 
 static inline struct index_local *index_local(const struct index *index, uint32_t slot_index) {
-    return (struct index_local *)(index->locals + (uint64_t)slot_index * sizeof(struct index_local));
+    return (struct index_local *)(index->locals
+                                  + (uint64_t)slot_index * sizeof(struct index_local));
 }
 
 // The home bucket's number when there are `count` buckets.
@@ -102,7 +107,8 @@ static inline uint8_t index_tag(uint64_t hash) {
 // Bits of the slots whose tag equals `tag`; the chain slot never matches while it is a link.
 static inline uint32_t index_match(const struct bucket *bucket, uint8_t tag);
 
-static inline const struct bucket *index_next(const struct index *index, const struct bucket *bucket) {
+static inline const struct bucket *index_next(const struct index *index,
+                                              const struct bucket *bucket) {
     if (LIKELY(!SHARED_LOAD(bucket->chained))) {
         return NULL;
     }
@@ -145,7 +151,8 @@ void index_trim_chain(struct index *index, struct proc *proc, struct bucket *hom
 // Removes from a chain what belongs into bucket `to`.
 void index_remove_moved(struct index *index, struct bucket *from, uint32_t to);
 // Frees the chain of a bucket nobody can reach, by way of `hand`, and empties it.
-void index_clear_unreachable(struct index *index, struct proc *proc, struct bucket *bucket, struct index_local *hand);
+void index_clear_unreachable(struct index *index, struct proc *proc, struct bucket *bucket,
+                             struct index_local *hand);
 // Frees the words that a dead process took to give their memory back.
 void index_release_repair(struct index *index, uint32_t dead_slot_index);
 
@@ -158,22 +165,24 @@ struct index_place {
     uint32_t slot;
 };
 
-// Adds an entry to a locked chain; PYMC_NO_MEMORY when a new overflow bucket is needed and none is left, or the chain
-// is as long as readers follow: then an entry of the chain must go, see store_make_chain_room().
-// Crash: the entry is in or it is not.
-MUST_CHECK int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home, uint8_t tag,
-                                   uint32_t ref);
+// Adds an entry to a locked chain; PYMC_NO_MEMORY when a new overflow bucket is needed and none is
+// left, or the chain is as long as readers follow: then an entry of the chain must go, see
+// store_make_chain_room(). Crash: the entry is in or it is not.
+MUST_CHECK int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home,
+                                   uint8_t tag, uint32_t ref);
 // Swaps the reference of an entry. Crash: one or the other.
 static inline void index_replace_locked(struct index_place place, uint32_t ref) {
     SHARED_DECIDE(place.bucket->refs[place.slot], ref);
 }
-void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home, struct index_place place);
+void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home,
+                         struct index_place place);
 // The references in a locked chain: copies them to `refs`, which has room for INDEX_CHAIN_REFS_MAX,
 // and returns how many there are.
 #define INDEX_CHAIN_REFS_MAX (INDEX_CHAIN_MAX * INDEX_SLOTS)
 uint32_t index_chain_refs(const struct index *index, struct bucket *home, uint32_t *refs);
 // Finds the entry of exactly this reference in a locked chain.
-bool index_find_ref_locked(const struct index *index, struct bucket *home, uint32_t ref, struct index_place *out);
+bool index_find_ref_locked(const struct index *index, struct bucket *home, uint32_t ref,
+                           struct index_place *out);
 
 // Splits a few buckets when the average load is too high. Called with no lock held, after inserts.
 // Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_LEAF.
@@ -194,7 +203,8 @@ void index_stir(struct index *index, struct proc *proc, uint64_t hash);
 static inline void index_count(struct index *index, struct proc *proc, int32_t by) {
     struct index_local *local = index_local(index, proc->slot_index);
     local->entries_pending += by;
-    if (UNLIKELY(local->entries_pending >= INDEX_COUNT_BATCH || local->entries_pending <= -INDEX_COUNT_BATCH)) {
+    if (UNLIKELY(local->entries_pending >= INDEX_COUNT_BATCH
+                 || local->entries_pending <= -INDEX_COUNT_BATCH)) {
         index_grow_if_needed(index, proc);
     }
 }
@@ -202,14 +212,15 @@ static inline void index_count(struct index *index, struct proc *proc, int32_t b
 // Memory the index uses, in bytes.
 uint64_t index_bytes(const struct index *index);
 
-// Restores what a dead process left half done and frees LOCK_GROW and LOCK_LEAF, and the bucket of an unfinished
-// split. The bucket in `held` is made sound but stays locked: the store has work there; index_repair_done() frees it.
-// Returns that bucket, NULL when the dead process holds none.
+// Restores what a dead process left half done and frees LOCK_GROW and LOCK_LEAF, and the bucket of
+// an unfinished split. The bucket in `held` is made sound but stays locked: the store has work
+// there; index_repair_done() frees it. Returns that bucket, NULL when the dead process holds none.
 struct bucket *index_repair(struct index *index, struct proc *self, uint32_t dead_slot_index);
 void index_repair_done(struct bucket *home);
 
 typedef void (*index_visit)(void *context, uint32_t ref, uint32_t home);
-// Calls `visit` for every entry; aborts on a contradiction. Requires: nobody else works in the arena.
+// Calls `visit` for every entry; aborts on a contradiction. Requires: nobody else works in the
+// arena.
 void index_check(const struct index *index, index_visit visit, void *context);
 
 #if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)

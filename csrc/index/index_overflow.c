@@ -16,7 +16,8 @@ uint32_t index_overflow_take(struct index *index, struct proc *proc) {
     struct index_root *root = index->root;
     struct index_local *local = index_local(index, proc->slot_index);
     lock_take(proc, &root->overflow_lock, LOCK_LEAF);
-    uint32_t number = bits_lowest_missing(index->overflow_bits, root->overflow_max, &root->overflow_low);
+    uint32_t number =
+        bits_lowest_missing(index->overflow_bits, root->overflow_max, &root->overflow_low);
     if (number == root->overflow_max) {
         lock_give(proc, &root->overflow_lock, false);
         return 0;
@@ -46,7 +47,8 @@ void index_overflow_give(struct index *index, struct proc *proc, struct index_lo
         bits_remove(index->overflow_bits, taken - 1);
         FAULT_POINT(proc, "index.overflow.given");
         SHARED_STORE(root->overflow_used, root->overflow_used - 1);
-        SHARED_STORE(root->overflow_low, (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low);
+        SHARED_STORE(root->overflow_low,
+                     (taken - 1) / 64 < root->overflow_low ? (taken - 1) / 64 : root->overflow_low);
         if (taken == root->overflow_begun) {
             SHARED_RELEASE(root->overflow_begun, bits_end(index->overflow_bits, taken));
         }

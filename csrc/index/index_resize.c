@@ -18,7 +18,8 @@
 
 // Copies the entries of a chain that belong into bucket `to` of `count` into it; false when
 // overflow buckets run out.
-static bool copy_entries(struct index *index, struct proc *proc, struct bucket *from, uint32_t to, bool all) {
+static bool copy_entries(struct index *index, struct proc *proc, struct bucket *from, uint32_t to,
+                         bool all) {
     struct bucket *bucket = from;
     for (uint32_t depth = 0; bucket && depth < INDEX_CHAIN_MAX; depth++) {
         for (uint32_t slot = 0; slot < INDEX_SLOTS; slot++) {
@@ -40,13 +41,15 @@ static bool copy_entries(struct index *index, struct proc *proc, struct bucket *
 // then.
 static void pull_forward(struct index *index, struct proc *proc, struct bucket *home) {
     uint32_t depth = 0;
-    for (struct bucket *bucket = (struct bucket *)index_next(index, home); bucket && depth < INDEX_CHAIN_MAX;
+    for (struct bucket *bucket = (struct bucket *)index_next(index, home);
+         bucket && depth < INDEX_CHAIN_MAX;
          bucket = (struct bucket *)index_next(index, bucket), depth++) {
         for (uint32_t slot = 0; slot < INDEX_SLOTS; slot++) {
             uint32_t holes = index_free_slots(home);
             if (bucket->tags[slot] && holes) {
                 // In both places for an instant; a repairer removes the second.
-                index_put(home, (uint32_t)__builtin_ctz(holes), bucket->tags[slot], bucket->refs[slot]);
+                index_put(home, (uint32_t)__builtin_ctz(holes), bucket->tags[slot],
+                          bucket->refs[slot]);
                 FAULT_POINT(proc, "index.split.pulled");
                 index_clear_slot(bucket, slot);
             }
@@ -60,7 +63,8 @@ void index_remove_moved(struct index *index, struct bucket *from, uint32_t to) {
     for (struct bucket *bucket = from; bucket && depth < INDEX_CHAIN_MAX; depth++) {
         for (uint32_t slot = 0; slot < INDEX_SLOTS; slot++) {
             if (bucket->tags[slot]
-                && index_home_of(index->hash_of(index->hash_context, bucket->refs[slot]), to + 1) == to) {
+                && index_home_of(index->hash_of(index->hash_context, bucket->refs[slot]), to + 1)
+                       == to) {
                 index_clear_slot(bucket, slot);
             }
         }
@@ -68,7 +72,8 @@ void index_remove_moved(struct index *index, struct bucket *from, uint32_t to) {
     }
 }
 
-void index_clear_unreachable(struct index *index, struct proc *proc, struct bucket *bucket, struct index_local *hand) {
+void index_clear_unreachable(struct index *index, struct proc *proc, struct bucket *bucket,
+                             struct index_local *hand) {
     for (uint32_t depth = 0; depth < INDEX_CHAIN_MAX && bucket->chained; depth++) {
         uint32_t number = bucket->refs[INDEX_CHAIN_SLOT];
         const struct bucket *after = &index->overflow[number - 1];
@@ -124,7 +129,8 @@ static bool split_one(struct index *index, struct proc *proc) {
         return false;
     }
     struct bucket *made = &index->buckets[to];
-    root->buckets_touched = to >= root->buckets_touched ? index_page_end(to + 1) : root->buckets_touched;
+    root->buckets_touched =
+        to >= root->buckets_touched ? index_page_end(to + 1) : root->buckets_touched;
     if ((SHARED_LOAD(made->word) & ~LOCK_OWNER_MASK) < root->version_floor) {
         SHARED_RELEASE(made->word, root->version_floor | lock_owner_bits(proc));
     }
@@ -153,7 +159,8 @@ static bool merge_one(struct index *index, struct proc *proc) {
     }
     struct bucket *gone = &index->buckets[last];
     uint64_t version = (SHARED_LOAD(gone->word) & ~LOCK_OWNER_MASK) + LOCK_VERSION_STEP;
-    SHARED_STORE(root->version_floor, version > root->version_floor ? version : root->version_floor);
+    SHARED_STORE(root->version_floor,
+                 version > root->version_floor ? version : root->version_floor);
     bool copied = copy_entries(index, proc, gone, (uint32_t)(into - index->buckets), true);
     FAULT_POINT(proc, "index.merge.copied");
     if (copied) {
@@ -169,7 +176,8 @@ static bool merge_one(struct index *index, struct proc *proc) {
     return copied;
 }
 
-static struct lock_range released_words(const struct index *index, const struct index_local *local) {
+static struct lock_range released_words(const struct index *index,
+                                        const struct index_local *local) {
     return (struct lock_range){(char *)index->buckets, sizeof(struct bucket), local->release_first,
                                local->release_end};
 }
@@ -202,8 +210,10 @@ static bool release_buckets(struct index *index, struct proc *proc) {
     FAULT_POINT(proc, "index.release.locked");
     if (is_taken) {
         highest += LOCK_VERSION_STEP;
-        SHARED_STORE(root->version_floor, highest > root->version_floor ? highest : root->version_floor);
-        if (!arena_give_back(&index->buckets[first], (uint64_t)(end - first) * sizeof(struct bucket))) {
+        SHARED_STORE(root->version_floor,
+                     highest > root->version_floor ? highest : root->version_floor);
+        if (!arena_give_back(&index->buckets[first],
+                             (uint64_t)(end - first) * sizeof(struct bucket))) {
             lock_range_drop(&range, proc->slot_index);
         }
         FAULT_POINT(proc, "index.release.given");
@@ -228,7 +238,9 @@ void index_grow_if_needed(struct index *index, struct proc *proc) {
     if (LIKELY(entries <= room) || !lock_try(proc, &root->grow_lock, LOCK_GROW)) {
         return;
     }
-    for (int i = 0; i < SPLITS_PER_CALL && entries > (int64_t)root->bucket_count * INDEX_ENTRIES_PER_BUCKET; i++) {
+    for (int i = 0;
+         i < SPLITS_PER_CALL && entries > (int64_t)root->bucket_count * INDEX_ENTRIES_PER_BUCKET;
+         i++) {
         if (!split_one(index, proc)) {
             break;
         }
@@ -267,6 +279,7 @@ void index_stir(struct index *index, struct proc *proc, uint64_t hash) {
 }
 
 uint64_t index_bytes(const struct index *index) {
-    return ((uint64_t)SHARED_LOAD(index->root->bucket_count) + SHARED_LOAD(index->root->overflow_begun))
+    return ((uint64_t)SHARED_LOAD(index->root->bucket_count)
+            + SHARED_LOAD(index->root->overflow_begun))
            * sizeof(struct bucket);
 }

@@ -13,9 +13,10 @@ static uint64_t table_bytes(uint32_t buckets) {
 
 uint64_t index_reserve_bytes(uint32_t bucket_max, uint32_t slots) {
     uint32_t overflow_max = overflow_max_of(bucket_max);
-    return table_bytes(bucket_max) + table_bytes(overflow_max) + bits_words(overflow_max) * sizeof(uint64_t)
-           + sizeof(struct index_root) + (uint64_t)slots * sizeof(struct index_local)
-           + ARENA_HUGE_PAGE_BYTES + 3 * ARENA_SYSTEM_PAGE_BYTES;
+    return table_bytes(bucket_max) + table_bytes(overflow_max)
+           + bits_words(overflow_max) * sizeof(uint64_t) + sizeof(struct index_root)
+           + (uint64_t)slots * sizeof(struct index_local) + ARENA_HUGE_PAGE_BYTES
+           + 3 * ARENA_SYSTEM_PAGE_BYTES;
 }
 
 int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max) {
@@ -33,20 +34,24 @@ int index_create(struct arena *arena, uint32_t bucket_start, uint32_t bucket_max
     root->buckets_touched = index_page_end(bucket_start);
     root->overflow_max = overflow_max_of(bucket_max);
     root->slots = arena->header->slots;
-    root->buckets_offset = arena_reserve(arena, table_bytes(bucket_max), ARENA_HUGE_PAGE_BYTES, "index_buckets");
-    root->overflow_offset = arena_reserve(arena, table_bytes(root->overflow_max), ARENA_SYSTEM_PAGE_BYTES,
-                                          "index_overflow");
+    root->buckets_offset =
+        arena_reserve(arena, table_bytes(bucket_max), ARENA_HUGE_PAGE_BYTES, "index_buckets");
+    root->overflow_offset = arena_reserve(arena, table_bytes(root->overflow_max),
+                                          ARENA_SYSTEM_PAGE_BYTES, "index_overflow");
     uint64_t bits_bytes = bits_words(root->overflow_max) * sizeof(uint64_t);
     root->overflow_bits_offset = arena_reserve(arena, bits_bytes, 64, "index_overflow");
-    root->local_offset = arena_reserve(arena, (uint64_t)root->slots * sizeof(struct index_local), 64, "index_local");
-    if (!root->buckets_offset || !root->overflow_offset || !root->overflow_bits_offset || !root->local_offset) {
+    root->local_offset =
+        arena_reserve(arena, (uint64_t)root->slots * sizeof(struct index_local), 64, "index_local");
+    if (!root->buckets_offset || !root->overflow_offset || !root->overflow_bits_offset
+        || !root->local_offset) {
         return PYMC_NO_MEMORY;
     }
     arena->header->roots[ARENA_ROOT_INDEX] = root_offset;
     return PYMC_OK;
 }
 
-void index_attach(struct arena *arena, struct index *index, index_hash_of hash_of, void *hash_context) {
+void index_attach(struct arena *arena, struct index *index, index_hash_of hash_of,
+                  void *hash_context) {
     index->arena_base = arena->base;
     index->root = (struct index_root *)(arena->base + arena->header->roots[ARENA_ROOT_INDEX]);
     index->buckets = (struct bucket *)(arena->base + index->root->buckets_offset);
@@ -73,7 +78,8 @@ void index_read(const struct index *index, struct index_snapshot *out) {
 // Finishes hanging an overflow bucket into a chain, or taking it out.
 static void redo_chaining(struct index *index, struct index_local *local) {
     if (local->chain_bucket && local->overflow_taken) {
-        index_chain_commit((struct bucket *)(index->arena_base + local->chain_bucket), local->overflow_taken);
+        index_chain_commit((struct bucket *)(index->arena_base + local->chain_bucket),
+                           local->overflow_taken);
         SHARED_DECIDE(local->overflow_taken, 0);
     }
     SHARED_DECIDE(local->chain_bucket, 0);
@@ -118,7 +124,8 @@ static void remove_twins(struct index *index, struct bucket *home) {
 
 // Finishes a split or merge that was decided and undoes one that was not: the bucket that is not
 // counted is emptied, and what belongs into one that is leaves the other.
-static void repair_pair(struct index *index, struct proc *self, struct index_local *local, uint32_t dead_slot_index) {
+static void repair_pair(struct index *index, struct proc *self, struct index_local *local,
+                        uint32_t dead_slot_index) {
     struct bucket *from = &index->buckets[local->split_from - 1];
     struct bucket *to = &index->buckets[local->split_to];
     bool is_counted = index->root->bucket_count > local->split_to;
@@ -178,7 +185,8 @@ void index_repair_done(struct bucket *home) {
 void index_check(const struct index *index, index_visit visit, void *context) {
     const struct index_root *root = index->root;
     uint32_t overflow_seen = 0;
-    PYMC_CHECK(root->bucket_count <= root->buckets_touched && root->bucket_count >= root->bucket_min);
+    PYMC_CHECK(root->bucket_count <= root->buckets_touched
+               && root->bucket_count >= root->bucket_min);
     for (uint32_t home = 0; home < root->bucket_count; home++) {
         const struct bucket *bucket = &index->buckets[home];
         PYMC_CHECK(!lock_is_held(bucket->word));

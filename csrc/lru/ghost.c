@@ -13,10 +13,10 @@
 // Growth and loss of items up to a quarter are lived with.
 #define FIT_LARGER(items) ((items) + (items) / 4)
 
-_Static_assert(GHOST_BITS * GHOST_WAYS <= 64, "a set is one word, so that one store changes it");
+_Static_assert(GHOST_BITS *GHOST_WAYS <= 64, "a set is one word, so that one store changes it");
 
 struct place {
-    uint64_t *set;              // NULL while the ghost has no size.
+    uint64_t *set;    // NULL while the ghost has no size.
     uint64_t fingerprint;
 };
 
@@ -92,8 +92,7 @@ static uint32_t lines_for(const struct lru *lru, uint64_t items) {
 
 static void raise_touched(struct lru_ghost *ghost, uint32_t lines) {
     uint32_t seen = SHARED_LOAD(ghost->lines_touched);
-    while (seen < lines
-           && !SHARED_CAS(ghost->lines_touched, &seen, lines, RELAXED)) {
+    while (seen < lines && !SHARED_CAS(ghost->lines_touched, &seen, lines, RELAXED)) {
     }
 }
 

@@ -179,8 +179,8 @@ static uint32_t seek(const struct lru *lru, uint32_t class_id, uint32_t hint, ui
     return 0;
 }
 
-uint32_t lru_peek(const struct lru *lru, uint32_t class_id, struct lru_place *place,
-                  uint64_t ahead, uint32_t *refs, uint32_t count) {
+uint32_t lru_peek(const struct lru *lru, uint32_t class_id, struct lru_place *place, uint64_t ahead,
+                  uint32_t *refs, uint32_t count) {
     const struct lru_queue *queue = queue_of(lru, class_id);
     uint64_t popped = SHARED_LOAD(queue->popped);
     uint64_t end = SHARED_ACQUIRE(queue->pushed);

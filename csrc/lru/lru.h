@@ -58,16 +58,16 @@ void lru_adapt(struct lru *lru, uint32_t class_id, int32_t quarters, uint64_t sl
 // A place in a queue for lru_peek(). Zero it to begin at the oldest entry; add to `position` to go
 // on.
 struct lru_place {
-    uint64_t position;      // Counted in entries ever pushed.
-    uint32_t segment;       // Where that entry stands, a hint.
+    uint64_t position;    // Counted in entries ever pushed.
+    uint32_t segment;     // Where that entry stands, a hint.
 };
 
 // Copies up to `count` entries from the place on, as far as `ahead` entries from the oldest;
 // returns how many. A place outside of that range goes to the oldest entry first. No lock: entries
 // may be gone or changed meanwhile, and the reader has to look at what they name; the memory is
 // there in any case.
-uint32_t lru_peek(const struct lru *lru, uint32_t class_id, struct lru_place *place,
-                  uint64_t ahead, uint32_t *refs, uint32_t count);
+uint32_t lru_peek(const struct lru *lru, uint32_t class_id, struct lru_place *place, uint64_t ahead,
+                  uint32_t *refs, uint32_t count);
 
 // Memory of the room, in bytes: touched and not given back, queues and ghost together.
 uint64_t lru_bytes(const struct lru *lru);

@@ -24,26 +24,26 @@
 // Under LOCK_CLASS of the class. The entry at position p is entry p % 256 of the segment with
 // sequence p / 256.
 struct lru_queue {
-    uint64_t pushed;            // Entries ever pushed.
+    uint64_t pushed;    // Entries ever pushed.
     uint64_t popped;
-    uint64_t cap;               // 0: none.
-    int64_t share_offset;       // Atomic. From the share that is set, in parts of 2^32.
-    uint32_t head;              // Segment of the oldest entry, + 1; 0 when there is none, and then
-    uint32_t tail;              // ... pushed == popped is a multiple of 256.
+    uint64_t cap;            // 0: none.
+    int64_t share_offset;    // Atomic. From the share that is set, in parts of 2^32.
+    uint32_t head;           // Segment of the oldest entry, + 1; 0 when there is none, and then
+    uint32_t tail;           // ... pushed == popped is a multiple of 256.
 };
 
 // Under LOCK_CLASS of the owner.
 struct lru_link {
-    uint32_t next;              // Segment + 1.
+    uint32_t next;    // Segment + 1.
     uint32_t sequence;
 };
 
 struct lru_ghost {
     uint64_t table_offset;
     uint32_t lines_max;
-    CACHE_ALIGNED uint32_t lines;   // Atomic. Lines in use, 0: nothing is noted.
-    uint32_t lines_touched;         // Atomic. Lines from the first that may have memory.
-    uint32_t salt;                  // Atomic. Moves when all is forgotten, and older ones with it.
+    CACHE_ALIGNED uint32_t lines;    // Atomic. Lines in use, 0: nothing is noted.
+    uint32_t lines_touched;          // Atomic. Lines from the first that may have memory.
+    uint32_t salt;                   // Atomic. Moves when all is forgotten, and older ones with it.
 };
 
 struct lru_root {
@@ -58,7 +58,7 @@ struct lru_root {
     uint32_t high;                  // Segments from this one on were never owned.
     uint32_t used;
     uint32_t groups_touched;
-    uint32_t release_group;         // Where the next lru_release_step() begins.
+    uint32_t release_group;    // Where the next lru_release_step() begins.
     struct lru_ghost ghost;
     struct lru_queue queue[LRU_CLASSES_MAX];
 };
@@ -66,17 +66,17 @@ struct lru_root {
 // Process-local handle: addresses only.
 struct lru {
     struct lru_root *root;
-    struct proc *proc;          // Whose handle it is; NULL until lru_enter().
+    struct proc *proc;    // Whose handle it is; NULL until lru_enter().
     uint32_t *area;
     uint8_t *owner;
     struct lru_link *link;
-    uint8_t *touched;           // One byte per group of segments: it may have memory.
+    uint8_t *touched;    // One byte per group of segments: it may have memory.
     uint64_t *ghost;
 };
 
 struct lru_geometry {
     uint32_t classes;
-    uint64_t items_max;         // As many items as the largest limit can hold.
+    uint64_t items_max;    // As many items as the largest limit can hold.
 };
 
 // Address space for what the largest limit could need. It is touched only as it is used.

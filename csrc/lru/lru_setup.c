@@ -46,7 +46,8 @@ int lru_create(struct arena *arena, const struct lru_geometry *geometry) {
     root->touched_offset = arena_reserve(arena, segments / LRU_GROUP_SEGMENTS, 64, "rings");
     root->link_offset = arena_reserve(arena, segments * sizeof(struct lru_link), 64, "rings");
     // Both begin and end with pages of the system, since these are what is given back.
-    root->area_offset = arena_reserve(arena, segments * LRU_SEGMENT_BYTES, LRU_GROUP_BYTES, "rings");
+    root->area_offset =
+        arena_reserve(arena, segments * LRU_SEGMENT_BYTES, LRU_GROUP_BYTES, "rings");
     uint64_t ghost_bytes_max = lru_whole_groups((uint64_t)root->ghost.lines_max * LINE_BYTES);
     root->ghost.table_offset = arena_reserve(arena, ghost_bytes_max, LRU_GROUP_BYTES, "ghost");
     if (!root->owner_offset || !root->touched_offset || !root->link_offset || !root->area_offset

@@ -1,4 +1,5 @@
-// What a session reads from flash: which reads it holds, when it waits, when a command is done over again.
+// What a session reads from flash: which reads it holds, when it waits, when a command is done over
+// again.
 #include <stdlib.h>
 
 #include "flash/flash_index_inline.h"
@@ -59,7 +60,8 @@ void session_abort_reads(struct session *session) {
     if (session->flash) {
         struct proc *proc = session_store(session)->proc;
         uint32_t aborted = session->flash->for_get;
-        count(proc, COUNTER_get_extstore, (uint64_t)__builtin_popcount(aborted & ~session->flash->looked_at));
+        count(proc, COUNTER_get_extstore,
+              (uint64_t)__builtin_popcount(aborted & ~session->flash->looked_at));
         count(proc, COUNTER_get_aborted_extstore, (uint64_t)__builtin_popcount(aborted));
         session_drop_reads(session);
     }
@@ -69,8 +71,10 @@ void session_wait(struct session *session, struct flash_waiter *waiter) {
     flash_reader_wait(session->proto->reader, session->flash->waits_for, waiter);
 }
 
-// The read of the entry's record, one that is held already or a new one. NULL: there is no room for it now.
-static struct flash_read *hold(struct session *session, uint64_t entry, bool is_get, uint32_t *place_out) {
+// The read of the entry's record, one that is held already or a new one. NULL: there is no room for
+// it now.
+static struct flash_read *hold(struct session *session, uint64_t entry, bool is_get,
+                               uint32_t *place_out) {
     struct session_flash *flash = session->flash;
     uint64_t address = flash_entry_address(session->proto->store->flash, entry);
     for (uint32_t bits = flash->held; bits; bits &= bits - 1) {
@@ -105,7 +109,8 @@ static int park(struct session *session, struct flash_read *read) {
     return STORE_ON_FLASH;
 }
 
-// The read of the entry that the command under way needs, done; NULL when the session is parked until it may be.
+// The read of the entry that the command under way needs, done; NULL when the session is parked
+// until it may be.
 static struct flash_read *need(struct session *session, uint64_t entry, bool is_get) {
     struct session_flash *flash = session->flash;
     uint32_t place;
@@ -119,7 +124,8 @@ static struct flash_read *need(struct session *session, uint64_t entry, bool is_
         park(session, read);
         return NULL;
     }
-    // Counted when it is of use: one that was given back before, and is begun again, is one read to the client.
+    // Counted when it is of use: one that was given back before, and is begun again, is one read to
+    // the client.
     bool is_first_look = is_get && !(flash->looked_at & 1u << place);
     count(session_store(session)->proc, COUNTER_get_extstore, is_first_look);
     flash->looked_at |= 1u << place;
@@ -132,7 +138,8 @@ static bool may_look_again(struct session *session) {
 }
 
 // The device does not answer for the entry's record.
-static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool is_get, bool changes) {
+static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool is_get,
+                    bool changes) {
     struct store *store = session_store(session);
     count(store->proc, COUNTER_ext_late_looks, 1);
     count(store->proc, COUNTER_miss_from_extstore, is_get);
@@ -143,8 +150,8 @@ static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool
     }
 }
 
-int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get, bool changes,
-               struct store_view *view, struct flash_read **read_out) {
+int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
+               bool is_get, bool changes, struct store_view *view, struct flash_read **read_out) {
     struct store *store = session_store(session);
     *read_out = NULL;
     for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
@@ -154,8 +161,9 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
                 return STORE_MISS;
             }
             // Its bucket is changing all the time: what is under its lock is true.
-            int found = round >= STORE_LOOKS_OPTIMISTIC ? store_find_locked(store, key, key_bytes, hash, view)
-                                                        : STORE_ON_FLASH;
+            int found = round >= STORE_LOOKS_OPTIMISTIC
+                            ? store_find_locked(store, key, key_bytes, hash, view)
+                            : STORE_ON_FLASH;
             store_let_go(store, view);
             if (found != STORE_ON_FLASH) {
                 return found == STORE_MISS || found == STORE_BUSY ? found : STORE_HIT;
@@ -182,7 +190,8 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
                 return found;
             }
             if (found == STORE_NOT_FOUND) {
-                store_rule_out(store, entry);   // The read stays held: the command may be done over again.
+                store_rule_out(store, entry);    // The read stays held: the command may be done
+                                                 // over again.
             } else if (LIKELY(read->result != FLASH_READ_LATE)) {
                 release(session, session->flash->looked_at);
             }
@@ -198,7 +207,8 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
     return STORE_BUSY;
 }
 
-int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash, bool is_get) {
+int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
+                bool is_get) {
     struct store *store = session_store(session);
     struct store_view view;
     for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
@@ -230,7 +240,8 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
 
 // flash_retry() that leaves STORE_BUSY to its caller.
 static bool bring_for(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
-    int brought = flash_bring(session, key, key_bytes, store_hash(session_store(session), key, key_bytes), false);
+    int brought = flash_bring(session, key, key_bytes,
+                              store_hash(session_store(session), key, key_bytes), false);
     if (store_is_put_off(brought) || brought == STORE_NO_MEMORY) {
         *outcome = brought;
         return false;
@@ -276,7 +287,8 @@ static int delete_anywhere(struct session *session, const struct store_delete *r
         if (in_memory != STORE_MISS) {
             continue;
         }
-        int found = flash_look(session, request->key, request->key_bytes, hash, false, true, &view, &read);
+        int found =
+            flash_look(session, request->key, request->key_bytes, hash, false, true, &view, &read);
         if (found == STORE_NO_MEMORY) {
             return store_refused(store, COUNTER_oom_process_memory);
         }
@@ -304,8 +316,8 @@ int flash_delete(struct session *session, const struct store_delete *request) {
     return outcome;
 }
 
-void flash_note_read(struct session *session, const struct flash_read *read, const struct store_view *view,
-                     const char *key, uint64_t hash) {
+void flash_note_read(struct session *session, const struct flash_read *read,
+                     const struct store_view *view, const char *key, uint64_t hash) {
     struct store *store = session_store(session);
     if (store_flash_note_read(store, read, view, hash)) {
         int brought = store_bring_back(store, read, view, key, hash);
@@ -331,7 +343,8 @@ void flash_look_ahead(struct session *session, const char *key, uint32_t key_byt
 }
 
 void flash_look_ahead_meta(struct session *session, const char *in, const char *end) {
-    for (uint32_t lines = 0; lines <= FLASH_READS_MAX && end - in > 4 && memcmp(in, "mg ", 3) == 0; lines++) {
+    for (uint32_t lines = 0; lines <= FLASH_READS_MAX && end - in > 4 && memcmp(in, "mg ", 3) == 0;
+         lines++) {
         const char *newline = memchr(in, '\n', (size_t)(end - in));
         if (!newline) {
             return;
@@ -343,13 +356,15 @@ void flash_look_ahead_meta(struct session *session, const char *in, const char *
         }
         uint32_t key_bytes = (uint32_t)(key_end - key);
         if (lines > 0 && key_bytes > 0 && key_bytes <= KEY_BYTES_MAX) {
-            flash_look_ahead(session, key, key_bytes, store_hash(session_store(session), key, key_bytes));
+            flash_look_ahead(session, key, key_bytes,
+                             store_hash(session_store(session), key, key_bytes));
         }
         in = newline + 1;
     }
 }
 
-enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
+enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at,
+                                 struct reply *reply) {
     if (view->value_bytes <= STORE_COPY_BYTES_MAX) {
         at = put_bytes(at, view->value, view->value_bytes);
         reply->at = PUT_LITERAL(at, "\r\n");

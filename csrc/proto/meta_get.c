@@ -7,16 +7,18 @@ struct meta_hit {
     struct store_view *view;
     bool is_created;
     bool won;
-    uint32_t expiry_seconds;        // After all flags; see weigh().
+    uint32_t expiry_seconds;    // After all flags; see weigh().
 };
 
-// Before the first flag. An item that was just made counts from N, also for a `t` that stands before it.
+// Before the first flag. An item that was just made counts from N, also for a `t` that stands
+// before it.
 static uint32_t expiry_at_first(const struct store *store, const struct meta_hit *hit) {
-    return hit->is_created ? expiry_from_client(store, hit->request->vivify_expiry) : hit->view->expiry_seconds;
+    return hit->is_created ? expiry_from_client(store, hit->request->vivify_expiry)
+                           : hit->view->expiry_seconds;
 }
 
-// Works out who wins and what expiry stands at the end. The flags work in their order: R looks at what a T before it
-// has set.
+// Works out who wins and what expiry stands at the end. The flags work in their order: R looks at
+// what a T before it has set.
 static void weigh(const struct store *store, struct meta_hit *hit) {
     const struct meta_request *request = hit->request;
     bool may_win = !hit->is_created && !(hit->view->state & ITEM_TOKEN_SENT);
@@ -38,16 +40,20 @@ static void weigh(const struct store *store, struct meta_hit *hit) {
 
 static char *put_ttl(char *at, const struct store *store, uint32_t expiry_seconds) {
     at = PUT_LITERAL(at, " t");
-    return expiry_seconds ? put_i64(at, (int64_t)expiry_seconds - store->proc->now_seconds) : PUT_LITERAL(at, "-1");
+    return expiry_seconds ? put_i64(at, (int64_t)expiry_seconds - store->proc->now_seconds)
+                          : PUT_LITERAL(at, "-1");
 }
 
-static char *put_flag(char *at, const struct store *store, const struct meta_hit *hit, const struct token *flag,
-                      uint32_t *expiry) {
+static char *put_flag(char *at, const struct store *store, const struct meta_hit *hit,
+                      const struct token *flag, uint32_t *expiry) {
     const struct store_view *view = hit->view;
     uint32_t idle = store->proc->now_seconds - view->time_seconds;
     switch (flag->text[0]) {
     case 'T': *expiry = expiry_from_client(store, hit->request->expiry); return at;
-    case 'N': *expiry = hit->is_created ? expiry_from_client(store, hit->request->vivify_expiry) : *expiry; return at;
+    case 'N':
+        *expiry =
+            hit->is_created ? expiry_from_client(store, hit->request->vivify_expiry) : *expiry;
+        return at;
     case 'c': return put_u64(PUT_LITERAL(at, " c"), view->cas);
     case 'f': return put_u64(PUT_LITERAL(at, " f"), view->client_flags);
     case 'h': return put_u64(PUT_LITERAL(at, " h"), view->state & ITEM_FETCHED ? 1 : 0);
@@ -96,7 +102,8 @@ static int apply(struct store *store, const struct meta_hit *hit, uint64_t hash)
         store_let_go(store, hit->view);
         return STORE_TOUCHED;
     }
-    struct store_mark mark = {.set_state = hit->won ? ITEM_TOKEN_SENT : 0, .is_read = bumps,
+    struct store_mark mark = {.set_state = hit->won ? ITEM_TOKEN_SENT : 0,
+                              .is_read = bumps,
                               .has_expiry = meta_has(request, 'T'),
                               .expiry_seconds = hit->expiry_seconds};
     int done = store_mark(store, hit->view, request->key, hash, &mark);
@@ -120,8 +127,8 @@ static void reply_miss(const struct meta_request *request, struct reply *reply) 
     reply->at = PUT_LITERAL(at, "\r\n");
 }
 
-static void count_lookup(struct store *store, const struct meta_request *request, const struct store_view *view,
-                         int found) {
+static void count_lookup(struct store *store, const struct meta_request *request,
+                         const struct store_view *view, int found) {
     // A miss is a get's, whatever the read would have changed.
     bool is_touch = view && meta_has(request, 'T');
     count(store->proc, is_touch ? COUNTER_cmd_touch : COUNTER_cmd_get, 1);
@@ -139,10 +146,14 @@ static void count_lookup(struct store *store, const struct meta_request *request
 
 // Creates the empty item of a vivifying read. Returns the storing outcome.
 static int vivify(struct store *store, const struct meta_request *request) {
-    struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_ADD,
+    struct store_write write = {.key = request->key,
+                                .key_bytes = request->key_bytes,
+                                .mode = STORE_ADD,
                                 .expiry_seconds = meta_expiry_of_new(store, request),
-                                .token_sent = true, .is_uncounted = true,
-                                .has_cas_new = meta_has(request, 'E'), .cas_new = request->cas_new};
+                                .token_sent = true,
+                                .is_uncounted = true,
+                                .has_cas_new = meta_has(request, 'E'),
+                                .cas_new = request->cas_new};
     struct store_result result;
     return store_put(store, &write, "", &result);
 }
@@ -158,13 +169,14 @@ static __attribute__((noinline)) enum look put_off(struct session *session, stru
     return LOOK_ANSWERED;
 }
 
-// The key is not in memory (the hit's view is of that look-up). What the read would change is brought back to memory
-// first. Returns what flash_look() does.
-static int find_on_flash(struct session *session, struct meta_hit *hit, struct store_view *view, uint64_t hash,
-                         struct flash_read **read_out) {
+// The key is not in memory (the hit's view is of that look-up). What the read would change is
+// brought back to memory first. Returns what flash_look() does.
+static int find_on_flash(struct session *session, struct meta_hit *hit, struct store_view *view,
+                         uint64_t hash, struct flash_read **read_out) {
     const struct meta_request *request = hit->request;
     bool touches = meta_has(request, 'T');
-    int found = flash_look(session, request->key, request->key_bytes, hash, true, touches, view, read_out);
+    int found =
+        flash_look(session, request->key, request->key_bytes, hash, true, touches, view, read_out);
     if (found != STORE_HIT || !*read_out) {
         return found;
     }
@@ -177,21 +189,24 @@ static int find_on_flash(struct session *session, struct meta_hit *hit, struct s
     return found;
 }
 
-// Without memory for what is on flash the key counts as missing; what the request wants back is not lost.
-static enum look answer_no_memory(struct store *store, const struct meta_request *request, struct reply *reply) {
+// Without memory for what is on flash the key counts as missing; what the request wants back is not
+// lost.
+static enum look answer_no_memory(struct store *store, const struct meta_request *request,
+                                  struct reply *reply) {
     count(store->proc, COUNTER_get_oom_extstore, 1);
     count_lookup(store, request, NULL, STORE_MISS);
     reply_miss(request, reply);
     return LOOK_ANSWERED;
 }
 
-static enum look answer_missing(struct session *session, struct meta_hit *hit, int found, struct reply *reply) {
+static enum look answer_missing(struct session *session, struct meta_hit *hit, int found,
+                                struct reply *reply) {
     struct store *store = session_store(session);
     const struct meta_request *request = hit->request;
     if (meta_has(request, 'N') && !hit->is_created) {
         int outcome = vivify(store, request);
         if (met_flash(session, request->key, request->key_bytes, &outcome)) {
-            return LOOK_AGAIN;      // Somebody else was faster, and it went to flash since.
+            return LOOK_AGAIN;    // Somebody else was faster, and it went to flash since.
         }
         if (UNLIKELY(session->is_waiting)) {
             return LOOK_PARKED;
@@ -214,8 +229,8 @@ static enum look answer_missing(struct session *session, struct meta_hit *hit, i
 }
 
 // `read`: the view is of a record from flash.
-static enum look answer_hit(struct session *session, struct meta_hit *hit, const struct flash_read *read,
-                            uint64_t hash, struct reply *reply) {
+static enum look answer_hit(struct session *session, struct meta_hit *hit,
+                            const struct flash_read *read, uint64_t hash, struct reply *reply) {
     struct store *store = session_store(session);
     const struct meta_request *request = hit->request;
     struct store_view *view = hit->view;
@@ -227,11 +242,14 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
     if (!meta_has(request, 'v')) {
         reply->at = at;
     } else {
-        put = UNLIKELY(read) ? reply_put_record(store, view, at, reply) : reply_put_value(store, view, at, reply);
+        put = UNLIKELY(read) ? reply_put_record(store, view, at, reply)
+                             : reply_put_value(store, view, at, reply);
     }
     int applied = STORE_MISS;
     if (LIKELY(put == PUT_DONE)) {
-        applied = UNLIKELY(read) ? STORE_TOUCHED : LIKELY(store_holds(view)) ? apply(store, hit, hash) : STORE_MISS;
+        applied = UNLIKELY(read)              ? STORE_TOUCHED
+                  : LIKELY(store_holds(view)) ? apply(store, hit, hash)
+                                              : STORE_MISS;
     }
     if (LIKELY(applied == STORE_TOUCHED)) {
         count_lookup(store, request, view, STORE_HIT);
@@ -259,14 +277,16 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit, const
     return LOOK_AGAIN;
 }
 
-static inline __attribute__((always_inline)) enum look look(struct session *session, struct meta_hit *hit,
-                                                            uint64_t hash, uint32_t round, struct reply *reply) {
+static inline __attribute__((always_inline)) enum look look(struct session *session,
+                                                            struct meta_hit *hit, uint64_t hash,
+                                                            uint32_t round, struct reply *reply) {
     struct store *store = session_store(session);
     const struct meta_request *request = hit->request;
     struct flash_read *read = NULL;
     struct store_view *view = hit->view;
     int found = store_look(store, request->key, request->key_bytes, hash, round, view);
-    if (UNLIKELY(found != STORE_HIT && session->proto->reader && (found == STORE_MISS || found == STORE_ON_FLASH))) {
+    if (UNLIKELY(found != STORE_HIT && session->proto->reader
+                 && (found == STORE_MISS || found == STORE_ON_FLASH))) {
         found = find_on_flash(session, hit, view, hash, &read);
         if (found == STORE_ON_FLASH) {
             return LOOK_PARKED;
@@ -316,7 +336,8 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
     session->has_vivified = UNLIKELY(session->is_waiting) && hit.is_created;
 }
 
-void meta_debug(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+void meta_debug(struct session *session, struct token *tokens, uint32_t words,
+                struct reply *reply) {
     struct store *store = session_store(session);
     if (words < 2 || tokens[1].bytes > KEY_BYTES_MAX) {
         REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
@@ -340,7 +361,8 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
         found = store_find(store, request.key, request.key_bytes, hash, &view);
         is_elsewhere = UNLIKELY(found == STORE_MISS && session->proto->reader);
         if (is_elsewhere) {
-            found = flash_look(session, request.key, request.key_bytes, hash, false, false, &view, &read);
+            found = flash_look(session, request.key, request.key_bytes, hash, false, false, &view,
+                               &read);
             is_elsewhere = found == STORE_HIT && !read;
         }
     }
@@ -363,13 +385,15 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words, s
     char *at = PUT_LITERAL(reply->at, "ME ");
     at = put_bytes(at, tokens[1].text, tokens[1].bytes);
     at = PUT_LITERAL(at, " exp=");
-    at = put_i64(at, view.expiry_seconds ? (int64_t)view.expiry_seconds - store->proc->now_seconds : -1);
+    at = put_i64(at, view.expiry_seconds ? (int64_t)view.expiry_seconds - store->proc->now_seconds
+                                         : -1);
     at = put_u64(PUT_LITERAL(at, " la="), (int32_t)idle > 0 ? idle : 0);
     at = put_u64(PUT_LITERAL(at, " cas="), view.cas);
     at = PUT_LITERAL(at, " fetch=");
     at = view.state & ITEM_FETCHED ? PUT_LITERAL(at, "yes") : PUT_LITERAL(at, "no");
     at = put_u64(PUT_LITERAL(at, " cls="), view.class_id);
-    uint64_t size = ITEM_HEADER_BYTES + item_optional_bytes(view.state) + view.key_bytes + (uint64_t)view.value_bytes;
+    uint64_t size = ITEM_HEADER_BYTES + item_optional_bytes(view.state) + view.key_bytes
+                    + (uint64_t)view.value_bytes;
     at = put_u64(PUT_LITERAL(at, " size="), size);
     reply->at = PUT_LITERAL(at, "\r\n");
 }

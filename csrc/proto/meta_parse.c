@@ -17,31 +17,40 @@ static const char *parse_flag(const struct token *token, struct meta_request *re
     const char *text = token->text + 1;
     uint32_t bytes = token->bytes - 1;
     switch (token->text[0]) {
-    case 'b': case 'c': case 'f': case 'h': case 'k': case 'l': case 'q': case 's': case 't': case 'u': case 'v':
-    case 'x': case 'I': case 'L': case 'P':
-        return NULL;
-    case 'O':
-        return token->bytes > OPAQUE_BYTES_MAX ? "CLIENT_ERROR opaque token too long" : NULL;
-    case 'N':
-        return token_i32(text, bytes, &request->vivify_expiry) ? NULL : BAD_TOKEN;
-    case 'T':
-        return token_i32(text, bytes, &request->expiry) ? NULL : BAD_TOKEN;
-    case 'R':
-        return token_i32(text, bytes, &request->recache) ? NULL : BAD_TOKEN;
+    case 'b':
+    case 'c':
+    case 'f':
+    case 'h':
+    case 'k':
+    case 'l':
+    case 'q':
+    case 's':
+    case 't':
+    case 'u':
+    case 'v':
+    case 'x':
+    case 'I':
+    case 'L':
+    case 'P': return NULL;
+    case 'O': return token->bytes > OPAQUE_BYTES_MAX ? "CLIENT_ERROR opaque token too long" : NULL;
+    case 'N': return token_i32(text, bytes, &request->vivify_expiry) ? NULL : BAD_TOKEN;
+    case 'T': return token_i32(text, bytes, &request->expiry) ? NULL : BAD_TOKEN;
+    case 'R': return token_i32(text, bytes, &request->recache) ? NULL : BAD_TOKEN;
     case 'F':
-        return token_u32(text, bytes, &request->client_flags) ? NULL : "CLIENT_ERROR bad command line format";
-    case 'C':
-        return token_u64(text, bytes, &request->cas_compare) ? NULL : BAD_TOKEN;
-    case 'E':
-        return token_u64(text, bytes, &request->cas_new) ? NULL : BAD_TOKEN;
+        return token_u32(text, bytes, &request->client_flags)
+                   ? NULL
+                   : "CLIENT_ERROR bad command line format";
+    case 'C': return token_u64(text, bytes, &request->cas_compare) ? NULL : BAD_TOKEN;
+    case 'E': return token_u64(text, bytes, &request->cas_new) ? NULL : BAD_TOKEN;
     case 'D':
-        return token_u64(text, bytes, &request->delta) ? NULL : "CLIENT_ERROR invalid numeric delta value";
+        return token_u64(text, bytes, &request->delta) ? NULL
+                                                       : "CLIENT_ERROR invalid numeric delta value";
     case 'J':
-        return token_u64(text, bytes, &request->initial) ? NULL : "CLIENT_ERROR invalid numeric initial value";
-    case 'M':
-        return parse_mode(text, bytes, request);
-    default:
-        return "CLIENT_ERROR invalid flag";
+        return token_u64(text, bytes, &request->initial)
+                   ? NULL
+                   : "CLIENT_ERROR invalid numeric initial value";
+    case 'M': return parse_mode(text, bytes, request);
+    default: return "CLIENT_ERROR invalid flag";
     }
 }
 
@@ -58,8 +67,8 @@ static const char *decode_key(struct meta_request *request) {
     return NULL;
 }
 
-const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flags_from, char command,
-                       struct meta_request *request) {
+const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flags_from,
+                       char command, struct meta_request *request) {
     bool is_vague = command == 'd' || command == 'a';
     request->flags_seen = 0;
     request->return_count = 0;
@@ -72,15 +81,18 @@ const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flag
         return "CLIENT_ERROR bad command line format";
     }
     if (words - flags_from > (command == 's' ? 16u : 17u)) {
-        return command == 'g' ? "CLIENT_ERROR options flags are too long" : "CLIENT_ERROR options flags too long";
+        return command == 'g' ? "CLIENT_ERROR options flags are too long"
+                              : "CLIENT_ERROR options flags too long";
     }
     for (uint32_t i = flags_from; i < words; i++) {
         char letter = tokens[i].text[0];
         bool is_letter = (letter >= 'A' && letter <= 'Z') || (letter >= 'a' && letter <= 'z');
         if ((unsigned char)letter >= 127 || (is_letter && meta_has(request, letter))) {
-            return is_vague ? "CLIENT_ERROR invalid or duplicate flag" : "CLIENT_ERROR duplicate flag";
+            return is_vague ? "CLIENT_ERROR invalid or duplicate flag"
+                            : "CLIENT_ERROR duplicate flag";
         }
-        const char *error = is_letter ? parse_flag(&tokens[i], request) : "CLIENT_ERROR invalid flag";
+        const char *error =
+            is_letter ? parse_flag(&tokens[i], request) : "CLIENT_ERROR invalid flag";
         if (error) {
             return is_vague && letter != 'O' ? "CLIENT_ERROR invalid or duplicate flag" : error;
         }

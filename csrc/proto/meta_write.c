@@ -4,15 +4,18 @@
 #include "proto/session_internal.h"
 
 // The flags that every answer of a writing command gives back, in request order.
-static char *put_returns(char *at, const struct meta_request *request, uint64_t cas, uint64_t value_bytes,
-                         const char *wanted) {
+static char *put_returns(char *at, const struct meta_request *request, uint64_t cas,
+                         uint64_t value_bytes, const char *wanted) {
     for (uint32_t i = 0; i < request->return_count; i++) {
         const struct token *flag = &request->returns[i];
         if (!strchr(wanted, flag->text[0])) {
             continue;
         }
         switch (flag->text[0]) {
-        case 'O': *at++ = ' '; at = put_bytes(at, flag->text, flag->bytes); break;
+        case 'O':
+            *at++ = ' ';
+            at = put_bytes(at, flag->text, flag->bytes);
+            break;
         case 'k': at = meta_put_key(at, request); break;
         case 'c': at = put_u64(PUT_LITERAL(at, " c"), cas); break;
         case 's': at = put_u64(PUT_LITERAL(at, " s"), value_bytes); break;
@@ -22,8 +25,8 @@ static char *put_returns(char *at, const struct meta_request *request, uint64_t 
     return at;
 }
 
-void meta_set_outcome(const struct meta_request *request, int outcome, const struct store_result *result,
-                      struct reply *reply) {
+void meta_set_outcome(const struct meta_request *request, int outcome,
+                      const struct store_result *result, struct reply *reply) {
     char *at = reply->at;
     switch (outcome) {
     case STORE_STORED:
@@ -43,7 +46,8 @@ void meta_set_outcome(const struct meta_request *request, int outcome, const str
 
 static bool set_mode(const struct meta_request *request, struct store_write *write) {
     switch (request->mode) {
-    case 0: case 'S': write->mode = STORE_SET; return true;
+    case 0:
+    case 'S': write->mode = STORE_SET; return true;
     case 'E': write->mode = STORE_ADD; return true;
     case 'A': write->mode = STORE_APPEND; return true;
     case 'P': write->mode = STORE_PREPEND; return true;
@@ -55,26 +59,33 @@ static bool set_mode(const struct meta_request *request, struct store_write *wri
 static const char *write_from(const struct session *session, const struct meta_request *request,
                               uint32_t value_bytes, struct store_write *write) {
     const struct store *store = session_store(session);
-    *write = (struct store_write){.key = request->key, .key_bytes = request->key_bytes, .value_bytes = value_bytes,
+    *write = (struct store_write){.key = request->key,
+                                  .key_bytes = request->key_bytes,
+                                  .value_bytes = value_bytes,
                                   .key_is_binary = meta_has(request, 'b'),
-                                  .has_cas_compare = meta_has(request, 'C'), .cas_compare = request->cas_compare,
+                                  .has_cas_compare = meta_has(request, 'C'),
+                                  .cas_compare = request->cas_compare,
                                   .has_cas_new = meta_has(request, 'E') && request->cas_new,
                                   .cas_new = request->cas_new,
-                                  .invalidate = meta_has(request, 'I'), .vivify = meta_has(request, 'N')};
+                                  .invalidate = meta_has(request, 'I'),
+                                  .vivify = meta_has(request, 'N')};
     write->client_flags = meta_has(request, 'F') ? request->client_flags : 0;
     write->expiry_seconds = meta_has(request, 'T') ? expiry_from_client(store, request->expiry) : 0;
-    write->vivify_expiry_seconds = write->vivify ? expiry_from_client(store, request->vivify_expiry) : 0;
+    write->vivify_expiry_seconds =
+        write->vivify ? expiry_from_client(store, request->vivify_expiry) : 0;
     if (!set_mode(request, write)) {
         return "CLIENT_ERROR invalid mode for ms M token";
     }
     // Without CAS numbers (-C) there is nothing to compare that an append could lose to.
-    write->has_cas_compare = write->has_cas_compare && (write->mode < STORE_APPEND || store_has_cas(store));
+    write->has_cas_compare =
+        write->has_cas_compare && (write->mode < STORE_APPEND || store_has_cas(store));
     return NULL;
 }
 
-// A large value: everything that its answer needs is copied, since the line is gone when the value is complete.
-static void stream(struct session *session, const char *line, const char *line_end, uint32_t value_bytes,
-                   struct reply *reply) {
+// A large value: everything that its answer needs is copied, since the line is gone when the value
+// is complete.
+static void stream(struct session *session, const char *line, const char *line_end,
+                   uint32_t value_bytes, struct reply *reply) {
     size_t line_bytes = (size_t)(line_end - line);
     struct session_value *value = malloc(sizeof *value + line_bytes);
     if (value) {
@@ -92,15 +103,17 @@ static void stream(struct session *session, const char *line, const char *line_e
     value_begin(session, value, reply);
 }
 
-static void swallow_value(struct session *session, uint32_t value_bytes, size_t bytes, size_t *body_consumed) {
+static void swallow_value(struct session *session, uint32_t value_bytes, size_t bytes,
+                          size_t *body_consumed) {
     uint64_t whole = (uint64_t)value_bytes + 2;
     *body_consumed = bytes < whole ? bytes : (size_t)whole;
     session->swallow_bytes = whole - *body_consumed;
     session->mode = session->swallow_bytes ? MODE_SWALLOW : MODE_COMMAND;
 }
 
-enum update_wants meta_set(struct session *session, const char *line, const char *line_end, const char *body,
-                           size_t bytes, struct reply *reply, size_t *body_consumed) {
+enum update_wants meta_set(struct session *session, const char *line, const char *line_end,
+                           const char *body, size_t bytes, struct reply *reply,
+                           size_t *body_consumed) {
     struct store *store = session_store(session);
     struct token tokens[TOKENS_MAX];
     uint32_t words = tokens_split(line, line_end, tokens);
@@ -126,7 +139,8 @@ enum update_wants meta_set(struct session *session, const char *line, const char
         error = write_from(session, &request, (uint32_t)value_bytes, &write);
     }
     if (words - 3 > 16) {
-        // Refused before the size is looked at: what follows is read as commands, as memcached does.
+        // Refused before the size is looked at: what follows is read as commands, as memcached
+        // does.
         reply_line(reply, error);
         return UPDATE_DONE;
     }
@@ -140,7 +154,8 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     if (!is_whole && value_may_wait(session, &write, (size_t)(body - line), bytes)) {
         return UPDATE_MORE;
     }
-    // A value without its line end goes the same way however it came: first is asked whether it is too large.
+    // A value without its line end goes the same way however it came: first is asked whether it is
+    // too large.
     if (UNLIKELY(!is_whole || memcmp(body + value_bytes, "\r\n", 2) != 0)) {
         stream(session, line, line_end, (uint32_t)value_bytes, reply);
         count(store->proc, COUNTER_requests, LIKELY(!session->is_waiting));
@@ -166,7 +181,8 @@ enum update_wants meta_set(struct session *session, const char *line, const char
     return UPDATE_DONE;
 }
 
-void meta_delete(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+void meta_delete(struct session *session, struct token *tokens, uint32_t words,
+                 struct reply *reply) {
     struct store *store = session_store(session);
     struct meta_request request;
     if (words < 2) {
@@ -178,12 +194,17 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
         reply_line(reply, error);
         return;
     }
-    struct store_delete wanted = {.key = request.key, .key_bytes = request.key_bytes,
-                                  .has_cas_compare = meta_has(&request, 'C'), .cas_compare = request.cas_compare,
-                                  .mark_stale = meta_has(&request, 'I'), .clear_value = meta_has(&request, 'x'),
+    struct store_delete wanted = {.key = request.key,
+                                  .key_bytes = request.key_bytes,
+                                  .has_cas_compare = meta_has(&request, 'C'),
+                                  .cas_compare = request.cas_compare,
+                                  .mark_stale = meta_has(&request, 'I'),
+                                  .clear_value = meta_has(&request, 'x'),
                                   .has_expiry = meta_has(&request, 'T'),
-                                  .has_client_flags = meta_has(&request, 'F'), .client_flags = request.client_flags,
-                                  .has_cas_new = meta_has(&request, 'E'), .cas_new = request.cas_new};
+                                  .has_client_flags = meta_has(&request, 'F'),
+                                  .client_flags = request.client_flags,
+                                  .has_cas_new = meta_has(&request, 'E'),
+                                  .cas_new = request.cas_new};
     if (wanted.has_expiry) {
         wanted.expiry_seconds = expiry_from_client(store, request.expiry);
     }
@@ -200,15 +221,15 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
         return;
     }
     char *at = reply->at;
-    at = outcome == STORE_DELETED ? PUT_LITERAL(at, "HD")
+    at = outcome == STORE_DELETED  ? PUT_LITERAL(at, "HD")
          : outcome == STORE_EXISTS ? PUT_LITERAL(at, "EX")
                                    : PUT_LITERAL(at, "NF");
     at = put_returns(at, &request, 0, 0, "Ok");
     reply->at = PUT_LITERAL(at, "\r\n");
 }
 
-static void arith_hit(struct session *session, const struct meta_request *request, const struct store_number *number,
-                      struct reply *reply) {
+static void arith_hit(struct session *session, const struct meta_request *request,
+                      const struct store_number *number, struct reply *reply) {
     const struct store *store = session_store(session);
     // memcached answers the one who made the number, quiet or not.
     if (meta_has(request, 'q') && !number->vivified) {
@@ -219,18 +240,25 @@ static void arith_hit(struct session *session, const struct meta_request *reques
     char *at = reply->at;
     bool wants_value = meta_has(request, 'v');
     at = wants_value ? put_u64(PUT_LITERAL(at, "VA "), digit_count) : PUT_LITERAL(at, "HD");
-    uint32_t expiry = number->vivified ? expiry_from_client(store, request->vivify_expiry) : number->expiry_seconds;
+    uint32_t expiry = number->vivified ? expiry_from_client(store, request->vivify_expiry)
+                                       : number->expiry_seconds;
     for (uint32_t i = 0; i < request->return_count; i++) {
         const struct token *flag = &request->returns[i];
         switch (flag->text[0]) {
-        case 'O': *at++ = ' '; at = put_bytes(at, flag->text, flag->bytes); break;
+        case 'O':
+            *at++ = ' ';
+            at = put_bytes(at, flag->text, flag->bytes);
+            break;
         case 'k': at = meta_put_key(at, request); break;
         case 'c': at = put_u64(PUT_LITERAL(at, " c"), number->cas); break;
         case 'T': expiry = expiry_from_client(store, request->expiry); break;
-        case 'N': expiry = number->vivified ? expiry_from_client(store, request->vivify_expiry) : expiry; break;
+        case 'N':
+            expiry = number->vivified ? expiry_from_client(store, request->vivify_expiry) : expiry;
+            break;
         case 't':
             at = PUT_LITERAL(at, " t");
-            at = expiry ? put_i64(at, (int64_t)expiry - store->proc->now_seconds) : PUT_LITERAL(at, "-1");
+            at = expiry ? put_i64(at, (int64_t)expiry - store->proc->now_seconds)
+                        : PUT_LITERAL(at, "-1");
             break;
         default: break;
         }
@@ -249,7 +277,8 @@ static void arith_other(const struct meta_request *request, const char *code, st
     reply->at = PUT_LITERAL(at, "\r\n");
 }
 
-void meta_arith(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+void meta_arith(struct session *session, struct token *tokens, uint32_t words,
+                struct reply *reply) {
     struct store *store = session_store(session);
     struct meta_request request;
     if (words < 2) {
@@ -265,12 +294,17 @@ void meta_arith(struct session *session, struct token *tokens, uint32_t words, s
         reply_line(reply, error);
         return;
     }
-    struct store_arith wanted = {.key = request.key, .key_bytes = request.key_bytes,
+    struct store_arith wanted = {.key = request.key,
+                                 .key_bytes = request.key_bytes,
                                  .decrement = mode == 'D' || mode == '-',
-                                 .has_cas_compare = meta_has(&request, 'C'), .cas_compare = request.cas_compare,
-                                 .has_cas_new = meta_has(&request, 'E'), .cas_new = request.cas_new,
-                                 .has_expiry = meta_has(&request, 'T'), .vivify = meta_has(&request, 'N'),
-                                 .delta = request.delta, .initial = request.initial};
+                                 .has_cas_compare = meta_has(&request, 'C'),
+                                 .cas_compare = request.cas_compare,
+                                 .has_cas_new = meta_has(&request, 'E'),
+                                 .cas_new = request.cas_new,
+                                 .has_expiry = meta_has(&request, 'T'),
+                                 .vivify = meta_has(&request, 'N'),
+                                 .delta = request.delta,
+                                 .initial = request.initial};
     wanted.expiry_seconds = wanted.has_expiry ? expiry_from_client(store, request.expiry) : 0;
     wanted.vivify_expiry_seconds = wanted.vivify ? meta_expiry_of_new(store, &request) : 0;
     struct store_number number;

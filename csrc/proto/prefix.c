@@ -1,4 +1,5 @@
-// The prefix table: open addressing in the arena, written under one leaf lock while `stats detail` is on.
+// The prefix table: open addressing in the arena, written under one leaf lock while `stats detail`
+// is on.
 #include "proto/prefix.h"
 
 #include "proto/session_internal.h"
@@ -6,9 +7,9 @@
 #define PREFIX_SLOTS 4096
 
 struct prefix_root {
-    uint64_t lock;              // LOCK_LEAF; a crash inside leaves at worst one count short.
+    uint64_t lock;    // LOCK_LEAF; a crash inside leaves at worst one count short.
     uint32_t used;
-    uint32_t order[PREFIX_SLOTS];       // Slots in the order they came, + 1.
+    uint32_t order[PREFIX_SLOTS];    // Slots in the order they came, + 1.
     struct prefix_record slots[PREFIX_SLOTS];
 };
 
@@ -31,8 +32,8 @@ static struct prefix_root *root_of(const struct arena *arena) {
     return offset ? (struct prefix_root *)(arena->base + offset) : NULL;
 }
 
-static struct prefix_record *find_locked(const struct store *store, struct prefix_root *root, const char *prefix,
-                                         uint32_t bytes) {
+static struct prefix_record *find_locked(const struct store *store, struct prefix_root *root,
+                                         const char *prefix, uint32_t bytes) {
     uint32_t slot = (uint32_t)store_hash(store, prefix, bytes) % PREFIX_SLOTS;
     for (uint32_t tries = 0; tries < PREFIX_SLOTS; tries++, slot = (slot + 1) % PREFIX_SLOTS) {
         struct prefix_record *record = &root->slots[slot];

@@ -54,13 +54,14 @@ int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count) 
 static bool is_same(const char *a, uint32_t a_bytes, const char *b, uint32_t b_bytes) {
     uint32_t difference = a_bytes ^ b_bytes;
     for (uint32_t i = 0; i < b_bytes; i++) {
-        difference |= (uint32_t)((unsigned char)b[i] ^ (unsigned char)(a_bytes ? a[i % a_bytes] : 0));
+        difference |=
+            (uint32_t)((unsigned char)b[i] ^ (unsigned char)(a_bytes ? a[i % a_bytes] : 0));
     }
     return difference == 0;
 }
 
-bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes, const char *password,
-                uint32_t password_bytes) {
+bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes,
+                const char *password, uint32_t password_bytes) {
     const char *at = proto->auth_lines;
     const char *end = at + proto->auth_bytes;
     bool is_known = false;
@@ -70,7 +71,8 @@ bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes
         const char *colon = memchr(at, ':', (size_t)(line_end - at));
         if (colon) {
             bool user_fits = is_same(at, (uint32_t)(colon - at), user, user_bytes);
-            bool password_fits = is_same(colon + 1, (uint32_t)(line_end - colon - 1), password, password_bytes);
+            bool password_fits =
+                is_same(colon + 1, (uint32_t)(line_end - colon - 1), password, password_bytes);
             is_known |= user_fits & password_fits;
         }
         at = line_end + 1;
@@ -86,16 +88,19 @@ char *reply_own(struct store *store, uint32_t value_bytes) {
 }
 
 void reply_put_owned(const struct store_view *view, char *copy, char *at, struct reply *reply) {
-    reply->values[reply->value_count++] = (struct reply_value){
-        .owned = copy, .buffer_offset = (uint32_t)(at - reply->start), .value_bytes = view->value_bytes};
+    reply->values[reply->value_count++] =
+        (struct reply_value){.owned = copy,
+                             .buffer_offset = (uint32_t)(at - reply->start),
+                             .value_bytes = view->value_bytes};
     reply->owned_bytes += view->value_bytes;
     if (reply->owned_bytes >= REPLY_OWNED_BYTES_MAX) {
-        reply->value_max = reply->value_count;      // This reply is full.
+        reply->value_max = reply->value_count;    // This reply is full.
     }
     reply->at = PUT_LITERAL(at, "\r\n");
 }
 
-enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at, struct reply *reply) {
+enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at,
+                               struct reply *reply) {
     char *copy = reply_own(store, view->value_bytes);
     if (!copy) {
         return PUT_NO_MEMORY;
@@ -105,7 +110,8 @@ enum put_result reply_put_copy(struct store *store, const struct store_view *vie
     uint32_t bytes;
     // What changes meanwhile may look longer than the room that was taken for it.
     while (copied < view->value_bytes
-           && (bytes = store_value_span(store, view->item, view->state, view->class_id, copied, &piece))) {
+           && (bytes = store_value_span(store, view->item, view->state, view->class_id, copied,
+                                        &piece))) {
         bytes = bytes < view->value_bytes - copied ? bytes : view->value_bytes - copied;
         racy_copy(copy + copied, piece, bytes);
         copied += bytes;
@@ -128,11 +134,12 @@ bool reply_value_copy_out(struct store *store, struct reply_value *value) {
     uint32_t copied = 0;
     const char *piece;
     uint32_t bytes;
-    while (copied < value->value_bytes && (bytes = reply_value_span(store, value, copied, &piece))) {
+    while (copied < value->value_bytes
+           && (bytes = reply_value_span(store, value, copied, &piece))) {
         memcpy(copy + copied, piece, bytes);
         copied += bytes;
     }
-    PYMC_CHECK(copied == value->value_bytes);       // It is pinned: its bytes do not change.
+    PYMC_CHECK(copied == value->value_bytes);    // It is pinned: its bytes do not change.
     store_unpin(store, value->pin);
     value->owned = copy;
     return true;
@@ -151,8 +158,8 @@ int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **repl
         free(values);
         return PYMC_NO_MEMORY;
     }
-    *reply = (struct reply){.start = buffer, .end = buffer + buffer_bytes, .values = values,
-                            .values_room = values_max};
+    *reply = (struct reply){
+        .start = buffer, .end = buffer + buffer_bytes, .values = values, .values_room = values_max};
     reply_clear(reply);
     *reply_out = reply;
     return PYMC_OK;

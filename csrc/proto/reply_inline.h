@@ -1,4 +1,5 @@
-// Composing replies: a contiguous buffer, and values that are sent from the arena at marked places in it.
+// Composing replies: a contiguous buffer, and values that are sent from the arena at marked places
+// in it.
 #pragma once
 
 #include <stdlib.h>
@@ -14,17 +15,20 @@
 // More bytes of copied values than this do not wait in one reply, but for the last one's.
 #define REPLY_OWNED_BYTES_MAX (1u << 20)
 
-// Copies of large values wait outside of the cache's memory until their clients have taken them. With this much waiting
-// for slow clients in one worker, values are refused rather than copied: what many idle readers can pile up has an end,
-// far above what clients that read make it (each reply holds REPLY_OWNED_BYTES_MAX at most).
+// Copies of large values wait outside of the cache's memory until their clients have taken them.
+// With this much waiting for slow clients in one worker, values are refused rather than copied:
+// what many idle readers can pile up has an end, far above what clients that read make it (each
+// reply holds REPLY_OWNED_BYTES_MAX at most).
 #define REPLY_WAITING_BYTES_MAX (64u << 20)
 
-// While pins are tight one reply has so many of them: enough are left for the replies of all others.
+// While pins are tight one reply has so many of them: enough are left for the replies of all
+// others.
 #define REPLY_VALUES_TIGHT 2
 
-// A value that follows the first `buffer_offset` bytes of the buffer: pinned in the arena, or a copy of its own.
+// A value that follows the first `buffer_offset` bytes of the buffer: pinned in the arena, or a
+// copy of its own.
 struct reply_value {
-    char *owned;                // NULL: pinned.
+    char *owned;    // NULL: pinned.
     uint32_t buffer_offset;
     uint32_t pin;
     uint32_t ref;
@@ -40,7 +44,7 @@ struct reply {
     char *end;
     struct reply_value *values;
     uint32_t value_count;
-    uint32_t value_max;         // Fewer than values_room when copies take much memory.
+    uint32_t value_max;    // Fewer than values_room when copies take much memory.
     uint32_t values_room;
     uint32_t owned_bytes;
 };
@@ -61,21 +65,23 @@ static inline void reply_value_release(struct store *store, struct reply_value *
         store_unpin(store, value->pin);
     }
 }
-// A pinned value that waits for a slow client becomes a copy of its own, and its pin goes. Returns false without
-// memory.
+// A pinned value that waits for a slow client becomes a copy of its own, and its pin goes. Returns
+// false without memory.
 bool reply_value_copy_out(struct store *store, struct reply_value *value);
 // One piece of the value, see store_value_span().
-static inline uint32_t reply_value_span(const struct store *store, const struct reply_value *value, uint32_t offset,
-                                        const char **place_out) {
+static inline uint32_t reply_value_span(const struct store *store, const struct reply_value *value,
+                                        uint32_t offset, const char **place_out) {
     if (value->owned) {
         *place_out = value->owned + offset;
         return value->value_bytes - offset;
     }
-    return store_value_span(store, store_item(store, value->ref), value->state, value->class_id, offset, place_out);
+    return store_value_span(store, store_item(store, value->ref), value->state, value->class_id,
+                            offset, place_out);
 }
 
 static inline bool reply_is_full(const struct reply *reply) {
-    return (size_t)(reply->end - reply->at) < REPLY_ROOM_BYTES || reply->value_count == reply->value_max;
+    return (size_t)(reply->end - reply->at) < REPLY_ROOM_BYTES
+           || reply->value_count == reply->value_max;
 }
 static inline char *put_bytes(char *at, const char *bytes, size_t count) {
     memcpy(at, bytes, count);
@@ -115,29 +121,32 @@ static inline char *put_i64(char *at, int64_t value) {
 
 enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
 
-// Memory for a copy of a large value that waits behind a reply, counted in response_buf_bytes. NULL: there is none, or
-// too much is waiting for slow clients.
+// Memory for a copy of a large value that waits behind a reply, counted in response_buf_bytes.
+// NULL: there is none, or too much is waiting for slow clients.
 char *reply_own(struct store *store, uint32_t value_bytes);
 // Puts such a copy, filled, behind what ends at `at`. Owns: the reply.
 void reply_put_owned(const struct store_view *view, char *copy, char *at, struct reply *reply);
 // A large value for which no pin is free goes out as a copy.
-enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at, struct reply *reply);
+enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at,
+                               struct reply *reply);
 
 // Whether the value goes through the reply's buffer.
-static inline bool reply_copies(const struct store *store, const struct store_view *view, const struct reply *reply) {
+static inline bool reply_copies(const struct store *store, const struct store_view *view,
+                                const struct reply *reply) {
     if (LIKELY(view->value_bytes <= STORE_COPY_AMONG_BYTES_MAX)) {
         return view->value != NULL;
     }
     bool is_alone = reply->at == reply->start;
     return view->value && view->value_bytes <= STORE_COPY_BYTES_MAX
-           && ((is_alone && view->value_bytes <= STORE_COPY_ALONE_BYTES_MAX) || UNLIKELY(!store_may_pin_small(store)));
+           && ((is_alone && view->value_bytes <= STORE_COPY_ALONE_BYTES_MAX)
+               || UNLIKELY(!store_may_pin_small(store)));
 }
 
 // Puts the value into the reply, copied or pinned. PUT_CHANGED: the item changed meanwhile.
-// PUT_NO_MEMORY: no pin is free, nor memory for a copy. The value and its line end go to `at`; only PUT_DONE moves the
-// reply on.
-static inline enum put_result reply_put_value(struct store *store, const struct store_view *view, char *at,
-                                              struct reply *reply) {
+// PUT_NO_MEMORY: no pin is free, nor memory for a copy. The value and its line end go to `at`; only
+// PUT_DONE moves the reply on.
+static inline enum put_result reply_put_value(struct store *store, const struct store_view *view,
+                                              char *at, struct reply *reply) {
     if (LIKELY(reply_copies(store, view, reply))) {
         racy_copy(at, view->value, view->value_bytes);
         if (!store_holds(view)) {
@@ -154,15 +163,21 @@ static inline enum put_result reply_put_value(struct store *store, const struct 
         return PUT_CHANGED;
     }
     reply->values[reply->value_count++] =
-        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start), .pin = pin, .ref = view->ref,
-                             .state = view->state, .class_id = view->class_id, .value_bytes = view->value_bytes};
+        (struct reply_value){.buffer_offset = (uint32_t)(at - reply->start),
+                             .pin = pin,
+                             .ref = view->ref,
+                             .state = view->state,
+                             .class_id = view->class_id,
+                             .value_bytes = view->value_bytes};
     if (UNLIKELY(store_pins_are_tight(store)) && reply->value_count >= REPLY_VALUES_TIGHT) {
-        reply->value_max = reply->value_count;      // This reply is full.
+        reply->value_max = reply->value_count;    // This reply is full.
     }
     reply->at = PUT_LITERAL(at, "\r\n");
     return PUT_DONE;
 }
 
-// The same for the view of a record from flash: a large value is copied behind the reply, and counted in
-// response_buf_bytes. PUT_NO_MEMORY: there is none for it, or too much is waiting for slow clients.
-enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at, struct reply *reply);
+// The same for the view of a record from flash: a large value is copied behind the reply, and
+// counted in response_buf_bytes. PUT_NO_MEMORY: there is none for it, or too much is waiting for
+// slow clients.
+enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at,
+                                 struct reply *reply);

@@ -41,7 +41,8 @@ bool session_is_reading_value(const struct session *session) {
     return session->mode == MODE_VALUE;
 }
 bool session_is_filling_value(const struct session *session) {
-    return session->mode == MODE_VALUE && session->value->making.filled_bytes < session->value->making.value_bytes;
+    return session->mode == MODE_VALUE
+           && session->value->making.filled_bytes < session->value->making.value_bytes;
 }
 bool session_is_awaiting_value(const struct session *session) {
     return session->awaits_value || session->mode == MODE_VALUE;
@@ -58,8 +59,9 @@ bool session_is_swallowing(const struct session *session) {
 
 // Commands that Python answers.
 static bool is_admin(const struct token *word) {
-    static const char *const words[] = {"stats", "verbosity", "cache_memlimit", "slabs", "lru", "lru_crawler", "watch",
-                                        "refresh_certs", "extstore", "shutdown", "debugtime"};
+    static const char *const words[] = {
+        "stats", "verbosity",     "cache_memlimit", "slabs",    "lru",      "lru_crawler",
+        "watch", "refresh_certs", "extstore",       "shutdown", "debugtime"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (token_is(word, words[i])) {
             return true;
@@ -68,7 +70,8 @@ static bool is_admin(const struct token *word) {
     return false;
 }
 
-static void meta_command(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+static void meta_command(struct session *session, struct token *tokens, uint32_t words,
+                         struct reply *reply) {
     switch (tokens[0].bytes == 2 ? tokens[0].text[1] : 0) {
     case 'g': meta_get(session, tokens, words, reply); break;
     case 'd': meta_delete(session, tokens, words, reply); break;
@@ -86,14 +89,16 @@ static void unknown_command(struct session *session, const struct token *tokens,
                             struct reply *reply) {
     const struct token *last = &tokens[count - 1];
     if (last->bytes >= 5 && memcmp(last->text, "HTTP/", 5) == 0) {
-        session->mode = MODE_CLOSE;     // A web browser or a health check: there is nothing to say to it.
+        session->mode = MODE_CLOSE;    // A web browser or a health check: there is nothing to say
+                                       // to it.
     } else {
         REPLY_LITERAL(reply, "ERROR\r\n");
     }
 }
 
 // Commands that are a line and nothing else.
-static void line_command(struct session *session, const char *line, const char *end, struct reply *reply) {
+static void line_command(struct session *session, const char *line, const char *end,
+                         struct reply *reply) {
     struct token tokens[TOKENS_MAX];
     uint32_t words = tokens_split(line, end, tokens);
     if (words == 0 || tokens[0].bytes < 2) {
@@ -159,8 +164,9 @@ static bool is_update(const char *line, const char *end) {
 }
 
 // Before authentication only a `set` with the credentials as its value means anything.
-static enum update_wants auth_command(struct session *session, const char *line, const char *line_end,
-                                      const char *body, size_t bytes, struct reply *reply, size_t *consumed) {
+static enum update_wants auth_command(struct session *session, const char *line,
+                                      const char *line_end, const char *body, size_t bytes,
+                                      struct reply *reply, size_t *consumed) {
     struct token tokens[TOKENS_MAX];
     uint32_t words = tokens_split(line, line_end, tokens);
     uint32_t value_bytes;
@@ -169,8 +175,9 @@ static enum update_wants auth_command(struct session *session, const char *line,
         session->mode = MODE_CLOSE;
         return UPDATE_DONE;
     }
-    if (words < 5 || !token_is(&tokens[0], "set") || !token_u32(tokens[4].text, tokens[4].bytes, &value_bytes)
-        || value_bytes > 1024 || body - line > LINE_BYTES_MAX) {
+    if (words < 5 || !token_is(&tokens[0], "set")
+        || !token_u32(tokens[4].text, tokens[4].bytes, &value_bytes) || value_bytes > 1024
+        || body - line > LINE_BYTES_MAX) {
         reply_line(reply, "CLIENT_ERROR unauthenticated");
         return UPDATE_DONE;
     }
@@ -201,11 +208,13 @@ static enum update_wants auth_command(struct session *session, const char *line,
     return UPDATE_DONE;
 }
 
-// Handles the command whose line is [line, newline). Returns bytes consumed, 0 when more input is needed.
-static size_t command(struct session *session, const char *line, const char *newline, const char *in_end,
-                      struct reply *reply) {
+// Handles the command whose line is [line, newline). Returns bytes consumed, 0 when more input is
+// needed.
+static size_t command(struct session *session, const char *line, const char *newline,
+                      const char *in_end, struct reply *reply) {
     const char *start = line;
-    // One feed is far below 4 GiB; without that said, gcc's link-time view warns of lengths below zero.
+    // One feed is far below 4 GiB; without that said, gcc's link-time view warns of lengths below
+    // zero.
     uint32_t line_bytes = (uint32_t)(newline - line);
     // A lone \r\n keeps its \r, as memcached has it; both are errors all the same.
     if (line_bytes > 0 && line[line_bytes - 1] == '\r') {
@@ -240,7 +249,7 @@ static size_t command(struct session *session, const char *line, const char *new
     }
     if (wants == UPDATE_MORE) {
         session->awaits_value = !session->is_waiting;
-        return (size_t)(line - start);      // Blanks need not be kept.
+        return (size_t)(line - start);    // Blanks need not be kept.
     }
     return (size_t)(newline + 1 - start) + body_consumed;
 }
@@ -276,8 +285,10 @@ static size_t begin_long_get(struct session *session, const char *in) {
     return at + (in[at + 3] == 's' ? 5 : 4);
 }
 
-// One step in command mode. Returns the bytes consumed; 0 with *stop_out set when nothing more can be done now.
-static size_t step(struct session *session, const char *in, size_t bytes, struct reply *reply, int *stop_out) {
+// One step in command mode. Returns the bytes consumed; 0 with *stop_out set when nothing more can
+// be done now.
+static size_t step(struct session *session, const char *in, size_t bytes, struct reply *reply,
+                   int *stop_out) {
     if (session->get_kind != GET_NONE) {
         bool is_full;
         size_t eaten = text_gets(session, in, bytes, reply, &is_full);
@@ -312,11 +323,13 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
 static void show(const struct session *session, char sign, const char *text, int bytes) {
     char line[LOG_LINE_BYTES_MAX];
     int shown = snprintf(line, sizeof line, "%c%d %.*s", sign, session->log_id, bytes, text);
-    log_line(session->proto->log, line, shown < (int)sizeof line ? (uint32_t)shown : (uint32_t)sizeof line - 1);
+    log_line(session->proto->log, line,
+             shown < (int)sizeof line ? (uint32_t)shown : (uint32_t)sizeof line - 1);
 }
 
 // As memcached's -vv has it: the line that came, and the answer when it is one line.
-static size_t logged_step(struct session *session, const char *in, size_t bytes, struct reply *reply, int *stop_out) {
+static size_t logged_step(struct session *session, const char *in, size_t bytes,
+                          struct reply *reply, int *stop_out) {
     bool begins = session->get_kind == GET_NONE;
     const char *answer = reply->at;
     size_t eaten = step(session, in, bytes, reply, stop_out);
@@ -328,7 +341,7 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     const char *end = reply->at;
     bool ends_get = !begins && session->get_kind == GET_NONE;
     if (ends_get && end - answer > 5 && memcmp(end - 5, "END\r\n", 5) == 0) {
-        answer = end - 5;       // Values are not shown.
+        answer = end - 5;    // Values are not shown.
     }
     if (end - answer > 2 && memchr(answer, '\n', (size_t)(end - answer)) == end - 1) {
         show(session, '>', answer, (int)(end - answer) - 2);
@@ -366,25 +379,27 @@ static int after_step(struct session *session, int stop) {
         return session->is_busy ? SESSION_BUSY : SESSION_ON_FLASH;
     }
     if (session->get_kind == GET_NONE) {
-        session->busy_rounds = 0;       // A command is done, not only the beginning of a get.
+        session->busy_rounds = 0;    // A command is done, not only the beginning of a get.
     }
     session->has_vivified = false;
     flash_settle(session);
     return stop;
 }
 
-// A connection's first byte chooses its protocol, as in memcached; the binary one is not there. Its clients would wait
-// for ever for an answer to what never ends as a line.
+// A connection's first byte chooses its protocol, as in memcached; the binary one is not there. Its
+// clients would wait for ever for an answer to what never ends as a line.
 static void begin(struct session *session, const char *in) {
     const struct store *store = session_store(session);
     session->has_begun = true;
-    if ((unsigned char)in[0] == BINARY_REQUEST && live_get(store->arena, LIVE_protocol_negotiated)) {
+    if ((unsigned char)in[0] == BINARY_REQUEST
+        && live_get(store->arena, LIVE_protocol_negotiated)) {
         count(store->proc, COUNTER_binary_refused, 1);
         session->mode = MODE_CLOSE;
     }
 }
 
-int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out) {
+int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply,
+                 size_t *consumed_out) {
     size_t at = 0;
     int stop = -1;
     bool is_resumed = session->is_waiting;
@@ -407,8 +422,9 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
                    && session_has_had_its_turn(session, 0)) {
             stop = SESSION_YIELD;
         } else if (LIKELY(session->mode == MODE_COMMAND)) {
-            at += UNLIKELY(session->is_verbose) ? logged_step(session, in + at, bytes - at, reply, &stop)
-                                                : step(session, in + at, bytes - at, reply, &stop);
+            at += UNLIKELY(session->is_verbose)
+                      ? logged_step(session, in + at, bytes - at, reply, &stop)
+                      : step(session, in + at, bytes - at, reply, &stop);
         } else if (session->mode == MODE_VALUE) {
             at += value_feed(session, in + at, bytes - at, reply);
         } else {

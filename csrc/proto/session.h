@@ -19,7 +19,8 @@ void proto_close(struct proto *proto);
 // "user:password" lines; NULL turns authentication off. Copies. Returns PYMC_NO_MEMORY or PYMC_OK.
 int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count);
 
-// What sessions read with that meet flash; NULL (as at first) when there is no flash tier. Borrows it.
+// What sessions read with that meet flash; NULL (as at first) when there is no flash tier. Borrows
+// it.
 void proto_set_reader(struct proto *proto, struct flash_reader *reader);
 
 // Where -vv shows commands and replies; NULL (as at first) for nowhere. Borrows it.
@@ -31,38 +32,48 @@ void session_destroy(struct session *session);
 
 // Why session_feed() stopped.
 enum session_stop {
-    SESSION_NEEDS_INPUT,    // Everything was consumed but for an unfinished line or a small unfinished value.
+    SESSION_NEEDS_INPUT,    // Everything was consumed but for an unfinished line or a small
+                            // unfinished value.
     SESSION_REPLY_FULL,     // Send the reply, clear it, then feed the rest.
-    SESSION_PARKED,         // An administrative command waits: session_admin_line(), then session_resume().
+    SESSION_PARKED,         // An administrative command waits: session_admin_line(), then
+                            // session_resume().
     SESSION_CLOSE,          // Send the reply, then close.
-    SESSION_YIELD,          // As many requests as one turn may have: send the reply, let others go, feed the rest.
-    SESSION_ON_FLASH,       // A read from flash is under way: session_wait(), then feed the same again, even nothing.
-    SESSION_BUSY            // Another process holds a bucket: feed the same again a little later, even nothing.
+    SESSION_YIELD,    // As many requests as one turn may have: send the reply, let others go, feed
+                      // the rest.
+    SESSION_ON_FLASH,    // A read from flash is under way: session_wait(), then feed the same
+                         // again, even nothing.
+    SESSION_BUSY         // Another process holds a bucket: feed the same again a little later, even
+                         // nothing.
 };
 
-// Consumes commands from in[0..bytes) and appends their answers to the reply. Returns enum session_stop;
-// *consumed_out says how many bytes are done with. Input that is not consumed must be fed again, with more behind it.
-int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply, size_t *consumed_out);
+// Consumes commands from in[0..bytes) and appends their answers to the reply. Returns enum
+// session_stop; *consumed_out says how many bytes are done with. Input that is not consumed must be
+// fed again, with more behind it.
+int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply,
+                 size_t *consumed_out);
 
 // The command that parked the session; borrowed from the input it was fed with.
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out);
 void session_resume(struct session *session);
 
-// Lets the waiter be told when a session that stopped with SESSION_ON_FLASH is to be fed again; too early does no harm.
+// Lets the waiter be told when a session that stopped with SESSION_ON_FLASH is to be fed again; too
+// early does no harm.
 void session_wait(struct session *session, struct flash_waiter *waiter);
 // True when feeding goes on with something though there may be no input.
 bool session_is_unfinished(const struct session *session);
-// Gives back what was read from flash ahead: what is still wanted will be read again. To be called when a session that
-// stopped with SESSION_REPLY_FULL, SESSION_ON_FLASH or SESSION_BUSY is not fed again soon.
+// Gives back what was read from flash ahead: what is still wanted will be read again. To be called
+// when a session that stopped with SESSION_REPLY_FULL, SESSION_ON_FLASH or SESSION_BUSY is not fed
+// again soon.
 void session_drop_reads(struct session *session);
 // The same for good: nobody will get the answers.
 void session_abort_reads(struct session *session);
 
-// While a large value is coming in: where its next bytes belong, so that a socket can be read straight into the item.
-// Returns how many bytes fit there, 0 when the session wants session_feed() instead. *is_last_out: they end the value.
-// `ahead_bytes`: for those so far behind the next one, place after place, if they have surely come; 0
-// when there is no room for them (now).
-size_t session_direct_place(struct session *session, size_t ahead_bytes, char **place_out, bool *is_last_out);
+// While a large value is coming in: where its next bytes belong, so that a socket can be read
+// straight into the item. Returns how many bytes fit there, 0 when the session wants session_feed()
+// instead. *is_last_out: they end the value. `ahead_bytes`: for those so far behind the next one,
+// place after place, if they have surely come; 0 when there is no room for them (now).
+size_t session_direct_place(struct session *session, size_t ahead_bytes, char **place_out,
+                            bool *is_last_out);
 void session_direct_filled(struct session *session, size_t bytes);
 
 // What a session is doing, as enum connection_state in server/engine.h knows it.
@@ -78,6 +89,6 @@ bool session_is_in_get(const struct session *session);
 // A reply buffer of its own, for tests and tools; engines have theirs.
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out);
 void reply_destroy(struct proto *proto, struct reply *reply);
-// Copies the whole reply, values from the arena included, into place and clears it. Returns the bytes written,
-// or -1 when place_bytes are too few (then nothing is cleared).
+// Copies the whole reply, values from the arena included, into place and clears it. Returns the
+// bytes written, or -1 when place_bytes are too few (then nothing is cleared).
 int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint64_t place_bytes);

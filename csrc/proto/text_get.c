@@ -6,12 +6,13 @@
 struct wanted {
     const char *key;
     uint32_t key_bytes;
-    bool ends_line;         // The last key of its command: END follows.
-    bool is_key;            // False for a command whose key list was empty behind its last key.
+    bool ends_line;    // The last key of its command: END follows.
+    bool is_key;       // False for a command whose key list was empty behind its last key.
     uint64_t hash;
 };
 
-static char *put_header(char *at, const char *key, uint32_t key_bytes, const struct store_view *view, bool with_cas) {
+static char *put_header(char *at, const char *key, uint32_t key_bytes,
+                        const struct store_view *view, bool with_cas) {
     at = PUT_LITERAL(at, "VALUE ");
     at = put_bytes(at, key, key_bytes);
     *at++ = ' ';
@@ -37,15 +38,18 @@ static __attribute__((noinline)) enum answered get_put_off(struct session *sessi
     return session_put_off(session) ? ANSWERED_LATER : ANSWERED_BUSY;
 }
 
-// A key that is not in memory, of which `view` is the look-up: answers from flash, or parks the session. ANSWERED_NOT:
-// it is in memory now.
-static __attribute__((noinline)) enum answered get_from_flash(struct session *session, const struct wanted *wanted,
-                                                              bool with_cas, struct store_view *view,
+// A key that is not in memory, of which `view` is the look-up: answers from flash, or parks the
+// session. ANSWERED_NOT: it is in memory now.
+static __attribute__((noinline)) enum answered get_from_flash(struct session *session,
+                                                              const struct wanted *wanted,
+                                                              bool with_cas,
+                                                              struct store_view *view,
                                                               struct reply *reply) {
     struct store *store = session_store(session);
     struct flash_read *read;
     enum answered answered = ANSWERED;
-    int found = flash_look(session, wanted->key, wanted->key_bytes, wanted->hash, true, false, view, &read);
+    int found =
+        flash_look(session, wanted->key, wanted->key_bytes, wanted->hash, true, false, view, &read);
     if (found == STORE_ON_FLASH) {
         return ANSWERED_LATER;
     }
@@ -53,13 +57,16 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
         return get_put_off(session);
     }
     if (found == STORE_HIT && !read) {
-        store_rule_out_none(store);     // The next key may be the one whose record was ruled out for this one.
+        store_rule_out_none(store);    // The next key may be the one whose record was ruled out for
+                                       // this one.
         return ANSWERED_NOT;
     }
     if (found == STORE_NO_MEMORY
         || (found == STORE_HIT
-            && reply_put_record(store, view, put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas),
-                                reply) == PUT_NO_MEMORY)) {
+            && reply_put_record(
+                   store, view,
+                   put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas), reply)
+                   == PUT_NO_MEMORY)) {
         count(store->proc, COUNTER_get_oom_extstore, 1);
         answered = ANSWERED_NO_MEMORY;
     } else if (found == STORE_HIT) {
@@ -85,8 +92,8 @@ static enum answered count_missing(struct store *store, const struct wanted *wan
 }
 
 // Puts the viewed value into the reply. The bucket of a view that has it locked is let go.
-static inline enum put_result put_hit(struct store *store, const struct wanted *wanted, bool with_cas,
-                                      struct store_view *view, struct reply *reply) {
+static inline enum put_result put_hit(struct store *store, const struct wanted *wanted,
+                                      bool with_cas, struct store_view *view, struct reply *reply) {
     char *at = put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas);
     enum put_result put = reply_put_value(store, view, at, reply);
     if (LIKELY(put == PUT_DONE)) {
@@ -101,18 +108,22 @@ static inline enum put_result put_hit(struct store *store, const struct wanted *
 
 // get_one() where the first look, which came to `found`, was not enough. `has_changed`: the value
 // changed under it.
-static __attribute__((noinline)) enum answered get_again(struct session *session, const struct wanted *wanted,
-                                                         bool with_cas, int found, bool has_changed,
-                                                         struct store_view *view, struct reply *reply) {
+static __attribute__((noinline)) enum answered get_again(struct session *session,
+                                                         const struct wanted *wanted, bool with_cas,
+                                                         int found, bool has_changed,
+                                                         struct store_view *view,
+                                                         struct reply *reply) {
     struct store *store = session_store(session);
     for (uint32_t round = 1; round < STORE_LOOKS_MAX; round++) {
         if (!has_changed && found == STORE_BUSY) {
             break;
         }
         if (!has_changed && found != STORE_HIT) {
-            bool may_be_on_flash = (found == STORE_MISS || found == STORE_ON_FLASH) && session->proto->reader;
-            enum answered answered = may_be_on_flash ? get_from_flash(session, wanted, with_cas, view, reply)
-                                                     : count_missing(store, wanted, found, view);
+            bool may_be_on_flash =
+                (found == STORE_MISS || found == STORE_ON_FLASH) && session->proto->reader;
+            enum answered answered = may_be_on_flash
+                                         ? get_from_flash(session, wanted, with_cas, view, reply)
+                                         : count_missing(store, wanted, found, view);
             if (answered != ANSWERED_NOT) {
                 return answered;
             }
@@ -186,7 +197,8 @@ static enum answered touch_missing(struct session *session, const struct wanted 
 static enum answered touch_one(struct session *session, const struct wanted *wanted, bool with_cas,
                                struct reply *reply) {
     struct store *store = session_store(session);
-    struct store_mark mark = {.has_expiry = true, .expiry_seconds = session->get_expiry, .is_read = true};
+    struct store_mark mark = {
+        .has_expiry = true, .expiry_seconds = session->get_expiry, .is_read = true};
     struct store_view view;
     bool is_marked = false;
     for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
@@ -224,10 +236,10 @@ static enum answered touch_one(struct session *session, const struct wanted *wan
     return get_put_off(session);
 }
 
-// The error is the whole rest of a get's answer. Returns the last key of its line; when that is still to come, what
-// follows is thrown away.
-static uint32_t fail_get(struct session *session, const struct wanted *batch, uint32_t at, uint32_t count_wanted,
-                         const char *error, struct reply *reply) {
+// The error is the whole rest of a get's answer. Returns the last key of its line; when that is
+// still to come, what follows is thrown away.
+static uint32_t fail_get(struct session *session, const struct wanted *batch, uint32_t at,
+                         uint32_t count_wanted, const char *error, struct reply *reply) {
     reply_line(reply, error);
     while (!batch[at].ends_line) {
         if (at + 1 == count_wanted) {
@@ -240,7 +252,8 @@ static uint32_t fail_get(struct session *session, const struct wanted *batch, ui
 }
 
 // The session is parked at the first key: what the others will want is read meanwhile.
-static __attribute__((noinline)) void look_ahead(struct session *session, const struct wanted *batch,
+static __attribute__((noinline)) void look_ahead(struct session *session,
+                                                 const struct wanted *batch,
                                                  uint32_t count_wanted) {
     for (uint32_t i = 1; i < count_wanted; i++) {
         if (batch[i].is_key) {
@@ -249,8 +262,8 @@ static __attribute__((noinline)) void look_ahead(struct session *session, const 
     }
 }
 
-// Answers the first `count_wanted` batched keys in order; stops early when the reply is full or the session is parked.
-// Returns how many.
+// Answers the first `count_wanted` batched keys in order; stops early when the reply is full or the
+// session is parked. Returns how many.
 static uint32_t answer(struct session *session, const struct wanted *batch, uint32_t count_wanted,
                        struct reply *reply) {
     struct store *store = session_store(session);
@@ -266,8 +279,9 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
             return i;
         }
         if (LIKELY(batch[i].is_key)) {
-            enum answered answered = LIKELY(!touches) ? get_one(session, &batch[i], with_cas, reply)
-                                                      : touch_one(session, &batch[i], with_cas, reply);
+            enum answered answered = LIKELY(!touches)
+                                         ? get_one(session, &batch[i], with_cas, reply)
+                                         : touch_one(session, &batch[i], with_cas, reply);
             if (UNLIKELY(answered == ANSWERED_LATER)) {
                 if (!session->is_busy) {
                     look_ahead(session, batch + i, count_wanted - i);
@@ -277,8 +291,10 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
             count(store->proc, LIKELY(!touches) ? COUNTER_cmd_get : COUNTER_cmd_touch, 1);
             if (UNLIKELY(answered != ANSWERED)) {
                 i = fail_get(session, batch, i, count_wanted,
-                             answered == ANSWERED_BUSY ? REPLY_BUSY
-                                                       : "SERVER_ERROR out of memory writing get response", reply);
+                             answered == ANSWERED_BUSY
+                                 ? REPLY_BUSY
+                                 : "SERVER_ERROR out of memory writing get response",
+                             reply);
                 continue;
             }
         }
@@ -313,8 +329,10 @@ static const char *skip_line(const char *at, const char *end, bool *ended_out) {
     return newline ? newline + 1 : end;
 }
 
-// One step of the scan: a key, or the line's end. Returns the new position, NULL when more input is needed.
-static const char *scan_key(const char *at, const char *end, struct wanted *wanted, bool *too_long_out) {
+// One step of the scan: a key, or the line's end. Returns the new position, NULL when more input is
+// needed.
+static const char *scan_key(const char *at, const char *end, struct wanted *wanted,
+                            bool *too_long_out) {
     const char *key;
     const char *key_end = next_key(at, end, &key);
     if (!key_end) {
@@ -350,7 +368,8 @@ static const char *scan_key(const char *at, const char *end, struct wanted *want
     return key_end + 1;
 }
 
-// True when a plain get whose line is all there, and too short for a bad key, starts here: it may join a batch.
+// True when a plain get whose line is all there, and too short for a bad key, starts here: it may
+// join a batch.
 static bool begins_short_get(const char *at, const char *end) {
     if (end - at < 6 || memcmp(at, "get ", 4) != 0 || at[4] <= ' ') {
         return false;
@@ -371,9 +390,10 @@ static size_t break_get(struct session *session, const char *in, const char *at,
     return (size_t)(at - in);
 }
 
-// Collects keys, of this command and of plain gets that follow it. Returns how many; *too_long_out tells why it ended.
-static uint32_t collect(struct session *session, const char *scan, const char *end, struct wanted *batch,
-                        const char **after, bool *too_long_out) {
+// Collects keys, of this command and of plain gets that follow it. Returns how many; *too_long_out
+// tells why it ended.
+static uint32_t collect(struct session *session, const char *scan, const char *end,
+                        struct wanted *batch, const char **after, bool *too_long_out) {
     struct store *store = session_store(session);
     uint32_t filled = 0;
     uint32_t lines = 0;
@@ -381,8 +401,8 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
     *too_long_out = false;
     while (filled < BATCH) {
         if (!in_line) {
-            if (session->get_kind != GET_PLAIN || session->is_verbose || session_has_had_its_turn(session, lines)
-                || !begins_short_get(scan, end)) {
+            if (session->get_kind != GET_PLAIN || session->is_verbose
+                || session_has_had_its_turn(session, lines) || !begins_short_get(scan, end)) {
                 break;
             }
             scan += 4;
@@ -403,7 +423,8 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
     return filled;
 }
 
-size_t text_gets(struct session *session, const char *in, size_t bytes, struct reply *reply, bool *full_out) {
+size_t text_gets(struct session *session, const char *in, size_t bytes, struct reply *reply,
+                 bool *full_out) {
     const char *at = in;
     const char *end = in + bytes;
     *full_out = false;
@@ -437,8 +458,8 @@ size_t text_gets(struct session *session, const char *in, size_t bytes, struct r
     }
 }
 
-size_t text_get_begin(struct session *session, const char *line, const char *end, enum get_kind kind,
-                      struct reply *reply) {
+size_t text_get_begin(struct session *session, const char *line, const char *end,
+                      enum get_kind kind, struct reply *reply) {
     const char *at = line;
     const char *word;
     // Behind the command word, and for gat behind the expiry.
@@ -453,7 +474,8 @@ size_t text_get_begin(struct session *session, const char *line, const char *end
         }
         session->get_expiry = expiry_from_client(session_store(session), expiry);
     }
-    // A key that is too long anywhere in the line spoils the whole command, before anything is answered.
+    // A key that is too long anywhere in the line spoils the whole command, before anything is
+    // answered.
     for (const char *key = at; end - at > KEY_BYTES_MAX && key < end;) {
         const char *start;
         const char *key_end = next_key(key, end + 1, &start);
@@ -462,7 +484,7 @@ size_t text_get_begin(struct session *session, const char *line, const char *end
             return (size_t)(end + 1 - line);
         }
         if (*key_end != ' ') {
-            break;      // A NUL ends the command; there is no way past it.
+            break;    // A NUL ends the command; there is no way past it.
         }
         key = key_end;
     }

@@ -1,14 +1,15 @@
 // incr, decr, touch, delete, flush_all.
 #include "proto/session_internal.h"
 
-// noreply silences whatever the command said, errors included; only a wrong word count is always answered.
+// noreply silences whatever the command said, errors included; only a wrong word count is always
+// answered.
 static bool is_quiet(const struct token *tokens, uint32_t words) {
     return token_is(&tokens[words - 1], "noreply");
 }
 
 static void arith_reply(struct session *session, const struct token *tokens, struct reply *reply) {
-    struct store_arith request = {.key = tokens[1].text, .key_bytes = tokens[1].bytes,
-                                  .decrement = tokens[0].text[0] == 'd'};
+    struct store_arith request = {
+        .key = tokens[1].text, .key_bytes = tokens[1].bytes, .decrement = tokens[0].text[0] == 'd'};
     if (tokens[1].bytes > KEY_BYTES_MAX) {
         REPLY_LITERAL(reply, "CLIENT_ERROR bad command line format\r\n");
         return;
@@ -39,7 +40,8 @@ static void arith_reply(struct session *session, const struct token *tokens, str
     }
 }
 
-void text_arith(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+void text_arith(struct session *session, struct token *tokens, uint32_t words,
+                struct reply *reply) {
     if (words != 3 && words != 4) {
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;
@@ -64,7 +66,8 @@ static void touch_reply(struct session *session, const struct token *tokens, str
     }
     int outcome;
     do {
-        outcome = store_touch(store, tokens[1].text, tokens[1].bytes, expiry_from_client(store, expiry));
+        outcome =
+            store_touch(store, tokens[1].text, tokens[1].bytes, expiry_from_client(store, expiry));
     } while (met_flash(session, tokens[1].text, tokens[1].bytes, &outcome));
     if (UNLIKELY(session->is_waiting)) {
         return;
@@ -78,7 +81,8 @@ static void touch_reply(struct session *session, const struct token *tokens, str
     }
 }
 
-void text_touch(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+void text_touch(struct session *session, struct token *tokens, uint32_t words,
+                struct reply *reply) {
     if (words != 3 && words != 4) {
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;
@@ -90,7 +94,8 @@ void text_touch(struct session *session, struct token *tokens, uint32_t words, s
     }
 }
 
-void text_delete(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+void text_delete(struct session *session, struct token *tokens, uint32_t words,
+                 struct reply *reply) {
     struct store *store = session_store(session);
     if (words < 2 || words > 4) {
         REPLY_LITERAL(reply, "ERROR\r\n");
@@ -103,8 +108,8 @@ void text_delete(struct session *session, struct token *tokens, uint32_t words, 
         bool zero = token_is(&tokens[2], "0");
         bool valid = (words == 3 && (zero || quiet)) || (words == 4 && zero && quiet);
         if (!valid) {
-            REPLY_LITERAL(reply,
-                          "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n");
+            REPLY_LITERAL(
+                reply, "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n");
             reply->at = quiet ? start : reply->at;
             return;
         }
@@ -128,8 +133,8 @@ void text_delete(struct session *session, struct token *tokens, uint32_t words, 
     reply->at = quiet ? start : reply->at;
 }
 
-static void flush_reply(struct session *session, const struct token *tokens, uint32_t words, bool quiet,
-                        struct reply *reply) {
+static void flush_reply(struct session *session, const struct token *tokens, uint32_t words,
+                        bool quiet, struct reply *reply) {
     struct store *store = session_store(session);
     int32_t at = 0;
     count(store->proc, COUNTER_cmd_flush, 1);
@@ -145,7 +150,8 @@ static void flush_reply(struct session *session, const struct token *tokens, uin
     REPLY_LITERAL(reply, "OK\r\n");
 }
 
-void text_flush_all(struct session *session, struct token *tokens, uint32_t words, struct reply *reply) {
+void text_flush_all(struct session *session, struct token *tokens, uint32_t words,
+                    struct reply *reply) {
     if (words > 3) {
         REPLY_LITERAL(reply, "ERROR\r\n");
         return;

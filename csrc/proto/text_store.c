@@ -9,7 +9,9 @@ void text_outcome(struct reply *reply, int outcome) {
     case STORE_NOT_STORED: REPLY_LITERAL(reply, "NOT_STORED\r\n"); break;
     case STORE_EXISTS: REPLY_LITERAL(reply, "EXISTS\r\n"); break;
     case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
-    case STORE_TOO_LARGE: REPLY_LITERAL(reply, "SERVER_ERROR object too large for cache\r\n"); break;
+    case STORE_TOO_LARGE:
+        REPLY_LITERAL(reply, "SERVER_ERROR object too large for cache\r\n");
+        break;
     case STORE_BUSY: reply_line(reply, REPLY_BUSY); break;
     default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory storing object\r\n"); break;
     }
@@ -27,7 +29,8 @@ static const char *parse_update(const struct session *session, const struct toke
     case 'p': write->mode = STORE_PREPEND; break;
     default: write->mode = STORE_SET; break;
     }
-    if (tokens[1].bytes > KEY_BYTES_MAX || !token_u32(tokens[2].text, tokens[2].bytes, &write->client_flags)
+    if (tokens[1].bytes > KEY_BYTES_MAX
+        || !token_u32(tokens[2].text, tokens[2].bytes, &write->client_flags)
         || !token_i32(tokens[3].text, tokens[3].bytes, &expiry)
         || !token_i32(tokens[4].text, tokens[4].bytes, &value_bytes)
         || (has_cas && !token_u64(tokens[5].text, tokens[5].bytes, &write->cas_compare))) {
@@ -93,8 +96,9 @@ static struct session_value *value_new(const struct store_write *write, bool is_
     return value;
 }
 
-enum update_wants text_update(struct session *session, struct token *tokens, uint32_t words, const char *body,
-                              size_t bytes, struct reply *reply, size_t *body_consumed) {
+enum update_wants text_update(struct session *session, struct token *tokens, uint32_t words,
+                              const char *body, size_t bytes, struct reply *reply,
+                              size_t *body_consumed) {
     struct store *store = session_store(session);
     uint32_t needed = tokens[0].text[0] == 'c' ? 6 : 5;
     *body_consumed = 0;
@@ -115,7 +119,8 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     if (!is_whole && value_may_wait(session, &write, (size_t)(body - tokens[0].text), bytes)) {
         return UPDATE_MORE;
     }
-    // A value without its line end goes the same way however it came: first is asked whether it is too large.
+    // A value without its line end goes the same way however it came: first is asked whether it is
+    // too large.
     if (UNLIKELY(!is_whole || memcmp(body + write.value_bytes, "\r\n", 2) != 0)) {
         value_begin(session, value_new(&write, is_quiet), reply);
         count(store->proc, COUNTER_requests, LIKELY(!session->is_waiting));
@@ -140,9 +145,11 @@ enum update_wants text_update(struct session *session, struct token *tokens, uin
     return UPDATE_DONE;
 }
 
-bool value_may_wait(const struct session *session, const struct store_write *write, size_t line_bytes, size_t bytes) {
+bool value_may_wait(const struct session *session, const struct store_write *write,
+                    size_t line_bytes, size_t bytes) {
     uint64_t come = bytes + session->arrived_bytes;
-    return line_bytes <= LINE_BYTES_MAX && (write->value_bytes <= VALUE_BUFFERED_MAX || come < VALUE_BUFFERED_MAX)
+    return line_bytes <= LINE_BYTES_MAX
+           && (write->value_bytes <= VALUE_BUFFERED_MAX || come < VALUE_BUFFERED_MAX)
            && store_fits(session_store(session), write);
 }
 
@@ -187,7 +194,8 @@ void value_begin(struct session *session, struct session_value *value, struct re
     session->mode = MODE_SWALLOW;
 }
 
-// There was no room for the next part: the answer comes at once, and the rest of the value is thrown away.
+// There was no room for the next part: the answer comes at once, and the rest of the value is
+// thrown away.
 static void value_give_up(struct session *session, struct reply *reply) {
     struct session_value *value = session->value;
     struct store *store = session_store(session);
@@ -195,7 +203,7 @@ static void value_give_up(struct session *session, struct reply *reply) {
     int outcome = forget_for_meta(session, value);
     outcome = outcome == STORE_BUSY ? outcome : store_give_up(store, &value->write, &value->making);
     if (UNLIKELY(outcome == STORE_BUSY) && session_put_off(session)) {
-        return;     // What has come of it stays until this is done again.
+        return;    // What has come of it stays until this is done again.
     }
     store_abandon(store, &value->making);
     if (!value->is_quiet) {
@@ -221,9 +229,10 @@ void value_finish(struct session *session, struct reply *reply) {
             outcome = store_commit(store, &value->write, &value->making, &result);
         } while (met_flash(session, value->key, value->write.key_bytes, &outcome));
         if (UNLIKELY(session->is_waiting)) {
-            return;     // The value stays as it is until this is done again.
+            return;    // The value stays as it is until this is done again.
         }
-        store_abandon(store, &value->making);   // Unless it was stored: the old value may have found no room.
+        store_abandon(store, &value->making);    // Unless it was stored: the old value may have
+                                                 // found no room.
         if (value->is_meta) {
             meta_set_outcome(&value->meta, outcome, &result, reply);
         } else {
@@ -262,7 +271,8 @@ size_t value_feed(struct session *session, const char *in, size_t bytes, struct 
         value_give_up(session, reply);
         return at;
     }
-    while (at < bytes && value->making.filled_bytes == value->making.value_bytes && value->trailer_seen < 2) {
+    while (at < bytes && value->making.filled_bytes == value->making.value_bytes
+           && value->trailer_seen < 2) {
         value->trailer_bad |= in[at++] != "\r\n"[value->trailer_seen++];
     }
     if (value->trailer_seen == 2) {
@@ -271,7 +281,8 @@ size_t value_feed(struct session *session, const char *in, size_t bytes, struct 
     return at;
 }
 
-size_t session_direct_place(struct session *session, size_t ahead_bytes, char **place_out, bool *is_last_out) {
+size_t session_direct_place(struct session *session, size_t ahead_bytes, char **place_out,
+                            bool *is_last_out) {
     *is_last_out = false;
     if (session->mode != MODE_VALUE) {
         return 0;

@@ -12,7 +12,8 @@ struct token {
     uint32_t bytes;
 };
 
-// Splits at blanks, runs collapse; the last token takes the rest when there are too many. Returns the count.
+// Splits at blanks, runs collapse; the last token takes the rest when there are too many. Returns
+// the count.
 static inline uint32_t tokens_split(const char *line, const char *end, struct token *tokens) {
     uint32_t count = 0;
     while (line < end) {
@@ -43,8 +44,10 @@ static inline bool is_c_space(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-// A number as strtoull takes it: blanks, a sign, digits, then a blank or the end. Overflow is an error.
-static inline bool token_number(const char *text, uint32_t bytes, bool *negative_out, uint64_t *out) {
+// A number as strtoull takes it: blanks, a sign, digits, then a blank or the end. Overflow is an
+// error.
+static inline bool token_number(const char *text, uint32_t bytes, bool *negative_out,
+                                uint64_t *out) {
     uint32_t i = 0;
     while (i < bytes && is_c_space(text[i])) {
         i++;

@@ -1,4 +1,5 @@
-// One connection: receiving, feeding its session, sending, keeping what a slow reader has not taken yet.
+// One connection: receiving, feeding its session, sending, keeping what a slow reader has not taken
+// yet.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -12,10 +13,12 @@
 
 // Enough for all values of a reply and the text around each.
 #define IOV_MAX_HERE (2 * REPLY_VALUES + 1)
-// How much one connection may send, and how often fill the reply buffer, before others get their turn.
+// How much one connection may send, and how often fill the reply buffer, before others get their
+// turn.
 #define SEND_BYTES_MAX (4u << 20)
 #define REPLIES_MAX 8
-// Large values, pipelined, are received one after the other in one turn of a connection up to so many bytes.
+// Large values, pipelined, are received one after the other in one turn of a connection up to so
+// many bytes.
 #define RECEIVE_BYTES_MAX (4u << 20)
 
 // What push() says.
@@ -68,7 +71,8 @@ void connection_want(struct engine *engine, struct connection *connection, uint3
     }
 }
 
-static void note_state(struct engine *engine, struct connection *connection, enum connection_state state) {
+static void note_state(struct engine *engine, struct connection *connection,
+                       enum connection_state state) {
     connection->state = (uint8_t)state;
     SHARED_STORE(record_at(engine, connection->record)->state, (uint8_t)state);
 }
@@ -76,15 +80,15 @@ static void note_state(struct engine *engine, struct connection *connection, enu
 // Shows what the session waits for.
 static void note_waiting(struct engine *engine, struct connection *connection) {
     enum connection_state state = session_is_awaiting_value(&connection->session) ? CONNECTION_NREAD
-                                  : session_is_swallowing(&connection->session)  ? CONNECTION_SWALLOW
-                                                                                 : CONNECTION_READ;
+                                  : session_is_swallowing(&connection->session) ? CONNECTION_SWALLOW
+                                                                                : CONNECTION_READ;
     if (UNLIKELY(connection->state != state)) {
         note_state(engine, connection, state);
     }
 }
 
-static void fill_record(struct connection_record *record, uint32_t id, const struct listener *listener,
-                        const union peer_address *peer) {
+static void fill_record(struct connection_record *record, uint32_t id,
+                        const struct listener *listener, const union peer_address *peer) {
     record->id = id;
     record->family = 1;
     record->port = 0;
@@ -200,7 +204,8 @@ void connection_close(struct engine *engine, struct connection *connection) {
         show(engine, connection->fd, "connection closed.");
     }
     connection->is_dead = true;
-    for (struct connection **link = &engine->again; connection->is_in_again && *link; link = &(*link)->again_next) {
+    for (struct connection **link = &engine->again; connection->is_in_again && *link;
+         link = &(*link)->again_next) {
         if (*link == connection) {
             *link = connection->again_next;
             break;
@@ -223,7 +228,8 @@ void connection_close(struct engine *engine, struct connection *connection) {
     free(connection->admin_line);
     connection->admin_line = NULL;
     if (connection->is_shared) {
-        // Who handed it over may not have closed its own copy yet: then close() alone would leave it watched.
+        // Who handed it over may not have closed its own copy yet: then close() alone would leave
+        // it watched.
         epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     }
     close(connection->fd);
@@ -252,7 +258,8 @@ void connections_free_dead(struct engine *engine) {
 
 // Describes the unsent part from (text offset, values) in at most IOV_MAX_HERE pieces.
 static int describe(struct engine *engine, char *text, uint32_t text_bytes, uint32_t sent,
-                    const struct reply_value *values, uint32_t value_first, uint32_t value_count, struct iovec *iov) {
+                    const struct reply_value *values, uint32_t value_first, uint32_t value_count,
+                    struct iovec *iov) {
     int pieces = 0;
     uint32_t at = sent;
     for (uint32_t i = value_first; i < value_count && pieces < IOV_MAX_HERE; i++) {
@@ -280,10 +287,11 @@ static int describe(struct engine *engine, char *text, uint32_t text_bytes, uint
 }
 
 // Counts sent bytes off the text and the values; unpins what is sent.
-static void advance(struct engine *engine, uint32_t *sent, struct reply_value *values, uint32_t *value_first,
-                    uint32_t value_count, size_t bytes) {
+static void advance(struct engine *engine, uint32_t *sent, struct reply_value *values,
+                    uint32_t *value_first, uint32_t value_count, size_t bytes) {
     while (bytes > 0) {
-        uint32_t mark = *value_first < value_count ? values[*value_first].buffer_offset : UINT32_MAX;
+        uint32_t mark =
+            *value_first < value_count ? values[*value_first].buffer_offset : UINT32_MAX;
         if (*sent < mark) {
             size_t piece = bytes < mark - *sent ? bytes : mark - *sent;
             *sent += (uint32_t)piece;
@@ -291,7 +299,9 @@ static void advance(struct engine *engine, uint32_t *sent, struct reply_value *v
             continue;
         }
         struct reply_value *value = &values[*value_first];
-        size_t piece = bytes < value->value_bytes - value->sent_bytes ? bytes : value->value_bytes - value->sent_bytes;
+        size_t piece = bytes < value->value_bytes - value->sent_bytes
+                           ? bytes
+                           : value->value_bytes - value->sent_bytes;
         value->sent_bytes += (uint32_t)piece;
         bytes -= piece;
         if (value->sent_bytes == value->value_bytes) {
@@ -301,7 +311,8 @@ static void advance(struct engine *engine, uint32_t *sent, struct reply_value *v
     }
 }
 
-// Sends until all is gone, the socket is full or the connection has had its turn (PUSH_LATER), or it is broken.
+// Sends until all is gone, the socket is full or the connection has had its turn (PUSH_LATER), or
+// it is broken.
 static int push(struct engine *engine, int fd, char *text, uint32_t text_bytes, uint32_t *sent,
                 struct reply_value *values, uint32_t *value_first, uint32_t value_count) {
     size_t gone = 0;
@@ -311,18 +322,21 @@ static int push(struct engine *engine, int fd, char *text, uint32_t text_bytes, 
             result = send(fd, text + *sent, text_bytes - *sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         } else {
             struct iovec iov[IOV_MAX_HERE];
-            int pieces = describe(engine, text, text_bytes, *sent, values, *value_first, value_count, iov);
+            int pieces =
+                describe(engine, text, text_bytes, *sent, values, *value_first, value_count, iov);
             PYMC_CHECK(pieces > 0);
             struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)pieces};
             result = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         }
         if (result < 0) {
-            return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? PUSH_LATER : PUSH_BROKEN;
+            return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? PUSH_LATER
+                                                                             : PUSH_BROKEN;
         }
         count(engine->proc, COUNTER_bytes_written, (uint64_t)result);
         advance(engine, sent, values, value_first, value_count, (size_t)result);
         gone += (size_t)result;
-        if (UNLIKELY(gone >= SEND_BYTES_MAX) && (*sent < text_bytes || *value_first < value_count)) {
+        if (UNLIKELY(gone >= SEND_BYTES_MAX)
+            && (*sent < text_bytes || *value_first < value_count)) {
             return PUSH_LATER;
         }
     }
@@ -330,8 +344,9 @@ static int push(struct engine *engine, int fd, char *text, uint32_t text_bytes, 
 }
 
 // Keeps what the socket did not take. Returns false when there is no memory for it.
-static bool keep(struct engine *engine, struct connection *connection, const char *text, uint32_t bytes,
-                 const struct reply_value *values, uint32_t value_first, uint32_t value_count, uint32_t base) {
+static bool keep(struct engine *engine, struct connection *connection, const char *text,
+                 uint32_t bytes, const struct reply_value *values, uint32_t value_first,
+                 uint32_t value_count, uint32_t base) {
     struct backlog *backlog = malloc(sizeof *backlog + bytes);
     if (!backlog) {
         count(engine->proc, COUNTER_malloc_fails, 1);
@@ -354,7 +369,8 @@ static bool keep(struct engine *engine, struct connection *connection, const cha
     return true;
 }
 
-// Sends the engine's reply buffer. Returns false when the connection cannot go on now (backlog or dead).
+// Sends the engine's reply buffer. Returns false when the connection cannot go on now (backlog or
+// dead).
 static bool flush(struct engine *engine, struct connection *connection) {
     struct reply *reply = &engine->reply;
     uint32_t bytes = (uint32_t)(reply->at - reply->start);
@@ -362,11 +378,12 @@ static bool flush(struct engine *engine, struct connection *connection) {
     uint32_t first = 0;
     int result = PUSH_DONE;
     if (LIKELY(bytes > 0)) {
-        result = push(engine, connection->fd, reply->start, bytes, &sent, reply->values, &first, reply->value_count);
+        result = push(engine, connection->fd, reply->start, bytes, &sent, reply->values, &first,
+                      reply->value_count);
     }
     if (UNLIKELY(result == PUSH_LATER
-                 && !keep(engine, connection, reply->start + sent, bytes - sent, reply->values, first,
-                          reply->value_count, sent))) {
+                 && !keep(engine, connection, reply->start + sent, bytes - sent, reply->values,
+                          first, reply->value_count, sent))) {
         result = PUSH_BROKEN;
     }
     if (UNLIKELY(result == PUSH_BROKEN)) {
@@ -398,7 +415,8 @@ static void park(struct engine *engine, struct connection *connection, bool is_p
     connection->ticket = ++engine->tickets;
     queue_push(&engine->requests, connection);
     if (!connection->backlog) {
-        connection_want(engine, connection, EPOLLET);   // A client may close its side and still wait for the answer.
+        connection_want(engine, connection, EPOLLET);    // A client may close its side and still
+                                                         // wait for the answer.
     }
     note_state(engine, connection, CONNECTION_PARKED);
 }
@@ -409,10 +427,12 @@ void connections_send_deferred(struct engine *engine) {
         struct connection *connection = deferred->connection;
         uint32_t sent = 0;
         uint32_t none = 0;
-        int result = push(engine, connection->fd, deferred->text, deferred->bytes, &sent, NULL, &none, 0);
+        int result =
+            push(engine, connection->fd, deferred->text, deferred->bytes, &sent, NULL, &none, 0);
         if (UNLIKELY(result == PUSH_BROKEN
-                     || (result == PUSH_LATER && !keep(engine, connection, deferred->text + sent,
-                                                       deferred->bytes - sent, NULL, 0, 0, 0)))) {
+                     || (result == PUSH_LATER
+                         && !keep(engine, connection, deferred->text + sent, deferred->bytes - sent,
+                                  NULL, 0, 0, 0)))) {
             connection_close(engine, connection);
         } else if (UNLIKELY(result == PUSH_LATER)) {
             input_begin_ahead(engine, connection);
@@ -430,9 +450,10 @@ void connection_read_again(struct engine *engine, struct connection *connection)
     }
 }
 
-// The session stopped with the reply on its way: what becomes of the connection and of the rest of its input.
-static void after_flush(struct engine *engine, struct connection *connection, int stop, bool is_free,
-                        bool is_pipelined, const char *rest, size_t bytes) {
+// The session stopped with the reply on its way: what becomes of the connection and of the rest of
+// its input.
+static void after_flush(struct engine *engine, struct connection *connection, int stop,
+                        bool is_free, bool is_pipelined, const char *rest, size_t bytes) {
     if (stop == SESSION_CLOSE) {
         if (is_free) {
             connection_close(engine, connection);
@@ -447,7 +468,7 @@ static void after_flush(struct engine *engine, struct connection *connection, in
         return;
     }
     if (UNLIKELY(!is_free)) {
-        session_drop_reads(&connection->session);   // A slow reader keeps no memory of the reader.
+        session_drop_reads(&connection->session);    // A slow reader keeps no memory of the reader.
     } else if (UNLIKELY(stop == SESSION_ON_FLASH)) {
         wait_on_flash(engine, connection);
     } else if (UNLIKELY(stop == SESSION_BUSY)) {
@@ -467,21 +488,26 @@ static void after_flush(struct engine *engine, struct connection *connection, in
     }
 }
 
-static void converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
+static void converse(struct engine *engine, struct connection *connection, const char *in,
+                     size_t bytes) {
     size_t at = 0;
-    if (UNLIKELY(engine->reply.at - engine->reply_base > REPLY_BYTES / 4 || engine->deferred_count == STAGES)) {
+    if (UNLIKELY(engine->reply.at - engine->reply_base > REPLY_BYTES / 4
+                 || engine->deferred_count == STAGES)) {
         connections_send_deferred(engine);
     }
     engine->reply.start = engine->reply.at;
     int64_t requests_max = live_get(engine->arena, LIVE_requests_per_event);
     connection->session.requests_until =
-        UNLIKELY(requests_max) ? engine->proc->counters[COUNTER_requests] + (uint64_t)requests_max : 0;
+        UNLIKELY(requests_max) ? engine->proc->counters[COUNTER_requests] + (uint64_t)requests_max
+                               : 0;
     for (uint32_t replies = 1;; replies++) {
         size_t consumed;
-        int stop = session_feed(&connection->session, in + at, bytes - at, &engine->reply, &consumed);
+        int stop =
+            session_feed(&connection->session, in + at, bytes - at, &engine->reply, &consumed);
         at += consumed;
         bool had_reply = engine->reply.at > engine->reply.start;
-        if (LIKELY(stop == SESSION_NEEDS_INPUT && engine->is_deferring && engine->reply.value_count == 0)) {
+        if (LIKELY(stop == SESSION_NEEDS_INPUT && engine->is_deferring
+                   && engine->reply.value_count == 0)) {
             if (had_reply) {
                 engine->deferred[engine->deferred_count++] =
                     (struct deferred){connection, engine->reply.start,
@@ -497,7 +523,8 @@ static void converse(struct engine *engine, struct connection *connection, const
             return;
         }
         if (stop != SESSION_REPLY_FULL || !is_free || replies == REPLIES_MAX) {
-            after_flush(engine, connection, stop, is_free, had_reply || at < bytes, in + at, bytes - at);
+            after_flush(engine, connection, stop, is_free, had_reply || at < bytes, in + at,
+                        bytes - at);
             return;
         }
     }
@@ -508,7 +535,8 @@ static void receive_values(struct engine *engine, struct connection *connection)
     uint64_t before = engine->proc->counters[COUNTER_bytes_read];
     while (input_has_value(connection)
            && engine->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
-        // What it was answered before the value may be deferred, and has to leave before what comes behind it.
+        // What it was answered before the value may be deferred, and has to leave before what comes
+        // behind it.
         connections_send_deferred(engine);
         if (!input_has_value(connection)) {
             break;
@@ -521,7 +549,8 @@ static void receive_values(struct engine *engine, struct connection *connection)
     }
 }
 
-void connection_converse(struct engine *engine, struct connection *connection, const char *in, size_t bytes) {
+void connection_converse(struct engine *engine, struct connection *connection, const char *in,
+                         size_t bytes) {
     converse(engine, connection, in, bytes);
     if (UNLIKELY(connection->has_more)) {
         connection->reads_little = session_is_filling_value(&connection->session);
@@ -537,8 +566,8 @@ void connection_converse(struct engine *engine, struct connection *connection, c
 }
 
 void connection_continue(struct engine *engine, struct connection *connection) {
-    if (connection->is_dead || connection->backlog || connection->is_parked || connection->is_on_flash
-        || connection->is_busy) {
+    if (connection->is_dead || connection->backlog || connection->is_parked
+        || connection->is_on_flash || connection->is_busy) {
         return;
     }
     connection->has_work = false;
@@ -547,14 +576,15 @@ void connection_continue(struct engine *engine, struct connection *connection) {
     connection->reads_ahead = false;
     if (connection->kept.bytes || UNLIKELY(session_is_unfinished(&connection->session))) {
         input_lend(engine, connection);
-        connection_converse(engine, connection, engine->lent.base + engine->lent.at, engine->lent.bytes);
+        connection_converse(engine, connection, engine->lent.base + engine->lent.at,
+                            engine->lent.bytes);
         input_take_back(engine);
     }
 }
 
 void connection_go_on(struct engine *engine, struct connection *connection) {
     connection_continue(engine, connection);
-    connection_read_again(engine, connection);     // What came meanwhile has had its event.
+    connection_read_again(engine, connection);    // What came meanwhile has had its event.
 }
 
 void connection_resume(struct engine *engine, struct connection *connection) {
@@ -566,7 +596,7 @@ void connection_resume(struct engine *engine, struct connection *connection) {
     input_note_command(engine, connection);
     connection_continue(engine, connection);
     if (UNLIKELY(connection->is_on_flash)) {
-        return;     // If it lacks memory again, it has kept its place among those who do.
+        return;    // If it lacks memory again, it has kept its place among those who do.
     }
     if (was_on_flash) {
         flash_reader_unwait(engine->reader, &connection->waiter);
@@ -586,8 +616,8 @@ void connection_writable(struct engine *engine, struct connection *connection) {
         return;
     }
     uint64_t before = engine->proc->counters[COUNTER_bytes_written];
-    int result = push(engine, connection->fd, backlog->text, backlog->bytes, &backlog->sent, backlog->values,
-                      &backlog->value_first, backlog->value_count);
+    int result = push(engine, connection->fd, backlog->text, backlog->bytes, &backlog->sent,
+                      backlog->values, &backlog->value_first, backlog->value_count);
     if (result == PUSH_BROKEN) {
         connection_close(engine, connection);
         return;
@@ -614,14 +644,15 @@ void connection_writable(struct engine *engine, struct connection *connection) {
     connection_continue(engine, connection);
 }
 
-bool connection_send(struct engine *engine, struct connection *connection, const char *bytes, uint32_t count_bytes) {
+bool connection_send(struct engine *engine, struct connection *connection, const char *bytes,
+                     uint32_t count_bytes) {
     uint32_t sent = 0;
     uint32_t none = 0;
     int result = PUSH_DONE;
     if (connection->backlog) {
         // What was said before the command is still on its way: the answer queues behind it.
-        struct backlog *backlog = realloc(connection->backlog, sizeof *backlog + connection->backlog->bytes
-                                                                   + count_bytes);
+        struct backlog *backlog = realloc(
+            connection->backlog, sizeof *backlog + connection->backlog->bytes + count_bytes);
         if (!backlog) {
             count(engine->proc, COUNTER_malloc_fails, 1);
             connection_close(engine, connection);
@@ -637,7 +668,8 @@ bool connection_send(struct engine *engine, struct connection *connection, const
         result = push(engine, connection->fd, (char *)bytes, count_bytes, &sent, NULL, &none, 0);
     }
     if (result == PUSH_BROKEN
-        || (result == PUSH_LATER && !keep(engine, connection, bytes + sent, count_bytes - sent, NULL, 0, 0, 0))) {
+        || (result == PUSH_LATER
+            && !keep(engine, connection, bytes + sent, count_bytes - sent, NULL, 0, 0, 0))) {
         connection_close(engine, connection);
         return false;
     }

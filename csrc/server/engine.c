@@ -1,4 +1,5 @@
-// The epoll engine: one turn serves what is ready; listeners, hand-over of connections, answers from Python.
+// The epoll engine: one turn serves what is ready; listeners, hand-over of connections, answers
+// from Python.
 #define _GNU_SOURCE
 #include "server/engine.h"
 
@@ -31,7 +32,8 @@ bool source_watch(struct engine *engine, int fd, struct source *source, uint32_t
     return epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-// Back at work, after a wait or after Python: once a round. The coarse clock is off by a few milliseconds.
+// Back at work, after a wait or after Python: once a round. The coarse clock is off by a few
+// milliseconds.
 static void update_clock(struct engine *engine) {
     store_wake(engine->store);
     proc_beat(engine->proc);
@@ -83,8 +85,10 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
     return engine_flash_open(engine, options);
 }
 
-int engine_open(struct store *store, const struct engine_options *options, struct engine **engine_out) {
-    if (options->workers == 0 || options->workers > ENGINE_WORKERS_MAX || options->worker >= options->workers) {
+int engine_open(struct store *store, const struct engine_options *options,
+                struct engine **engine_out) {
+    if (options->workers == 0 || options->workers > ENGINE_WORKERS_MAX
+        || options->worker >= options->workers) {
         return PYMC_INVALID;
     }
     struct engine *engine = calloc(1, sizeof *engine);
@@ -94,7 +98,8 @@ int engine_open(struct store *store, const struct engine_options *options, struc
     engine->store = store;
     engine->proc = store->proc;
     engine->arena = store->arena;
-    engine->root = (struct server_root *)(store->arena->base + store->header->roots[ARENA_ROOT_SERVER]);
+    engine->root =
+        (struct server_root *)(store->arena->base + store->header->roots[ARENA_ROOT_SERVER]);
     engine->epoll_fd = engine->deadline_fd = -1;
     engine->inbox_fd = options->inbox_fd;
     engine->worker = options->worker;
@@ -168,7 +173,8 @@ int engine_listen(struct engine *engine, int fd, int kind) {
         return PYMC_NO_MEMORY;
     }
     struct listener *listener = &engine->listeners[engine->listener_count];
-    *listener = (struct listener){.source.kind = SOURCE_LISTENER, .listener_kind = (uint8_t)kind, .fd = fd};
+    *listener =
+        (struct listener){.source.kind = SOURCE_LISTENER, .listener_kind = (uint8_t)kind, .fd = fd};
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -204,7 +210,8 @@ static void pause_listening(struct engine *engine) {
 
 static void resume_listening(struct engine *engine) {
     if (engine->is_accepting || engine->has_stopped || engine->lacks_descriptors
-        || server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
+        || server_connections_total(engine)
+               >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
         return;
     }
     engine->is_accepting = true;
@@ -213,7 +220,7 @@ static void resume_listening(struct engine *engine) {
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         struct listener *listener = &engine->listeners[i];
         source_watch(engine, listener->fd, &listener->source,
-              listener->listener_kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN);
+                     listener->listener_kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN);
     }
 }
 
@@ -229,8 +236,8 @@ void engine_stop_listening(struct engine *engine) {
 
 // What goes with a handed-over descriptor.
 struct hand_over {
-    uint32_t worker;            // Where it was counted in: the receiver, unless somebody passed it on.
-    uint32_t epoch;             // Of that worker at that time; 0 when it was not counted at all.
+    uint32_t worker;    // Where it was counted in: the receiver, unless somebody passed it on.
+    uint32_t epoch;     // Of that worker at that time; 0 when it was not counted at all.
     uint32_t listener;
     union peer_address peer;
 };
@@ -241,14 +248,17 @@ static bool send_connection(int inbox_fd, int fd, struct hand_over note) {
         struct cmsghdr header;
         char room[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
                              .msg_controllen = sizeof control};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return inbox_fd >= 0 && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
+    return inbox_fd >= 0
+           && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof note;
 }
 
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
@@ -267,7 +277,9 @@ static void take_over(struct engine *engine) {
             struct cmsghdr header;
             char room[CMSG_SPACE(sizeof(int))];
         } control;
-        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        struct msghdr message = {.msg_iov = &iov,
+                                 .msg_iovlen = 1,
+                                 .msg_control = &control,
                                  .msg_controllen = sizeof control};
         ssize_t received = recvmsg(engine->inbox_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (received < 0) {
@@ -277,7 +289,8 @@ static void take_over(struct engine *engine) {
             continue;
         }
         if (note.worker != engine->worker || note.epoch != engine->epoch) {
-            // It was counted for another worker, for a life of this one that is over, or not at all.
+            // It was counted for another worker, for a life of this one that is over, or not at
+            // all.
             server_place_here(engine, note.worker, note.epoch);
         }
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
@@ -289,7 +302,8 @@ static void take_over(struct engine *engine) {
         int fd;
         memcpy(&fd, CMSG_DATA(header), sizeof fd);
         connection_open(engine, fd,
-                        note.listener < engine->listener_count ? &engine->listeners[note.listener] : NULL,
+                        note.listener < engine->listener_count ? &engine->listeners[note.listener]
+                                                               : NULL,
                         &note.peer, true);
     }
 }
@@ -303,8 +317,8 @@ static void refuse(struct engine *engine, int fd) {
     count(engine->proc, COUNTER_rejected_connections, 1);
 }
 
-// How many to accept before looking at anything else: one, and twice as many whenever the last ones were not all, so
-// that neither a burst nor a single client makes the kernel be asked in vain.
+// How many to accept before looking at anything else: one, and twice as many whenever the last ones
+// were not all, so that neither a burst nor a single client makes the kernel be asked in vain.
 static uint32_t accepts_now(struct engine *engine, struct listener *listener) {
     bool is_burst = listener->last_round + 1 == engine->rounds;
     listener->last_round = engine->rounds;
@@ -317,7 +331,8 @@ static uint32_t accepts_now(struct engine *engine, struct listener *listener) {
 }
 
 // Puts an accepted client where it belongs.
-static void place(struct engine *engine, int fd, struct listener *listener, const union peer_address *peer) {
+static void place(struct engine *engine, int fd, struct listener *listener,
+                  const union peer_address *peer) {
     struct hand_over note = {.listener = (uint32_t)(listener - engine->listeners), .peer = *peer};
     uint32_t worker = note.worker = server_place(engine, &note.epoch);
     if (worker == UINT32_MAX) {
@@ -338,7 +353,8 @@ static void accept_some(struct engine *engine, struct listener *listener) {
     uint32_t most = accepts_now(engine, listener);
     for (uint32_t i = 0; i < most && engine->is_accepting; i++) {
         if (!live_get(engine->arena, LIVE_connections_fast_refuse)
-            && server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
+            && server_connections_total(engine)
+                   >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
             pause_listening(engine);
             return;
         }
@@ -347,7 +363,7 @@ static void accept_some(struct engine *engine, struct listener *listener) {
         int fd = accept4(listener->fd, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                engine->lacks_descriptors = true;   // Trying again at once would only spin.
+                engine->lacks_descriptors = true;    // Trying again at once would only spin.
                 pause_listening(engine);
             }
             listener->accepts = 0;
@@ -361,12 +377,14 @@ static void accept_some(struct engine *engine, struct listener *listener) {
 struct staged {
     struct connection *connection;
     size_t bytes;
-    uint64_t hash;              // Of the first command's key, when it was easy to see; 0 otherwise.
+    uint64_t hash;    // Of the first command's key, when it was easy to see; 0 otherwise.
 };
 
-// The hash of the key of a plain get or set at the start of the input, its bucket on the way to the cache.
+// The hash of the key of a plain get or set at the start of the input, its bucket on the way to the
+// cache.
 static uint64_t peek_key(const struct engine *engine, const char *in, size_t bytes) {
-    if (bytes < 8 || bytes > 2048 || in[3] != ' ' || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
+    if (bytes < 8 || bytes > 2048 || in[3] != ' '
+        || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
         return 0;
     }
     size_t end = 4;
@@ -388,8 +406,8 @@ static void converse_staged(struct engine *engine, struct staged *staged, uint32
     for (uint32_t i = 0; i < count_staged; i++) {
         staged[i].connection->is_staged = false;
         if (LIKELY(!staged[i].connection->is_dead)) {
-            connection_converse(engine, staged[i].connection, engine->input + (size_t)i * STAGE_BYTES,
-                                staged[i].bytes);
+            connection_converse(engine, staged[i].connection,
+                                engine->input + (size_t)i * STAGE_BYTES, staged[i].bytes);
         }
     }
     engine->is_deferring = false;
@@ -415,7 +433,7 @@ static void serve_other(struct engine *engine, const struct epoll_event *event) 
     } else if (source->kind == SOURCE_TOLD) {
         hear(engine, (struct connection *)((char *)source - offsetof(struct connection, told)));
     } else if (source->kind == SOURCE_FLASH) {
-        return;     // What is done is collected at the end of each round.
+        return;    // What is done is collected at the end of each round.
     } else if (event->events & EPOLLOUT) {
         connection_writable(engine, (struct connection *)source);
     } else if (event->events & (EPOLLHUP | EPOLLERR)) {
@@ -487,7 +505,8 @@ static void serve(struct engine *engine, int ready) {
         if (LIKELY(source->kind == SOURCE_CONNECTION && (events & EPOLLIN))) {
             struct connection *connection = (struct connection *)source;
             connection->has_ended |= (events & (EPOLLRDHUP | EPOLLHUP)) != 0;
-            if (UNLIKELY((connection->is_on_flash || connection->is_busy) && (events & (EPOLLHUP | EPOLLERR)))) {
+            if (UNLIKELY((connection->is_on_flash || connection->is_busy)
+                         && (events & (EPOLLHUP | EPOLLERR)))) {
                 connection_close(engine, connection);
                 continue;
             }
@@ -513,8 +532,8 @@ static uint32_t wants(const struct engine *engine) {
            | (engine->is_called ? ENGINE_WATCHED : 0);
 }
 
-// How long the next round may wait for events, in milliseconds: 0 where something is to be done anyway. Whatever must
-// not wait for a client's next word belongs here.
+// How long the next round may wait for events, in milliseconds: 0 where something is to be done
+// anyway. Whatever must not wait for a client's next word belongs here.
 static int wait_ms(const struct engine *engine, uint64_t end_ns) {
     if (engine->again || wants(engine) || engine->now_ns >= end_ns) {
         return 0;
@@ -542,7 +561,8 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
         resume_listening(engine);
     }
     if (ready <= 0 && !engine->again) {
-        if (UNLIKELY(engine->busy.first || (engine->reader && engine_flash_due_ns(engine) <= engine->now_ns))) {
+        if (UNLIKELY(engine->busy.first
+                     || (engine->reader && engine_flash_due_ns(engine) <= engine->now_ns))) {
             serve(engine, 0);
         }
         return ready < 0 ? ROUND_INTERRUPTED : ROUND_EMPTY;
@@ -609,7 +629,8 @@ void engine_tick(struct engine *engine) {
     struct connection *connection = timeout ? engine->connections : NULL;
     while (connection) {
         struct connection *next = connection->next;
-        bool is_idle = connection->state == CONNECTION_READ && record_at(engine, connection->record)->family != 1;
+        bool is_idle = connection->state == CONNECTION_READ
+                       && record_at(engine, connection->record)->family != 1;
         if (is_idle && connection->last_command_seconds + timeout < now) {
             count(engine->proc, COUNTER_idle_kicks, 1);
             connection_close(engine, connection);
@@ -639,8 +660,8 @@ bool engine_next_request(struct engine *engine, struct engine_request *request_o
     if (!connection) {
         return false;
     }
-    *request_out = (struct engine_request){connection->ticket, connection->admin_line, connection->admin_bytes,
-                                           connection->admin_is_pipelined};
+    *request_out = (struct engine_request){connection->ticket, connection->admin_line,
+                                           connection->admin_bytes, connection->admin_is_pipelined};
     return true;
 }
 
@@ -653,8 +674,9 @@ static struct connection *find_ticket(struct engine *engine, uint64_t ticket) {
     return NULL;
 }
 
-static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
-    update_clock(engine);       // The command may have moved it.
+static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count,
+                     int kind) {
+    update_clock(engine);    // The command may have moved it.
     struct connection *connection = find_ticket(engine, ticket);
     if (connection) {
         connection_take_back(engine, connection);
@@ -666,7 +688,7 @@ static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, 
     if (kind == ENGINE_REPLY_MORE) {
         connection->is_streaming = true;
         if (!connection->backlog) {
-            queue_remove(&engine->streams, connection);     // Two parts in a row are named once.
+            queue_remove(&engine->streams, connection);    // Two parts in a row are named once.
             queue_push(&engine->streams, connection);
         }
         return true;
@@ -691,7 +713,8 @@ static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, 
     return true;
 }
 
-bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count, int kind) {
+bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count,
+                  int kind) {
     bool is_known = reply_to(engine, ticket, bytes, byte_count, kind);
     rest(engine);
     return is_known;

@@ -14,32 +14,36 @@ struct engine;
 #define ENGINE_LISTENERS_MAX 64
 
 struct engine_options {
-    uint32_t worker;            // This worker's number, 0 to workers - 1; also its process slot.
+    uint32_t worker;    // This worker's number, 0 to workers - 1; also its process slot.
     uint32_t workers;
-    int inbox_fd;               // Datagram socket on which other workers hand over connections. Borrowed.
-    const int *peer_fds;        // Sending end of each worker's inbox, `workers` of them; copied, fds borrowed.
-    const char *version;        // For the `version` command; NULL means "1.6.38". Copied.
+    int inbox_fd;    // Datagram socket on which other workers hand over connections. Borrowed.
+    const int *peer_fds;    // Sending end of each worker's inbox, `workers` of them; copied, fds
+                            // borrowed.
+    const char *version;    // For the `version` command; NULL means "1.6.38". Copied.
     // How to read from flash, if the store has a flash tier; 0 = default.
-    int flash_kind;             // enum flash_reader_kind
+    int flash_kind;    // enum flash_reader_kind
     uint32_t flash_depth;
     uint32_t flash_threads;
     uint64_t flash_memory_bytes;
-    int log_fd;                 // Where lines for the operator go, see log_open(); 0 is standard error. Borrowed.
-    bool log_is_stamped;        // They carry time and worker.
+    int log_fd;             // Where lines for the operator go, see log_open(); 0 is standard error.
+                            // Borrowed.
+    bool log_is_stamped;    // They carry time and worker.
 };
 
-// Reserves what engines share (connection records, load counts). Call once on a fresh arena, before the first fork.
-// `connections_max` is the most that `-c` may say during the server's life.
+// Reserves what engines share (connection records, load counts). Call once on a fresh arena, before
+// the first fork. `connections_max` is the most that `-c` may say during the server's life.
 int server_create(struct arena *arena, uint32_t workers, uint32_t connections_max);
 uint64_t server_reserve_bytes(uint32_t workers, uint32_t connections_max);
 
 // Opens the engine. Returns PYMC_OS_ERROR or PYMC_NO_MEMORY. Borrows the store for its whole life.
-int engine_open(struct store *store, const struct engine_options *options, struct engine **engine_out);
+int engine_open(struct store *store, const struct engine_options *options,
+                struct engine **engine_out);
 
 // Closes all connections and frees the engine; NULL is allowed.
 void engine_close(struct engine *engine);
 
-// How this engine reads from flash: enum flash_reader_kind, never FLASH_READER_AUTO; -1 without a flash tier.
+// How this engine reads from flash: enum flash_reader_kind, never FLASH_READER_AUTO; -1 without a
+// flash tier.
 int engine_flash_kind(const struct engine *engine);
 // What its reader has to do now; zeros without a flash tier.
 void engine_flash_state(const struct engine *engine, struct flash_reader_state *out);
@@ -47,17 +51,20 @@ void engine_flash_state(const struct engine *engine, struct flash_reader_state *
 // The descriptor to watch for readability on the worker's loop: the engine's epoll set.
 int engine_fd(const struct engine *engine);
 
-// Lets a descriptor that is not the engine's end engine_stay() as long as it is readable. Borrows fd.
+// Lets a descriptor that is not the engine's end engine_stay() as long as it is readable. Borrows
+// fd.
 int engine_watch(struct engine *engine, int fd);
 
 enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX };
 
-// Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time. Borrows fd.
+// Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time.
+// Borrows fd.
 int engine_listen(struct engine *engine, int fd, int kind);
 
-// Gives a worker a connection that was accepted for another one. `inbox_fd` is the sending end of its inbox, `listener`
-// the number of its engine_listen() call, from 0. Returns false when the inbox is full. Any process; the descriptor
-// becomes non-blocking and stays the caller's to close; the worker counts the connection when it takes it.
+// Gives a worker a connection that was accepted for another one. `inbox_fd` is the sending end of
+// its inbox, `listener` the number of its engine_listen() call, from 0. Returns false when the
+// inbox is full. Any process; the descriptor becomes non-blocking and stays the caller's to close;
+// the worker counts the connection when it takes it.
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener);
 
 // Stops accepting for good (shutdown); established connections go on.
@@ -65,18 +72,19 @@ void engine_stop_listening(struct engine *engine);
 
 // What is wanted from Python, as bits.
 enum engine_wants {
-    ENGINE_REQUESTS = 1,        // engine_next_request() has something.
-    ENGINE_STREAMS = 2,         // engine_next_stream() has something.
-    ENGINE_AGAIN = 4,           // More is ready: call engine_turn() again after other work.
-    ENGINE_WATCHED = 8          // A descriptor of engine_watch() is readable.
+    ENGINE_REQUESTS = 1,    // engine_next_request() has something.
+    ENGINE_STREAMS = 2,     // engine_next_stream() has something.
+    ENGINE_AGAIN = 4,       // More is ready: call engine_turn() again after other work.
+    ENGINE_WATCHED = 8      // A descriptor of engine_watch() is readable.
 };
 
 // Serves everything that is ready, up to a bound, and does not wait. Returns engine_wants bits.
 uint32_t engine_turn(struct engine *engine);
 
-// Serves clients and waits for them, until nothing has come for `quiet_milliseconds`, `milliseconds` are over (each
-// give or take some), Python is wanted, or a signal arrives. Returns engine_wants bits, 0 when there are none: then
-// whatever comes next makes engine_fd() readable. The process rests while it waits.
+// Serves clients and waits for them, until nothing has come for `quiet_milliseconds`,
+// `milliseconds` are over (each give or take some), Python is wanted, or a signal arrives. Returns
+// engine_wants bits, 0 when there are none: then whatever comes next makes engine_fd() readable.
+// The process rests while it waits.
 uint32_t engine_stay(struct engine *engine, uint32_t quiet_milliseconds, uint32_t milliseconds);
 
 // Once a second: idle time-outs, scheduled work, the clock. Call also when nothing happens.
@@ -84,51 +92,67 @@ void engine_tick(struct engine *engine);
 
 // An administrative command that waits for Python's answer; its connection is parked until then.
 struct engine_request {
-    uint64_t connection;        // For engine_reply(); never used twice.
-    const char *line;           // The command line without its line end; borrowed until engine_reply().
+    uint64_t connection;    // For engine_reply(); never used twice.
+    const char *line;       // The command line without its line end; borrowed until engine_reply().
     uint32_t line_bytes;
-    bool is_pipelined;          // There were commands before it whose replies are not yet sent, or input behind it.
+    bool is_pipelined;    // There were commands before it whose replies are not yet sent, or input
+                          // behind it.
 };
 bool engine_next_request(struct engine *engine, struct engine_request *request_out);
 
 // How an answer goes on.
 enum engine_reply_kind {
-    ENGINE_REPLY_DONE,          // The command is answered; the connection goes on.
-    ENGINE_REPLY_MORE,          // More follows: engine_next_stream() names the connection when this part is sent.
-    ENGINE_REPLY_CLOSE          // Send, then close.
+    ENGINE_REPLY_DONE,    // The command is answered; the connection goes on.
+    ENGINE_REPLY_MORE,    // More follows: engine_next_stream() names the connection when this part
+                          // is sent.
+    ENGINE_REPLY_CLOSE    // Send, then close.
 };
-// Sends bytes as (part of) the answer; copies them. Unknown connections (closed since) are ignored: returns false.
-bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes, uint32_t byte_count, int kind);
+// Sends bytes as (part of) the answer; copies them. Unknown connections (closed since) are ignored:
+// returns false.
+bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
+                  uint32_t byte_count, int kind);
 
-// Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be sent there
-// at once, or -1 when the connection is gone or still has to send what was said before. engine_next_stream() names the
-// connection when `told_fd` becomes readable or ends, or, with more_out false, when the connection closes before; what
-// was told is the caller's to read. Borrows told_fd, until then or until engine_reply(), which takes the answer back.
+// Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be
+// sent there at once, or -1 when the connection is gone or still has to send what was said before.
+// engine_next_stream() names the connection when `told_fd` becomes readable or ends, or, with
+// more_out false, when the connection closes before; what was told is the caller's to read. Borrows
+// told_fd, until then or until engine_reply(), which takes the answer back.
 int engine_lend(struct engine *engine, uint64_t connection, int told_fd);
 
-// A connection whose last ENGINE_REPLY_MORE part was sent (more_out true), or that closed meanwhile (false).
+// A connection whose last ENGINE_REPLY_MORE part was sent (more_out true), or that closed meanwhile
+// (false).
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out);
 
-// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies. Turns authentication on.
+// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies. Turns
+// authentication on.
 int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count);
 
 // One connection as `stats conns` shows it.
 struct connection_record {
     uint32_t worker;
-    uint32_t id;                // Unique in the server while the connection lives.
+    uint32_t id;    // Unique in the server while the connection lives.
     uint32_t last_command_seconds;
-    uint16_t port;              // Of the peer; 0 for unix sockets.
+    uint16_t port;    // Of the peer; 0 for unix sockets.
     uint16_t listen_port;
-    uint8_t family;             // 4, 6, or 1 for unix.
-    uint8_t state;              // enum connection_state
+    uint8_t family;    // 4, 6, or 1 for unix.
+    uint8_t state;     // enum connection_state
     uint8_t address[16];
     uint8_t listen_address[16];
 };
-enum connection_state { CONNECTION_FREE, CONNECTION_READ, CONNECTION_NREAD, CONNECTION_SWALLOW, CONNECTION_WRITE,
-                        CONNECTION_PARKED, CONNECTION_IO_QUEUE };
-// Copies the records of live connections of the whole server from *next_id on, in the order of their ids and at most
-// `most` of them; moves *next_id on and returns how many. Begin with 0; 0 records are the end.
-uint32_t server_connections_read(struct arena *arena, uint32_t *next_id, struct connection_record *out, uint32_t most);
+enum connection_state {
+    CONNECTION_FREE,
+    CONNECTION_READ,
+    CONNECTION_NREAD,
+    CONNECTION_SWALLOW,
+    CONNECTION_WRITE,
+    CONNECTION_PARKED,
+    CONNECTION_IO_QUEUE
+};
+// Copies the records of live connections of the whole server from *next_id on, in the order of
+// their ids and at most `most` of them; moves *next_id on and returns how many. Begin with 0; 0
+// records are the end.
+uint32_t server_connections_read(struct arena *arena, uint32_t *next_id,
+                                 struct connection_record *out, uint32_t most);
 
 // Connections that belong to each worker now; counts_out[workers].
 void server_loads_read(struct arena *arena, uint32_t *counts_out);

@@ -1,4 +1,5 @@
-// The engine's reads from flash: collected once a round, begun by who needs them, given up when a device is silent.
+// The engine's reads from flash: collected once a round, begun by who needs them, given up when a
+// device is silent.
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -6,7 +7,8 @@
 
 #include "server/server_internal.h"
 
-// Reads from the page cache are done when they are handed over: then their replies go out in the same round.
+// Reads from the page cache are done when they are handed over: then their replies go out in the
+// same round.
 #define FLASH_PASSES 3
 // The coarse clock is behind the timer's: so much later it shows that the moment has come.
 #define COARSE_NS 10000000
@@ -15,9 +17,11 @@ int engine_flash_open(struct engine *engine, const struct engine_options *option
     if (!engine->store->flash) {
         return PYMC_OK;
     }
-    struct flash_reader_options wanted = {.kind = options->flash_kind, .depth = options->flash_depth,
+    struct flash_reader_options wanted = {.kind = options->flash_kind,
+                                          .depth = options->flash_depth,
                                           .threads = options->flash_threads,
-                                          .memory_bytes = options->flash_memory_bytes, .log = engine->log};
+                                          .memory_bytes = options->flash_memory_bytes,
+                                          .log = engine->log};
     wanted.depth = wanted.depth ? wanted.depth : FLASH_DEPTH_DEFAULT;
     wanted.threads = wanted.threads ? wanted.threads : FLASH_THREADS_DEFAULT;
     wanted.memory_bytes = wanted.memory_bytes ? wanted.memory_bytes : FLASH_MEMORY_BYTES_DEFAULT;
@@ -28,9 +32,10 @@ int engine_flash_open(struct engine *engine, const struct engine_options *option
     proto_set_reader(engine->proto, engine->reader);
     engine->flash.kind = engine->deadline.kind = SOURCE_FLASH;
     engine->deadline_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    bool is_good = engine->deadline_fd >= 0
-                   && source_watch(engine, engine->deadline_fd, &engine->deadline, EPOLLIN | EPOLLET)
-                   && source_watch(engine, flash_reader_fd(engine->reader), &engine->flash, EPOLLIN | EPOLLET);
+    bool is_good =
+        engine->deadline_fd >= 0
+        && source_watch(engine, engine->deadline_fd, &engine->deadline, EPOLLIN | EPOLLET)
+        && source_watch(engine, flash_reader_fd(engine->reader), &engine->flash, EPOLLIN | EPOLLET);
     return is_good ? PYMC_OK : PYMC_OS_ERROR;
 }
 
@@ -46,7 +51,8 @@ static void resume_told(struct engine *engine, struct flash_waiter *told) {
     engine->is_deferring = told->next != NULL;
     while (told) {
         struct flash_waiter *next = told->next;
-        connection_resume(engine, (struct connection *)((char *)told - offsetof(struct connection, waiter)));
+        connection_resume(
+            engine, (struct connection *)((char *)told - offsetof(struct connection, waiter)));
         if (engine->deferred_count == STAGES) {
             connections_send_deferred(engine);
         }
@@ -57,7 +63,8 @@ static void resume_told(struct engine *engine, struct flash_waiter *told) {
 }
 
 void engine_flash_serve(struct engine *engine) {
-    for (int pass = 0; pass < FLASH_PASSES && (pass == 0 || flash_reader_has_done(engine->reader)); pass++) {
+    for (int pass = 0; pass < FLASH_PASSES && (pass == 0 || flash_reader_has_done(engine->reader));
+         pass++) {
         struct flash_waiter *told = flash_reader_reap(engine->reader, engine->now_ns / 1000);
         if (told) {
             resume_told(engine, told);

@@ -1,4 +1,5 @@
-// Values that stop half way: whose client has been silent for too long, holding item memory, is closed.
+// Values that stop half way: whose client has been silent for too long, holding item memory, is
+// closed.
 #include <stdio.h>
 
 #include "server/server_internal.h"
@@ -43,8 +44,11 @@ static void tell(struct engine *engine, uint32_t seconds) {
         return;
     }
     char text[128];
-    int bytes = snprintf(text, sizeof text, "worker %u: closed %u clients that were silent for %u s in the middle of a "
-                                            "value", engine->worker, values->dropped, seconds);
+    int bytes =
+        snprintf(text, sizeof text,
+                 "worker %u: closed %u clients that were silent for %u s in the middle of a "
+                 "value",
+                 engine->worker, values->dropped, seconds);
     log_line(engine->log, text, (uint32_t)bytes);
     values->dropped = 0;
     values->told_seconds = now;
@@ -63,7 +67,8 @@ void values_drop_silent(struct engine *engine) {
     uint32_t now = engine->proc->now_seconds;
     while (values->first && values->first->value_seconds + seconds <= now) {
         struct connection *connection = values->first;
-        if (connection->backlog || connection->is_on_flash || connection->is_busy || connection->is_parked) {
+        if (connection->backlog || connection->is_on_flash || connection->is_busy
+            || connection->is_parked) {
             values_note(engine, connection);    // It is this server that does not listen now.
             continue;
         }

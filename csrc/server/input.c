@@ -1,4 +1,5 @@
-// What clients send: receiving it, large values past all buffers, and keeping what cannot be served yet.
+// What clients send: receiving it, large values past all buffers, and keeping what cannot be served
+// yet.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 #include "server/server_internal.h"
 
 #define NO_INPUT_MEMORY "SERVER_ERROR out of memory reading request\r\n"
-// Of a large value so many parts are received at once at most, and so much before others get their turn.
+// Of a large value so many parts are received at once at most, and so much before others get their
+// turn.
 #define DIRECT_PARTS 8
 #define DIRECT_READS 32
 #define DIRECT_BYTES_MAX (4u << 20)
@@ -18,8 +20,8 @@
 // Where large values come so much is received at first: the line. How much has come behind it is
 // asked, and all of that goes straight into the item instead of being copied from the input.
 #define LITTLE_BYTES 512
-// While replies wait for a client that is still writing the keys of one get, so much of them is kept: of one client,
-// and of all clients of a worker together with the rest of their kept input.
+// While replies wait for a client that is still writing the keys of one get, so much of them is
+// kept: of one client, and of all clients of a worker together with the rest of their kept input.
 #define AHEAD_BYTES_MAX (32u << 20)
 #define AHEAD_BYTES_ALL_MAX (64u << 20)
 #define AHEAD_BYTES_FIRST 65536
@@ -44,9 +46,11 @@ void input_drop(struct engine *engine, struct connection *connection) {
 // Says why, when it can be said, and closes.
 static void refuse_input(struct engine *engine, struct connection *connection) {
     count(engine->proc, COUNTER_read_buf_oom, 1);
-    connections_send_deferred(engine);      // What this connection was answered comes first.
+    connections_send_deferred(engine);    // What this connection was answered comes first.
     if (!connection->backlog && !connection->is_dead
-        && send(connection->fd, NO_INPUT_MEMORY, sizeof NO_INPUT_MEMORY - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+        && send(connection->fd, NO_INPUT_MEMORY, sizeof NO_INPUT_MEMORY - 1,
+                MSG_NOSIGNAL | MSG_DONTWAIT)
+               > 0) {
         count(engine->proc, COUNTER_bytes_written, sizeof NO_INPUT_MEMORY - 1);
     }
     connection_close(engine, connection);
@@ -64,7 +68,8 @@ void input_take_back(struct engine *engine) {
 }
 
 // The rest lies in the buffer that was lent, and fills a good part of it: it stays there.
-static bool keep_lent(struct engine *engine, struct connection *connection, const char *rest, size_t bytes) {
+static bool keep_lent(struct engine *engine, struct connection *connection, const char *rest,
+                      size_t bytes) {
     struct kept_input *lent = &engine->lent;
     uintptr_t offset = (uintptr_t)rest - (uintptr_t)lent->base;
     if (!lent->base || offset >= lent->room || bytes * SPARSE_PART < lent->room) {
@@ -79,11 +84,13 @@ static bool keep_lent(struct engine *engine, struct connection *connection, cons
 }
 
 static uint64_t limit_of(const struct engine *engine) {
-    uint64_t limit = (uint64_t)live_get(engine->arena, LIVE_read_buffer_limit_bytes) / engine->workers;
+    uint64_t limit =
+        (uint64_t)live_get(engine->arena, LIVE_read_buffer_limit_bytes) / engine->workers;
     return limit ? limit : UINT64_MAX;
 }
 
-void input_keep(struct engine *engine, struct connection *connection, const char *rest, size_t bytes) {
+void input_keep(struct engine *engine, struct connection *connection, const char *rest,
+                size_t bytes) {
     if (LIKELY(bytes == 0)) {
         input_drop(engine, connection);
         return;
@@ -99,14 +106,15 @@ void input_keep(struct engine *engine, struct connection *connection, const char
     }
     memcpy(copy, rest, bytes);
     input_drop(engine, connection);
-    connection->kept = (struct kept_input){.base = copy, .bytes = (uint32_t)bytes, .room = (uint32_t)bytes};
+    connection->kept =
+        (struct kept_input){.base = copy, .bytes = (uint32_t)bytes, .room = (uint32_t)bytes};
     count_input(engine, 1, (int64_t)bytes);
 }
 
 bool input_has_value(const struct connection *connection) {
-    return connection->has_more && session_is_filling_value(&connection->session) && !connection->is_dead
-           && !connection->backlog && !connection->is_on_flash && !connection->is_busy && !connection->is_closing
-           && connection->kept.bytes == 0;
+    return connection->has_more && session_is_filling_value(&connection->session)
+           && !connection->is_dead && !connection->backlog && !connection->is_on_flash
+           && !connection->is_busy && !connection->is_closing && connection->kept.bytes == 0;
 }
 
 // How many bytes have surely come that were not received yet.
@@ -119,12 +127,12 @@ static uint32_t ask_arrived(const struct connection *connection) {
 struct direct_places {
     struct iovec pieces[DIRECT_PARTS + 1];
     size_t count;
-    size_t value_room;              // Bytes of the value that fit ...
-    size_t room;                    // ... and with them what may be received behind it.
+    size_t value_room;    // Bytes of the value that fit ...
+    size_t room;          // ... and with them what may be received behind it.
 };
 
-// One part of the value, and as many more as surely have bytes to come in: only what has come takes memory. The value's
-// end comes with its last bytes, as does what follows it.
+// One part of the value, and as many more as surely have bytes to come in: only what has come takes
+// memory. The value's end comes with its last bytes, as does what follows it.
 static void find_places(struct connection *connection, char *behind, struct direct_places *places) {
     struct session *session = &connection->session;
     char *place = NULL;
@@ -145,7 +153,8 @@ static void find_places(struct connection *connection, char *behind, struct dire
         }
         arrived = arrived ? arrived : ask_arrived(connection);
         fits = arrived > places->value_room
-                   ? session_direct_place(session, places->value_room, &place, &is_last) : 0;
+                   ? session_direct_place(session, places->value_room, &place, &is_last)
+                   : 0;
     }
     places->room = places->value_room;
     if (goes_behind) {
@@ -211,7 +220,8 @@ static void end_ahead(struct engine *engine, struct connection *connection) {
 }
 
 void input_begin_ahead(struct engine *engine, struct connection *connection) {
-    if (!connection->is_dead && session_is_in_get(&connection->session) && !has_line_end(&connection->kept)) {
+    if (!connection->is_dead && session_is_in_get(&connection->session)
+        && !has_line_end(&connection->kept)) {
         connection->reads_ahead = true;
         connection_want(engine, connection, READ_INTEREST | EPOLLOUT);
     }
@@ -235,7 +245,8 @@ static bool make_room(struct engine *engine, struct connection *connection) {
         count(engine->proc, COUNTER_malloc_fails, 1);
         return false;
     }
-    struct kept_input larger = {.base = base, .bytes = kept->bytes, .room = room, .scanned = kept->bytes};
+    struct kept_input larger = {
+        .base = base, .bytes = kept->bytes, .room = room, .scanned = kept->bytes};
     if (kept->bytes) {
         memcpy(base, kept->base + kept->at, kept->bytes);
     }
@@ -258,7 +269,7 @@ static void read_ahead(struct engine *engine, struct connection *connection) {
         ssize_t received = recv(connection->fd, kept->base + end, kept->room - end, MSG_DONTWAIT);
         if (received <= 0) {
             if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
-                end_ahead(engine, connection);      // Looked at again when the replies are sent.
+                end_ahead(engine, connection);    // Looked at again when the replies are sent.
             }
             return;
         }
@@ -279,7 +290,7 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
         return 0;
     }
     if (UNLIKELY(connection->backlog || connection->is_parked)) {
-        return 0;   // Asking for input again re-arms the event.
+        return 0;    // Asking for input again re-arms the event.
     }
     if (UNLIKELY(connection->is_on_flash || connection->is_busy)) {
         connection->has_missed_input = true;

@@ -18,8 +18,10 @@ void notices_tell(struct engine *engine) {
     }
     char text[160];
     int bytes = snprintf(text, sizeof text,
-                         "worker %u: closed %llu connections of clients that speak the binary protocol, which is not "
-                         "there", engine->worker, (unsigned long long)(refused - notices->binary_told));
+                         "worker %u: closed %llu connections of clients that speak the binary "
+                         "protocol, which is not "
+                         "there",
+                         engine->worker, (unsigned long long)(refused - notices->binary_told));
     log_line(engine->log, text, (uint32_t)bytes);
     notices->binary_told = refused;
     notices->told_seconds = now;

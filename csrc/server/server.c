@@ -3,7 +3,8 @@
 
 uint64_t server_reserve_bytes(uint32_t workers, uint32_t connections_max) {
     (void)workers;
-    return sizeof(struct server_root) + ((uint64_t)connections_max + 256) * sizeof(struct connection_record)
+    return sizeof(struct server_root)
+           + ((uint64_t)connections_max + 256) * sizeof(struct connection_record)
            + prefix_reserve_bytes() + 4096;
 }
 
@@ -19,8 +20,8 @@ int server_create(struct arena *arena, uint32_t workers, uint32_t connections_ma
     root->workers = workers;
     // Some more than the limit: the one that is refused is counted in before it is refused.
     root->records_max = connections_max + 256;
-    root->records_offset = arena_reserve(arena, root->records_max * sizeof(struct connection_record), 64,
-                                         "connections");
+    root->records_offset = arena_reserve(
+        arena, root->records_max * sizeof(struct connection_record), 64, "connections");
     if (!root->records_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -50,7 +51,8 @@ uint32_t server_place(struct engine *engine, uint32_t *epoch_out) {
     struct server_root *root = engine->root;
     uint32_t best = engine->worker;
     lock_server(engine);
-    if (server_connections_total(engine) >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
+    if (server_connections_total(engine)
+        >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
         unlock_server(engine);
         return UINT32_MAX;
     }
@@ -140,10 +142,12 @@ void server_worker_begin(struct engine *engine) {
     unlock_server(engine);
 }
 
-uint32_t server_connections_read(struct arena *arena, uint32_t *next_id, struct connection_record *out,
-                                 uint32_t most) {
-    const struct server_root *root = (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
-    const struct connection_record *records = (struct connection_record *)(arena->base + root->records_offset);
+uint32_t server_connections_read(struct arena *arena, uint32_t *next_id,
+                                 struct connection_record *out, uint32_t most) {
+    const struct server_root *root =
+        (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
+    const struct connection_record *records =
+        (struct connection_record *)(arena->base + root->records_offset);
     uint32_t found = 0;
     uint32_t begun = SHARED_LOAD(root->records_begun);
     uint32_t id = *next_id;
@@ -157,7 +161,8 @@ uint32_t server_connections_read(struct arena *arena, uint32_t *next_id, struct 
 }
 
 void server_loads_read(struct arena *arena, uint32_t *counts_out) {
-    const struct server_root *root = (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
+    const struct server_root *root =
+        (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
     for (uint32_t i = 0; i < root->workers; i++) {
         counts_out[i] = SHARED_LOAD(root->loads[i]);
     }

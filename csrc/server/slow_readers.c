@@ -1,4 +1,5 @@
-// Clients that do not take their answers: what these hold is copied out, or they are closed, once others lack it.
+// Clients that do not take their answers: what these hold is copied out, or they are closed, once
+// others lack it.
 #include <stdio.h>
 
 #include "server/server_internal.h"
@@ -10,7 +11,8 @@
 #define LOOKS_MAX 256
 #define CLOSES_MAX 8
 #define COPIED_BYTES_MAX (4u << 20)
-// Copies for slow readers take this part of what may wait, so that there is room for those of others.
+// Copies for slow readers take this part of what may wait, so that there is room for those of
+// others.
 #define WAITING_BYTES_COPIED_OUT (REPLY_WAITING_BYTES_MAX / 2)
 #define WAITING_BYTES_TIGHT (REPLY_WAITING_BYTES_MAX / 4 * 3)
 // Unlinked items that readers hold may take this part of the limit.
@@ -56,7 +58,8 @@ static uint32_t find_shortage(const struct engine *engine) {
 }
 
 // Whether the connection holds any of what is short.
-static bool holds(const struct engine *engine, const struct connection *connection, uint32_t shortage) {
+static bool holds(const struct engine *engine, const struct connection *connection,
+                  uint32_t shortage) {
     const struct backlog *backlog = connection->backlog;
     for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
         const struct reply_value *value = &backlog->values[i];
@@ -71,17 +74,20 @@ static bool holds(const struct engine *engine, const struct connection *connecti
     return false;
 }
 
-// Copies all pinned values out, or none. Returns the bytes copied, 0 when that is more than there is room for.
+// Copies all pinned values out, or none. Returns the bytes copied, 0 when that is more than there
+// is room for.
 static uint32_t copy_out(struct engine *engine, struct backlog *backlog, uint32_t bytes_max) {
     uint64_t bytes = 0;
     for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
         bytes += backlog->values[i].owned ? 0 : backlog->values[i].value_bytes;
     }
-    if (bytes > bytes_max || engine->proc->counters[COUNTER_response_buf_bytes] + bytes > WAITING_BYTES_COPIED_OUT) {
+    if (bytes > bytes_max
+        || engine->proc->counters[COUNTER_response_buf_bytes] + bytes > WAITING_BYTES_COPIED_OUT) {
         return 0;
     }
     for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
-        if (!backlog->values[i].owned && !reply_value_copy_out(engine->store, &backlog->values[i])) {
+        if (!backlog->values[i].owned
+            && !reply_value_copy_out(engine->store, &backlog->values[i])) {
             return 0;
         }
     }
@@ -95,9 +101,10 @@ static void tell(struct engine *engine) {
         return;
     }
     char text[160];
-    int bytes = snprintf(text, sizeof text, "worker %u: closed %u clients that took nothing of their answers for %u s "
-                                            "and held memory that others lacked", engine->worker, readers->closed,
-                         CLOSED_AFTER_SECONDS);
+    int bytes = snprintf(text, sizeof text,
+                         "worker %u: closed %u clients that took nothing of their answers for %u s "
+                         "and held memory that others lacked",
+                         engine->worker, readers->closed, CLOSED_AFTER_SECONDS);
     log_line(engine->log, text, (uint32_t)bytes);
     readers->closed = 0;
     readers->told_seconds = now;

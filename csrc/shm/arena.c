@@ -39,10 +39,12 @@ static bool map_hugetlb(struct arena *arena, uint64_t bytes) {
     return true;
 }
 
-// Maps the object at a multiple of the huge page's size: elsewhere no page of it could ever be a huge one.
+// Maps the object at a multiple of the huge page's size: elsewhere no page of it could ever be a
+// huge one.
 static bool map_aligned(struct arena *arena, uint64_t bytes) {
     uint64_t room_bytes = bytes + ARENA_HUGE_PAGE_BYTES;
-    char *room = mmap(NULL, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *room =
+        mmap(NULL, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) {
         return false;
     }
@@ -86,7 +88,8 @@ static int map_arena(struct arena *arena, uint64_t bytes, bool huge_pages) {
     return PYMC_OK;
 }
 
-static void ledger_add(struct arena_header *header, const char *label, uint64_t start, uint64_t bytes) {
+static void ledger_add(struct arena_header *header, const char *label, uint64_t start,
+                       uint64_t bytes) {
     struct arena_row *row = &header->rows[header->row_count];
     if (header->row_count && strcmp(row[-1].label, label) == 0) {
         row[-1].bytes = start + bytes - row[-1].offset;
@@ -100,7 +103,8 @@ static void ledger_add(struct arena_header *header, const char *label, uint64_t 
 }
 
 int arena_create(const struct arena_options *options, struct arena **arena_out) {
-    if (options->slots == 0 || options->slots > ARENA_SLOTS_MAX || options->reserve_bytes < (1u << 20)) {
+    if (options->slots == 0 || options->slots > ARENA_SLOTS_MAX
+        || options->reserve_bytes < (1u << 20)) {
         return PYMC_INVALID;
     }
     struct arena *arena = calloc(1, sizeof *arena);
@@ -199,7 +203,8 @@ uint64_t arena_ns_until_tick(const struct arena *arena, uint64_t monotonic_ns) {
     return 1000000000u - (monotonic_ns - arena->header->boot_ns) % 1000000000u;
 }
 
-// So far the two clocks may be apart before that counts as a step: the second at which they meet shall not flicker.
+// So far the two clocks may be apart before that counts as a step: the second at which they meet
+// shall not flicker.
 #define WALL_SLACK_NS 100000000
 
 int64_t arena_epoch_unix_seconds(const struct arena *arena) {
@@ -208,7 +213,8 @@ int64_t arena_epoch_unix_seconds(const struct arena *arena) {
 
 void arena_clock_set_wall(struct arena *arena, uint64_t monotonic_ns, uint64_t wall_ns) {
     int64_t boot_wall_ns = (int64_t)wall_ns - (int64_t)(monotonic_ns - arena->header->boot_ns);
-    int64_t beyond_ns = boot_wall_ns - SHARED_LOAD(arena->header->boot_unix_seconds) * NS_PER_SECOND;
+    int64_t beyond_ns =
+        boot_wall_ns - SHARED_LOAD(arena->header->boot_unix_seconds) * NS_PER_SECOND;
     if (beyond_ns < -WALL_SLACK_NS || beyond_ns >= NS_PER_SECOND + WALL_SLACK_NS) {
         // Rounded down also below 0, where a division rounds up.
         int64_t seconds = boot_wall_ns / NS_PER_SECOND - (boot_wall_ns % NS_PER_SECOND < 0);

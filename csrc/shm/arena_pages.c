@@ -63,8 +63,8 @@ static uint64_t estimate(const struct arena *arena, uint64_t at, uint64_t end) {
     return (end - at) / 1000 * permille;
 }
 
-uint64_t arena_touched_bytes(const struct arena *arena, uint64_t offset, uint64_t bytes, uint64_t look_bytes,
-                             bool *is_estimate_out) {
+uint64_t arena_touched_bytes(const struct arena *arena, uint64_t offset, uint64_t bytes,
+                             uint64_t look_bytes, bool *is_estimate_out) {
     *is_estimate_out = false;
     if (offset > arena->bytes || bytes > arena->bytes - offset) {
         return 0;
@@ -78,7 +78,8 @@ uint64_t arena_touched_bytes(const struct arena *arena, uint64_t offset, uint64_
     uint64_t left = look_bytes / SMALL_PAGE_BYTES;
     while (at < end) {
         if (arena->fd >= 0) {
-            // Most of what is reserved was never touched. Nobody uses the descriptor's position, which this moves.
+            // Most of what is reserved was never touched. Nobody uses the descriptor's position,
+            // which this moves.
             off_t data = lseek(arena->fd, (off_t)at, SEEK_DATA);
             if (data < 0 || (uint64_t)data >= end) {
                 break;
@@ -121,7 +122,8 @@ int arena_take_slice(struct arena *arena, uint64_t offset, uint64_t bytes) {
         uint64_t skipped = -start & (ARENA_HUGE_PAGE_BYTES - 1);
         uint64_t huge_bytes = end - start > skipped ? end - start - skipped : 0;
         // Asked for page by page: at a failure the kernel leaves out the rest of a longer range.
-        for (uint64_t at = 0; at + ARENA_HUGE_PAGE_BYTES <= huge_bytes; at += ARENA_HUGE_PAGE_BYTES) {
+        for (uint64_t at = 0; at + ARENA_HUGE_PAGE_BYTES <= huge_bytes;
+             at += ARENA_HUGE_PAGE_BYTES) {
             madvise(from + skipped + at, ARENA_HUGE_PAGE_BYTES, MADV_COLLAPSE);
         }
     }

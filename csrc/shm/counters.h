@@ -15,9 +15,10 @@ const char *counter_name(uint32_t index);
 // True for values that go up and down (gauges); `stats reset` leaves them alone.
 bool counter_is_gauge(uint32_t index);
 
-// Copies one process slot's counters into values[counter_count()]. Each value is current, not the set as a whole.
+// Copies one process slot's counters into values[counter_count()]. Each value is current, not the
+// set as a whole.
 void counters_read(const struct arena *arena, uint32_t slot_index, uint64_t *values);
 
-// Adds to a counter in somebody else's slot. For the supervisor, which has no slot, and for counters that nobody else
-// writes: connections_rescued and watchdog_kills.
+// Adds to a counter in somebody else's slot. For the supervisor, which has no slot, and for
+// counters that nobody else writes: connections_rescued and watchdog_kills.
 void counters_add(struct arena *arena, uint32_t slot_index, uint32_t counter_index, uint64_t by);

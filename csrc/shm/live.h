@@ -1,4 +1,5 @@
-// Settings that may change at run time: one 64-bit number each in the arena, so a change acts on all processes at once.
+// Settings that may change at run time: one 64-bit number each in the arena, so a change acts on
+// all processes at once.
 #pragma once
 
 #include <stdint.h>

@@ -9,7 +9,8 @@ enum live {
 #undef LIVE
     LIVE_COUNT
 };
-_Static_assert(LIVE_COUNT <= ARENA_LIVE_MAX, "the arena header has no room for so many live settings");
+_Static_assert(LIVE_COUNT <= ARENA_LIVE_MAX,
+               "the arena header has no room for so many live settings");
 
 static inline int64_t live_get(const struct arena *arena, enum live setting) {
     return SHARED_LOAD(arena->header->live[setting]);

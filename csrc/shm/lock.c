@@ -111,11 +111,13 @@ static uint64_t *range_word(const struct lock_range *range, uint64_t number) {
     return (uint64_t *)(range->base + number * range->record_bytes);
 }
 
-bool lock_range_take(const struct proc *proc, const struct lock_range *range, uint64_t *highest_out) {
+bool lock_range_take(const struct proc *proc, const struct lock_range *range,
+                     uint64_t *highest_out) {
     for (uint64_t i = range->first; i < range->end; i++) {
         uint64_t *word = range_word(range, i);
         uint64_t seen = SHARED_LOAD(*word);
-        if (lock_is_held(seen) || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQ_REL)) {
+        if (lock_is_held(seen)
+            || !SHARED_CAS(*word, &seen, seen | lock_owner_bits(proc), ACQ_REL)) {
             lock_range_drop(range, proc->slot_index);
             return false;
         }

@@ -1,13 +1,25 @@
-// Lock words: 16 bits name the owner, 48 bits count the changes made under the lock, so readers can do without it.
+// Lock words: 16 bits name the owner, 48 bits count the changes made under the lock, so readers can
+// do without it.
 #pragma once
 
 #include "shm/lock.h"
 #include "shm/proc_internal.h"
 
 // The one lock order: a process takes locks only in rising rank. Debug builds check every acquire.
-enum lock_rank { LOCK_TURN = 1, LOCK_TURN_OTHER = 2, LOCK_GROW = 5, LOCK_BUCKET = 10, LOCK_SPLIT = 11,
-                 LOCK_FLASH_GROW = 12, LOCK_FLASH = 13, LOCK_FLASH_SPLIT = 14, LOCK_LIMBO = 15, LOCK_CLASS = 20,
-                 LOCK_PAGES = 30, LOCK_LEAF = 40 };
+enum lock_rank {
+    LOCK_TURN = 1,
+    LOCK_TURN_OTHER = 2,
+    LOCK_GROW = 5,
+    LOCK_BUCKET = 10,
+    LOCK_SPLIT = 11,
+    LOCK_FLASH_GROW = 12,
+    LOCK_FLASH = 13,
+    LOCK_FLASH_SPLIT = 14,
+    LOCK_LIMBO = 15,
+    LOCK_CLASS = 20,
+    LOCK_PAGES = 30,
+    LOCK_LEAF = 40
+};
 
 #define LOCK_OWNER_MASK 0xffffull
 #define LOCK_VERSION_STEP 0x10000ull
@@ -48,9 +60,10 @@ static inline void lock_take(struct proc *proc, uint64_t *word, enum lock_rank r
     }
 }
 
-// The same with an end: false when the lock was not to be had within `patience` rounds (lock.h), for
-// callers that have something else to do meanwhile. Nothing is held then.
-static inline bool lock_take_bounded(struct proc *proc, uint64_t *word, enum lock_rank rank, uint32_t patience) {
+// The same with an end: false when the lock was not to be had within `patience` rounds (lock.h),
+// for callers that have something else to do meanwhile. Nothing is held then.
+static inline bool lock_take_bounded(struct proc *proc, uint64_t *word, enum lock_rank rank,
+                                     uint32_t patience) {
     return LIKELY(lock_try(proc, word, rank)) || lock_take_slowly(proc, word, rank, patience);
 }
 
@@ -96,6 +109,7 @@ struct lock_range {
 // Takes them all; *highest_out becomes at least the highest version met. Returns false, with none
 // taken, when one is held. Crash: the words stay held; name the range before, for
 // lock_range_drop().
-bool lock_range_take(const struct proc *proc, const struct lock_range *range, uint64_t *highest_out);
+bool lock_range_take(const struct proc *proc, const struct lock_range *range,
+                     uint64_t *highest_out);
 // Frees those that the slot's owner holds, with new versions.
 void lock_range_drop(const struct lock_range *range, uint32_t slot_index);

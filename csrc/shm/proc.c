@@ -126,8 +126,8 @@ static int lock_alive(struct slot *slot) {
     return result;
 }
 
-int proc_open(struct arena *arena, uint32_t slot_index, int role, proc_repair repair, void *repair_context,
-              struct proc **proc_out) {
+int proc_open(struct arena *arena, uint32_t slot_index, int role, proc_repair repair,
+              void *repair_context, struct proc **proc_out) {
     if (slot_index >= arena->header->slots || role <= PROC_FREE || role > PROC_VISITOR) {
         return PYMC_INVALID;
     }
@@ -195,7 +195,8 @@ void proc_read_pulse(const struct arena *arena, uint32_t slot_index, struct proc
     *out = (struct proc_pulse){.pid = SHARED_LOAD(slot->pid),
                                .is_late = SHARED_LOAD(slot->is_late),
                                .beats = SHARED_LOAD(slot->beats),
-                               .waits_for = (uint32_t)(waits & (((uint64_t)1 << PROC_WAITS_SHIFT) - 1)) - 1,
+                               .waits_for =
+                                   (uint32_t)(waits & (((uint64_t)1 << PROC_WAITS_SHIFT) - 1)) - 1,
                                .naps = waits >> PROC_WAITS_SHIFT,
                                .waited_us = SHARED_LOAD(slot->waited_us)};
 }

@@ -15,14 +15,15 @@
 // the supervisor writes `is_late` and two counters, and who waits for the owner's locks adds to
 // `waited_us`.
 struct CACHE_ALIGNED slot {
-    pthread_mutex_t alive;      // Robust: held for life; whoever gets EOWNERDEAD repairs while holding it.
+    pthread_mutex_t alive;    // Robust: held for life; whoever gets EOWNERDEAD repairs while
+                              // holding it.
     uint32_t pid;
     uint32_t role;
     uint32_t generation;
-    uint32_t is_late;           // Nobody is to send work here: see proc_set_late().
+    uint32_t is_late;    // Nobody is to send work here: see proc_set_late().
     CACHE_ALIGNED uint64_t beats;
-    uint64_t waits_for;         // 0 while the owner does not wait for a lock word.
-    uint64_t waited_us;         // How long others napped for locks of this slot. Atomic add.
+    uint64_t waits_for;    // 0 while the owner does not wait for a lock word.
+    uint64_t waited_us;    // How long others napped for locks of this slot. Atomic add.
     CACHE_ALIGNED uint64_t counters[COUNTER_COUNT];
 };
 
@@ -33,11 +34,11 @@ struct proc {
     uint64_t *counters;
     uint32_t slot_index;
     uint32_t now_seconds;
-    bool is_hasty;                          // Does not wait for a lock that it can do without for now.
-    uint32_t naps;                          // While waiting for lock words; only its changes matter.
+    bool is_hasty;    // Does not wait for a lock that it can do without for now.
+    uint32_t naps;    // While waiting for lock words; only its changes matter.
     proc_repair repair;
     void *repair_context;
-    uint32_t held_count;                    // Debug builds: ranks of the locks held, lowest first.
+    uint32_t held_count;    // Debug builds: ranks of the locks held, lowest first.
     uint8_t held_ranks[PROC_HELD_MAX];
 };
 

@@ -4,9 +4,9 @@
 #include "slab/slab_internal.h"
 
 // Tells a repairer what commits, does the commit store, then brings the derived counts up to date.
-static void commit_page(struct slab *slab, struct proc *proc, uint32_t page_index, enum slab_step step,
-                        uint32_t commit_value, uint32_t free_count_after, uint32_t magazine_slot,
-                        uint32_t magazine_count_after) {
+static void commit_page(struct slab *slab, struct proc *proc, uint32_t page_index,
+                        enum slab_step step, uint32_t commit_value, uint32_t free_count_after,
+                        uint32_t magazine_slot, uint32_t magazine_count_after) {
     struct slab_page *page = &slab->pages[page_index];
     struct slab_intent *intent = &slab_local(slab, proc->slot_index)->intent;
     SHARED_STORE(intent->class_id, page->class_id);
@@ -20,15 +20,16 @@ static void commit_page(struct slab *slab, struct proc *proc, uint32_t page_inde
     SHARED_DECIDE(*(step == SLAB_STEP_LIST ? &page->free_head : &page->carved), commit_value);
     FAULT_POINT(proc, "slab.commit.after");
     SHARED_STORE(page->free_count, free_count_after);
-    SHARED_STORE(slab_local(slab, magazine_slot)->magazine[page->class_id].count, magazine_count_after);
+    SHARED_STORE(slab_local(slab, magazine_slot)->magazine[page->class_id].count,
+                 magazine_count_after);
     // The next intent is filled after this one is over.
     SHARED_DECIDE(intent->step, SLAB_STEP_NONE);
     FAULT_POINT(proc, "slab.commit.done");
 }
 
 // Moves free chunks of one page into the magazine; the page has at least one.
-static void take_from_page(struct slab *slab, struct proc *proc, struct slab_class *class, uint32_t class_id,
-                           uint32_t page_index) {
+static void take_from_page(struct slab *slab, struct proc *proc, struct slab_class *class,
+                           uint32_t class_id, uint32_t page_index) {
     static const char no_item[SLAB_CHUNK_HEADER_BYTES];
     struct slab_page *page = &slab->pages[page_index];
     struct slab_magazine *magazine = &slab_local(slab, proc->slot_index)->magazine[class_id];
@@ -43,7 +44,8 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
             ref = SHARED_LOAD(*(const uint32_t *)slab_chunk(slab, ref));
             taken++;
         }
-        commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count - taken, proc->slot_index, filled);
+        commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count - taken,
+                    proc->slot_index, filled);
     } else {
         uint32_t chunk = page->carved;
         while (chunk < class->chunks_per_page && taken < space) {
@@ -59,8 +61,8 @@ static void take_from_page(struct slab *slab, struct proc *proc, struct slab_cla
             SHARED_STORE(magazine->refs[i], magazine->refs[j]);
             SHARED_STORE(magazine->refs[j], ref);
         }
-        commit_page(slab, proc, page_index, SLAB_STEP_CARVE, chunk, page->free_count, proc->slot_index,
-                    filled + taken);
+        commit_page(slab, proc, page_index, SLAB_STEP_CARVE, chunk, page->free_count,
+                    proc->slot_index, filled + taken);
     }
     SHARED_STORE(class->free_chunks, class->free_chunks - taken);
 }
@@ -71,7 +73,8 @@ bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id) {
     uint32_t page_index = class->partial;
     while (page_index) {
         struct slab_page *page = &slab->pages[page_index];
-        if (page->state == SLAB_PAGE_ACTIVE && (page->free_head || page->carved < class->chunks_per_page)) {
+        if (page->state == SLAB_PAGE_ACTIVE
+            && (page->free_head || page->carved < class->chunks_per_page)) {
             break;
         }
         slab_partial_remove(slab, class, page_index);
@@ -95,20 +98,22 @@ bool slab_refill(struct slab *slab, struct proc *proc, uint32_t class_id) {
 }
 
 // Puts the last chunk of a magazine on its page's list.
-static void give_to_page_locked(struct slab *slab, struct proc *proc, struct slab_class *class, uint32_t slot_index,
-                                const struct slab_magazine *magazine) {
+static void give_to_page_locked(struct slab *slab, struct proc *proc, struct slab_class *class,
+                                uint32_t slot_index, const struct slab_magazine *magazine) {
     uint32_t ref = magazine->refs[magazine->count - 1];
     uint32_t page_index = slab_page_of(slab, ref);
     struct slab_page *page = &slab->pages[page_index];
     SHARED_STORE(*(uint32_t *)slab_chunk(slab, ref), page->free_head);
-    commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count + 1, slot_index, magazine->count - 1);
+    commit_page(slab, proc, page_index, SLAB_STEP_LIST, ref, page->free_count + 1, slot_index,
+                magazine->count - 1);
     if (page->state == SLAB_PAGE_ACTIVE) {
         SHARED_STORE(class->free_chunks, class->free_chunks + 1);
     }
     slab_partial_push(slab, class, page_index);
 }
 
-static void spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t slot_index, uint32_t keep) {
+static void spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t slot_index,
+                  uint32_t keep) {
     struct slab_class *class = &slab->root->class[class_id];
     struct slab_magazine *magazine = &slab_local(slab, slot_index)->magazine[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
@@ -128,7 +133,8 @@ void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
     }
     for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
         struct slab_local *other = slab_local(slab, slot);
-        if (slot == proc->slot_index || !SHARED_LOAD(other->rests) || !SHARED_LOAD(other->magazine[class_id].count)) {
+        if (slot == proc->slot_index || !SHARED_LOAD(other->rests)
+            || !SHARED_LOAD(other->magazine[class_id].count)) {
             continue;
         }
         FAULT_POINT(proc, "slab.collect.seen");
@@ -198,7 +204,8 @@ void slab_flush_if_asked(struct slab *slab, struct proc *proc) {
     }
 }
 
-void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, struct slab_window *out) {
+void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks,
+                      struct slab_window *out) {
     struct slab_class *class = &slab->root->class[class_id];
     out->count = 0;
     out->chunk_bytes = class->chunk_bytes;
@@ -222,4 +229,3 @@ void slab_hand_locked(struct slab *slab, uint32_t class_id, uint32_t chunks, str
         SHARED_STORE(class->hand_chunk, 0);
     }
 }
-

@@ -19,18 +19,18 @@ struct slab_class_snapshot {
     uint32_t chunks_per_page;
     uint32_t pages;
     uint32_t draining_pages;
-    uint64_t free_chunks;       // In page lists and never used ones.
-    uint64_t magazine_chunks;   // Free, but set aside in processes' magazines.
+    uint64_t free_chunks;        // In page lists and never used ones.
+    uint64_t magazine_chunks;    // Free, but set aside in processes' magazines.
 };
 
 struct slab_snapshot {
-    uint32_t classes;           // Class numbers run from 1 to this one.
-    uint32_t pages_used;        // Pages that belong to a class.
-    uint32_t pages_pool;        // Pages that had memory once and belong to no class.
+    uint32_t classes;       // Class numbers run from 1 to this one.
+    uint32_t pages_used;    // Pages that belong to a class.
+    uint32_t pages_pool;    // Pages that had memory once and belong to no class.
     uint32_t pages_limit;
     uint32_t pages_max;
-    uint32_t pages_opened;      // Counts pages that were given to a class; wraps around.
-    uint32_t unit_bytes;        // References count units of this many bytes.
+    uint32_t pages_opened;    // Counts pages that were given to a class; wraps around.
+    uint32_t unit_bytes;      // References count units of this many bytes.
 };
 
 // Copies the current numbers out. Requires (class): 1 <= class_id <= snapshot.classes.

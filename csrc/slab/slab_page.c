@@ -118,13 +118,15 @@ static void page_close(struct slab *slab, struct proc *proc, uint32_t page_index
 // Pages looked at for the emptiest one; a large cache has too many of them.
 #define EMPTIEST_LOOKS 256
 
-uint32_t slab_emptiest(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t *free_out) {
+uint32_t slab_emptiest(struct slab *slab, struct proc *proc, uint32_t class_id,
+                       uint32_t *free_out) {
     struct slab_class *class = &slab->root->class[class_id];
     uint32_t best = 0;
     *free_out = 0;
     lock_take(proc, &class->lock, LOCK_CLASS);
     uint32_t looks = 0;
-    for (uint32_t at = class->partial; at && looks < EMPTIEST_LOOKS; at = slab->pages[at].partial_next) {
+    for (uint32_t at = class->partial; at && looks < EMPTIEST_LOOKS;
+         at = slab->pages[at].partial_next) {
         const struct slab_page *page = &slab->pages[at];
         uint32_t free_here = page->free_count + (class->chunks_per_page - page->carved);
         if (page->state == SLAB_PAGE_ACTIVE && free_here > *free_out) {
@@ -137,7 +139,8 @@ uint32_t slab_emptiest(struct slab *slab, struct proc *proc, uint32_t class_id, 
     return best;
 }
 
-uint32_t slab_pages_ahead(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t *pages, uint32_t most) {
+uint32_t slab_pages_ahead(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t *pages,
+                          uint32_t most) {
     struct slab_class *class = &slab->root->class[class_id];
     uint32_t found = 0;
     lock_take(proc, &class->lock, LOCK_CLASS);
@@ -163,7 +166,8 @@ static uint32_t *drain_place(struct slab *slab, struct proc *proc, uint32_t page
     return NULL;
 }
 
-bool slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t page_index) {
+bool slab_drain_begin(struct slab *slab, struct proc *proc, uint32_t class_id,
+                      uint32_t page_index) {
     struct slab_class *class = &slab->root->class[class_id];
     struct slab_page *page = &slab->pages[page_index];
     uint32_t *place = drain_place(slab, proc, 0);
@@ -196,12 +200,14 @@ static void forget_drain(struct slab *slab, struct proc *proc, uint32_t page_ind
 }
 
 // Gives the page back to its class if the process of that slot still drains it.
-static void give_back(struct slab *slab, struct proc *proc, uint32_t page_index, uint32_t slot_index) {
+static void give_back(struct slab *slab, struct proc *proc, uint32_t page_index,
+                      uint32_t slot_index) {
     struct slab_page *page = &slab->pages[page_index];
     uint32_t class_id = SHARED_LOAD(page->class_id);
     struct slab_class *class = &slab->root->class[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
-    if (page->state == SLAB_PAGE_DRAINING && page->drainer == slot_index + 1 && page->class_id == class_id) {
+    if (page->state == SLAB_PAGE_DRAINING && page->drainer == slot_index + 1
+        && page->class_id == class_id) {
         SHARED_RELEASE(page->state, SLAB_PAGE_ACTIVE);
         SHARED_STORE(slab->page_class[page_index], (uint16_t)class_id);
         SHARED_STORE(class->draining, class->draining - 1);
@@ -285,7 +291,8 @@ bool slab_drain_end(struct slab *slab, struct proc *proc, uint32_t page_index, u
     }
     struct slab_class *target = &slab->root->class[to_class];
     lock_take(proc, &target->lock, LOCK_CLASS);
-    // Another class may have been faster, or the limit is lower than it was: then this page pays for what is too much.
+    // Another class may have been faster, or the limit is lower than it was: then this page pays
+    // for what is too much.
     uint32_t opened = slab_page_open(slab, proc, to_class);
     if (opened) {
         slab_ring_insert(slab, target, opened);

@@ -5,7 +5,8 @@
 
 #include "slab/slab_internal.h"
 
-// References are 32 bits, so the unit grows with the arena: 8 bytes up to 32 GiB, 64 bytes at 256 GiB.
+// References are 32 bits, so the unit grows with the arena: 8 bytes up to 32 GiB, 64 bytes at 256
+// GiB.
 static uint32_t unit_shift_for(uint32_t pages_max) {
     uint32_t shift = 3;
     while (((uint64_t)pages_max << SLAB_PAGE_SHIFT) >> shift > UINT32_MAX) {
@@ -16,8 +17,8 @@ static uint32_t unit_shift_for(uint32_t pages_max) {
 
 uint64_t slab_reserve_bytes(const struct slab_geometry *geometry, uint32_t slots) {
     return ((uint64_t)geometry->pages_max << SLAB_PAGE_SHIFT) + ARENA_HUGE_PAGE_BYTES
-           + geometry->pages_max * (uint64_t)(sizeof(struct slab_page) + sizeof(uint16_t)) + sizeof(struct slab_root)
-           + (uint64_t)slots * sizeof(struct slab_local) + 65536;
+           + geometry->pages_max * (uint64_t)(sizeof(struct slab_page) + sizeof(uint16_t))
+           + sizeof(struct slab_root) + (uint64_t)slots * sizeof(struct slab_local) + 65536;
 }
 
 static int fill_classes(struct slab_root *root, const struct slab_geometry *geometry) {
@@ -29,7 +30,7 @@ static int fill_classes(struct slab_root *root, const struct slab_geometry *geom
             return PYMC_INVALID;
         }
         if (bytes == last) {
-            continue;   // Two sizes became one by rounding to the unit.
+            continue;    // Two sizes became one by rounding to the unit.
         }
         last = bytes;
         struct slab_class *class = &root->class[++root->classes];
@@ -40,7 +41,8 @@ static int fill_classes(struct slab_root *root, const struct slab_geometry *geom
 }
 
 int slab_create(struct arena *arena, const struct slab_geometry *geometry) {
-    if (geometry->class_count == 0 || geometry->class_count >= SLAB_CLASSES_MAX || geometry->pages_max < 2) {
+    if (geometry->class_count == 0 || geometry->class_count >= SLAB_CLASSES_MAX
+        || geometry->pages_max < 2) {
         return PYMC_INVALID;
     }
     uint64_t root_offset = arena_reserve(arena, sizeof(struct slab_root), 64, "slab_tables");
@@ -55,15 +57,16 @@ int slab_create(struct arena *arena, const struct slab_geometry *geometry) {
     if (status != PYMC_OK) {
         return status;
     }
-    root->pages_offset = arena_reserve(arena, (uint64_t)geometry->pages_max * sizeof(struct slab_page), 64,
-                                       "slab_tables");
-    root->page_class_offset = arena_reserve(arena, (uint64_t)geometry->pages_max * sizeof(uint16_t), 64,
-                                            "slab_tables");
-    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct slab_local), 64,
-                                       "slab_local");
-    root->area_offset = arena_reserve(arena, (uint64_t)geometry->pages_max << SLAB_PAGE_SHIFT, ARENA_HUGE_PAGE_BYTES,
-                                      "slab_pages");
-    if (!root->pages_offset || !root->page_class_offset || !root->local_offset || !root->area_offset) {
+    root->pages_offset = arena_reserve(
+        arena, (uint64_t)geometry->pages_max * sizeof(struct slab_page), 64, "slab_tables");
+    root->page_class_offset =
+        arena_reserve(arena, (uint64_t)geometry->pages_max * sizeof(uint16_t), 64, "slab_tables");
+    root->local_offset = arena_reserve(
+        arena, (uint64_t)arena->header->slots * sizeof(struct slab_local), 64, "slab_local");
+    root->area_offset = arena_reserve(arena, (uint64_t)geometry->pages_max << SLAB_PAGE_SHIFT,
+                                      ARENA_HUGE_PAGE_BYTES, "slab_pages");
+    if (!root->pages_offset || !root->page_class_offset || !root->local_offset
+        || !root->area_offset) {
         return PYMC_NO_MEMORY;
     }
     root->pages_limit = geometry->pages_max - 1;
@@ -81,7 +84,8 @@ void slab_attach(struct arena *arena, struct slab *slab) {
     for (uint32_t class_id = 1; class_id <= slab->root->classes; class_id++) {
         uint32_t most = SLAB_MAGAZINE_BYTES / slab->root->class[class_id].chunk_bytes;
         most = most < 1 ? 1 : most;
-        slab->magazine_most[class_id] = (uint8_t)(most < SLAB_MAGAZINE_CHUNKS ? most : SLAB_MAGAZINE_CHUNKS);
+        slab->magazine_most[class_id] =
+            (uint8_t)(most < SLAB_MAGAZINE_CHUNKS ? most : SLAB_MAGAZINE_CHUNKS);
     }
 }
 
@@ -157,22 +161,28 @@ uint32_t slab_release_pool_step(struct slab *slab, struct proc *proc, uint32_t p
     return released;
 }
 
-void slab_page_window(const struct slab *slab, uint32_t page_index, struct slab_window *out, uint32_t *class_out) {
+void slab_page_window(const struct slab *slab, uint32_t page_index, struct slab_window *out,
+                      uint32_t *class_out) {
     const struct slab_page *page = &slab->pages[page_index];
     uint32_t class_id = SHARED_LOAD(slab->page_class[page_index]) & SLAB_CLASS_MASK;
     out->page = page_index;
     out->first_chunk = 0;
-    out->count = class_id && page_index <= SHARED_LOAD(slab->root->pages_begun) ? SHARED_LOAD(page->carved) : 0;
+    out->count = class_id && page_index <= SHARED_LOAD(slab->root->pages_begun)
+                     ? SHARED_LOAD(page->carved)
+                     : 0;
     const struct slab_class *class = &slab->root->class[class_id];
-    // The page may have gone to a class of smaller chunks since: what is looked at must be inside it all the same.
+    // The page may have gone to a class of smaller chunks since: what is looked at must be inside
+    // it all the same.
     out->count = out->count < class->chunks_per_page ? out->count : class->chunks_per_page;
     out->chunk_bytes = class->chunk_bytes;
     *class_out = class_id;
 }
 
-// True when the dead slot's magazines hold the chunk. Requires: its intent is repaired, its turn is not free yet.
+// True when the dead slot's magazines hold the chunk. Requires: its intent is repaired, its turn is
+// not free yet.
 static bool magazine_has(const struct slab *slab, uint32_t slot_index, uint32_t ref) {
-    const struct slab_magazine *magazine = &slab_local(slab, slot_index)->magazine[slab_class_of(slab, ref)];
+    const struct slab_magazine *magazine =
+        &slab_local(slab, slot_index)->magazine[slab_class_of(slab, ref)];
     for (uint32_t i = 0; i < magazine->count && i < SLAB_MAGAZINE_CHUNKS; i++) {
         if (magazine->refs[i] == ref) {
             return true;
@@ -279,8 +289,9 @@ void slab_repair(struct slab *slab, struct proc *self, uint32_t dead_slot_index)
             lock_free_dead(&slab->root->class[class_id].lock);
         }
     }
-    // A chunk on its way between magazine and hand is for an instant in both. The magazine has it from now on: others
-    // may take it from there before the slot has a new owner, and the hand would name a chunk that is somebody else's.
+    // A chunk on its way between magazine and hand is for an instant in both. The magazine has it
+    // from now on: others may take it from there before the slot has a new owner, and the hand
+    // would name a chunk that is somebody else's.
     if (local->hand && magazine_has(slab, dead_slot_index, local->hand)) {
         slab_let_go(local);
     }
@@ -300,7 +311,8 @@ static void check_page(const struct slab *slab, uint32_t page_index) {
         PYMC_CHECK(++listed <= page->carved);
     }
     PYMC_CHECK(listed == page->free_count);
-    bool takeable = page->state == SLAB_PAGE_ACTIVE && (listed || page->carved < class->chunks_per_page);
+    bool takeable =
+        page->state == SLAB_PAGE_ACTIVE && (listed || page->carved < class->chunks_per_page);
     PYMC_CHECK(!takeable || page->is_partial);
 }
 
@@ -319,10 +331,12 @@ void slab_check(const struct slab *slab) {
         uint32_t seen = 0;
         uint64_t free_chunks = 0;
         for (uint32_t page = class->ring; seen < class->pages; page = slab->pages[page].next) {
-            PYMC_CHECK(page && slab->pages[page].class_id == class_id && slab->pages[page].state != SLAB_PAGE_FREE);
+            PYMC_CHECK(page && slab->pages[page].class_id == class_id
+                       && slab->pages[page].state != SLAB_PAGE_FREE);
             PYMC_CHECK(slab->pages[slab->pages[page].next].previous == page);
             if (slab->pages[page].state == SLAB_PAGE_ACTIVE) {
-                free_chunks += slab->pages[page].free_count + class->chunks_per_page - slab->pages[page].carved;
+                free_chunks += slab->pages[page].free_count + class->chunks_per_page
+                               - slab->pages[page].carved;
             }
             seen++;
         }

@@ -1,4 +1,5 @@
-// What a key means: the operations of the cache, each whole or not at all, over slab, index and queues.
+// What a key means: the operations of the cache, each whole or not at all, over slab, index and
+// queues.
 #pragma once
 
 #include <stdbool.h>
@@ -20,37 +21,40 @@ enum store_outcome {
     STORE_MISS_FLUSHED,
     STORE_STORED,
     STORE_NOT_STORED,
-    STORE_EXISTS,           // The CAS number differs.
+    STORE_EXISTS,    // The CAS number differs.
     STORE_NOT_FOUND,
     STORE_DELETED,
     STORE_TOUCHED,
     STORE_TOO_LARGE,
     STORE_NO_MEMORY,
     STORE_NON_NUMERIC,
-    STORE_ON_FLASH,         // The answer depends on what is on flash: see store_flash.h, then ask again.
-    STORE_BUSY              // Another process holds what is needed, or changes it all the time: ask again.
+    STORE_ON_FLASH,    // The answer depends on what is on flash: see store_flash.h, then ask again.
+    STORE_BUSY    // Another process holds what is needed, or changes it all the time: ask again.
 };
 // Any operation on a key may answer STORE_BUSY; then it has changed nothing and counted nothing.
 
 struct store_geometry {
-    uint64_t limit_bytes;           // Memory for items and index at start (-m).
-    uint64_t limit_bytes_max;       // Up to where cache_memlimit may raise it; address space only.
+    uint64_t limit_bytes;        // Memory for items and index at start (-m).
+    uint64_t limit_bytes_max;    // Up to where cache_memlimit may raise it; address space only.
     uint32_t class_count;
     const uint32_t *chunk_bytes;    // Ascending chunk sizes.
     uint32_t bucket_start;          // Index buckets at start.
-    uint32_t connections_max;       // How many clients a process is to have claims for; 0 for as many as are usual.
+    uint32_t connections_max;    // How many clients a process is to have claims for; 0 for as many
+                                 // as are usual.
 };
 
 // Address space an arena needs for a store of this geometry and `slots` process slots.
 uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slots);
 
-// Formats the arena's store. Requires: fresh arena of at least store_reserve_bytes(), not yet shared.
+// Formats the arena's store. Requires: fresh arena of at least store_reserve_bytes(), not yet
+// shared.
 int store_create(struct arena *arena, const struct store_geometry *geometry);
 
-// Takes a process slot and opens the store for this process; gives back what a dead predecessor left behind.
-// Returns what proc_open() returns. Owns: the caller, until store_close(). Borrows the flash tier, NULL for none; all
-// processes of an arena must agree on it.
-int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role, struct store **store_out);
+// Takes a process slot and opens the store for this process; gives back what a dead predecessor
+// left behind. Returns what proc_open() returns. Owns: the caller, until store_close(). Borrows the
+// flash tier, NULL for none; all processes of an arena must agree on it.
+int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role,
+               struct store **store_out);
 void store_close(struct store *store);
 struct proc *store_proc(struct store *store);
 
@@ -59,31 +63,34 @@ enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPE
 // One write. Zero-initialise, then set what is wanted.
 struct store_write {
     const char *key;
-    uint32_t key_bytes;             // 1 to 250.
-    int mode;                       // enum store_mode.
+    uint32_t key_bytes;    // 1 to 250.
+    int mode;              // enum store_mode.
     uint32_t client_flags;
-    uint32_t expiry_seconds;        // On the cache's clock; 0 never; 1 at once.
+    uint32_t expiry_seconds;    // On the cache's clock; 0 never; 1 at once.
     uint32_t value_bytes;
     bool key_is_binary;
     bool has_cas_compare;
-    bool invalidate;                // Meta I: an older compare CAS stores a stale value.
-    bool has_cas_new;               // Meta E.
-    bool is_uncounted;              // Not a SET of its own for the statistics.
-    bool token_sent;                // The item is born with somebody already told to fill it.
-    bool vivify;                    // Meta N for append and prepend: store when missing ...
-    uint32_t vivify_expiry_seconds; // ... with this expiry.
+    bool invalidate;                   // Meta I: an older compare CAS stores a stale value.
+    bool has_cas_new;                  // Meta E.
+    bool is_uncounted;                 // Not a SET of its own for the statistics.
+    bool token_sent;                   // The item is born with somebody already told to fill it.
+    bool vivify;                       // Meta N for append and prepend: store when missing ...
+    uint32_t vivify_expiry_seconds;    // ... with this expiry.
     uint64_t cas_compare;
     uint64_t cas_new;
 };
 
 struct store_result {
-    uint64_t cas;                   // The item's CAS after the operation, 0 when nothing was stored.
-    uint32_t value_bytes;           // The item's value size after the operation; what was offered if not stored.
+    uint64_t cas;            // The item's CAS after the operation, 0 when nothing was stored.
+    uint32_t value_bytes;    // The item's value size after the operation; what was offered if not
+                             // stored.
 };
 
-// Writes a value that is all in memory. Returns a storing outcome, STORE_TOO_LARGE or STORE_NO_MEMORY (then an old
-// value of the key is gone when the mode is STORE_SET, as memcached has it).
-int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result);
+// Writes a value that is all in memory. Returns a storing outcome, STORE_TOO_LARGE or
+// STORE_NO_MEMORY (then an old value of the key is gone when the mode is STORE_SET, as memcached
+// has it).
+int store_put(struct store *store, const struct store_write *write, const char *value,
+              struct store_result *result);
 
 // A value that arrives in pieces: begin, fill, then commit, abandon or give up.
 struct store_making {
@@ -98,11 +105,14 @@ bool store_fits(const struct store *store, const struct store_write *write);
 // Returns STORE_HIT when room was made, else STORE_TOO_LARGE or STORE_NO_MEMORY.
 // Owns: the caller owes one of the three endings below; a crash gives the room back.
 int store_begin(struct store *store, const struct store_write *write, struct store_making *making);
-// The next place to fill and how much fits there; 0 bytes when full, or, while bytes are missing, when there is no room
-// for the next part: ask again later, or give up. Requires: no lock held. Crash: as store_begin().
-uint32_t store_making_span(struct store *store, const struct store_making *making, char **place_out);
-// The same for the bytes that come `ahead_bytes` behind the next one: for bytes that are known to have
-// come. What is filled counts from the front all the same. Places are asked for one after the other.
+// The next place to fill and how much fits there; 0 bytes when full, or, while bytes are missing,
+// when there is no room for the next part: ask again later, or give up. Requires: no lock held.
+// Crash: as store_begin().
+uint32_t store_making_span(struct store *store, const struct store_making *making,
+                           char **place_out);
+// The same for the bytes that come `ahead_bytes` behind the next one: for bytes that are known to
+// have come. What is filled counts from the front all the same. Places are asked for one after the
+// other.
 uint32_t store_making_span_ahead(struct store *store, const struct store_making *making,
                                  uint32_t ahead_bytes, char **place_out);
 // STORE_ON_FLASH and STORE_BUSY leave the value as it is: commit it again.
@@ -111,7 +121,8 @@ int store_commit(struct store *store, const struct store_write *write, struct st
 void store_abandon(struct store *store, struct store_making *making);
 // No room was found for the rest: the same as if store_begin() had found none. Returns
 // STORE_NO_MEMORY; or STORE_BUSY, then the value on its way is still there.
-int store_give_up(struct store *store, const struct store_write *write, struct store_making *making);
+int store_give_up(struct store *store, const struct store_write *write,
+                  struct store_making *making);
 
 // Removes the key as a refused or failed SET does. Returns STORE_DELETED, STORE_NOT_FOUND or
 // STORE_BUSY.
@@ -121,11 +132,11 @@ struct store_delete {
     const char *key;
     uint32_t key_bytes;
     bool has_cas_compare;
-    bool mark_stale;                // Meta I.
-    bool clear_value;               // Meta x.
-    bool has_expiry;                // Meta T.
-    bool has_client_flags;          // Meta F, with x.
-    bool has_cas_new;               // Meta E.
+    bool mark_stale;          // Meta I.
+    bool clear_value;         // Meta x.
+    bool has_expiry;          // Meta T.
+    bool has_client_flags;    // Meta F, with x.
+    bool has_cas_new;         // Meta E.
     uint32_t expiry_seconds;
     uint32_t client_flags;
     uint64_t cas_compare;
@@ -140,8 +151,8 @@ struct store_arith {
     bool decrement;
     bool has_cas_compare;
     bool has_cas_new;
-    bool has_expiry;                // Meta T: new expiry on success.
-    bool vivify;                    // Meta N: create with `initial` when missing.
+    bool has_expiry;    // Meta T: new expiry on success.
+    bool vivify;        // Meta N: create with `initial` when missing.
     uint32_t expiry_seconds;
     uint32_t vivify_expiry_seconds;
     uint64_t delta;
@@ -152,13 +163,16 @@ struct store_arith {
 struct store_number {
     uint64_t value;
     uint64_t cas;
-    uint32_t expiry_seconds;        // Before the change; of an item that was just made, its first.
+    uint32_t expiry_seconds;    // Before the change; of an item that was just made, its first.
     uint32_t text_bytes;
-    char text[24];                  // The digits, not terminated; an item changed in place may have blanks behind.
+    char text[24];    // The digits, not terminated; an item changed in place may have blanks
+                      // behind.
     bool vivified;
 };
-// Returns STORE_STORED, STORE_NOT_FOUND, STORE_EXISTS, STORE_NON_NUMERIC, STORE_NOT_STORED or STORE_NO_MEMORY.
-int store_arith(struct store *store, const struct store_arith *request, struct store_number *number_out);
+// Returns STORE_STORED, STORE_NOT_FOUND, STORE_EXISTS, STORE_NON_NUMERIC, STORE_NOT_STORED or
+// STORE_NO_MEMORY.
+int store_arith(struct store *store, const struct store_arith *request,
+                struct store_number *number_out);
 
 // Returns STORE_TOUCHED, STORE_NOT_FOUND or STORE_NO_MEMORY.
 int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32_t expiry_seconds);
@@ -172,8 +186,8 @@ struct store_read {
     uint32_t state;
     uint64_t cas;
 };
-int store_read_value(struct store *store, const char *key, uint32_t key_bytes, char *place, uint32_t place_bytes,
-                     struct store_read *out);
+int store_read_value(struct store *store, const char *key, uint32_t key_bytes, char *place,
+                     uint32_t place_bytes, struct store_read *out);
 
 // Makes all items stored until now invisible, or at a later second (0 = now).
 void store_flush_all(struct store *store, uint32_t at_seconds);
@@ -181,8 +195,9 @@ void store_flush_all(struct store *store, uint32_t at_seconds);
 // Sets how many bytes items and index may use. Returns PYMC_INVALID above limit_bytes_max.
 int store_set_limit(struct store *store, uint64_t limit_bytes);
 
-// Between store_rest() and store_wake() others may take free chunks that this process has set aside; until its next
-// store_wake() the caller uses the store only to read. A worker rests while it waits for its clients.
+// Between store_rest() and store_wake() others may take free chunks that this process has set
+// aside; until its next store_wake() the caller uses the store only to read. A worker rests while
+// it waits for its clients.
 void store_rest(struct store *store);
 void store_wake(struct store *store);
 
@@ -202,7 +217,8 @@ typedef void (*store_meddler)(void *context);
 void store_meddle(struct store *store, store_meddler meddle, void *context);
 // For tests: writes over a linked item so that it cannot be: the value's size (inline and large),
 // for a large one `parts` too when it is not 0. False when the key is not there.
-bool store_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes, uint32_t parts);
+bool store_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes,
+                  uint32_t parts);
 
 const struct slab *store_slab(const struct store *store);
 const struct index *store_index(const struct store *store);
@@ -210,15 +226,15 @@ struct lru *store_lru(struct store *store);
 
 // All chunks that were ever handed out, by who names them.
 struct store_chunks {
-    uint64_t items;             // The index: items' own chunks ...
-    uint64_t parts;             // ... and the parts of these items.
-    uint64_t making;            // Claims MAKING, parts included.
-    uint64_t limbo;             // The limbo list, parts included.
+    uint64_t items;     // The index: items' own chunks ...
+    uint64_t parts;     // ... and the parts of these items.
+    uint64_t making;    // Claims MAKING, parts included.
+    uint64_t limbo;     // The limbo list, parts included.
     uint64_t magazines;
-    uint64_t listed;            // Pages' free lists.
-    uint64_t carved;            // All together.
+    uint64_t listed;    // Pages' free lists.
+    uint64_t carved;    // All together.
     uint32_t claims_making;
-    uint32_t pins;              // Items that are pinned, once for each process that does.
+    uint32_t pins;    // Items that are pinned, once for each process that does.
 };
 // Walks everything and aborts on a contradiction; returns the number of items.
 // Requires: nobody else works in the arena, and no slot has a dead owner that had no successor.

@@ -2,7 +2,8 @@
 #include "store/store_find_inline.h"
 #include "store/store_txn_inline.h"
 
-bool store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_locked *out) {
+bool store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                struct store_locked *out) {
     uint8_t tag = index_tag(hash);
     out->item = NULL;
     out->home = index_lock(&store->index, store->proc, hash);
@@ -23,7 +24,8 @@ bool store_lock(struct store *store, const char *key, uint32_t key_bytes, uint64
             }
             struct item *item = store_item(store, bucket->refs[slot]);
             uint32_t state = item_state_of(item);
-            if (item_key_bytes(item->sizes) == key_bytes && memcmp(item_key(item, state), key, key_bytes) == 0) {
+            if (item_key_bytes(item->sizes) == key_bytes
+                && memcmp(item_key(item, state), key, key_bytes) == 0) {
                 out->place = (struct index_place){bucket, slot};
                 out->item = item;
                 out->ref = bucket->refs[slot];
@@ -74,7 +76,8 @@ bool store_lock_ref_patiently(struct store *store, uint32_t ref, struct store_lo
 }
 
 uint32_t store_value_bytes(const struct item *item, uint32_t state) {
-    return state & ITEM_LARGE ? item_large_of(item, state)->value_bytes : item_inline_value_bytes(item->sizes);
+    return state & ITEM_LARGE ? item_large_of(item, state)->value_bytes
+                              : item_inline_value_bytes(item->sizes);
 }
 
 uint64_t store_item_bytes(const struct store *store, const struct item *item, uint32_t state) {
@@ -83,9 +86,11 @@ uint64_t store_item_bytes(const struct store *store, const struct item *item, ui
     if (state & ITEM_LARGE) {
         const struct item_large *large = item_large_of(item, state);
         return item_large_offset(state, key_bytes) + sizeof *large
-               + (uint64_t)large->part_count * (sizeof(uint32_t) + ITEM_HEADER_BYTES) + large->value_bytes;
+               + (uint64_t)large->part_count * (sizeof(uint32_t) + ITEM_HEADER_BYTES)
+               + large->value_bytes;
     }
-    return ITEM_HEADER_BYTES + item_optional_bytes(state) + key_bytes + item_inline_value_bytes(item->sizes);
+    return ITEM_HEADER_BYTES + item_optional_bytes(state) + key_bytes
+           + item_inline_value_bytes(item->sizes);
 }
 
 void store_bump(struct store *store, struct store_view *view) {
@@ -111,7 +116,8 @@ void store_reap(struct store *store, const struct store_view *view) {
     store_unlink_and_unlock(store, &locked);
 }
 
-int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash, uint32_t round) {
+int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash,
+                 uint32_t round) {
     if (store_is_put_off(found)) {
         return found;
     }
@@ -128,7 +134,8 @@ int store_missed(struct store *store, const struct store_view *view, int found, 
 }
 
 bool store_stands(const struct store_locked *locked, const struct store_view *view) {
-    return locked->item && !locked->is_dead && locked->ref == view->ref && item_order(locked->item) == view->order
+    return locked->item && !locked->is_dead && locked->ref == view->ref
+           && item_order(locked->item) == view->order
            && ((locked->state ^ view->state) & (ITEM_STALE | ITEM_TOKEN_SENT)) == 0
            && item_expiry(locked->item, locked->state) == view->expiry_seconds;
 }
@@ -140,8 +147,8 @@ static uint32_t marked_state(uint32_t state, const struct store_mark *mark) {
 
 // Copies an inline item into a larger chunk that has the optional fields of `extra_state`, marked,
 // and puts it in its place. What store_mark() returns.
-static int reshape(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
-                   uint32_t extra_state, const struct store_mark *mark) {
+static int reshape(struct store *store, const struct store_view *view, const char *key,
+                   uint64_t hash, uint32_t extra_state, const struct store_mark *mark) {
     uint32_t shape = view->state | extra_state;
     uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(shape) + view->key_bytes;
     uint32_t new_ref = 0;
@@ -173,7 +180,8 @@ static int reshape(struct store *store, const struct store_view *view, const cha
     }
     uint32_t state = marked_state(locked.state | extra_state, mark);
     state &= ~(uint32_t)(ITEM_LINKED | ITEM_ON_FLASH);
-    SHARED_STORE(item->time_seconds, mark->is_read ? store->proc->now_seconds : locked.item->time_seconds);
+    SHARED_STORE(item->time_seconds,
+                 mark->is_read ? store->proc->now_seconds : locked.item->time_seconds);
     SHARED_STORE(item->sizes, locked.item->sizes);
     item_set_state(item, state);
     if (state & ITEM_EXPIRES) {
@@ -199,7 +207,8 @@ int store_mark(struct store *store, struct store_view *view, const char *key, ui
                const struct store_mark *mark) {
     bool is_own = mark->renumbers && mark->has_cas_new && store_has_cas(store);
     uint32_t missing = ((mark->has_expiry && mark->expiry_seconds ? ITEM_EXPIRES : 0u)
-                        | (is_own ? ITEM_OWN_CAS : 0u)) & ~view->state;
+                        | (is_own ? ITEM_OWN_CAS : 0u))
+                       & ~view->state;
     if (missing) {
         // There is no making room under a bucket's lock.
         store_let_go(store, view);
@@ -235,7 +244,8 @@ int store_mark(struct store *store, struct store_view *view, const char *key, ui
 
 int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32_t expiry_seconds) {
     uint64_t hash = store_hash(store, key, key_bytes);
-    struct store_mark mark = {.has_expiry = true, .expiry_seconds = expiry_seconds, .is_read = true};
+    struct store_mark mark = {
+        .has_expiry = true, .expiry_seconds = expiry_seconds, .is_read = true};
     struct store_view view;
     for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
         int found = store_look(store, key, key_bytes, hash, round, &view);
@@ -256,8 +266,8 @@ int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32
     return STORE_BUSY;
 }
 
-int store_read_value(struct store *store, const char *key, uint32_t key_bytes, char *place, uint32_t place_bytes,
-                     struct store_read *out) {
+int store_read_value(struct store *store, const char *key, uint32_t key_bytes, char *place,
+                     uint32_t place_bytes, struct store_read *out) {
     uint64_t hash = store_hash(store, key, key_bytes);
     struct store_view view;
     for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
@@ -269,7 +279,8 @@ int store_read_value(struct store *store, const char *key, uint32_t key_bytes, c
         const char *piece;
         uint32_t piece_bytes;
         while (copied < place_bytes
-               && (piece_bytes = store_value_span(store, view.item, view.state, view.class_id, copied, &piece))) {
+               && (piece_bytes = store_value_span(store, view.item, view.state, view.class_id,
+                                                  copied, &piece))) {
             uint32_t fits = piece_bytes < place_bytes - copied ? piece_bytes : place_bytes - copied;
             racy_copy(place + copied, piece, fits);
             copied += fits;
@@ -277,8 +288,8 @@ int store_read_value(struct store *store, const char *key, uint32_t key_bytes, c
         bool holds = store_holds(&view);
         store_let_go(store, &view);
         if (holds) {
-            *out = (struct store_read){view.value_bytes, view.client_flags, view.expiry_seconds, view.time_seconds,
-                                       view.state, view.cas};
+            *out = (struct store_read){view.value_bytes,  view.client_flags, view.expiry_seconds,
+                                       view.time_seconds, view.state,        view.cas};
             if (store_wants_bump(store, &view)) {
                 store_bump(store, &view);
             }

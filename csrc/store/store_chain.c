@@ -1,13 +1,16 @@
-// A chain of the index that can take no more entries loses its oldest item, so that no key is ever refused.
+// A chain of the index that can take no more entries loses its oldest item, so that no key is ever
+// refused.
 //
-// With an unknown seed no client makes a chain as long as readers follow. But overflow buckets may run
-// out while the index grows more slowly than items come.
+// With an unknown seed no client makes a chain as long as readers follow. But overflow buckets may
+// run out while the index grows more slowly than items come.
 #include "store/store_internal.h"
 
 // Dead items go first, then the one that was stored first.
 static uint64_t age_rank(const struct store *store, uint32_t ref) {
     const struct item *item = store_item(store, ref);
-    return store_is_dead(store, item, item_state_of(item)) ? 0 : store_full_order(store, item_order(item));
+    return store_is_dead(store, item, item_state_of(item))
+               ? 0
+               : store_full_order(store, item_order(item));
 }
 
 void store_make_chain_room(struct store *store) {

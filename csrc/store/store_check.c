@@ -1,11 +1,12 @@
-// Walks every structure of the store and aborts on a contradiction: the judge of model and crash tests.
+// Walks every structure of the store and aborts on a contradiction: the judge of model and crash
+// tests.
 #include <stdlib.h>
 
 #include "store/store_internal.h"
 
 struct check {
     struct store *store;
-    uint8_t *seen;              // One bit per unit of the page area up to the last page begun.
+    uint8_t *seen;    // One bit per unit of the page area up to the last page begun.
     uint64_t units;
     uint64_t item_bytes;
     uint64_t flushed_items;
@@ -13,7 +14,8 @@ struct check {
     struct store_chunks chunks;
 };
 
-// Every chunk has one owner: marks the chunk's first unit, aborts when it was marked before, and counts it.
+// Every chunk has one owner: marks the chunk's first unit, aborts when it was marked before, and
+// counts it.
 static void own(struct check *check, uint32_t ref, uint64_t *counted) {
     PYMC_CHECK(ref > 0 && ref < check->units);
     PYMC_CHECK(!(check->seen[ref / 8] & (1u << ref % 8)));
@@ -32,7 +34,8 @@ static void own_unlinked(struct check *check, uint32_t ref, uint64_t *counted) {
     uint32_t state = item_state_of(item);
     own(check, ref, counted);
     PYMC_CHECK(!(state & ITEM_LINKED));
-    for (uint32_t part = 0; (state & ITEM_LARGE) && part < item_large_of(item, state)->part_count; part++) {
+    for (uint32_t part = 0; (state & ITEM_LARGE) && part < item_large_of(item, state)->part_count;
+         part++) {
         own(check, item_large_of(item, state)->parts[part], counted);
     }
 }
@@ -95,7 +98,8 @@ static void own_claims(struct check *check) {
             }
         }
         // What a process thinks is free is all that it does not use.
-        PYMC_CHECK(local != store->local || used + store->claims->free_count == store->root->makings_max);
+        PYMC_CHECK(local != store->local
+                   || used + store->claims->free_count == store->root->makings_max);
         check->chunks.claims_making += used;
         check->chunks.pins += store_pins_check(store, slot);
     }
@@ -136,7 +140,8 @@ void store_check_chunks(struct store *store, struct store_chunks *out) {
     slab_check(&store->slab);
     lru_check(&store->lru);
     struct check check = {.store = store};
-    check.units = ((uint64_t)(store->slab.root->pages_begun + 1) << SLAB_PAGE_SHIFT) >> store->slab.unit_shift;
+    check.units = ((uint64_t)(store->slab.root->pages_begun + 1) << SLAB_PAGE_SHIFT)
+                  >> store->slab.unit_shift;
     check.seen = calloc(check.units / 8 + 1, 1);
     PYMC_CHECK(check.seen);
     index_check(&store->index, visit_item, &check);
@@ -147,11 +152,13 @@ void store_check_chunks(struct store *store, struct store_chunks *out) {
     free(check.seen);
     const struct store_chunks *chunks = &check.chunks;
     // Every chunk ever handed out was met exactly once: nothing leaked, nothing is owned twice.
-    PYMC_CHECK(chunks->items + chunks->parts + chunks->magazines + chunks->listed + chunks->making + chunks->limbo
+    PYMC_CHECK(chunks->items + chunks->parts + chunks->magazines + chunks->listed + chunks->making
+                   + chunks->limbo
                == chunks->carved);
     uint64_t counters[COUNTER_COUNT];
     store_counters_read(store, counters);
-    PYMC_CHECK(counters[COUNTER_items] == chunks->items && counters[COUNTER_item_bytes] == check.item_bytes);
+    PYMC_CHECK(counters[COUNTER_items] == chunks->items
+               && counters[COUNTER_item_bytes] == check.item_bytes);
     PYMC_CHECK(counters[COUNTER_flushed_items] == check.flushed_items
                && counters[COUNTER_flushed_item_bytes] == check.flushed_bytes);
     *out = check.chunks;

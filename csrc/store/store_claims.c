@@ -1,14 +1,16 @@
 // Claims: the pins of readers, and items being made; each process has its own of both in the arena.
 //
-// A process's pins are groups of one cache line. An item's pin is in one of the two groups that its reference chooses,
-// so whoever asks whether anybody pins it looks at two lines of each process that pins anything, however many pins
-// there are. All replies of a process that send the item share the pin: only its owner counts them. While an item is
-// pinned its chunk is this item's and no other's, so the reference is enough to know it by.
+// A process's pins are groups of one cache line. An item's pin is in one of the two groups that its
+// reference chooses, so whoever asks whether anybody pins it looks at two lines of each process
+// that pins anything, however many pins there are. All replies of a process that send the item
+// share the pin: only its owner counts them. While an item is pinned its chunk is this item's and
+// no other's, so the reference is enough to know it by.
 #include <stdlib.h>
 
 #include "store/store_txn_inline.h"
 
-// At least so many, and for more clients than usual some for each: half of them can be used up by few.
+// At least so many, and for more clients than usual some for each: half of them can be used up by
+// few.
 #define PINS_MIN 8192
 #define PINS_PER_CONNECTION 4
 // A connection makes one item at a time, and a command may make another from it.
@@ -29,7 +31,8 @@ uint32_t store_makings_for(uint32_t connections_max) {
 
 int store_claims_open(struct store *store) {
     uint32_t pins_max = store->root->pin_groups * STORE_PIN_GROUP;
-    struct store_claims *claims = calloc(1, sizeof *claims + (size_t)pins_max * sizeof claims->pin_count[0]);
+    struct store_claims *claims =
+        calloc(1, sizeof *claims + (size_t)pins_max * sizeof claims->pin_count[0]);
     uint32_t *room = malloc((size_t)store->root->makings_max * sizeof *room);
     if (!claims || !room) {
         free(claims);
@@ -96,7 +99,8 @@ struct pin_groups {
     uint32_t at[2];
 };
 static struct pin_groups groups_of(const struct store *store, uint32_t ref) {
-    // References of one class are a fixed step apart, and would meet in few groups unless they are well mixed.
+    // References of one class are a fixed step apart, and would meet in few groups unless they are
+    // well mixed.
     uint64_t hash = ref * 0x9e3779b97f4a7c15ull;
     hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93ull;
     uint64_t groups = store->root->pin_groups;
@@ -112,7 +116,7 @@ static uint32_t places_with(const uint32_t *group, uint32_t word) {
     const four_words *fours = (const four_words *)group;
     four_words places = {0};
     for (uint32_t i = 0; i < STORE_PIN_GROUP / 4; i++) {
-        places -= (four_words)(fours[i] == word);       // Equal words compare as -1.
+        places -= (four_words)(fours[i] == word);    // Equal words compare as -1.
     }
     return places[0] + places[1] + places[2] + places[3];
 }
@@ -124,8 +128,8 @@ static uint32_t first_with(const uint32_t *group, uint32_t word) {
     return i;
 }
 
-// The pin that the item has or can have, STORE_NO_PIN when there is no room. Of the two groups the emptier one takes
-// it: both are full only when nearly all are.
+// The pin that the item has or can have, STORE_NO_PIN when there is no room. Of the two groups the
+// emptier one takes it: both are full only when nearly all are.
 static uint32_t pin_for(const struct store *store, uint32_t ref) {
     const uint32_t *pins = store->claims->pin_ref;
     struct pin_groups groups = groups_of(store, ref);
@@ -155,7 +159,8 @@ uint32_t store_pin_take(struct store *store, uint32_t ref) {
     SHARED_RELEASE(store->local->pins_used, store->local->pins_used + 1);
     SHARED_DECIDE(claims->pin_ref[pin], ref);
     FAULT_POINT(store->proc, "store.pin.claimed");
-    // Whoever unlinks looks at the pins after the version moved; this order makes one of the two see the other.
+    // Whoever unlinks looks at the pins after the version moved; this order makes one of the two
+    // see the other.
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return pin;
 }

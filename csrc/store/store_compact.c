@@ -9,9 +9,10 @@ struct compaction {
     struct store_compact_result *out;
 };
 
-// Copies the record into a write buffer, where its entry names it from then on. Returns false when no buffer has room.
-static bool rescue(struct compaction *work, const struct flash_record *record, const struct store_image *image,
-                   uint64_t hash, uint64_t entry) {
+// Copies the record into a write buffer, where its entry names it from then on. Returns false when
+// no buffer has room.
+static bool rescue(struct compaction *work, const struct flash_record *record,
+                   const struct store_image *image, uint64_t hash, uint64_t entry) {
     struct store *store = work->store;
     uint32_t bytes = flash_record_bytes(record);
     struct flash_place place;
@@ -27,8 +28,8 @@ static bool rescue(struct compaction *work, const struct flash_record *record, c
     flash_place_fill(store->flash, &place, bytes, store_full_order(store, item_order(image->item)),
                      item_expiry(image->item, image->state));
     FAULT_POINT(store->proc, "store.copy.rescued");
-    bool is_moved = flash_move(store->flash, store->proc, hash, flash_entry_address(store->flash, entry),
-                               place.address);
+    bool is_moved = flash_move(store->flash, store->proc, hash,
+                               flash_entry_address(store->flash, entry), place.address);
     flash_place_give(store->flash, store->proc);
     work->out->rescued += is_moved;
     work->out->rescued_bytes += is_moved ? bytes : 0;
@@ -61,7 +62,8 @@ static bool judge(struct compaction *work, const struct flash_record *record, ui
 }
 
 void store_compact_step(struct store *store, struct flash_scan *scan, int bucket,
-                        const struct store_compaction *rules, uint32_t records, struct store_compact_result *out) {
+                        const struct store_compaction *rules, uint32_t records,
+                        struct store_compact_result *out) {
     struct compaction work = {store, bucket, rules, out};
     struct store_flash_local *local = store->on_flash;
     *out = (struct store_compact_result){0};

@@ -1,4 +1,5 @@
-// Copying an item into a write buffer and letting the index name it; taking it back when the device refuses it.
+// Copying an item into a write buffer and letting the index name it; taking it back when the device
+// refuses it.
 #include "store/store_copy_internal.h"
 
 #include <stdlib.h>
@@ -12,12 +13,14 @@
 // Before an item with less to live is on flash it would be gone.
 #define TTL_SECONDS_MIN 2
 
-// Copies the value of a viewed item, which may be changing. Returns false when it is shorter than it said.
+// Copies the value of a viewed item, which may be changing. Returns false when it is shorter than
+// it said.
 static bool copy_value(const struct store *store, const struct store_view *view, char *place) {
     uint32_t copied = 0;
     while (copied < view->value_bytes) {
         const char *piece;
-        uint32_t fits = store_value_span(store, view->item, view->state, view->class_id, copied, &piece);
+        uint32_t fits =
+            store_value_span(store, view->item, view->state, view->class_id, copied, &piece);
         fits = fits < view->value_bytes - copied ? fits : view->value_bytes - copied;
         if (fits == 0) {
             return false;
@@ -31,14 +34,15 @@ static bool copy_value(const struct store *store, const struct store_view *view,
 // Header fields, optional ones and key.
 #define HEAD_BYTES_MAX (ITEM_HEADER_BYTES + 16 + 256)
 
-// Writes header fields and key of the image; returns its bytes, the place of the value. Look-ups of records beside it
-// may read what is written here, in vain.
+// Writes header fields and key of the image; returns its bytes, the place of the value. Look-ups of
+// records beside it may read what is written here, in vain.
 static uint32_t put_head(const struct store_view *view, const char *key, char *place) {
     uint32_t state = view->state & IMAGE_STATE_MASK;
     _Alignas(struct item) char head[HEAD_BYTES_MAX];
     struct item *item = (struct item *)head;
     *item = (struct item){.time_seconds = view->time_seconds,
-                          .sizes = item_pack_sizes(view->value_bytes, view->key_bytes), .state = (uint16_t)state};
+                          .sizes = item_pack_sizes(view->value_bytes, view->key_bytes),
+                          .state = (uint16_t)state};
     if (state & ITEM_EXPIRES) {
         item_set_expiry(item, view->expiry_seconds);
     }
@@ -54,13 +58,14 @@ static uint32_t put_head(const struct store_view *view, const char *key, char *p
 
 // The value as it will stand in the record.
 struct stored_value {
-    const char *bytes;          // NULL: as it is in memory.
+    const char *bytes;    // NULL: as it is in memory.
     uint32_t count;
-    uint32_t flag;              // FLASH_RECORD_COMPRESSED or 0.
+    uint32_t flag;    // FLASH_RECORD_COMPRESSED or 0.
 };
 
 // Compresses a copy of the value if that saves space. False when the value changed.
-static bool pack(struct store *store, const struct store_view *view, uint32_t bytes_min, struct stored_value *out) {
+static bool pack(struct store *store, const struct store_view *view, uint32_t bytes_min,
+                 struct stored_value *out) {
     struct store_flash_local *local = store->on_flash;
     uint32_t bytes = view->value_bytes;
     *out = (struct stored_value){.count = bytes};
@@ -84,8 +89,9 @@ static bool pack(struct store *store, const struct store_view *view, uint32_t by
 }
 
 // Whether the rules let the item go to flash, and to which stream.
-static enum store_copied admit(const struct store *store, const struct store_view *view, uint64_t hash,
-                               const struct store_admission *rules, int *bucket_out) {
+static enum store_copied admit(const struct store *store, const struct store_view *view,
+                               uint64_t hash, const struct store_admission *rules,
+                               int *bucket_out) {
     uint32_t now = store->proc->now_seconds;
     uint64_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(view->state) + view->key_bytes
                      + (uint64_t)view->value_bytes;
@@ -123,24 +129,30 @@ static void count_verdict(struct store *store, enum store_copied verdict) {
         [STORE_COPY_NEVER_READ] = COUNTER_ext_rejected_unread,
         [STORE_COPY_TOO_LARGE] = COUNTER_ext_rejected_large,
     };
-    if (verdict != STORE_COPY_CLEAN && verdict != STORE_COPY_NO_ROOM && verdict != STORE_COPY_CHANGED) {
+    if (verdict != STORE_COPY_CLEAN && verdict != STORE_COPY_NO_ROOM
+        && verdict != STORE_COPY_CHANGED) {
         count(store->proc, (enum counter)counters[verdict], 1);
     }
 }
 
 // Lets the index name the record for the item, which is as it was copied: its bucket is locked.
-static enum store_copied link_copy(struct store *store, const struct store_view *view, uint64_t hash,
-                                   const struct flash_place *place, uint32_t record_bytes) {
+static enum store_copied link_copy(struct store *store, const struct store_view *view,
+                                   uint64_t hash, const struct flash_place *place,
+                                   uint32_t record_bytes) {
     struct item *item = (struct item *)view->item;
     store_notice_flush(store);
     // A copy in a page that was dropped is none any more.
-    uint32_t state = view->state & ITEM_ON_FLASH ? store_spoil_copy(store, item, view->state, hash) : view->state;
-    // Of what was flushed nothing goes into the index: what a page holds of it is counted at the flush.
+    uint32_t state = view->state & ITEM_ON_FLASH ? store_spoil_copy(store, item, view->state, hash)
+                                                 : view->state;
+    // Of what was flushed nothing goes into the index: what a page holds of it is counted at the
+    // flush.
     if (store_is_flushed(store, view->order)) {
         return STORE_COPY_CHANGED;
     }
-    flash_place_fill(store->flash, place, record_bytes, store_full_order(store, view->order), view->expiry_seconds);
-    // The mark first: who sees it looks for the entry, and an entry without the mark would outlive the item's changes.
+    flash_place_fill(store->flash, place, record_bytes, store_full_order(store, view->order),
+                     view->expiry_seconds);
+    // The mark first: who sees it looks for the entry, and an entry without the mark would outlive
+    // the item's changes.
     item_set_state(item, state | ITEM_ON_FLASH);
     FAULT_POINT(store->proc, "store.copy.marked");
     int status = flash_insert(store->flash, store->proc, hash, place->address, record_bytes);
@@ -156,9 +168,9 @@ static enum store_copied link_copy(struct store *store, const struct store_view 
 }
 
 // Puts the record into its place and links it.
-static enum store_copied put(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
-                             const struct stored_value *value, const struct flash_place *place,
-                             uint32_t record_bytes) {
+static enum store_copied put(struct store *store, const struct store_view *view, const char *key,
+                             uint64_t hash, const struct stored_value *value,
+                             const struct flash_place *place, uint32_t record_bytes) {
     struct flash_record *record = (struct flash_record *)place->memory;
     SHARED_STORE(record->sizes, record_bytes | value->flag);
     SHARED_STORE(record->page_version, (uint32_t)place->page_version);
@@ -171,7 +183,7 @@ static enum store_copied put(struct store *store, const struct store_view *view,
     }
     bool was_locked = store_is_locked(view);
     if (!store_upgrade(store, view)) {
-        return STORE_COPY_CHANGED;      // It is not as cold as it looked.
+        return STORE_COPY_CHANGED;    // It is not as cold as it looked.
     }
     enum store_copied linked = link_copy(store, view, hash, place, record_bytes);
     if (!was_locked) {
@@ -180,7 +192,8 @@ static enum store_copied put(struct store *store, const struct store_view *view,
     return linked;
 }
 
-enum store_copied store_copy_out(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
+enum store_copied store_copy_out(struct store *store, const struct store_view *view,
+                                 const char *key, uint64_t hash,
                                  const struct store_admission *rules, int *bucket_out) {
     // The page of its copy may have been dropped since.
     if ((view->state & ITEM_ON_FLASH) && store_flash_entry(store, hash)) {
@@ -196,7 +209,8 @@ enum store_copied store_copy_out(struct store *store, const struct store_view *v
         verdict = STORE_COPY_CHANGED;
     }
     if (verdict == STORE_COPY_DONE) {
-        uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(view->state & IMAGE_STATE_MASK)
+        uint32_t head_bytes = ITEM_HEADER_BYTES
+                              + item_optional_bytes(view->state & IMAGE_STATE_MASK)
                               + view->key_bytes;
         uint32_t bytes = (uint32_t)sizeof(struct flash_record) + head_bytes + value.count;
         struct flash_place place;
@@ -252,7 +266,8 @@ uint32_t store_buffer_finish(struct store *store, uint32_t number, int status) {
         }
         struct flash_buffer_info info;
         flash_buffer_read(store->flash, number, &info);
-        bool is_rescued = info.bucket != FLASH_DEFAULT && info.bucket != FLASH_CHUNKED && info.bucket != FLASH_LOW_TTL;
+        bool is_rescued = info.bucket != FLASH_DEFAULT && info.bucket != FLASH_CHUNKED
+                          && info.bucket != FLASH_LOW_TTL;
         count(store->proc, is_rescued ? COUNTER_ext_compact_lost : COUNTER_ext_write_lost, lost);
     }
     flash_buffer_finish(store->flash, store->proc, number, status);

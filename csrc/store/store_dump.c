@@ -1,9 +1,10 @@
 // Dumps of live items: walks that write a line for each (metadump, mgdump, cachedump).
 //
-// A dump of keys goes through the index in the order of the reversed bits of the hash. Whatever the number of buckets
-// is, each bucket has one interval of that order; when it splits or is merged it has a half or the double of it. So a
-// cursor that is a place in this order stays true while the index grows and shrinks: who is there all the time is named
-// once, whether its bucket splits, its chunk moves or its value is replaced meanwhile.
+// A dump of keys goes through the index in the order of the reversed bits of the hash. Whatever the
+// number of buckets is, each bucket has one interval of that order; when it splits or is merged it
+// has a half or the double of it. So a cursor that is a place in this order stays true while the
+// index grows and shrinks: who is there all the time is named once, whether its bucket splits, its
+// chunk moves or its value is replaced meanwhile.
 #include "base/bits_inline.h"
 #include "store/store_dump_internal.h"
 #include "store/store_find_inline.h"
@@ -22,14 +23,14 @@ struct dump {
     uint32_t place_bytes;
     uint32_t used;
     uint32_t lines;
-    uint32_t looks;             // Entries and buckets that were looked at.
+    uint32_t looks;    // Entries and buckets that were looked at.
 };
 
 // Part of the order: both ends belong to it.
 struct span {
     uint64_t first;
     uint64_t last;
-    bool is_whole;              // All that the bucket has.
+    bool is_whole;    // All that the bucket has.
 };
 
 static bool is_wanted(const struct dump *dump, uint32_t class_id) {
@@ -40,7 +41,8 @@ static bool has_room(const struct dump *dump) {
     return dump->used + DUMP_LINE_BYTES_MAX <= dump->place_bytes;
 }
 
-// Writes an item's line, unless it is dead. What was torn by a writer is found out by the bucket's version.
+// Writes an item's line, unless it is dead. What was torn by a writer is found out by the bucket's
+// version.
 static void put_item(struct dump *dump, const struct item *item, uint32_t class_id) {
     struct store *store = dump->store;
     uint32_t state = item_state_of(item);
@@ -110,13 +112,15 @@ static void fit_to_bucket(struct span *span, uint32_t home, uint32_t count) {
 // The buckets after next, and what the next one has, are on their way while this one is looked at.
 static void prefetch_ahead(const struct store *store, const struct span *span) {
     uint64_t width = span->last - span->first + 1;
-    const struct bucket *next = &store->index.buckets[index_home(&store->index, bits_reversed(span->last + 1))];
+    const struct bucket *next =
+        &store->index.buckets[index_home(&store->index, bits_reversed(span->last + 1))];
     for (uint32_t slot = 0; slot < INDEX_SLOTS - 1; slot++) {
         if (SHARED_LOAD(next->tags[slot])) {
             __builtin_prefetch(store_item(store, SHARED_LOAD(next->refs[slot])));
         }
     }
-    __builtin_prefetch(&store->index.buckets[index_home(&store->index, bits_reversed(span->last + 1 + width))]);
+    __builtin_prefetch(
+        &store->index.buckets[index_home(&store->index, bits_reversed(span->last + 1 + width))]);
 }
 
 // Takes no lock. Returns false when the bucket changed meanwhile.
@@ -150,15 +154,16 @@ static bool look_locked(struct dump *dump, struct span *span, bool *fits_out) {
     if (UNLIKELY(!bucket)) {
         return false;
     }
-    fit_to_bucket(span, (uint32_t)(bucket - store->index.buckets), SHARED_LOAD(store->index.root->bucket_count));
+    fit_to_bucket(span, (uint32_t)(bucket - store->index.buckets),
+                  SHARED_LOAD(store->index.root->bucket_count));
     *fits_out = put_chain(dump, bucket, span);
     index_unlock(store->proc, bucket, false);
     return true;
 }
 
-// Writes the lines of the bucket at the cursor and moves it on; false when they do not fit into what
-// room there is, or another process holds the bucket. When they do not fit into all of the place, it
-// takes as large a part of the bucket as does.
+// Writes the lines of the bucket at the cursor and moves it on; false when they do not fit into
+// what room there is, or another process holds the bucket. When they do not fit into all of the
+// place, it takes as large a part of the bucket as does.
 static bool dump_bucket(struct dump *dump, uint64_t *position) {
     struct span span = {.first = *position, .last = UINT64_MAX};
     uint32_t used = dump->used;
@@ -172,7 +177,7 @@ static bool dump_bucket(struct dump *dump, uint64_t *position) {
         dump->lines = lines;
         if (changes == LOOKS_MAX) {
             if (!look_locked(dump, &span, &fits)) {
-                return false;   // It is the next one again in the next step.
+                return false;    // It is the next one again in the next step.
             }
         } else if (!look(dump, &span, &fits)) {
             count(dump->store->proc, COUNTER_read_retries, 1);
@@ -200,7 +205,7 @@ static bool dump_bucket(struct dump *dump, uint64_t *position) {
 static bool dump_index(struct dump *dump, struct store_cursor *cursor, uint32_t chunks) {
     bool goes_on = true;
     while (goes_on && dump->looks < chunks && dump_bucket(dump, &cursor->position)) {
-        goes_on = cursor->position != 0;        // Behind the last place comes the first.
+        goes_on = cursor->position != 0;    // Behind the last place comes the first.
     }
     return goes_on;
 }
@@ -229,11 +234,16 @@ static bool dump_pages(struct dump *dump, struct store_cursor *cursor, uint32_t 
     return cursor->page <= pages;
 }
 
-uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int kind, uint32_t chunks,
-                         const uint64_t *class_mask, char *place, uint32_t place_bytes, bool *more_out) {
-    struct dump dump = {.store = store, .class_mask = class_mask, .kind = kind, .place = place,
+uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int kind,
+                         uint32_t chunks, const uint64_t *class_mask, char *place,
+                         uint32_t place_bytes, bool *more_out) {
+    struct dump dump = {.store = store,
+                        .class_mask = class_mask,
+                        .kind = kind,
+                        .place = place,
                         .place_bytes = place_bytes};
-    *more_out = kind == STORE_DUMP_CACHE ? dump_pages(&dump, cursor, chunks) : dump_index(&dump, cursor, chunks);
+    *more_out = kind == STORE_DUMP_CACHE ? dump_pages(&dump, cursor, chunks)
+                                         : dump_index(&dump, cursor, chunks);
     cursor->items_seen += dump.lines;
     return dump.used;
 }
@@ -251,7 +261,8 @@ static void dump_record(struct dump *dump, const struct flash_record *record, ui
     if (!entry || store_find(store, image.key, image.key_bytes, hash, &view) == STORE_HIT) {
         return;
     }
-    uint64_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(image.state) + image.key_bytes + image.value_bytes;
+    uint64_t bytes =
+        ITEM_HEADER_BYTES + item_optional_bytes(image.state) + image.key_bytes + image.value_bytes;
     const struct item *item = (const struct item *)image.item;
     uint32_t class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
     struct dump_entry line = {

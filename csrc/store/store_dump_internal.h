@@ -21,4 +21,5 @@ struct dump_entry {
 };
 
 // Writes the line and returns its length. Requires: DUMP_LINE_BYTES_MAX bytes of room.
-uint32_t store_dump_line(const struct store *store, const struct dump_entry *entry, int kind, char *line);
+uint32_t store_dump_line(const struct store *store, const struct dump_entry *entry, int kind,
+                         char *line);

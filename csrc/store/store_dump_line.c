@@ -28,8 +28,8 @@ static char *put_uri(char *at, const char *key, uint32_t key_bytes) {
     static const char hex[] = "0123456789ABCDEF";
     for (uint32_t i = 0; i < key_bytes; i++) {
         unsigned char c = (unsigned char)key[i];
-        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.'
-            || c == '_' || c == '~') {
+        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-'
+            || c == '.' || c == '_' || c == '~') {
             *at++ = (char)c;
         } else {
             *at++ = '%';
@@ -52,13 +52,15 @@ static char *put_key(const struct dump_entry *entry, char *at) {
 static char *put_cached(const struct dump_entry *entry, uint64_t epoch_seconds, char *at) {
     at = put_bytes(put_text(at, "ITEM "), entry->key, entry->key_bytes);
     at = put_number(put_text(at, " ["), entry->value_bytes);
-    at = put_number(put_text(at, " b; "), entry->expiry_seconds ? epoch_seconds + entry->expiry_seconds : 0);
+    at = put_number(put_text(at, " b; "),
+                    entry->expiry_seconds ? epoch_seconds + entry->expiry_seconds : 0);
     return put_text(at, " s]\r\n");
 }
 
 static char *put_all(const struct dump_entry *entry, uint64_t epoch_seconds, char *at) {
     at = put_text(put_uri(put_text(at, "key="), entry->key, entry->key_bytes), " exp=");
-    at = entry->expiry_seconds ? put_number(at, epoch_seconds + entry->expiry_seconds) : put_text(at, "-1");
+    at = entry->expiry_seconds ? put_number(at, epoch_seconds + entry->expiry_seconds)
+                               : put_text(at, "-1");
     at = put_number(put_text(at, " la="), epoch_seconds + entry->time_seconds);
     at = put_number(put_text(at, " cas="), entry->cas);
     at = put_text(at, entry->state & ITEM_FETCHED ? " fetch=yes cls=" : " fetch=no cls=");
@@ -68,7 +70,8 @@ static char *put_all(const struct dump_entry *entry, uint64_t epoch_seconds, cha
     return at;
 }
 
-uint32_t store_dump_line(const struct store *store, const struct dump_entry *entry, int kind, char *line) {
+uint32_t store_dump_line(const struct store *store, const struct dump_entry *entry, int kind,
+                         char *line) {
     uint64_t epoch_seconds = (uint64_t)arena_epoch_unix_seconds(store->arena);
     char *end = kind == STORE_DUMP_MG      ? put_key(entry, line)
                 : kind == STORE_DUMP_CACHE ? put_cached(entry, epoch_seconds, line)

@@ -1,15 +1,17 @@
 // Making room: taking chunks, and choosing what to evict when there are none.
 //
-// New items are on probation in their class's queue (HOT). When it is longer than its target its oldest item is looked
-// at: read since it came, it stays (WARM); else it is the victim, and the ghost notes its key. Otherwise the hand
-// walks the class's chunks: an item that was read loses a read and stays, another is the victim. A key that the ghost
-// knows comes back without probation; how often that happens right after its eviction moves the target.
+// New items are on probation in their class's queue (HOT). When it is longer than its target its
+// oldest item is looked at: read since it came, it stays (WARM); else it is the victim, and the
+// ghost notes its key. Otherwise the hand walks the class's chunks: an item that was read loses a
+// read and stays, another is the victim. A key that the ghost knows comes back without probation;
+// how often that happens right after its eviction moves the target.
 #include "store/store_copy_internal.h"
 
 #include <time.h>
 
 #define CANDIDATES 8
-// Looked at without a victim: from then on the oldest on probation goes, whether it was read or not.
+// Looked at without a victim: from then on the oldest on probation goes, whether it was read or
+// not.
 #define EXAMINED_MAX 32
 // Nothing evictable in so many: the class is full of things in other processes' hands.
 #define EXAMINED_LIMIT 4096
@@ -18,7 +20,7 @@
 
 struct candidates {
     uint32_t count;
-    bool from_ring;             // They are on probation: in the queue, or once were.
+    bool from_ring;    // They are on probation: in the queue, or once were.
     uint32_t refs[CANDIDATES];
 };
 
@@ -46,8 +48,9 @@ void store_push_pending(struct store *store, uint32_t class_id) {
     lock_give(store->proc, &store->slab.root->class[class_id].lock, true);
 }
 
-// Whether the hand's next item is dead: then it is the hand's turn, whatever is on probation, since a
-// queue does not know all items of its class. Locks: the caller holds LOCK_CLASS; a hint for all that.
+// Whether the hand's next item is dead: then it is the hand's turn, whatever is on probation, since
+// a queue does not know all items of its class. Locks: the caller holds LOCK_CLASS; a hint for all
+// that.
 static bool hand_is_at_dead(const struct store *store, const struct slab_class *class) {
     uint32_t page = class->hand_page ? class->hand_page : class->ring;
     uint32_t chunk = class->hand_page ? class->hand_chunk : 0;
@@ -64,23 +67,27 @@ static bool hand_is_at_dead(const struct store *store, const struct slab_class *
     return (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && store_is_dead(store, item, state);
 }
 
-// While a class grows its queue forgets the oldest on probation, and the items stay, unproven and older than all in the
-// queue: they go first. The hand finds them in about the order in which they came, and passes over everything else.
-// Locks: the caller holds LOCK_CLASS; what is read of items are hints.
+// While a class grows its queue forgets the oldest on probation, and the items stay, unproven and
+// older than all in the queue: they go first. The hand finds them in about the order in which they
+// came, and passes over everything else. Locks: the caller holds LOCK_CLASS; what is read of items
+// are hints.
 static void choose_unlisted(struct store *store, uint32_t class_id, struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
     uint32_t oldest = lru_oldest(&store->lru, class_id);
-    uint64_t limit = oldest ? store_full_order(store, item_order(store_item(store, oldest))) : UINT64_MAX;
+    uint64_t limit =
+        oldest ? store_full_order(store, item_order(store_item(store, oldest))) : UINT64_MAX;
     struct slab_window window;
     slab_hand_locked(&store->slab, class_id, CANDIDATES, &window);
     uint64_t looks = class->unlisted_looks;
     uint64_t looked = window.count && window.count < looks ? window.count : looks;
     SHARED_STORE(class->unlisted_looks, looks - looked);
     for (uint32_t i = 0; i < window.count; i++) {
-        uint32_t ref = slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
+        uint32_t ref =
+            slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
         const struct item *item = store_item(store, ref);
         uint32_t state = item_state_of(item);
-        bool is_unproven = (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && item_queue_of(state) == QUEUE_HOT
+        bool is_unproven = (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED
+                           && item_queue_of(state) == QUEUE_HOT
                            && store_full_order(store, item_order(item)) < limit;
         if (is_unproven) {
             out->refs[out->count++] = ref;
@@ -88,15 +95,17 @@ static void choose_unlisted(struct store *store, uint32_t class_id, struct candi
     }
 }
 
-static void choose(struct store *store, uint32_t class_id, bool force_ring, bool avoid_ring, struct candidates *out) {
+static void choose(struct store *store, uint32_t class_id, bool force_ring, bool avoid_ring,
+                   struct candidates *out) {
     struct slab_class *class = &store->slab.root->class[class_id];
     uint64_t share = store_probation_target(store, class_id);
     out->count = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
     push_pending_locked(store, class_id);
     SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->order) + 1);
-    out->from_ring = force_ring || (!avoid_ring && lru_length(&store->lru, class_id) > share
-                                    && !hand_is_at_dead(store, class));
+    out->from_ring = force_ring
+                     || (!avoid_ring && lru_length(&store->lru, class_id) > share
+                         && !hand_is_at_dead(store, class));
     if (out->from_ring && !force_ring && class->unlisted_looks) {
         choose_unlisted(store, class_id, out);
     }
@@ -112,7 +121,8 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, bool
         struct slab_window window;
         slab_hand_locked(&store->slab, class_id, CANDIDATES, &window);
         for (uint32_t i = 0; i < window.count; i++) {
-            out->refs[out->count++] = slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
+            out->refs[out->count++] =
+                slab_ref(&store->slab, window.page, window.first_chunk + i, window.chunk_bytes);
         }
     }
     lock_give(store->proc, &class->lock, true);
@@ -129,8 +139,7 @@ static void count_eviction(struct store *store, const struct store_locked *locke
     if (SHARED_LOAD(class->evicted_seconds) != now) {
         SHARED_STORE(class->evicted_seconds, now);
     }
-    if (UNLIKELY(locked->state & ITEM_ON_FLASH)
-        && store_may_be_on_flash(store, locked->hash)) {
+    if (UNLIKELY(locked->state & ITEM_ON_FLASH) && store_may_be_on_flash(store, locked->hash)) {
         return;
     }
     count(store->proc, COUNTER_evictions, 1);
@@ -148,7 +157,8 @@ static void count_eviction(struct store *store, const struct store_locked *locke
     if (SHARED_LOAD(class->frontier_seconds) != locked->item->time_seconds) {
         SHARED_STORE(class->frontier_seconds, locked->item->time_seconds);
     }
-    SHARED_STORE(store->local->class_counters[class_id][CLASS_evicted_age_seconds], (int32_t)age > 0 ? age : 0);
+    SHARED_STORE(store->local->class_counters[class_id][CLASS_evicted_age_seconds],
+                 (int32_t)age > 0 ? age : 0);
 }
 
 // The item stays. From probation it goes on with no reads to its name; the hand takes one from it.
@@ -166,25 +176,26 @@ static void keep_and_unlock(struct store *store, struct store_locked *locked, bo
     item_set_state(locked->item, state | (uint32_t)queue << ITEM_QUEUE_SHIFT);
     store_unlock(store, locked, true);
     if (!from_ring && reads == 0) {
-        // Saved by its last read: a part for the proven that is a little smaller would have lost it.
+        // Saved by its last read: a part for the proven that is a little smaller would have lost
+        // it.
         store_adapt_probation(store, locked->class_id, -1);
     }
 }
 
-// With flash a victim without a copy there gets one before it goes. Where the write buffers have no room, since the
-// device is behind, one on probation goes to the queue's new end, and then the hand looks for a victim that has a copy.
-// Only where it finds none in so many is one lost.
+// With flash a victim without a copy there gets one before it goes. Where the write buffers have no
+// room, since the device is behind, one on probation goes to the queue's new end, and then the hand
+// looks for a victim that has a copy. Only where it finds none in so many is one lost.
 #define RENEWALS_MAX 64
 #define SPARED_MAX 24
 
-// Before that it naps for a moment, as long as the device follows: each record that finds room earns a 64th of a nap,
-// so a device that is too slow costs a SET some microseconds.
+// Before that it naps for a moment, as long as the device follows: each record that finds room
+// earns a 64th of a nap, so a device that is too slow costs a SET some microseconds.
 #define NAP_US 100
 #define RECORDS_PER_NAP 64
 #define NAPS_MAX 200
 
-// Gives the locked victim its copy; false when it has to be spared for want of room. It is locked then, too, unless
-// *is_gone_out: while this process napped it went, or is no victim any more.
+// Gives the locked victim its copy; false when it has to be spared for want of room. It is locked
+// then, too, unless *is_gone_out: while this process napped it went, or is no victim any more.
 static bool copy_victim(struct store *store, struct store_locked *locked, bool *is_gone_out) {
     struct store_flash_local *local = store->on_flash;
     *is_gone_out = false;
@@ -228,8 +239,8 @@ static void renew(struct store *store, uint32_t class_id, uint32_t ref) {
 }
 
 // Evicts or spares one candidate. Returns true when its chunk is free now.
-static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool from_ring, bool force,
-                    uint32_t *spared) {
+static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool from_ring,
+                    bool force, uint32_t *spared) {
     const struct item *item = store_item(store, ref);
     uint32_t state = item_state_of(item);
     if (state == ITEM_PART) {
@@ -239,7 +250,8 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
         }
         state = item_state_of(store_item(store, ref));
     }
-    if (!(state & ITEM_LINKED) || (from_ring && item_queue_of(state) != QUEUE_HOT) || ref == store->needed_ref) {
+    if (!(state & ITEM_LINKED) || (from_ring && item_queue_of(state) != QUEUE_HOT)
+        || ref == store->needed_ref) {
         return false;
     }
     struct store_locked locked;
@@ -301,7 +313,8 @@ bool store_evict(struct store *store, uint32_t class_id) {
     uint32_t examined = 0;
     int64_t items = SHARED_LOAD(store->index.root->entries);
     ghost_begin(&store->lru, items > 0 ? (uint64_t)items : 0);
-    const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
+    const struct slab_magazine *magazine =
+        &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
     bool may_evict = live_get(store->arena, LIVE_evictions_enabled);
     uint32_t limit = may_evict ? EXAMINED_LIMIT : EXAMINED_LIMIT_DEAD;
     uint32_t spared = 0;
@@ -314,7 +327,8 @@ bool store_evict(struct store *store, uint32_t class_id) {
             return false;
         }
         for (uint32_t i = 0; i < candidates.count; i++) {
-            // One that is in use goes only for want of another; the rest of the batch is judged as always.
+            // One that is in use goes only for want of another; the rest of the batch is judged as
+            // always.
             bool is_forced = force && magazine->count == 0;
             examine(store, class_id, candidates.refs[i], candidates.from_ring, is_forced, &spared);
         }
@@ -326,8 +340,8 @@ bool store_evict(struct store *store, uint32_t class_id) {
     return false;
 }
 
-// A class with few items would leave most of a page empty: until they fill half a page they live in chunks that are up
-// to a quarter too large, together with the items of neighbouring classes.
+// A class with few items would leave most of a page empty: until they fill half a page they live in
+// chunks that are up to a quarter too large, together with the items of neighbouring classes.
 #define BORROW_BYTES_MAX (SLAB_PAGE_BYTES / 2)
 
 static bool has_few_items(const struct store *store, uint32_t class_id) {
@@ -340,7 +354,8 @@ uint32_t store_take(struct store *store, uint32_t bytes) {
     if (UNLIKELY(class_id == 0)) {
         return 0;
     }
-    const struct slab_magazine *magazine = &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
+    const struct slab_magazine *magazine =
+        &slab_local(&store->slab, store->proc->slot_index)->magazine[class_id];
     bool has_few = false;
     if (UNLIKELY(magazine->count == 0)) {
         store_update_pages_limit(store);

@@ -3,12 +3,13 @@
 
 #include "store/store_internal.h"
 
-// A consistent picture of one item. Its value may change or move once the version does: store_holds() tells.
+// A consistent picture of one item. Its value may change or move once the version does:
+// store_holds() tells.
 struct store_view {
     struct bucket *home;
     uint64_t version;
     const struct item *item;
-    const char *value;          // Inline values; NULL for large items.
+    const char *value;    // Inline values; NULL for large items.
     uint32_t ref;
     uint32_t class_id;
     uint32_t state;
@@ -18,10 +19,11 @@ struct store_view {
     uint32_t value_bytes;
     uint32_t key_bytes;
     uint64_t order;
-    uint64_t cas;               // What clients see.
+    uint64_t cas;    // What clients see.
 };
 
-// True while nothing in the item's bucket has changed since the view was made: what was copied meanwhile is whole.
+// True while nothing in the item's bucket has changed since the view was made: what was copied
+// meanwhile is whole.
 static inline bool store_holds(const struct store_view *view) {
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return LIKELY(SHARED_LOAD(view->home->word) == view->version);
@@ -36,19 +38,22 @@ static inline void store_prefetch_items(const struct store *store, uint64_t hash
     const struct bucket *bucket = &store->index.buckets[index_home(&store->index, hash)];
     uint32_t bits = index_match(bucket, index_tag(hash));
     if (bits) {
-        const char *chunk = slab_chunk(&store->slab, SHARED_LOAD(bucket->refs[__builtin_ctz(bits)]));
+        const char *chunk =
+            slab_chunk(&store->slab, SHARED_LOAD(bucket->refs[__builtin_ctz(bits)]));
         __builtin_prefetch(chunk);
         __builtin_prefetch(chunk + 64);
     }
 }
 
-static inline const struct item *store_search(const struct store *store, const struct bucket *bucket, uint8_t tag,
-                                              const char *key, uint32_t key_bytes, uint32_t *ref_out) {
+static inline const struct item *store_search(const struct store *store,
+                                              const struct bucket *bucket, uint8_t tag,
+                                              const char *key, uint32_t key_bytes,
+                                              uint32_t *ref_out) {
     for (uint32_t depth = 0; bucket && depth < INDEX_CHAIN_MAX; depth++) {
         for (uint32_t bits = index_match(bucket, tag); bits; bits &= bits - 1) {
             uint32_t ref = SHARED_LOAD(bucket->refs[__builtin_ctz(bits)]);
             if (UNLIKELY(ref >= store->ref_end)) {
-                continue;   // Who locks the bucket to change the key removes it.
+                continue;    // Who locks the bucket to change the key removes it.
             }
             const struct item *item = store_item(store, ref);
             if (item_key_bytes(SHARED_LOAD(item->sizes)) == key_bytes
@@ -68,11 +73,11 @@ static inline const struct item *store_search(const struct store *store, const s
 enum store_picture { PICTURE_GOOD, PICTURE_CHANGED, PICTURE_CORRUPT };
 
 // Whether the parts that a large item names can be its parts. It may be changing meanwhile.
-bool store_parts_fit(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id);
+bool store_parts_fit(const struct store *store, const struct item *item, uint32_t state,
+                     uint32_t class_id);
 
-static inline __attribute__((always_inline)) enum store_picture store_picture(const struct store *store,
-                                                                              const struct item *item, uint32_t ref,
-                                                                              struct store_view *view) {
+static inline __attribute__((always_inline)) enum store_picture store_picture(
+    const struct store *store, const struct item *item, uint32_t ref, struct store_view *view) {
     uint32_t sizes = SHARED_LOAD(item->sizes);
     uint32_t state = item_state_of(item);
     view->item = item;
@@ -145,7 +150,8 @@ static inline void store_let_go(struct store *store, struct store_view *view) {
 }
 
 // store_find() when its first look came to nothing: looks again, in the end under the lock.
-int store_find_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_view *view);
+int store_find_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                     struct store_view *view);
 
 // Whether the pictured item lives: STORE_HIT, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED.
 static inline int store_life_of(const struct store *store, const struct store_view *view) {
@@ -155,23 +161,26 @@ static inline int store_life_of(const struct store *store, const struct store_vi
     return UNLIKELY(store_is_expired(store, view->expiry_seconds)) ? STORE_MISS_EXPIRED : STORE_HIT;
 }
 
-// Finds a live item. Returns STORE_HIT, STORE_MISS, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED; the view is filled
-// for all but STORE_MISS. STORE_BUSY: a writer holds the bucket for longer than this process waits.
-static inline int store_find(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
-                             struct store_view *view) {
+// Finds a live item. Returns STORE_HIT, STORE_MISS, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED; the
+// view is filled for all but STORE_MISS. STORE_BUSY: a writer holds the bucket for longer than this
+// process waits.
+static inline int store_find(struct store *store, const char *key, uint32_t key_bytes,
+                             uint64_t hash, struct store_view *view) {
     uint32_t home = index_home(&store->index, hash);
     FAULT_POINT(store->proc, "store.find.homed");
     view->home = &store->index.buckets[home];
     view->version = SHARED_ACQUIRE(view->home->word);
     if (LIKELY(!lock_is_held(view->version))) {
         uint32_t ref = 0;
-        const struct item *item = store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
+        const struct item *item =
+            store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
         if (item) {
             if (LIKELY(store_picture(store, item, ref, view) == PICTURE_GOOD)) {
                 return store_life_of(store, view);
             }
             // In this order: the key's home was this bucket while the version was this one.
-        } else if (LIKELY(view->version && index_home(&store->index, hash) == home && store_holds(view))) {
+        } else if (LIKELY(view->version && index_home(&store->index, hash) == home
+                          && store_holds(view))) {
             return STORE_MISS;
         }
     }
@@ -180,10 +189,10 @@ static inline int store_find(struct store *store, const char *key, uint32_t key_
 
 // One look of an operation that may have to look again: the first ones without a lock, later ones
 // as store_find_locked(), so that nobody keeps it from ending.
-int store_look_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, uint32_t round,
-                     struct store_view *view);
-static inline int store_look(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, uint32_t round,
-                             struct store_view *view) {
+int store_look_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                     uint32_t round, struct store_view *view);
+static inline int store_look(struct store *store, const char *key, uint32_t key_bytes,
+                             uint64_t hash, uint32_t round, struct store_view *view) {
     int found = LIKELY(round == 0) ? store_find(store, key, key_bytes, hash, view)
                                    : store_look_again(store, key, key_bytes, hash, round, view);
     store_may_meddle(store);
@@ -199,7 +208,8 @@ static inline bool store_upgrade(struct store *store, const struct store_view *v
     uint64_t expected = view->version;
     uint32_t home = (uint32_t)(view->home - store->index.buckets);
     SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->held, home + 1);
-    if (!SHARED_CAS(view->home->word, &expected, expected | lock_owner_bits(store->proc), ACQ_REL)) {
+    if (!SHARED_CAS(view->home->word, &expected, expected | lock_owner_bits(store->proc),
+                    ACQ_REL)) {
         return false;
     }
     __atomic_thread_fence(__ATOMIC_RELEASE);
@@ -232,28 +242,30 @@ static inline void store_count_dead(struct store *store, int found) {
 // Removes a dead item that a look-up met, if it is still there unchanged.
 void store_reap(struct store *store, const struct store_view *view);
 
-// The look `round` of an operation found nothing alive: what it met dead is counted and goes. Returns STORE_MISS
-// when the key is nowhere, STORE_ON_FLASH when flash has to be asked, STORE_HIT when its bucket
-// changed meanwhile: look again. What else was found comes back as it is.
-int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash, uint32_t round);
+// The look `round` of an operation found nothing alive: what it met dead is counted and goes.
+// Returns STORE_MISS when the key is nowhere, STORE_ON_FLASH when flash has to be asked, STORE_HIT
+// when its bucket changed meanwhile: look again. What else was found comes back as it is.
+int store_missed(struct store *store, const struct store_view *view, int found, uint64_t hash,
+                 uint32_t round);
 
-// Pins the viewed item so that its memory stays what it is until store_unpin(), once for each store_pin(). Returns the
-// pin, STORE_NO_CLAIM when the item changed meanwhile, STORE_NO_PIN when there is none. Crash: it goes with the
-// process.
+// Pins the viewed item so that its memory stays what it is until store_unpin(), once for each
+// store_pin(). Returns the pin, STORE_NO_CLAIM when the item changed meanwhile, STORE_NO_PIN when
+// there is none. Crash: it goes with the process.
 uint32_t store_pin(struct store *store, const struct store_view *view);
 // The last reader of an item that was unlinked meanwhile frees it. Locks: LOCK_LIMBO then.
-// Requires: nothing in hand, no transaction armed. Crash: the pin goes with the process; the item is in limbo
-// until the keeper comes by.
+// Requires: nothing in hand, no transaction armed. Crash: the pin goes with the process; the item
+// is in limbo until the keeper comes by.
 void store_unpin(struct store *store, uint32_t pin);
 
-// Changes flags in the state and the expiry of a viewed item, atomically with the view: 0 bits change nothing.
+// Changes flags in the state and the expiry of a viewed item, atomically with the view: 0 bits
+// change nothing.
 struct store_mark {
     uint32_t set_state;
     uint32_t clear_state;
     bool is_read;
     bool has_expiry;
     uint32_t expiry_seconds;
-    bool renumbers;             // Gives the item another CAS number: the client's, or the next one.
+    bool renumbers;    // Gives the item another CAS number: the client's, or the next one.
     bool has_cas_new;
     uint64_t cas_new;
 };

@@ -100,8 +100,8 @@ uint32_t store_spoil_copy(struct store *store, struct item *item, uint32_t state
     return state;
 }
 
-// Sets *value_out to the value as the client gave it, NULL when it is damaged all the same. Returns false without
-// memory for it.
+// Sets *value_out to the value as the client gave it, NULL when it is damaged all the same. Returns
+// false without memory for it.
 static bool unpack(struct store *store, const struct store_image *image, const char **value_out) {
     struct store_flash_space *space = &store->on_flash->unpacked;
     *value_out = image->value;
@@ -112,13 +112,15 @@ static bool unpack(struct store *store, const struct store_image *image, const c
         count(store->proc, COUNTER_malloc_fails, 1);
         return false;
     }
-    bool is_whole = flash_decompress(image->value, image->stored_bytes, space->bytes, image->value_bytes);
+    bool is_whole =
+        flash_decompress(image->value, image->stored_bytes, space->bytes, image->value_bytes);
     *value_out = is_whole ? space->bytes : NULL;
     return true;
 }
 
 // The record is of no use: its entry goes. Returns the outcome for the key.
-static int give_up(struct store *store, const struct flash_read *read, uint64_t hash, enum counter counter) {
+static int give_up(struct store *store, const struct flash_read *read, uint64_t hash,
+                   enum counter counter) {
     if (!flash_remove(store->flash, store->proc, hash, read->address)) {
         return STORE_NOT_STORED;
     }
@@ -126,8 +128,8 @@ static int give_up(struct store *store, const struct flash_read *read, uint64_t 
     return STORE_MISS;
 }
 
-int store_flash_view(struct store *store, const struct flash_read *read, const char *key, uint32_t key_bytes,
-                     uint64_t hash, struct store_view *view) {
+int store_flash_view(struct store *store, const struct flash_read *read, const char *key,
+                     uint32_t key_bytes, uint64_t hash, struct store_view *view) {
     uint64_t entry = flash_entry_at(store->flash, store->proc, hash, read->address);
     if (!entry) {
         return STORE_NOT_STORED;
@@ -135,14 +137,16 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
     if (!flash_page_is_readable(store->flash, read->page, read->page_version)) {
         // Of a page that is in use again the entry is a new one.
         bool is_reused = SHARED_LOAD(store->flash->pages[read->page].version) != read->page_version;
-        return is_reused ? STORE_NOT_STORED : give_up(store, read, hash, COUNTER_miss_from_extstore);
+        return is_reused ? STORE_NOT_STORED
+                         : give_up(store, read, hash, COUNTER_miss_from_extstore);
     }
     if (read->result == FLASH_READ_REFUSED) {
         return STORE_NO_MEMORY;
     }
     if (read->result != FLASH_READ_GOOD) {
-        return give_up(store, read, hash, read->result == FLASH_READ_CORRUPT ? COUNTER_badcrc_from_extstore
-                                                                             : COUNTER_miss_from_extstore);
+        return give_up(store, read, hash,
+                       read->result == FLASH_READ_CORRUPT ? COUNTER_badcrc_from_extstore
+                                                          : COUNTER_miss_from_extstore);
     }
     struct store_image image;
     if (!store_image_of(read->record, &image)) {
@@ -151,15 +155,20 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
     if (image.key_bytes != key_bytes || memcmp(image.key, key, key_bytes) != 0) {
         return STORE_NOT_FOUND;
     }
-    uint32_t state = image.state | (entry & FLASH_READ_BIT ? ITEM_FETCHED : 0) | QUEUE_COLD << ITEM_QUEUE_SHIFT;
-    uint64_t bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + key_bytes + (uint64_t)image.value_bytes;
+    uint32_t state =
+        image.state | (entry & FLASH_READ_BIT ? ITEM_FETCHED : 0) | QUEUE_COLD << ITEM_QUEUE_SHIFT;
+    uint64_t bytes =
+        ITEM_HEADER_BYTES + item_optional_bytes(state) + key_bytes + (uint64_t)image.value_bytes;
     uint32_t class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
-    *view = (struct store_view){.home = &store->on_flash->stable, .item = image.item, .state = state,
+    *view = (struct store_view){.home = &store->on_flash->stable,
+                                .item = image.item,
+                                .state = state,
                                 .class_id = class_id ? class_id : store->largest_class,
                                 .time_seconds = image.item->time_seconds,
                                 .expiry_seconds = item_expiry(image.item, state),
                                 .client_flags = item_client_flags(image.item, state),
-                                .value_bytes = image.value_bytes, .key_bytes = key_bytes,
+                                .value_bytes = image.value_bytes,
+                                .key_bytes = key_bytes,
                                 .order = item_order(image.item),
                                 .cas = store_cas_of(store, image.item, state)};
     bool is_flushed = store_is_flushed(store, view->order);
@@ -173,9 +182,10 @@ int store_flash_view(struct store *store, const struct flash_read *read, const c
     return view->value ? STORE_HIT : give_up(store, read, hash, COUNTER_badcrc_from_extstore);
 }
 
-bool store_flash_note_read(struct store *store, const struct flash_read *read, const struct store_view *view,
-                           uint64_t hash) {
-    // Being fetched in memory, before it was written, is not being read on flash: only the entry tells.
+bool store_flash_note_read(struct store *store, const struct flash_read *read,
+                           const struct store_view *view, uint64_t hash) {
+    // Being fetched in memory, before it was written, is not being read on flash: only the entry
+    // tells.
     bool is_read_again = flash_mark_read(store->flash, store->proc, hash, read->address);
     uint64_t rate = (uint64_t)live_get(store->arena, LIVE_ext_recache_rate);
     if (!is_read_again || rate == 0 || ++store->on_flash->reads_since_recache < rate) {
@@ -185,10 +195,10 @@ bool store_flash_note_read(struct store *store, const struct flash_read *read, c
     return true;
 }
 
-// Fills a new item from the view, in hand when its claim is STORE_NO_CLAIM. Returns false without memory, counted; then
-// nothing is held.
-static bool make(struct store *store, const struct store_write *write, const struct store_view *view,
-                 uint32_t extra_state, struct store_making *making) {
+// Fills a new item from the view, in hand when its claim is STORE_NO_CLAIM. Returns false without
+// memory, counted; then nothing is held.
+static bool make(struct store *store, const struct store_write *write,
+                 const struct store_view *view, uint32_t extra_state, struct store_making *making) {
     struct store_shape shape;
     if (store_shape_of(store, write, view->value_bytes, extra_state, &shape) != STORE_STORED) {
         return false;
@@ -211,13 +221,15 @@ static bool make(struct store *store, const struct store_write *write, const str
         item_set_state(item, item_state_of(item) | extra_state);
         return true;
     }
-    *making = (struct store_making){.claim = STORE_NO_CLAIM, .ref = store_take_room(store, shape.total_bytes)};
+    *making = (struct store_making){.claim = STORE_NO_CLAIM,
+                                    .ref = store_take_room(store, shape.total_bytes)};
     if (!making->ref) {
         store_refused(store, COUNTER_oom_no_victim);
         return false;
     }
     store_fill_head(store, making->ref, write, view->value_bytes, &shape);
-    racy_write((char *)store_item(store, making->ref) + shape.head_bytes, view->value, view->value_bytes);
+    racy_write((char *)store_item(store, making->ref) + shape.head_bytes, view->value,
+               view->value_bytes);
     return true;
 }
 
@@ -229,11 +241,15 @@ static void abandon(struct store *store, struct store_making *making) {
     }
 }
 
-int store_bring_back(struct store *store, const struct flash_read *read, const struct store_view *view,
-                     const char *key, uint64_t hash) {
-    struct store_write write = {.key = key, .key_bytes = view->key_bytes, .mode = STORE_ADD,
-                                .client_flags = view->client_flags, .expiry_seconds = view->expiry_seconds,
-                                .value_bytes = view->value_bytes, .is_uncounted = true,
+int store_bring_back(struct store *store, const struct flash_read *read,
+                     const struct store_view *view, const char *key, uint64_t hash) {
+    struct store_write write = {.key = key,
+                                .key_bytes = view->key_bytes,
+                                .mode = STORE_ADD,
+                                .client_flags = view->client_flags,
+                                .expiry_seconds = view->expiry_seconds,
+                                .value_bytes = view->value_bytes,
+                                .is_uncounted = true,
                                 .key_is_binary = view->state & ITEM_BINARY_KEY};
     uint32_t kept = (view->state & IMAGE_STATE_MASK) | ITEM_ON_FLASH;
     struct store_making making = {.ref = 0};
@@ -257,7 +273,8 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
     SHARED_STORE(store_item(store, making.ref)->time_seconds, view->time_seconds);
     uint32_t claim_plus_one = making.claim == STORE_NO_CLAIM ? 0 : making.claim + 1;
     struct item_numbers numbers = {view->order, view->cas};
-    if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, numbers) != PYMC_OK) {
+    if (store_link_and_unlock(store, &locked, making.ref, claim_plus_one, hash, numbers)
+        != PYMC_OK) {
         abandon(store, &making);
         return STORE_BUSY;
     }
@@ -268,13 +285,14 @@ int store_bring_back(struct store *store, const struct flash_read *read, const s
     return STORE_STORED;
 }
 
-int store_flash_delete(struct store *store, const struct flash_read *read, const struct store_view *view,
-                       const char *key, uint64_t hash) {
+int store_flash_delete(struct store *store, const struct flash_read *read,
+                       const struct store_view *view, const char *key, uint64_t hash) {
     struct store_locked locked;
     if (!store_lock(store, key, view->key_bytes, hash, &locked)) {
         return STORE_BUSY;
     }
-    bool is_gone = !locked.item && flash_page_is_readable(store->flash, read->page, read->page_version)
+    bool is_gone = !locked.item
+                   && flash_page_is_readable(store->flash, read->page, read->page_version)
                    && flash_remove(store->flash, store->proc, hash, read->address);
     store_unlock(store, &locked, false);
     if (!is_gone) {

@@ -16,31 +16,33 @@ bool store_flash_room(struct store_flash_space *space, uint32_t bytes);
 
 // Process-local; a crash loses nothing.
 struct store_flash_local {
-    struct bucket stable;               // What views of records stand on: it never changes.
+    struct bucket stable;    // What views of records stand on: it never changes.
     uint64_t ruled_out[FLASH_CANDIDATES_MAX];
     uint32_t ruled_out_count;
     uint32_t reads_since_recache;
-    uint32_t nap_credit;                // How long this process may still wait for write buffers; see store_evict.c.
-    struct store_flash_space unpacked;  // A value that was read.
-    struct store_flash_space packed;    // A value that is written, as it was and compressed.
+    uint32_t nap_credit;    // How long this process may still wait for write buffers; see
+                            // store_evict.c.
+    struct store_flash_space unpacked;    // A value that was read.
+    struct store_flash_space packed;      // A value that is written, as it was and compressed.
     // Compaction: a record that waits for a write buffer.
     const struct flash_record *waiting;
     uint64_t waiting_address;
 };
 
 // State bits that an item keeps on flash.
-#define IMAGE_STATE_MASK (ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS | ITEM_BINARY_KEY | ITEM_STALE \
-                          | ITEM_TOKEN_SENT | ITEM_FETCHED)
+#define IMAGE_STATE_MASK                                                                           \
+    (ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS | ITEM_BINARY_KEY | ITEM_STALE                \
+     | ITEM_TOKEN_SENT | ITEM_FETCHED)
 
 // A record taken apart, every length checked against its size.
 struct store_image {
     const struct item *item;
     const char *key;
-    const char *value;                  // As stored.
+    const char *value;    // As stored.
     uint32_t state;
     uint32_t key_bytes;
-    uint32_t stored_bytes;              // Of the value in the record ...
-    uint32_t value_bytes;               // ... and of the value itself.
+    uint32_t stored_bytes;    // Of the value in the record ...
+    uint32_t value_bytes;     // ... and of the value itself.
     bool is_compressed;
 };
 // False when the record is none of an item.
@@ -51,11 +53,14 @@ static inline bool store_image_of(const struct flash_record *record, struct stor
         return false;
     }
     uint32_t state = item->state & IMAGE_STATE_MASK;
-    uint32_t head_bytes = ITEM_HEADER_BYTES + item_optional_bytes(state) + item_key_bytes(item->sizes);
+    uint32_t head_bytes =
+        ITEM_HEADER_BYTES + item_optional_bytes(state) + item_key_bytes(item->sizes);
     if (head_bytes > image_bytes || item_key_bytes(item->sizes) == 0) {
         return false;
     }
-    *out = (struct store_image){.item = item, .key = item_key(item, state), .state = state,
+    *out = (struct store_image){.item = item,
+                                .key = item_key(item, state),
+                                .state = state,
                                 .value = (const char *)item + head_bytes,
                                 .key_bytes = item_key_bytes(item->sizes),
                                 .stored_bytes = image_bytes - head_bytes,

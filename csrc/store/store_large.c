@@ -1,8 +1,9 @@
-// Values in parts: shaping them, taking parts as their bytes come, taking them apart; and unlinking items.
+// Values in parts: shaping them, taking parts as their bytes come, taking them apart; and unlinking
+// items.
 #include "store/store_txn_inline.h"
 
-uint32_t store_value_span(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id,
-                          uint32_t offset, const char **place_out) {
+uint32_t store_value_span(const struct store *store, const struct item *item, uint32_t state,
+                          uint32_t class_id, uint32_t offset, const char **place_out) {
     uint32_t sizes = SHARED_LOAD(item->sizes);
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, class_id);
     if (!(state & ITEM_LARGE)) {
@@ -16,7 +17,8 @@ uint32_t store_value_span(const struct store *store, const struct item *item, ui
     uint32_t value_bytes = item_load32(&large->value_bytes);
     uint32_t payload = store_part_payload_bytes(store);
     uint32_t part = offset / payload;
-    uint64_t ref_end = item_large_offset(state, item_key_bytes(sizes)) + sizeof *large + (part + 1ull) * 4;
+    uint64_t ref_end =
+        item_large_offset(state, item_key_bytes(sizes)) + sizeof *large + (part + 1ull) * 4;
     if (offset >= value_bytes || ref_end > chunk_bytes || part >= item_load32(&large->part_count)) {
         return 0;
     }
@@ -38,7 +40,8 @@ uint32_t store_part_bytes(const struct store *store, uint32_t value_bytes, uint3
 
 // Takes the next part of a half-made large item. Returns false when there is no room for it.
 static bool take_part(struct store *store, uint32_t ref, struct item_large *large) {
-    uint32_t bytes = store_part_bytes(store, large->value_bytes, large->part_count) + ITEM_HEADER_BYTES;
+    uint32_t bytes =
+        store_part_bytes(store, large->value_bytes, large->part_count) + ITEM_HEADER_BYTES;
     uint32_t new_ref = store_take_room(store, bytes);
     if (!new_ref) {
         return false;
@@ -75,8 +78,8 @@ bool store_take_parts(struct store *store, const struct store_making *making) {
 }
 
 // Takes the item's own chunk and claims it. Returns the claim, or STORE_NO_CLAIM and counts why.
-static uint32_t claim_room(struct store *store, const struct store_write *write, const struct store_shape *shape,
-                           uint32_t value_bytes) {
+static uint32_t claim_room(struct store *store, const struct store_write *write,
+                           const struct store_shape *shape, uint32_t value_bytes) {
     uint32_t new_ref = store_take_room(store, shape->total_bytes);
     if (!new_ref) {
         store_refused(store, COUNTER_oom_no_victim);
@@ -102,7 +105,8 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
         uint32_t claim = claim_room(store, &shaped, &shape, write->value_bytes);
         if (claim != STORE_NO_CLAIM) {
             uint32_t ref = store->claims->making_ref[claim];
-            *making = (struct store_making){.claim = claim, .ref = ref, .value_bytes = write->value_bytes};
+            *making = (struct store_making){
+                .claim = claim, .ref = ref, .value_bytes = write->value_bytes};
             return STORE_HIT;
         }
         outcome = STORE_NO_MEMORY;
@@ -120,7 +124,8 @@ bool store_fits(const struct store *store, const struct store_write *write) {
     return store_shape_of(store, &shaped, write->value_bytes, 0, &shape) == STORE_STORED;
 }
 
-uint32_t store_making_span(struct store *store, const struct store_making *making, char **place_out) {
+uint32_t store_making_span(struct store *store, const struct store_making *making,
+                           char **place_out) {
     return store_making_span_ahead(store, making, 0, place_out);
 }
 
@@ -143,7 +148,8 @@ uint32_t store_making_span_ahead(struct store *store, const struct store_making 
     return bytes;
 }
 
-int store_give_up(struct store *store, const struct store_write *write, struct store_making *making) {
+int store_give_up(struct store *store, const struct store_write *write,
+                  struct store_making *making) {
     if (write->mode == STORE_SET && !write->has_cas_compare
         && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
         return STORE_BUSY;

@@ -1,4 +1,5 @@
-// Leaving memory by age: items that are on flash too, and that nobody used for long, are kept there alone.
+// Leaving memory by age: items that are on flash too, and that nobody used for long, are kept there
+// alone.
 #include "store/store_find_inline.h"
 
 struct leave {
@@ -9,7 +10,8 @@ struct leave {
 
 // Whether the item may be known by its copy alone; a hint as long as its bucket is not locked.
 static bool may_leave(const struct leave *leave, const struct item *item, uint32_t state) {
-    int32_t idle_seconds = (int32_t)(leave->store->proc->now_seconds - SHARED_LOAD(item->time_seconds));
+    int32_t idle_seconds =
+        (int32_t)(leave->store->proc->now_seconds - SHARED_LOAD(item->time_seconds));
     return (state & (ITEM_LINKED | ITEM_PART | ITEM_ON_FLASH)) == (ITEM_LINKED | ITEM_ON_FLASH)
            && (idle_seconds < 0 ? 0 : (uint32_t)idle_seconds) >= leave->idle_seconds_min;
 }
@@ -24,8 +26,10 @@ static void leave_chunk(void *context, uint32_t ref, uint32_t class_id) {
     if (!may_leave(leave, item, item_state_of(item)) || !store_lock_ref(store, ref, &locked)) {
         return;
     }
-    // The page of its copy may have been dropped since: then memory has the only one. What is dead is the crawl's.
-    if (locked.is_dead || !may_leave(leave, locked.item, locked.state) || !store_may_be_on_flash(store, locked.hash)) {
+    // The page of its copy may have been dropped since: then memory has the only one. What is dead
+    // is the crawl's.
+    if (locked.is_dead || !may_leave(leave, locked.item, locked.state)
+        || !store_may_be_on_flash(store, locked.hash)) {
         store_unlock(store, &locked, false);
         return;
     }
@@ -33,7 +37,8 @@ static void leave_chunk(void *context, uint32_t ref, uint32_t class_id) {
     store_evict_and_unlock(store, &locked);
 }
 
-bool store_leave_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, uint32_t idle_seconds_min) {
+bool store_leave_step(struct store *store, struct store_cursor *cursor, uint32_t chunks,
+                      uint32_t idle_seconds_min) {
     struct leave leave = {store, cursor, idle_seconds_min};
     return store_walk_chunks(store, cursor, chunks, NULL, leave_chunk, &leave);
 }

@@ -1,15 +1,17 @@
 // Limbo: memory that nobody can find any more but somebody still reads is freed by the last reader.
 //
-// Who unlinks a large item and sees it pinned puts it into limbo; who unpins an unlinked item takes it out again and
-// frees it, unless somebody else has it pinned. Neither waits for the other, so each looks a second time: the one
-// looks at the pins again under limbo's lock, the other at whether that lock was held or given meanwhile. What both
-// miss, since a reader died or the answer was not clear, store_limbo_step() finds later.
+// Who unlinks a large item and sees it pinned puts it into limbo; who unpins an unlinked item takes
+// it out again and frees it, unless somebody else has it pinned. Neither waits for the other, so
+// each looks a second time: the one looks at the pins again under limbo's lock, the other at
+// whether that lock was held or given meanwhile. What both miss, since a reader died or the answer
+// was not clear, store_limbo_step() finds later.
 #include "store/store_find_inline.h"
 #include "store/store_txn_inline.h"
 
 // Entries looked at in one hold of limbo's lock, each with a look at the pins of all processes.
 #define LOOKS_PER_HOLD 8
-// Entries looked at, newest first, by who does not know whether it was the last reader of one of them.
+// Entries looked at, newest first, by who does not know whether it was the last reader of one of
+// them.
 #define LOOKS_UNSURE 16
 // Entries looked at before a store is refused.
 #define LOOKS_FOR_ROOM 256
@@ -22,7 +24,8 @@ static void take_out_locked(struct store *store, uint32_t ref) {
     uint32_t previous = item->order_low;
     store_txn_arm(store, TXN_FREE, (struct store_txn_names){.old_ref = ref});
     FAULT_POINT(store->proc, "store.limbo.named");
-    SHARED_DECIDE(*(previous ? &store_item(store, previous)->time_seconds : &root->limbo_head), next);
+    SHARED_DECIDE(*(previous ? &store_item(store, previous)->time_seconds : &root->limbo_head),
+                  next);
     FAULT_POINT(store->proc, "store.limbo.popped");
     if (next) {
         SHARED_STORE(store_item(store, next)->order_low, previous);
@@ -32,7 +35,8 @@ static void take_out_locked(struct store *store, uint32_t ref) {
     }
     item_set_state(item, item_state_of(item) & ~(uint32_t)ITEM_LIMBO);
     SHARED_STORE(root->limbo_count, root->limbo_count - 1);
-    SHARED_STORE(root->limbo_bytes, root->limbo_bytes - store_item_bytes(store, item, item_state_of(item)));
+    SHARED_STORE(root->limbo_bytes,
+                 root->limbo_bytes - store_item_bytes(store, item, item_state_of(item)));
 }
 
 bool store_limbo_put(struct store *store, uint32_t ref) {
@@ -53,16 +57,18 @@ bool store_limbo_put(struct store *store, uint32_t ref) {
         SHARED_DECIDE(root->limbo_head, ref);
         FAULT_POINT(store->proc, "store.limbo.pushed");
         SHARED_STORE(root->limbo_count, root->limbo_count + 1);
-        SHARED_STORE(root->limbo_bytes, root->limbo_bytes + store_item_bytes(store, item, item_state_of(item)));
-        // Under the lock still: only while it is held a repairer asks whether the list has the item.
+        SHARED_STORE(root->limbo_bytes,
+                     root->limbo_bytes + store_item_bytes(store, item, item_state_of(item)));
+        // Under the lock still: only while it is held a repairer asks whether the list has the
+        // item.
         store_txn_disarm(store);
     }
     lock_give(store->proc, &root->limbo_lock, true);
     return is_pinned;
 }
 
-// Looks at some entries from `ref` on and takes the first that nobody pins into a FREE. Returns where to go on, 0 at
-// the end; *looks goes down. Locks: the caller holds LOCK_LIMBO.
+// Looks at some entries from `ref` on and takes the first that nobody pins into a FREE. Returns
+// where to go on, 0 at the end; *looks goes down. Locks: the caller holds LOCK_LIMBO.
 static uint32_t look_locked(struct store *store, uint32_t ref, uint32_t *looks) {
     for (uint32_t i = 0; ref && i < LOOKS_PER_HOLD && *looks > 0; i++) {
         uint32_t next = store_item(store, ref)->time_seconds;
@@ -114,14 +120,17 @@ uint32_t store_pin(struct store *store, const struct store_view *view) {
     }
     store_pin_give(store, pin);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (lock_is_held(SHARED_ACQUIRE(store->root->limbo_lock)) || SHARED_LOAD(store->root->limbo_count)) {
+    if (lock_is_held(SHARED_ACQUIRE(store->root->limbo_lock))
+        || SHARED_LOAD(store->root->limbo_count)) {
         look_unsure(store);
     }
     return STORE_NO_CLAIM;
 }
 
-// The pinned item was unlinked. It is in limbo, or who unlinked it has yet to look at the pins under limbo's lock.
-static __attribute__((noinline)) void unpin_unlinked(struct store *store, uint32_t pin, uint32_t ref) {
+// The pinned item was unlinked. It is in limbo, or who unlinked it has yet to look at the pins
+// under limbo's lock.
+static __attribute__((noinline)) void unpin_unlinked(struct store *store, uint32_t pin,
+                                                     uint32_t ref) {
     struct store_root *root = store->root;
     lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
     bool is_listed = store_is_in_limbo(store_item(store, ref));
@@ -147,7 +156,8 @@ void store_unpin(struct store *store, uint32_t pin) {
     }
     store_pin_give(store, pin);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (UNLIKELY(lock_is_held(limbo_before) || SHARED_ACQUIRE(store->root->limbo_lock) != limbo_before)) {
+    if (UNLIKELY(lock_is_held(limbo_before)
+                 || SHARED_ACQUIRE(store->root->limbo_lock) != limbo_before)) {
         look_unsure(store);
     }
 }
@@ -166,7 +176,8 @@ void store_limbo_repair(struct store *store, struct proc *self, uint32_t dead_sl
     // What can be reached from the head is in the list, whatever was under way.
     for (uint32_t ref = root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
         listed++;
-        bytes += store_item_bytes(store, store_item(store, ref), item_state_of(store_item(store, ref)));
+        bytes +=
+            store_item_bytes(store, store_item(store, ref), item_state_of(store_item(store, ref)));
         is_listed |= ref == ref_freed;
         SHARED_STORE(store_item(store, ref)->order_low, previous);
         previous = ref;

@@ -1,7 +1,9 @@
-// Looks under the bucket's lock, where looks without it came to nothing; items that are corrupt; doors for tests.
+// Looks under the bucket's lock, where looks without it came to nothing; items that are corrupt;
+// doors for tests.
 #include "store/store_find_inline.h"
 
-bool store_parts_fit(const struct store *store, const struct item *item, uint32_t state, uint32_t class_id) {
+bool store_parts_fit(const struct store *store, const struct item *item, uint32_t state,
+                     uint32_t class_id) {
     uint32_t offset = item_large_offset(state, item_key_bytes(SHARED_LOAD(item->sizes)));
     const struct item_large *large = item_large_of(item, state);
     uint32_t value_bytes = item_load32(&large->value_bytes);
@@ -56,7 +58,8 @@ int store_find_locked(struct store *store, const char *key, uint32_t key_bytes, 
 // Looks of store_find() without a lock.
 #define FINDS_OPTIMISTIC 16
 
-int store_find_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, struct store_view *view) {
+int store_find_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                     struct store_view *view) {
     for (uint32_t round = 0; round < FINDS_OPTIMISTIC; round++) {
         count(store->proc, COUNTER_read_retries, 1);
         uint32_t home = index_home(&store->index, hash);
@@ -64,7 +67,7 @@ int store_find_again(struct store *store, const char *key, uint32_t key_bytes, u
         view->home = &store->index.buckets[home];
         view->version = SHARED_ACQUIRE(view->home->word);
         if (lock_is_held(view->version)) {
-            view->version = 0;      // The view holds no lock.
+            view->version = 0;    // The view holds no lock.
             uint32_t patience = lock_patience(store->proc);
             if (!lock_wait_bounded(store->proc, &view->home->word, &patience)) {
                 return STORE_BUSY;
@@ -72,7 +75,8 @@ int store_find_again(struct store *store, const char *key, uint32_t key_bytes, u
             continue;
         }
         uint32_t ref = 0;
-        const struct item *item = store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
+        const struct item *item =
+            store_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
         if (!item && !view->version) {
             index_stir(&store->index, store->proc, hash);
         } else if (!item) {
@@ -94,8 +98,8 @@ int store_find_again(struct store *store, const char *key, uint32_t key_bytes, u
     return found == STORE_ON_FLASH ? STORE_MISS : found;
 }
 
-int store_look_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash, uint32_t round,
-                     struct store_view *view) {
+int store_look_again(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
+                     uint32_t round, struct store_view *view) {
     count(store->proc, COUNTER_optimistic_retries, 1);
     return round < STORE_LOOKS_OPTIMISTIC ? store_find(store, key, key_bytes, hash, view)
                                           : store_find_locked(store, key, key_bytes, hash, view);
@@ -114,11 +118,13 @@ static bool is_chunk(const struct store *store, uint32_t ref) {
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, class_id);
     uint64_t offset = ((uint64_t)ref << store->slab.unit_shift) & (SLAB_PAGE_BYTES - 1);
     uint32_t state = item_state_of(store_item(store, ref));
-    return class_id && chunk_bytes && offset % chunk_bytes == 0 && (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED;
+    return class_id && chunk_bytes && offset % chunk_bytes == 0
+           && (state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED;
 }
 
 int store_drop_corrupt(struct store *store, const struct store_view *view, uint64_t hash) {
-    struct store_locked locked = {.hash = hash, .ref = view->ref, .item = (struct item *)view->item};
+    struct store_locked locked = {
+        .hash = hash, .ref = view->ref, .item = (struct item *)view->item};
     locked.home = index_lock(&store->index, store->proc, hash);
     if (!locked.home) {
         return STORE_BUSY;
@@ -163,7 +169,8 @@ void store_meddle(struct store *store, store_meddler meddle, void *context) {
     store->meddle_context = context;
 }
 
-bool store_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes, uint32_t parts) {
+bool store_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes,
+                  uint32_t parts) {
     struct store_locked locked;
     if (!store_lock(store, key, key_bytes, store_hash(store, key, key_bytes), &locked)) {
         return false;

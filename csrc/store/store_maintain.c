@@ -32,7 +32,8 @@ bool class_counter_is_gauge(uint32_t index) {
 
 // Of a process that has not noticed the present flush, all that it counted is flushed.
 static bool all_is_flushed(const struct store *store, uint32_t slot) {
-    return SHARED_ACQUIRE(store_local_at(store, slot)->flush_noticed) != SHARED_LOAD(store->header->flush_order);
+    return SHARED_ACQUIRE(store_local_at(store, slot)->flush_noticed)
+           != SHARED_LOAD(store->header->flush_order);
 }
 
 static uint32_t class_counter_of_all(uint32_t counter) {
@@ -60,11 +61,12 @@ static bool has_counted(const struct store *store, uint32_t slot) {
 }
 
 // Adds what one slot counted in one class.
-static void add_class_of_slot(const struct store *store, uint32_t slot, uint32_t class_id, bool all_flushed,
-                              uint64_t *values) {
+static void add_class_of_slot(const struct store *store, uint32_t slot, uint32_t class_id,
+                              bool all_flushed, uint64_t *values) {
     const uint64_t *counters = store_local_at(store, slot)->class_counters[class_id];
     uint64_t oldest = SHARED_LOAD(counters[CLASS_evicted_age_seconds]);
-    oldest = oldest > values[CLASS_evicted_age_seconds] ? oldest : values[CLASS_evicted_age_seconds];
+    oldest =
+        oldest > values[CLASS_evicted_age_seconds] ? oldest : values[CLASS_evicted_age_seconds];
     for (uint32_t i = 0; i < CLASS_COUNTER_COUNT; i++) {
         values[i] += SHARED_LOAD(counters[UNLIKELY(all_flushed) ? class_counter_of_all(i) : i]);
     }
@@ -72,7 +74,8 @@ static void add_class_of_slot(const struct store *store, uint32_t slot, uint32_t
 }
 
 // Sums over all slots since the start; slot by slot, since a slot's classes lie side by side.
-static void class_counters_add(const struct store *store, uint32_t first, uint32_t last, uint64_t *values) {
+static void class_counters_add(const struct store *store, uint32_t first, uint32_t last,
+                               uint64_t *values) {
     for (uint32_t slot = 0; slot < store->header->slots; slot++) {
         bool all_flushed = all_is_flushed(store, slot);
         for (uint32_t class_id = first; has_counted(store, slot) && class_id <= last; class_id++) {
@@ -97,7 +100,8 @@ void class_counters_read(struct store *store, uint32_t class_id, uint64_t *value
     class_counters_sum(store, class_id, class_id, values);
 }
 
-uint32_t store_class_read_next(struct store *store, uint32_t class_id, struct store_class_state *out) {
+uint32_t store_class_read_next(struct store *store, uint32_t class_id,
+                               struct store_class_state *out) {
     for (class_id = class_id ? class_id : 1; class_id <= store->slab.root->classes; class_id++) {
         if (SHARED_LOAD(store->slab.root->class[class_id].pages)) {
             slab_class_read(&store->slab, class_id, &out->slab);
@@ -177,9 +181,12 @@ bool store_walk_chunks(struct store *store, struct store_cursor *cursor, uint32_
             window.count = 0;
         }
         for (; cursor->chunk < window.count && chunks > 0; chunks--) {
-            uint32_t ahead = slab_ref(&store->slab, cursor->page, cursor->chunk + PREFETCH_CHUNKS, window.chunk_bytes);
+            uint32_t ahead = slab_ref(&store->slab, cursor->page, cursor->chunk + PREFETCH_CHUNKS,
+                                      window.chunk_bytes);
             __builtin_prefetch(store_item(store, ahead));
-            visit(context, slab_ref(&store->slab, cursor->page, cursor->chunk++, window.chunk_bytes), class_id);
+            visit(context,
+                  slab_ref(&store->slab, cursor->page, cursor->chunk++, window.chunk_bytes),
+                  class_id);
         }
         if (cursor->chunk >= window.count) {
             cursor->page++;
@@ -200,8 +207,10 @@ void store_sample_dead(struct store *store, uint32_t pages, uint32_t chunks_per_
         uint32_t class_id;
         slab_page_window(&store->slab, page, &window, &class_id);
         for (uint32_t i = 0; i < chunks_per_page && i < window.count; i++) {
-            uint32_t chunk = (uint32_t)(((uint64_t)i * window.count + seed) / chunks_per_page % window.count);
-            const struct item *item = store_item(store, slab_ref(&store->slab, page, chunk, window.chunk_bytes));
+            uint32_t chunk =
+                (uint32_t)(((uint64_t)i * window.count + seed) / chunks_per_page % window.count);
+            const struct item *item =
+                store_item(store, slab_ref(&store->slab, page, chunk, window.chunk_bytes));
             uint32_t state = item_state_of(item);
             if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED) {
                 out->items[class_id]++;
@@ -245,7 +254,8 @@ static void crawl_chunk(void *context, uint32_t ref, uint32_t class_id) {
     store_unlink_and_unlock(store, &locked);
 }
 
-bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, const uint64_t *class_mask) {
+bool store_crawl_step(struct store *store, struct store_cursor *cursor, uint32_t chunks,
+                      const uint64_t *class_mask) {
     struct crawl crawl = {store, cursor};
     return store_walk_chunks(store, cursor, chunks, class_mask, crawl_chunk, &crawl);
 }
@@ -270,14 +280,15 @@ static void size_chunk(void *context, uint32_t ref, uint32_t class_id) {
     struct sizes *sizes = context;
     const struct item *item = store_item(sizes->store, ref);
     uint32_t state = item_state_of(item);
-    if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && !store_is_flushed(sizes->store, item_order(item))) {
+    if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED
+        && !store_is_flushed(sizes->store, item_order(item))) {
         uint64_t bucket = (store_item_bytes(sizes->store, item, state) + 31) / 32;
         sizes->counts[bucket < sizes->buckets ? bucket : sizes->buckets - 1]++;
     }
 }
 
-bool store_sizes_step(struct store *store, struct store_cursor *cursor, uint32_t chunks, uint32_t *counts,
-                      uint32_t buckets) {
+bool store_sizes_step(struct store *store, struct store_cursor *cursor, uint32_t chunks,
+                      uint32_t *counts, uint32_t buckets) {
     struct sizes sizes = {store, counts, buckets};
     return store_walk_chunks(store, cursor, chunks, NULL, size_chunk, &sizes);
 }
@@ -292,7 +303,8 @@ static void drop_chunk(void *context, uint32_t ref, uint32_t class_id) {
     struct drop *drop = context;
     uint32_t state = item_state_of(store_item(drop->store, ref));
     struct store_locked locked;
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || !store_lock_ref_patiently(drop->store, ref, &locked)) {
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED
+        || !store_lock_ref_patiently(drop->store, ref, &locked)) {
         return;
     }
     if (!(locked.state & ITEM_ON_FLASH)) {
@@ -330,14 +342,16 @@ void store_class_ages(struct store *store, uint32_t class_id, struct store_ages 
     uint32_t owner;
     slab_page_window(&store->slab, page ? page : 1, &window, &owner);
     for (uint32_t i = 0; owner == class_id && i < 64 && i < window.count; i++) {
-        uint32_t ref = slab_ref(&store->slab, window.page, (start + i) % window.count, window.chunk_bytes);
+        uint32_t ref =
+            slab_ref(&store->slab, window.page, (start + i) % window.count, window.chunk_bytes);
         const struct item *item = store_item(store, ref);
         uint32_t state = item_state_of(item);
         uint32_t age = now - SHARED_LOAD(item->time_seconds);
         if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || (int32_t)age < 0) {
             continue;
         }
-        uint32_t *place = item_queue_of(state) == QUEUE_WARM ? &out->warm_seconds : &out->cold_seconds;
+        uint32_t *place =
+            item_queue_of(state) == QUEUE_WARM ? &out->warm_seconds : &out->cold_seconds;
         *place = age > *place ? age : *place;
     }
 }

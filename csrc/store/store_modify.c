@@ -4,8 +4,8 @@
 
 // Locks the viewed item for its successor in hand. Returns STORE_HIT; else the hand is empty
 // again: STORE_MISS (it has changed, or is gone), STORE_BUSY.
-static int lock_again(struct store *store, const struct store_view *view, const char *key, uint64_t hash,
-                      struct store_locked *locked) {
+static int lock_again(struct store *store, const struct store_view *view, const char *key,
+                      uint64_t hash, struct store_locked *locked) {
     bool is_locked = store_lock(store, key, view->key_bytes, hash, locked);
     if (is_locked && store_stands(locked, view)) {
         return STORE_HIT;
@@ -18,13 +18,16 @@ static int lock_again(struct store *store, const struct store_view *view, const 
 }
 
 // Rewrites the key as an empty item that keeps what the request says: the tombstone of `md x`.
-static int clear_value(struct store *store, const struct store_delete *request, const struct store_view *view,
-                       uint64_t hash) {
-    struct store_write empty = {.key = request->key, .key_bytes = request->key_bytes,
-                                .client_flags = request->has_client_flags ? request->client_flags : 0,
+static int clear_value(struct store *store, const struct store_delete *request,
+                       const struct store_view *view, uint64_t hash) {
+    struct store_write empty = {.key = request->key,
+                                .key_bytes = request->key_bytes,
+                                .client_flags =
+                                    request->has_client_flags ? request->client_flags : 0,
                                 .expiry_seconds = request->has_expiry ? request->expiry_seconds : 0,
                                 .key_is_binary = view->state & ITEM_BINARY_KEY,
-                                .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+                                .has_cas_new = request->has_cas_new,
+                                .cas_new = request->cas_new};
     // A tombstone keeps its CAS number, as memcached has it; marking it stale makes a new one.
     if (!request->has_cas_new && !request->mark_stale) {
         empty.has_cas_new = true;
@@ -53,11 +56,15 @@ static int clear_value(struct store *store, const struct store_delete *request, 
 }
 
 // Changes header fields in place; the value stays, so readers with a pin are not disturbed.
-static int mark_stale(struct store *store, const struct store_delete *request, struct store_view *view,
-                      uint64_t hash) {
-    struct store_mark mark = {.set_state = ITEM_STALE, .clear_state = ITEM_TOKEN_SENT,
-                              .has_expiry = request->has_expiry, .expiry_seconds = request->expiry_seconds,
-                              .renumbers = true, .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+static int mark_stale(struct store *store, const struct store_delete *request,
+                      struct store_view *view, uint64_t hash) {
+    struct store_mark mark = {.set_state = ITEM_STALE,
+                              .clear_state = ITEM_TOKEN_SENT,
+                              .has_expiry = request->has_expiry,
+                              .expiry_seconds = request->expiry_seconds,
+                              .renumbers = true,
+                              .has_cas_new = request->has_cas_new,
+                              .cas_new = request->cas_new};
     int done = store_mark(store, view, request->key, hash, &mark);
     return done == STORE_TOUCHED ? STORE_DELETED : done;
 }
@@ -71,7 +78,8 @@ static int unlink_now(struct store *store, const struct store_delete *request, u
         store_unlock(store, &locked, false);
         return STORE_NOT_FOUND;
     }
-    if (request->has_cas_compare && request->cas_compare != store_cas_of(store, locked.item, locked.state)) {
+    if (request->has_cas_compare
+        && request->cas_compare != store_cas_of(store, locked.item, locked.state)) {
         store_unlock(store, &locked, false);
         count(store->proc, COUNTER_delete_misses, 1);
         return STORE_EXISTS;
@@ -119,7 +127,8 @@ int store_delete(struct store *store, const struct store_delete *request) {
 // More zeros before a number than this are not looked at.
 #define NUMBER_TEXT_BYTES 2048
 
-// Reads a number the way memcached does: blanks, a plus, digits, then the value's end, a blank or a control character.
+// Reads a number the way memcached does: blanks, a plus, digits, then the value's end, a blank or a
+// control character.
 static bool parse_number(const char *text, uint32_t bytes, uint64_t *out) {
     uint64_t value = 0;
     uint32_t i = 0;
@@ -157,10 +166,15 @@ static uint32_t print_number(uint64_t value, char *place) {
     return count_digits;
 }
 
-static int vivify_number(struct store *store, const struct store_arith *request, struct store_number *out) {
-    struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_ADD,
-                                .expiry_seconds = request->vivify_expiry_seconds, .is_uncounted = true,
-                                .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+static int vivify_number(struct store *store, const struct store_arith *request,
+                         struct store_number *out) {
+    struct store_write write = {.key = request->key,
+                                .key_bytes = request->key_bytes,
+                                .mode = STORE_ADD,
+                                .expiry_seconds = request->vivify_expiry_seconds,
+                                .is_uncounted = true,
+                                .has_cas_new = request->has_cas_new,
+                                .cas_new = request->cas_new};
     char text[24];
     write.value_bytes = print_number(request->initial, text);
     struct store_result result;
@@ -168,15 +182,18 @@ static int vivify_number(struct store *store, const struct store_arith *request,
     if (outcome != STORE_STORED) {
         return outcome;
     }
-    *out = (struct store_number){.value = request->initial, .cas = result.cas, .text_bytes = write.value_bytes,
-                                 .expiry_seconds = request->vivify_expiry_seconds, .vivified = true};
+    *out = (struct store_number){.value = request->initial,
+                                 .cas = result.cas,
+                                 .text_bytes = write.value_bytes,
+                                 .expiry_seconds = request->vivify_expiry_seconds,
+                                 .vivified = true};
     memcpy(out->text, text, write.value_bytes);
     return STORE_STORED;
 }
 
 // Overwrites the digits in place, padded with blanks to the old length.
-static bool write_in_place(struct store *store, const struct store_arith *request, struct store_view *view,
-                           struct store_number *number) {
+static bool write_in_place(struct store *store, const struct store_arith *request,
+                           struct store_view *view, struct store_number *number) {
     if (!store_upgrade(store, view)) {
         return false;
     }
@@ -189,10 +206,12 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     struct item *item = (struct item *)view->item;
     uint32_t state = view->state;
     if (UNLIKELY(state & ITEM_ON_FLASH)) {
-        state = store_spoil_copy(store, item, state, store_hash(store, request->key, request->key_bytes));
+        state = store_spoil_copy(store, item, state,
+                                 store_hash(store, request->key, request->key_bytes));
     }
     struct store_change change = {0};
-    store_change_add(store, &change, view->order, store_item_bytes(store, item, view->state), (uint64_t)-1);
+    store_change_add(store, &change, view->order, store_item_bytes(store, item, view->state),
+                     (uint64_t)-1);
     store_txn_plan(store, &change);
     store_txn_arm(store, TXN_IN_PLACE, (struct store_txn_names){.old_ref = view->ref});
     FAULT_POINT(store->proc, "store.in_place.before");
@@ -212,21 +231,25 @@ static bool write_in_place(struct store *store, const struct store_arith *reques
     return true;
 }
 
-// Replaces the item: by one of the exact length when the number got longer, else by its like with another field.
-// Returns STORE_MISS to look again.
-static int write_replaced(struct store *store, const struct store_arith *request, const struct store_view *view,
-                          struct store_number *number) {
-    struct store_write write = {.key = request->key, .key_bytes = request->key_bytes, .mode = STORE_REPLACE,
-                                .client_flags = view->client_flags,
-                                .key_is_binary = view->state & ITEM_BINARY_KEY,
-                                .expiry_seconds = request->has_expiry ? request->expiry_seconds
-                                                                      : view->expiry_seconds,
-                                .value_bytes = number->text_bytes > view->value_bytes ? number->text_bytes
-                                                                                      : view->value_bytes,
-                                .has_cas_new = request->has_cas_new, .cas_new = request->cas_new};
+// Replaces the item: by one of the exact length when the number got longer, else by its like with
+// another field. Returns STORE_MISS to look again.
+static int write_replaced(struct store *store, const struct store_arith *request,
+                          const struct store_view *view, struct store_number *number) {
+    struct store_write write = {
+        .key = request->key,
+        .key_bytes = request->key_bytes,
+        .mode = STORE_REPLACE,
+        .client_flags = view->client_flags,
+        .key_is_binary = view->state & ITEM_BINARY_KEY,
+        .expiry_seconds = request->has_expiry ? request->expiry_seconds : view->expiry_seconds,
+        .value_bytes =
+            number->text_bytes > view->value_bytes ? number->text_bytes : view->value_bytes,
+        .has_cas_new = request->has_cas_new,
+        .cas_new = request->cas_new};
     struct store_shape shape;
     uint32_t new_ref = 0;
-    uint32_t kept = number->text_bytes > view->value_bytes ? 0 : view->state & (ITEM_STALE | ITEM_TOKEN_SENT);
+    uint32_t kept =
+        number->text_bytes > view->value_bytes ? 0 : view->state & (ITEM_STALE | ITEM_TOKEN_SENT);
     if (store_shape_of(store, &write, write.value_bytes, kept, &shape) != STORE_STORED
         || !(new_ref = store_take_beside(store, view->ref, shape.total_bytes))) {
         return store_refused(store, COUNTER_oom_no_victim);
@@ -249,14 +272,15 @@ static int write_replaced(struct store *store, const struct store_arith *request
     return status == PYMC_OK ? STORE_STORED : STORE_NO_MEMORY;
 }
 
-static int change_number(struct store *store, const struct store_arith *request, struct store_view *view,
-                         struct store_number *out) {
+static int change_number(struct store *store, const struct store_arith *request,
+                         struct store_view *view, struct store_number *out) {
     char text[NUMBER_TEXT_BYTES];
     uint64_t value;
     if (!view->value || view->value_bytes > STORE_COPY_BYTES_MAX) {
         return STORE_NON_NUMERIC;
     }
-    uint32_t text_bytes = view->value_bytes < NUMBER_TEXT_BYTES ? view->value_bytes : NUMBER_TEXT_BYTES;
+    uint32_t text_bytes =
+        view->value_bytes < NUMBER_TEXT_BYTES ? view->value_bytes : NUMBER_TEXT_BYTES;
     racy_copy(text, view->value, text_bytes);
     if (!store_holds(view)) {
         return STORE_MISS;
@@ -272,9 +296,11 @@ static int change_number(struct store *store, const struct store_arith *request,
     *out = (struct store_number){.value = value};
     out->expiry_seconds = view->expiry_seconds;
     out->text_bytes = print_number(value, out->text);
-    bool needs_field = (request->has_expiry && request->expiry_seconds && !(view->state & ITEM_EXPIRES))
-                       || (request->has_cas_new && store_has_cas(store) && !(view->state & ITEM_OWN_CAS));
-    // What somebody may be sending from the arena is not changed under him: a new item takes its place.
+    bool needs_field =
+        (request->has_expiry && request->expiry_seconds && !(view->state & ITEM_EXPIRES))
+        || (request->has_cas_new && store_has_cas(store) && !(view->state & ITEM_OWN_CAS));
+    // What somebody may be sending from the arena is not changed under him: a new item takes its
+    // place.
     bool is_in_place = view->value_bytes <= STORE_UNPINNED_BYTES_MAX;
     if (out->text_bytes <= view->value_bytes && !needs_field && is_in_place) {
         return write_in_place(store, request, view, out) ? STORE_STORED : STORE_MISS;
@@ -286,14 +312,16 @@ static int change_number(struct store *store, const struct store_arith *request,
 
 // The number is nowhere. Returns STORE_MISS when somebody else was faster to make it: count with
 // that one.
-static int number_missing(struct store *store, const struct store_arith *request, struct store_number *number_out) {
+static int number_missing(struct store *store, const struct store_arith *request,
+                          struct store_number *number_out) {
     int outcome = request->vivify ? vivify_number(store, request, number_out) : STORE_NOT_FOUND;
     enum counter misses = request->decrement ? COUNTER_decr_misses : COUNTER_incr_misses;
     count(store->proc, misses, outcome == STORE_NOT_FOUND);
     return outcome == STORE_NOT_STORED ? STORE_MISS : outcome;
 }
 
-int store_arith(struct store *store, const struct store_arith *request, struct store_number *number_out) {
+int store_arith(struct store *store, const struct store_arith *request,
+                struct store_number *number_out) {
     uint64_t hash = store_hash(store, request->key, request->key_bytes);
     for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
         struct store_view view;
@@ -307,12 +335,14 @@ int store_arith(struct store *store, const struct store_arith *request, struct s
             return missed;
         }
         int outcome = STORE_EXISTS;
-        if (!request->has_cas_compare || !request->cas_compare || request->cas_compare == view.cas) {
+        if (!request->has_cas_compare || !request->cas_compare
+            || request->cas_compare == view.cas) {
             outcome = change_number(store, request, &view, number_out);
         }
         store_let_go(store, &view);
         if (outcome == STORE_STORED) {
-            class_count(store, view.class_id, request->decrement ? CLASS_decr_hits : CLASS_incr_hits, 1);
+            class_count(store, view.class_id,
+                        request->decrement ? CLASS_decr_hits : CLASS_incr_hits, 1);
         }
         if (outcome != STORE_MISS) {
             return outcome;

@@ -1,8 +1,8 @@
 // Emptying a page: its items, and the parts of large ones, are copied to other chunks, or evicted.
 #include "store/store_txn_inline.h"
 
-
-// An item that is being sent cannot be copied: it is left alone until the page was looked at so many times.
+// An item that is being sent cannot be copied: it is left alone until the page was looked at so
+// many times.
 #define PASSES_PATIENT 20
 // Chunks of a page that are looked at to learn what is wanted in it.
 #define SAMPLE_CHUNKS 16
@@ -22,9 +22,10 @@ static uint32_t owner_of(const struct store *store, uint32_t ref) {
     return state & ITEM_LINKED ? ref : 0;
 }
 
-// Whether the item is worth another one of its class: it was read lately, or it is much younger than what the class
-// would evict next.
-static bool is_wanted(const struct store *store, uint32_t class_id, const struct item *item, uint32_t state) {
+// Whether the item is worth another one of its class: it was read lately, or it is much younger
+// than what the class would evict next.
+static bool is_wanted(const struct store *store, uint32_t class_id, const struct item *item,
+                      uint32_t state) {
     if (item_reads(state)) {
         return true;
     }
@@ -38,7 +39,8 @@ static bool is_wanted(const struct store *store, uint32_t class_id, const struct
 struct page_sample {
     uint32_t live;
     uint32_t wanted;
-    uint32_t stuck;             // In the hands of who makes or frees a large item: the page would not get empty.
+    uint32_t stuck;    // In the hands of who makes or frees a large item: the page would not get
+                       // empty.
 };
 
 static void sample_page(const struct store *store, uint32_t page, struct page_sample *out) {
@@ -63,9 +65,11 @@ static void sample_page(const struct store *store, uint32_t page, struct page_sa
     }
 }
 
-// What it costs to empty the page: what is wanted weighs most, and a page that may not get empty is the last choice.
+// What it costs to empty the page: what is wanted weighs most, and a page that may not get empty is
+// the last choice.
 static uint32_t cost_of(const struct page_sample *sample) {
-    return sample->live + sample->wanted * SAMPLE_CHUNKS + sample->stuck * SAMPLE_CHUNKS * SAMPLE_CHUNKS;
+    return sample->live + sample->wanted * SAMPLE_CHUNKS
+           + sample->stuck * SAMPLE_CHUNKS * SAMPLE_CHUNKS;
 }
 
 static bool is_avoided(const struct store_move_avoid *avoid, uint32_t page) {
@@ -78,8 +82,8 @@ static bool is_avoided(const struct store_move_avoid *avoid, uint32_t page) {
 }
 
 // The page of the class of which least is wanted, of those looked at; 0 when there is none.
-static uint32_t choose_page(struct store *store, uint32_t class_id, const struct store_move_avoid *avoid,
-                            struct page_sample *sample_out) {
+static uint32_t choose_page(struct store *store, uint32_t class_id,
+                            const struct store_move_avoid *avoid, struct page_sample *sample_out) {
     uint32_t pages[1 + PAGES_COMPARED + STORE_MOVE_AVOID_MAX];
     uint32_t free_chunks;
     pages[0] = slab_emptiest(&store->slab, store->proc, class_id, &free_chunks);
@@ -114,13 +118,18 @@ int store_move_begin_beside(struct store *store, uint32_t from_class, uint32_t t
     slab_collect(&store->slab, store->proc, from_class);
     slab_ask_flush(&store->slab);
     // Where most is wanted, so are the others of the class: one would only go for another.
-    *move = (struct store_move){.page = page, .from_class = from_class, .to_class = to_class, .may_evict = true,
+    *move = (struct store_move){.page = page,
+                                .from_class = from_class,
+                                .to_class = to_class,
+                                .may_evict = true,
                                 .swaps = sample.wanted * 2 < sample.live};
     return PYMC_OK;
 }
 
-int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class, struct store_move *move) {
-    if (from_class < 1 || from_class > store->slab.root->classes || to_class > store->slab.root->classes) {
+int store_move_begin(struct store *store, uint32_t from_class, uint32_t to_class,
+                     struct store_move *move) {
+    if (from_class < 1 || from_class > store->slab.root->classes
+        || to_class > store->slab.root->classes) {
         return PYMC_INVALID;
     }
     return store_move_begin_beside(store, from_class, to_class, NULL, move);
@@ -132,7 +141,8 @@ void store_move_cancel(struct store *store, struct store_move *move) {
 }
 
 // The bytes that make an item's own chunk.
-static uint64_t chunk_content_bytes(const struct store *store, const struct item *item, uint32_t state) {
+static uint64_t chunk_content_bytes(const struct store *store, const struct item *item,
+                                    uint32_t state) {
     if (state & ITEM_LARGE) {
         const struct item_large *large = item_large_of(item, state);
         return item_large_offset(state, item_key_bytes(item->sizes)) + sizeof *large
@@ -152,8 +162,8 @@ void store_adopt_parts(struct store *store, uint32_t ref) {
     }
 }
 
-// Copies the locked item to the chunk in hand. For a moment both name the same parts; the transaction has a repairer
-// blank the one that is not in the index.
+// Copies the locked item to the chunk in hand. For a moment both name the same parts; the
+// transaction has a repairer blank the one that is not in the index.
 static void rescue_item_and_unlock(struct store *store, struct store_locked *locked) {
     uint32_t new_ref = store_hand(store);
     struct item *to = store_item(store, new_ref);
@@ -161,7 +171,8 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     uint64_t order = item_order(locked->item);
     uint64_t bytes = chunk_content_bytes(store, locked->item, locked->state);
     PYMC_CHECK(bytes <= slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, new_ref)));
-    store_txn_arm(store, TXN_MOVE_ITEM, (struct store_txn_names){.new_ref = new_ref, .old_ref = locked->ref});
+    store_txn_arm(store, TXN_MOVE_ITEM,
+                  (struct store_txn_names){.new_ref = new_ref, .old_ref = locked->ref});
     FAULT_POINT(store->proc, "store.rescue.named");
     racy_write((char *)to + ITEM_HEADER_BYTES, (const char *)locked->item + ITEM_HEADER_BYTES,
                bytes - ITEM_HEADER_BYTES);
@@ -187,8 +198,10 @@ static void rescue_item_and_unlock(struct store *store, struct store_locked *loc
     store_txn_free(store);
 }
 
-// Copies one part of the locked large item to the chunk in hand. Returns false when it is not a part of it.
-static bool rescue_part_and_unlock(struct store *store, struct store_locked *locked, uint32_t part_ref) {
+// Copies one part of the locked large item to the chunk in hand. Returns false when it is not a
+// part of it.
+static bool rescue_part_and_unlock(struct store *store, struct store_locked *locked,
+                                   uint32_t part_ref) {
     struct item_large *large = item_large_of(locked->item, locked->state);
     uint32_t i = 0;
     while (i < large->part_count && large->parts[i] != part_ref) {
@@ -200,12 +213,15 @@ static bool rescue_part_and_unlock(struct store *store, struct store_locked *loc
     uint32_t new_ref = store_hand(store);
     struct item *to = store_item(store, new_ref);
     uint32_t bytes = store_part_bytes(store, large->value_bytes, i);
-    racy_write((char *)to + ITEM_HEADER_BYTES, (const char *)store_item(store, part_ref) + ITEM_HEADER_BYTES, bytes);
+    racy_write((char *)to + ITEM_HEADER_BYTES,
+               (const char *)store_item(store, part_ref) + ITEM_HEADER_BYTES, bytes);
     SHARED_STORE(to->time_seconds, locked->ref);
     SHARED_STORE(to->sizes, 0);
     item_set_state(to, ITEM_PART);
-    store_txn_arm(store, TXN_MOVE_PART, (struct store_txn_names){.new_ref = new_ref, .old_ref = part_ref,
-                                                                 .owner_ref = locked->ref, .part = i});
+    store_txn_arm(
+        store, TXN_MOVE_PART,
+        (struct store_txn_names){
+            .new_ref = new_ref, .old_ref = part_ref, .owner_ref = locked->ref, .part = i});
     FAULT_POINT(store->proc, "store.rescue_part.before");
     SHARED_DECIDE(large->parts[i], new_ref);
     FAULT_POINT(store->proc, "store.rescue_part.after");
@@ -215,7 +231,8 @@ static bool rescue_part_and_unlock(struct store *store, struct store_locked *loc
     return true;
 }
 
-// Copies what is in the chunk `ref` of the locked item's memory elsewhere. Returns false, still locked, if it cannot.
+// Copies what is in the chunk `ref` of the locked item's memory elsewhere. Returns false, still
+// locked, if it cannot.
 static bool rescue_and_unlock(struct store *store, struct store_locked *locked, uint32_t ref) {
     if (!store_hand(store) || locked->is_dead || store_is_pinned(store, locked->ref)) {
         return false;
@@ -242,9 +259,12 @@ static bool take_free(struct store *store, const struct store_move *move) {
     if (slab_take(&store->slab, store->proc, class_id)) {
         return true;
     }
-    uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * (move->may_evict ? 2 : FEW_TIMES);
-    for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
-        if (SHARED_LOAD(root->class[other].free_chunks) && slab_take(&store->slab, store->proc, other)) {
+    uint64_t most =
+        (uint64_t)slab_chunk_bytes(&store->slab, class_id) * (move->may_evict ? 2 : FEW_TIMES);
+    for (uint32_t other = class_id + 1;
+         other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
+        if (SHARED_LOAD(root->class[other].free_chunks)
+            && slab_take(&store->slab, store->proc, other)) {
             return true;
         }
     }
@@ -286,7 +306,8 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
     uint32_t state = item_state_of(item);
     bool is_dead = store_is_dead(store, item, state);
     if (!is_dead && !take_free(store, move)
-        && ((move->swaps && is_wanted(store, move->from_class, item, state)) || owner == store->needed_ref)
+        && ((move->swaps && is_wanted(store, move->from_class, item, state))
+            || owner == store->needed_ref)
         && may_evict(store, move)) {
         // A colder one of the class goes in its place.
         if (store_evict(store, move->from_class)) {
@@ -296,7 +317,8 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
     struct store_locked locked;
     bool is_busy = false;
     bool is_done = !store_lock_ref(store, owner, &locked);
-    if (!is_done && !locked.is_dead && move->passes < PASSES_PATIENT && store_is_pinned(store, owner)) {
+    if (!is_done && !locked.is_dead && move->passes < PASSES_PATIENT
+        && store_is_pinned(store, owner)) {
         store_unlock(store, &locked, false);
         count(store->proc, COUNTER_slab_reassign_busy_items, 1);
         is_busy = true;
@@ -312,20 +334,25 @@ static bool move_chunk(struct store *store, struct store_move *move, uint32_t re
 #define PREFETCH_CHUNKS 8
 
 // Brings the next chunks' items nearer, and for those that came the last time their buckets.
-static void prefetch_ahead(const struct store *store, const struct slab_window *window, uint32_t chunk) {
+static void prefetch_ahead(const struct store *store, const struct slab_window *window,
+                           uint32_t chunk) {
     for (uint32_t i = chunk; i < chunk + PREFETCH_CHUNKS; i++) {
         if (i + PREFETCH_CHUNKS < window->count) {
-            uint32_t ref = slab_ref(&store->slab, window->page, i + PREFETCH_CHUNKS, window->chunk_bytes);
+            uint32_t ref =
+                slab_ref(&store->slab, window->page, i + PREFETCH_CHUNKS, window->chunk_bytes);
             __builtin_prefetch(store_item(store, ref));
         }
         if (i < window->count) {
-            const struct item *item = store_item(store, slab_ref(&store->slab, window->page, i, window->chunk_bytes));
+            const struct item *item =
+                store_item(store, slab_ref(&store->slab, window->page, i, window->chunk_bytes));
             uint32_t state = item_state_of(item);
             uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));
             if ((state & (ITEM_LINKED | ITEM_PART)) == ITEM_LINKED && key_bytes) {
                 char key[256];
                 racy_copy(key, item_key(item, state), key_bytes);
-                __builtin_prefetch(&store->index.buckets[index_home(&store->index, store_hash(store, key, key_bytes))]);
+                __builtin_prefetch(
+                    &store->index
+                         .buckets[index_home(&store->index, store_hash(store, key, key_bytes))]);
             }
         }
     }
@@ -338,8 +365,10 @@ bool store_move_end(struct store *store, struct store_move *move) {
     count(store->proc, COUNTER_slabs_moved, 1);
     move->page = 0;
     const struct slab_root *root = store->slab.root;
-    if (UNLIKELY(SHARED_LOAD(root->pages_used) + SHARED_LOAD(root->pool_count) > SHARED_LOAD(root->pages_limit))) {
-        // Memory that the index, say, took meanwhile: the keeper would come for it up to a second later.
+    if (UNLIKELY(SHARED_LOAD(root->pages_used) + SHARED_LOAD(root->pool_count)
+                 > SHARED_LOAD(root->pages_limit))) {
+        // Memory that the index, say, took meanwhile: the keeper would come for it up to a second
+        // later.
         slab_release_pool_step(&store->slab, store->proc, 1);
     }
     return true;
@@ -359,7 +388,8 @@ bool store_move_step(struct store *store, struct store_move *move, uint32_t chun
         if (move->chunk % PREFETCH_CHUNKS == 0) {
             prefetch_ahead(store, &window, move->chunk);
         }
-        move->stays += !move_chunk(store, move, slab_ref(&store->slab, move->page, move->chunk++, window.chunk_bytes));
+        move->stays += !move_chunk(
+            store, move, slab_ref(&store->slab, move->page, move->chunk++, window.chunk_bytes));
     }
     if (move->chunk < window.count) {
         return false;

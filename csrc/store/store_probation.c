@@ -4,8 +4,8 @@
 // Entries outlive their items when those are deleted, replaced or moved: for these a quarter
 // more is left; with flash a quarter of the class, since items that are not written yet go round.
 #define STALE_PART 4
-// Probation begins at this part of what hot_lru_pct says, which is meant for queues without a memory
-// of what was evicted.
+// Probation begins at this part of what hot_lru_pct says, which is meant for queues without a
+// memory of what was evicted.
 #define START_PART 2
 #define ENTRIES_MIN 64
 

@@ -1,4 +1,5 @@
-// After a death: every room sets right what the dead process was doing; its next owner gives back what it had in hand.
+// After a death: every room sets right what the dead process was doing; its next owner gives back
+// what it had in hand.
 #include "flash/flash_buffers.h"
 #include "flash/flash_index.h"
 #include "store/store_txn_inline.h"

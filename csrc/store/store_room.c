@@ -1,9 +1,11 @@
-// Room for a class without a free chunk: which page of which other class it gets, and how that page is emptied.
+// Room for a class without a free chunk: which page of which other class it gets, and how that page
+// is emptied.
 //
-// Pages move in the worker that needs them, at once: it waits for nobody. What costs nothing comes first (pages that
-// are free, or so little used that their items fit elsewhere), then pages of classes whose items are dead or have not
-// been used for longer than what the class itself would evict, then the class evicts. A class that has nothing to evict
-// takes the page of the oldest items, whatever their age.
+// Pages move in the worker that needs them, at once: it waits for nobody. What costs nothing comes
+// first (pages that are free, or so little used that their items fit elsewhere), then pages of
+// classes whose items are dead or have not been used for longer than what the class itself would
+// evict, then the class evicts. A class that has nothing to evict takes the page of the oldest
+// items, whatever their age.
 #include <stdlib.h>
 #include <time.h>
 
@@ -12,29 +14,32 @@
 // What a class may take a page from.
 enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 
-// A class that just got a page has much that is free and will soon be used: this part of all pages, and at most so many
-// openings ago, is just now.
+// A class that just got a page has much that is free and will soon be used: this part of all pages,
+// and at most so many openings ago, is just now.
 #define RECENT_PART 8
 #define RECENT_OPENINGS_MAX 8u
-// A page with at least this share of its chunks free, in eighths, is worth emptying into other classes' chunks.
+// A page with at least this share of its chunks free, in eighths, is worth emptying into other
+// classes' chunks.
 #define SPARSE_EIGHTHS 7
 // Ages are in whole seconds: closer ones say nothing.
 #define AGE_SECONDS_MIN 2
 // Chunks looked at without a pause for a class that could also evict its own.
 #define LOOKS_AT_ONCE 2048
 #define LOOKS_PER_STEP 128
-// A class that found no page elsewhere evicts, and looks again after 1, 2, 4 ... refills, up to so many.
+// A class that found no page elsewhere evicts, and looks again after 1, 2, 4 ... refills, up to so
+// many.
 #define PATIENCE_REFILLS_MAX 16
 #define PATIENCE_REFUSED 64
 #define SOURCES_TRIED 12
 // Of so many pages one may wait, for each process, until others have given its chunks back.
 #define PAGES_PER_WAITING 16
-// Before a store is refused it looks so often; and if others are at work it waits for the chunks that
-// they were asked for, so long and so often in a second.
+// Before a store is refused it looks so often; and if others are at work it waits for the chunks
+// that they were asked for, so long and so often in a second.
 #define LAST_TRIES 40
 #define NAP_NANOSECONDS 50000
 #define NAPS_PER_SECOND 200
-// With fewer pages than this, a class with few items shares the pages of larger ones instead of having one.
+// With fewer pages than this, a class with few items shares the pages of larger ones instead of
+// having one.
 #define BORROW_PAGES 12
 #define BORROW_TIMES_PAGES 128
 // A page on its way for which nobody asked for so long goes back.
@@ -45,17 +50,18 @@ enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 #define MILLION 1000000u
 
 struct store_room {
-    struct store_move move;             // Page 0: none is on its way.
-    struct store_move waiting[SLAB_DRAINS_MAX - 1];     // Emptied but for chunks in the hands of processes at work.
+    struct store_move move;                            // Page 0: none is on its way.
+    struct store_move waiting[SLAB_DRAINS_MAX - 1];    // Emptied but for chunks in the hands of
+                                                       // processes at work.
     uint32_t asked_seconds;
     uint32_t refused_seconds;
-    uint32_t naps_seconds;              // In this second ...
-    uint32_t naps;                      // ... so many were taken.
+    uint32_t naps_seconds;    // In this second ...
+    uint32_t naps;            // ... so many were taken.
     uint8_t patience[SLAB_CLASSES_MAX];
     uint8_t patience_next[SLAB_CLASSES_MAX];
     uint16_t refused[SLAB_CLASSES_MAX];
-    uint64_t tried[SLAB_CLASSES_MAX / 64];      // Classes without a page to give, in this search ...
-    struct store_move_avoid avoid;              // ... and pages that did not get empty.
+    uint64_t tried[SLAB_CLASSES_MAX / 64];    // Classes without a page to give, in this search ...
+    struct store_move_avoid avoid;            // ... and pages that did not get empty.
 };
 
 int store_room_open(struct store *store) {
@@ -80,10 +86,12 @@ static bool has_free_page(const struct slab_root *root, const struct slab_class 
     uint64_t free_chunks = SHARED_LOAD(class->free_chunks);
     uint64_t page = class->chunks_per_page;
     bool is_sparse = SHARED_LOAD(class->pages) == 1 && free_chunks * 8 >= page * SPARSE_EIGHTHS;
-    return free_chunks >= page * 2 || ((free_chunks >= page || is_sparse) && !is_recent(root, class));
+    return free_chunks >= page * 2
+           || ((free_chunks >= page || is_sparse) && !is_recent(root, class));
 }
 
-// Seconds since what the class would evict next was used; all the time there is for what is dead, 0 when nobody knows.
+// Seconds since what the class would evict next was used; all the time there is for what is dead, 0
+// when nobody knows.
 static uint32_t age_of(const struct store *store, const struct slab_class *class) {
     uint32_t now = store->proc->now_seconds;
     uint64_t newest = SHARED_LOAD(class->newest_number);
@@ -100,7 +108,8 @@ static bool is_tried(const struct store_room *room, uint32_t class_id) {
 
 static uint32_t frontier_of(struct store *store, uint32_t class_id);
 
-// What the keeper does each second, for where it has not looked: it may be gone, or the class is new.
+// What the keeper does each second, for where it has not looked: it may be gone, or the class is
+// new.
 static void look_if_unknown(struct store *store, struct slab_class *class, uint32_t class_id) {
     uint32_t now = store->proc->now_seconds;
     uint32_t looked = SHARED_LOAD(class->looked_seconds);
@@ -141,7 +150,8 @@ static uint32_t choose_source(struct store *store, uint32_t to_class, enum sourc
             // What is in a page fits into the other pages' free chunks.
             score = kind == SOURCE_ANY && SHARED_LOAD(class->free_chunks) >= class->chunks_per_page;
         } else if (kind == SOURCE_OLDER) {
-            bool is_older = age >= AGE_SECONDS_MIN && (uint64_t)own_age * MILLION < (uint64_t)age * ratio;
+            bool is_older =
+                age >= AGE_SECONDS_MIN && (uint64_t)own_age * MILLION < (uint64_t)age * ratio;
             score = is_older ? age : 0;
         } else {
             // Where ages are alike, whoever has most loses least.
@@ -155,7 +165,8 @@ static uint32_t choose_source(struct store *store, uint32_t to_class, enum sourc
     return best;
 }
 
-// Sets the page on its way aside until others have given its chunks back. Returns false when too many wait already.
+// Sets the page on its way aside until others have given its chunks back. Returns false when too
+// many wait already.
 static bool set_aside(struct store_room *room, uint32_t pages_limit) {
     for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1 && i < pages_limit / PAGES_PER_WAITING; i++) {
         if (!room->waiting[i].page) {
@@ -197,7 +208,8 @@ static bool advance(struct store *store, uint32_t class_id, uint32_t looks) {
             return true;
         }
         if (move->passes != passes) {
-            // The rest has to stay, or it is in the hands of processes at work, who were asked for it.
+            // The rest has to stay, or it is in the hands of processes at work, who were asked for
+            // it.
             if (move->stays || move->passes >= STORE_MOVE_PASSES_MAX) {
                 store_move_cancel(store, move);
             } else {
@@ -231,20 +243,22 @@ static void got_page(struct store *store, uint32_t class_id) {
     room->patience[class_id] = room->patience_next[class_id] = 0;
     room->avoid.count = 0;
     uint32_t source = live_get(store->arena, LIVE_slab_automove) && !room->move.page
-                          ? choose_source(store, class_id, SOURCE_OLDER) : 0;
+                          ? choose_source(store, class_id, SOURCE_OLDER)
+                          : 0;
     if (source) {
         begin(store, source, class_id, true);
     }
 }
 
 // Moves pages of that kind to the class until it has a chunk for the hand.
-static bool take_from_others(struct store *store, uint32_t class_id, enum source_kind kind, uint32_t tries,
-                             uint32_t looks) {
+static bool take_from_others(struct store *store, uint32_t class_id, enum source_kind kind,
+                             uint32_t tries, uint32_t looks) {
     struct store_room *room = store->room;
     memset(room->tried, 0, sizeof room->tried);
     room->avoid.count = 0;
     for (uint32_t i = 0; i < tries; i++) {
-        uint32_t source = room->move.page ? room->move.from_class : choose_source(store, class_id, kind);
+        uint32_t source =
+            room->move.page ? room->move.from_class : choose_source(store, class_id, kind);
         if (!source) {
             return false;
         }
@@ -252,7 +266,8 @@ static bool take_from_others(struct store *store, uint32_t class_id, enum source
             continue;
         }
         // What is dead costs nothing but the looks: no item of the class itself has to go for it.
-        bool is_dead = age_of(store, &store->slab.root->class[source]) >= store->proc->now_seconds - FRONTIER_DEAD;
+        bool is_dead = age_of(store, &store->slab.root->class[source])
+                       >= store->proc->now_seconds - FRONTIER_DEAD;
         bool has_moved = advance(store, class_id, is_dead ? UINT32_MAX : looks);
         if (slab_take(&store->slab, store->proc, class_id)) {
             if (has_moved) {
@@ -262,7 +277,7 @@ static bool take_from_others(struct store *store, uint32_t class_id, enum source
         }
         if (!has_moved && room->move.page) {
             if (looks != UINT32_MAX) {
-                return false;       // There is more to look at the next time.
+                return false;    // There is more to look at the next time.
             }
             store_move_cancel(store, &room->move);
         }
@@ -291,13 +306,15 @@ static bool evict_own(struct store *store, uint32_t class_id) {
            && slab_take(&store->slab, store->proc, class_id);
 }
 
-// Evicts in the next larger class that has pages. The fewer pages there are for all classes, the larger it may be.
+// Evicts in the next larger class that has pages. The fewer pages there are for all classes, the
+// larger it may be.
 static bool evict_larger(struct store *store, uint32_t class_id) {
     const struct slab_root *root = store->slab.root;
     uint32_t pages = SHARED_LOAD(root->pages_limit);
     uint32_t times = pages < BORROW_PAGES ? BORROW_TIMES_PAGES / pages : 2;
     uint64_t most = (uint64_t)slab_chunk_bytes(&store->slab, class_id) * times;
-    for (uint32_t other = class_id + 1; other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
+    for (uint32_t other = class_id + 1;
+         other <= root->classes && root->class[other].chunk_bytes <= most; other++) {
         if (evict_own(store, other)) {
             return true;
         }
@@ -321,8 +338,8 @@ static bool take_any_larger(struct store *store, uint32_t class_id) {
     return false;
 }
 
-// Lets the others come to where they give back what they were asked for. False when nobody is at work, or when so much
-// time went into this that it cannot be that.
+// Lets the others come to where they give back what they were asked for. False when nobody is at
+// work, or when so much time went into this that it cannot be that.
 static bool nap(struct store *store) {
     struct store_room *room = store->room;
     uint32_t now = store->proc->now_seconds;
@@ -339,7 +356,8 @@ static bool nap(struct store *store) {
     return true;
 }
 
-// Before a store is refused: every page may hold chunks that others have set aside, or be on its way in their hands.
+// Before a store is refused: every page may hold chunks that others have set aside, or be on its
+// way in their hands.
 static bool take_at_last(struct store *store, uint32_t class_id, bool may_move) {
     for (uint32_t i = 0; i < LAST_TRIES; i++) {
         if (take_any_larger(store, class_id)) {
@@ -362,7 +380,8 @@ static bool take_at_last(struct store *store, uint32_t class_id, bool may_move) 
     return false;
 }
 
-// The class has nothing to evict: a chunk of a larger class if it has few items, else a page of anybody.
+// The class has nothing to evict: a chunk of a larger class if it has few items, else a page of
+// anybody.
 static bool take_when_starved(struct store *store, uint32_t class_id, bool has_few, bool may_move) {
     struct store_room *room = store->room;
     if (room->refused[class_id] && room->refused_seconds == store->proc->now_seconds) {
@@ -407,13 +426,15 @@ bool store_room_take(struct store *store, uint32_t class_id, bool has_few) {
         return true;
     }
     bool is_patient = be_patient(room, class_id);
-    if (!is_patient && may_move && take_from_others(store, class_id, SOURCE_FREE, 3, LOOKS_AT_ONCE * 8)) {
+    if (!is_patient && may_move
+        && take_from_others(store, class_id, SOURCE_FREE, 3, LOOKS_AT_ONCE * 8)) {
         return true;
     }
     if (take_spare(store, class_id)) {
         return true;
     }
-    if (!is_patient && may_compare && take_from_others(store, class_id, SOURCE_OLDER, 2, LOOKS_AT_ONCE)) {
+    if (!is_patient && may_compare
+        && take_from_others(store, class_id, SOURCE_OLDER, 2, LOOKS_AT_ONCE)) {
         return true;
     }
     return evict_own(store, class_id) || take_when_starved(store, class_id, has_few, may_move);
@@ -425,13 +446,15 @@ void store_room_pace(struct store *store, uint32_t class_id) {
         return;
     }
     store->room->asked_seconds = store->proc->now_seconds;
-    // From when half of what it has is used up, and so fast that the next page is there before it is needed.
+    // From when half of what it has is used up, and so fast that the next page is there before it
+    // is needed.
     const struct slab_class *classes = store->slab.root->class;
     if (SHARED_LOAD(classes[class_id].free_chunks) * 2 > classes[class_id].chunks_per_page) {
         return;
     }
     uint64_t looks = 4ull * SLAB_BATCH_CHUNKS * classes[move->from_class].chunks_per_page
-                     / classes[class_id].chunks_per_page + SLAB_BATCH_CHUNKS;
+                         / classes[class_id].chunks_per_page
+                     + SLAB_BATCH_CHUNKS;
     if (advance(store, class_id, looks < LOOKS_AT_ONCE ? (uint32_t)looks : LOOKS_AT_ONCE)) {
         got_page(store, class_id);
     }
@@ -453,8 +476,8 @@ void store_room_turn(struct store *store) {
     }
 }
 
-// The last use of what the class would evict next: of the items before the hand the one in the middle, FRONTIER_DEAD
-// when most are dead, 0 when there is none.
+// The last use of what the class would evict next: of the items before the hand the one in the
+// middle, FRONTIER_DEAD when most are dead, 0 when there is none.
 static uint32_t frontier_of(struct store *store, uint32_t class_id) {
     const struct slab_class *class = &store->slab.root->class[class_id];
     uint32_t times[FRONTIER_SAMPLE];
@@ -466,7 +489,8 @@ static uint32_t frontier_of(struct store *store, uint32_t class_id) {
     uint32_t owner;
     slab_page_window(&store->slab, page ? page : SHARED_LOAD(class->ring), &window, &owner);
     for (uint32_t i = 0; owner == class_id && i < FRONTIER_SAMPLE && i < window.count; i++) {
-        uint32_t ref = slab_ref(&store->slab, window.page, (start + i) % window.count, window.chunk_bytes);
+        uint32_t ref =
+            slab_ref(&store->slab, window.page, (start + i) % window.count, window.chunk_bytes);
         const struct item *item = store_item(store, ref);
         uint32_t state = item_state_of(item);
         if (state == ITEM_PART) {

@@ -3,7 +3,8 @@
 
 #include "store/store_txn_inline.h"
 
-// The smallest item is about one chunk of the first class; the index never needs more buckets than this.
+// The smallest item is about one chunk of the first class; the index never needs more buckets than
+// this.
 static uint32_t bucket_max_of(const struct store_geometry *geometry) {
     uint64_t items = geometry->limit_bytes_max / (geometry->chunk_bytes[0] + 8);
     uint64_t buckets = items / (INDEX_ENTRIES_PER_BUCKET - 1) + geometry->bucket_start + 64;
@@ -18,7 +19,8 @@ static uint32_t pages_max_of(const struct store_geometry *geometry) {
 static struct lru_geometry lru_geometry_of(const struct store_geometry *geometry) {
     // Besides its chunk an item costs its share of the index.
     return (struct lru_geometry){.classes = geometry->class_count,
-                                 .items_max = geometry->limit_bytes_max / (geometry->chunk_bytes[0] + 8)};
+                                 .items_max =
+                                     geometry->limit_bytes_max / (geometry->chunk_bytes[0] + 8)};
 }
 
 uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slots) {
@@ -26,12 +28,14 @@ uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slo
         return 0;
     }
     struct lru_geometry lru = lru_geometry_of(geometry);
-    struct slab_geometry slab = {.pages_max = pages_max_of(geometry), .class_count = geometry->class_count,
+    struct slab_geometry slab = {.pages_max = pages_max_of(geometry),
+                                 .class_count = geometry->class_count,
                                  .chunk_bytes = geometry->chunk_bytes};
     return slab_reserve_bytes(&slab, slots) + index_reserve_bytes(bucket_max_of(geometry), slots)
            + lru_reserve_bytes(&lru) + sizeof(struct store_root)
-           + slots * store_claims_bytes(store_pin_groups_for(geometry->connections_max),
-                                        store_makings_for(geometry->connections_max))
+           + slots
+                 * store_claims_bytes(store_pin_groups_for(geometry->connections_max),
+                                      store_makings_for(geometry->connections_max))
            + (uint64_t)slots * (sizeof(struct store_local) + sizeof(struct slot)) + (2u << 20);
 }
 
@@ -46,13 +50,13 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
     }
     struct store_root *root = (struct store_root *)(arena->base + root_offset);
     root->limit_bytes_max = geometry->limit_bytes_max;
-    root->local_offset = arena_reserve(arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64,
-                                       "store_local");
+    root->local_offset = arena_reserve(
+        arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64, "store_local");
     root->pin_groups = store_pin_groups_for(geometry->connections_max);
     root->makings_max = store_makings_for(geometry->connections_max);
-    root->claims_offset = arena_reserve(arena, arena->header->slots * store_claims_bytes(root->pin_groups,
-                                                                                         root->makings_max),
-                                        64, "store_claims");
+    root->claims_offset = arena_reserve(
+        arena, arena->header->slots * store_claims_bytes(root->pin_groups, root->makings_max), 64,
+        "store_claims");
     arena->header->roots[ARENA_ROOT_STORE] = root_offset;
     struct lru_geometry lru = lru_geometry_of(geometry);
     int status = root->local_offset && root->claims_offset ? PYMC_OK : PYMC_NO_MEMORY;
@@ -64,7 +68,8 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
     }
     if (status == PYMC_OK) {
         // Last, since its page area is the largest part and reads may run a little past an item.
-        struct slab_geometry slab = {.pages_max = pages_max_of(geometry), .class_count = geometry->class_count,
+        struct slab_geometry slab = {.pages_max = pages_max_of(geometry),
+                                     .class_count = geometry->class_count,
                                      .chunk_bytes = geometry->chunk_bytes};
         status = slab_create(arena, &slab);
     }
@@ -74,10 +79,12 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
     return status;
 }
 
-// Items' times are precise enough to tell what was used lately when they are renewed some times within a lifetime.
+// Items' times are precise enough to tell what was used lately when they are renewed some times
+// within a lifetime.
 #define BUMPS_PER_LIFETIME 8
 
-// What reads note in items: whether it is proven, while nothing is evicted; else how many, and more precisely when.
+// What reads note in items: whether it is proven, while nothing is evicted; else how many, and more
+// precisely when.
 static void follow_lifetime(struct store *store) {
     uint32_t lifetime = SHARED_LOAD(store->root->lifetime_seconds);
     uint32_t seconds = lifetime / BUMPS_PER_LIFETIME;
@@ -85,8 +92,10 @@ static void follow_lifetime(struct store *store) {
     store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
     if (UNLIKELY(store->flash)) {
         // What is in use must not leave memory for being idle, see store_leave_step().
-        uint64_t wanted = (uint64_t)live_get(store->arena, LIVE_ext_item_age_seconds) / BUMPS_PER_LIFETIME;
-        store->bump_seconds = wanted < store->bump_seconds ? (wanted ? (uint32_t)wanted : 1) : store->bump_seconds;
+        uint64_t wanted =
+            (uint64_t)live_get(store->arena, LIVE_ext_item_age_seconds) / BUMPS_PER_LIFETIME;
+        store->bump_seconds =
+            wanted < store->bump_seconds ? (wanted ? (uint32_t)wanted : 1) : store->bump_seconds;
     }
     store->bump_mask = ITEM_FETCHED | (lifetime ? ITEM_READS_MASK : ITEM_READS_LOW);
 }
@@ -94,7 +103,7 @@ static void follow_lifetime(struct store *store) {
 static uint64_t hash_of_ref(void *context, uint32_t ref) {
     const struct store *store = context;
     if (UNLIKELY(ref >= store->ref_end)) {
-        return 0;       // Who locks its bucket removes it.
+        return 0;    // Who locks its bucket removes it.
     }
     const struct item *item = store_item(store, ref);
     return store_hash(store, item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
@@ -124,7 +133,8 @@ static uint32_t part_class_of(const struct slab *slab) {
     return best;
 }
 
-int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role, struct store **store_out) {
+int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, int role,
+               struct store **store_out) {
     struct store *store = calloc(1, sizeof *store);
     if (!store) {
         return PYMC_NO_MEMORY;
@@ -137,7 +147,8 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     slab_attach(arena, &store->slab);
     index_attach(arena, &store->index, hash_of_ref, store);
     lru_attach(arena, &store->lru);
-    store->ref_end = (uint32_t)(((uint64_t)store->slab.root->pages_max << SLAB_PAGE_SHIFT) >> store->slab.unit_shift);
+    store->ref_end = (uint32_t)(((uint64_t)store->slab.root->pages_max << SLAB_PAGE_SHIFT)
+                                >> store->slab.unit_shift);
     store->largest_class = store->slab.root->classes;
     store->part_class = part_class_of(&store->slab);
     for (uint32_t units = 0; units <= 1024; units++) {
@@ -147,7 +158,8 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     uint32_t anchor = store->slab.root->classes;
     for (uint32_t class_id = anchor; class_id >= 1; class_id--) {
         uint64_t bytes = slab_chunk_bytes(&store->slab, class_id);
-        anchor = bytes * 5 < (uint64_t)slab_chunk_bytes(&store->slab, anchor) * 4 ? class_id : anchor;
+        anchor =
+            bytes * 5 < (uint64_t)slab_chunk_bytes(&store->slab, anchor) * 4 ? class_id : anchor;
         store->anchor[class_id] = (uint8_t)anchor;
     }
     int status = proc_open(arena, slot_index, role, store_repair, store, &store->proc);
@@ -180,7 +192,8 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     store_txn_reclaim(store);
     store_claims_begin(store);
     slab_drain_cancel_all(&store->slab, store->proc);
-    // A predecessor may have died with a full list, and the next item would be written past its end.
+    // A predecessor may have died with a full list, and the next item would be written past its
+    // end.
     for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
         store_push_pending(store, class_id);
     }
@@ -242,20 +255,22 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
 // The mark never goes back, or flushed items would show again. Returns with *word >= least.
 static void raise_word(uint64_t *word, uint64_t least) {
     uint64_t seen = SHARED_LOAD(*word);
-    while (seen < least
-           && !SHARED_CAS(*word, &seen, least, RELEASE)) {
+    while (seen < least && !SHARED_CAS(*word, &seen, least, RELEASE)) {
     }
 }
 
-// How far the mark of a flush is ahead of the numbers given out, so that it is there before they reach it.
+// How far the mark of a flush is ahead of the numbers given out, so that it is there before they
+// reach it.
 #define FLUSH_AHEAD 1024
 #define FLUSH_AHEAD_DOUBLINGS 20
-// Order numbers are compared on a circle of 2^48: a cache that is not flushed for nearly 2^47 stores (4 years at a
-// million a second) flushes itself, so that no number of a new item is so far ahead of the mark that it looks flushed.
+// Order numbers are compared on a circle of 2^48: a cache that is not flushed for nearly 2^47
+// stores (4 years at a million a second) flushes itself, so that no number of a new item is so far
+// ahead of the mark that it looks flushed.
 #define FLUSH_REACH ((1ull << 47) - (1ull << 40))
 
-// The mark goes up first, beyond all numbers given out, and then the numbers: whoever gets one above the mark sees the
-// mark too. Crash: between the two, new items are born flushed until the next turn of any process.
+// The mark goes up first, beyond all numbers given out, and then the numbers: whoever gets one
+// above the mark sees the mark too. Crash: between the two, new items are born flushed until the
+// next turn of any process.
 static void flush_now(struct store *store, uint32_t seconds) {
     struct arena_header *header = store->header;
     uint64_t mark = 0;
@@ -308,8 +323,8 @@ void store_turn(struct store *store) {
     follow_lifetime(store);
     uint32_t due = SHARED_LOAD(header->flush_scheduled_seconds);
     if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {
-        // Flushed before it is forgotten: who dies between leaves another flush to the next one, and nobody who sees no
-        // flush waiting can look at an item before the mark is up.
+        // Flushed before it is forgotten: who dies between leaves another flush to the next one,
+        // and nobody who sees no flush waiting can look at an item before the mark is up.
         flush_now(store, store->proc->now_seconds);
         SHARED_CAS(header->flush_scheduled_seconds, &due, 0, RELEASE);
     }

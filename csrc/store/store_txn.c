@@ -1,4 +1,5 @@
-// Transactions: freeing what they leave behind, repairing those of the dead, reclaiming what these had in hand.
+// Transactions: freeing what they leave behind, repairing those of the dead, reclaiming what these
+// had in hand.
 #include "store/store_txn_inline.h"
 
 void store_give_hand(struct store *store) {
@@ -28,7 +29,8 @@ void store_txn_free(struct store *store) {
     uint32_t ref = txn->names.old_ref;
     struct item *item = store_item(store, ref);
     uint32_t state = item_state_of(item);
-    bool is_small = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, ref)) <= STORE_UNPINNED_BYTES_MAX;
+    bool is_small = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, ref))
+                    <= STORE_UNPINNED_BYTES_MAX;
     if (UNLIKELY((state & ITEM_LARGE) || !is_small)) {
         if (UNLIKELY(store_is_pinned(store, ref)) && store_limbo_put(store, ref)) {
             return;
@@ -47,8 +49,9 @@ void store_txn_free(struct store *store) {
 }
 
 void store_txn_free_claim(struct store *store, uint32_t claim) {
-    store_txn_arm(store, TXN_FREE, (struct store_txn_names){.old_ref = store->claims->making_ref[claim],
-                                                            .claim = claim + 1});
+    store_txn_arm(
+        store, TXN_FREE,
+        (struct store_txn_names){.old_ref = store->claims->making_ref[claim], .claim = claim + 1});
     store_txn_decided(store, TXN_FREE);
     store_txn_free(store);
 }
@@ -75,9 +78,10 @@ static void finish_unlink(struct store *store, struct bucket *home, uint32_t ref
     unmark_linked(store, ref);
 }
 
-// Whether the store that decides has happened; does what the two sides of it ask for besides store_txn_follow().
-static bool has_decided(struct store *store, const struct store_local *local, const uint32_t *makings,
-                        struct slot *slot, struct bucket *home) {
+// Whether the store that decides has happened; does what the two sides of it ask for besides
+// store_txn_follow().
+static bool has_decided(struct store *store, const struct store_local *local,
+                        const uint32_t *makings, struct slot *slot, struct bucket *home) {
     const struct store_txn_names *names = &local->txn.names;
     struct index_place place;
     bool is_linked;
@@ -91,9 +95,7 @@ static bool has_decided(struct store *store, const struct store_local *local, co
         SHARED_STORE(slot->counters[COUNTER_items_lost_to_recovery], local->txn.lost_after);
         finish_unlink(store, home, names->old_ref);
         return true;
-    case TXN_UNLINK:
-        finish_unlink(store, home, names->old_ref);
-        return true;
+    case TXN_UNLINK: finish_unlink(store, home, names->old_ref); return true;
     case TXN_MOVE_ITEM:
         // Both copies name the same parts: the one that nobody finds is blanked.
         is_linked = index_find_ref_locked(&store->index, home, names->new_ref, &place);
@@ -101,12 +103,9 @@ static bool has_decided(struct store *store, const struct store_local *local, co
         store_adopt_parts(store, is_linked ? names->new_ref : names->old_ref);
         return is_linked;
     case TXN_MOVE_PART:
-    case TXN_ADD_PART:
-        return is_part(store, names);
-    case TXN_CLAIM:
-        return SHARED_LOAD(makings[names->claim - 1]) == names->new_ref;
-    default:
-        return true;
+    case TXN_ADD_PART: return is_part(store, names);
+    case TXN_CLAIM: return SHARED_LOAD(makings[names->claim - 1]) == names->new_ref;
+    default: return true;
     }
 }
 
@@ -125,7 +124,8 @@ static bool needs_bucket(enum store_txn_kind kind) {
     return kind >= TXN_LINK && kind <= TXN_MOVE_PART;
 }
 
-void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_index, struct bucket *home) {
+void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_index,
+                      struct bucket *home) {
     struct store_local *local = store_local_at(store, slot_index);
     struct slab_local *slabs = slab_local(&store->slab, slot_index);
     struct slot *slot = slot_at(store->arena, slot_index);
@@ -144,7 +144,8 @@ void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_inde
         SHARED_DECIDE(local->txn.kind, TXN_NONE);
     }
     FAULT_POINT(self, "store.repair.followed");
-    if (local->txn.kind == TXN_FREE && slabs->hand && item_has(store, local->txn.names.old_ref, slabs->hand)) {
+    if (local->txn.kind == TXN_FREE && slabs->hand
+        && item_has(store, local->txn.names.old_ref, slabs->hand)) {
         slab_let_go(slabs);
     }
 }

@@ -1,35 +1,28 @@
-// One process's transaction: the record from which a repairer knows what it did to an item, and what that frees.
+// One process's transaction: the record from which a repairer knows what it did to an item, and
+// what that frees.
 //
-// A transaction is filled plainly, armed by the store of its kind, decided by one store elsewhere, and disarmed by
-// another store of its kind. While it is armed nothing in it changes, so whoever repairs sees what its owner meant,
-// however often. Nobody but the verbs below stores to it, and nobody else chooses the order of the stores around the
-// one that decides.
+// A transaction is filled plainly, armed by the store of its kind, decided by one store elsewhere,
+// and disarmed by another store of its kind. While it is armed nothing in it changes, so whoever
+// repairs sees what its owner meant, however often. Nobody but the verbs below stores to it, and
+// nobody else chooses the order of the stores around the one that decides.
 //
-// kind       armed with               decides                     not yet: repair      since then: repair
-// ---------  -----------------------  --------------------------  -------------------  -------------------------
-// NONE       -                        -                           the hand keeps what  it has
-// LINK       bucket; new, old, claim  the index has new           disarms              counters; claim and hand
-//                                                                                      let go of new; old: FREE
-// UNLINK     bucket; old              old leaves the index        finishes it          counters; old: FREE
-// IN_PLACE   bucket; old              disarming                   unlinks old, a loss  (disarmed)
-// MOVE_ITEM  bucket; new, old         the index has new           blanks new, disarms  blanks old, the hand lets
-//                                                                                      go; old: FREE
-// MOVE_PART  bucket; new, old, owner  owner's list has new        disarms              hand lets go; old: FREE
-// ADD_PART   new, owner               owner's list has new        disarms              hand lets go, disarms
-// CLAIM      new, claim               the claim names new         disarms              hand lets go, disarms
-// FREE       old, claim               arming                      -                    the claim lets go; what is
-//                                                                                      left of old is freed
+// csrc/README.md has the table of kinds: what arms and decides each, and what repair makes of it.
 //
-// `bucket`: the process holds the lock of the key's bucket from before it arms until after it disarms or goes on to
-// FREE. `new` is the chunk in hand, but for a LINK with a claim, where it is the claim's item. `old` is 0 for a LINK of
-// a new key: then what follows its decision ends in NONE.
+// `bucket`: the process holds the lock of the key's bucket from before it arms until after it
+// disarms or goes on to FREE. `new` is the chunk in hand, but for a LINK with a claim, where it is
+// the claim's item. `old` is 0 for a LINK of a new key: then what follows its decision ends in
+// NONE.
 //
-// FREE is what every other kind ends in: it frees an item that nobody can find with all its parts, or one chunk, and is
-// itself a transaction, so who repairs or frees may die and be followed. Each piece goes through the hand:
-//   - the hand names the last part of `old`, or `old`, and FREE is armed: `old` still has it, the hand lets go;
-//   - limbo's lock is held and the list reaches `old`: it is the list's, FREE is disarmed (in and out are the same);
+// FREE is what every other kind ends in: it frees an item that nobody can find with all its parts,
+// or one chunk, and is itself a transaction, so who repairs or frees may die and be followed. Each
+// piece goes through the hand:
+//   - the hand names the last part of `old`, or `old`, and FREE is armed: `old` still has it, the
+//   hand lets go;
+//   - limbo's lock is held and the list reaches `old`: it is the list's, FREE is disarmed (in and
+//   out are the same);
 //   - the hand names anything else: it is a chunk with no item in it.
-// What is left in hand goes back to the magazine when the slot has its next owner, and so do items in claims MAKING.
+// What is left in hand goes back to the magazine when the slot has its next owner, and so do items
+// in claims MAKING.
 #pragma once
 
 #include "store/store_internal.h"
@@ -47,11 +40,13 @@ static inline void store_txn_plan(struct store *store, const struct store_change
     SHARED_STORE(txn->after.items, counters[COUNTER_items] + change->items);
     SHARED_STORE(txn->after.bytes, counters[COUNTER_item_bytes] + change->bytes);
     SHARED_STORE(txn->after.flushed_items, counters[COUNTER_flushed_items] + change->flushed_items);
-    SHARED_STORE(txn->after.flushed_bytes, counters[COUNTER_flushed_item_bytes] + change->flushed_bytes);
+    SHARED_STORE(txn->after.flushed_bytes,
+                 counters[COUNTER_flushed_item_bytes] + change->flushed_bytes);
 }
 
 // Arms a transaction. Requires: none is armed; for kinds that count, its counters are planned.
-static inline void store_txn_arm(struct store *store, enum store_txn_kind kind, struct store_txn_names names) {
+static inline void store_txn_arm(struct store *store, enum store_txn_kind kind,
+                                 struct store_txn_names names) {
     struct store_txn *txn = &store->local->txn;
     PYMC_DEBUG_CHECK(txn->kind == TXN_NONE);
     SHARED_STORE(txn->names.new_ref, names.new_ref);
@@ -68,16 +63,18 @@ static inline void store_txn_arm(struct store *store, enum store_txn_kind kind, 
     FAULT_POINT(store->proc, "store.txn.armed");
 }
 
-// Ends a transaction that was not decided: nothing has happened, and the hand or the claim has what it had.
+// Ends a transaction that was not decided: nothing has happened, and the hand or the claim has what
+// it had.
 static inline void store_txn_disarm(struct store *store) {
     SHARED_DECIDE(store->local->txn.kind, TXN_NONE);
     FAULT_POINT(store->proc, "store.txn.disarmed");
 }
 
-// What follows from the decision, up to FREE or NONE. Each step may be done again, so a repairer does the same for a
-// dead slot as the living do for theirs.
-static inline void store_txn_follow(struct store_local *local, uint32_t *makings, struct slab_local *slabs,
-                                    struct slot *slot, enum store_txn_kind kind, struct proc *self) {
+// What follows from the decision, up to FREE or NONE. Each step may be done again, so a repairer
+// does the same for a dead slot as the living do for theirs.
+static inline void store_txn_follow(struct store_local *local, uint32_t *makings,
+                                    struct slab_local *slabs, struct slot *slot,
+                                    enum store_txn_kind kind, struct proc *self) {
     const struct store_txn *txn = &local->txn;
     // Nothing of this may be seen before the decision, which need not have been a SHARED_DECIDE().
     SHARED_ORDER();
@@ -92,25 +89,29 @@ static inline void store_txn_follow(struct store_local *local, uint32_t *makings
         SHARED_STORE(makings[txn->names.claim - 1], 0);
         FAULT_POINT(self, "store.txn.unclaimed");
     }
-    if (kind != TXN_FREE && kind != TXN_UNLINK && kind != TXN_IN_PLACE && slabs->hand == txn->names.new_ref) {
+    if (kind != TXN_FREE && kind != TXN_UNLINK && kind != TXN_IN_PLACE
+        && slabs->hand == txn->names.new_ref) {
         slab_let_go(slabs);
     }
     FAULT_POINT(self, "store.txn.followed");
     SHARED_DECIDE(local->txn.kind, txn->names.old_ref ? TXN_FREE : TXN_NONE);
 }
 
-// Goes on from the store that decided. The caller unlocks and then calls store_txn_free(). `kind`: the one armed.
+// Goes on from the store that decided. The caller unlocks and then calls store_txn_free(). `kind`:
+// the one armed.
 static inline void store_txn_decided(struct store *store, enum store_txn_kind kind) {
     PYMC_DEBUG_CHECK(store->local->txn.kind == kind);
     uint32_t claim = store->local->txn.names.claim;
-    store_txn_follow(store->local, store->claims->making_ref, store->slab.own, store->proc->slot, kind, store->proc);
+    store_txn_follow(store->local, store->claims->making_ref, store->slab.own, store->proc->slot,
+                     kind, store->proc);
     if (UNLIKELY(claim) && (kind == TXN_LINK || kind == TXN_FREE)) {
         store_claim_is_free(store, claim - 1);
     }
 }
 
-// Frees what the armed FREE names, or puts it into limbo when it is pinned; does nothing when none is armed. Locks:
-// LOCK_CLASS, LOCK_LIMBO. Requires: no other lock of that rank held, nothing in hand.
+// Frees what the armed FREE names, or puts it into limbo when it is pinned; does nothing when none
+// is armed. Locks: LOCK_CLASS, LOCK_LIMBO. Requires: no other lock of that rank held, nothing in
+// hand.
 void store_txn_free(struct store *store);
 // Frees the item of a claim MAKING. Requires: no transaction armed, nothing in hand.
 void store_txn_free_claim(struct store *store, uint32_t claim);
@@ -121,9 +122,10 @@ void store_give_hand(struct store *store);
 static inline void store_txn_forget(const struct store *store, uint32_t dead_slot_index) {
     SHARED_DECIDE(store_local_at(store, dead_slot_index)->txn.kind, TXN_NONE);
 }
-// Repairs the record of a dead slot. `home` is the bucket that the slot still holds, made sound; NULL for none. Ends
-// with NONE or FREE. Takes no lock. Crash: may be done again.
-void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_index, struct bucket *home);
-// Gives back what a dead predecessor in the caller's own slot left: the hand, a FREE, claims. Requires: it is repaired.
-// Crash: as that of any other process. Locks: LOCK_CLASS, LOCK_LIMBO.
+// Repairs the record of a dead slot. `home` is the bucket that the slot still holds, made sound;
+// NULL for none. Ends with NONE or FREE. Takes no lock. Crash: may be done again.
+void store_txn_repair(struct store *store, struct proc *self, uint32_t slot_index,
+                      struct bucket *home);
+// Gives back what a dead predecessor in the caller's own slot left: the hand, a FREE, claims.
+// Requires: it is repaired. Crash: as that of any other process. Locks: LOCK_CLASS, LOCK_LIMBO.
 void store_txn_reclaim(struct store *store);

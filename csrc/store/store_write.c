@@ -2,10 +2,12 @@
 #include "store/store_find_inline.h"
 #include "store/store_txn_inline.h"
 
-// memcached's own test of what fits below -I, with its header sizes, so that both refuse the same values.
-static bool is_above_item_limit(const struct store *store, const struct store_write *write, uint64_t value_bytes) {
-    uint64_t counted = 48 + (live_get(store->arena, LIVE_cas_enabled) ? 8 : 0) + write->key_bytes + 1
-                       + (write->client_flags ? 4 : 0) + value_bytes + 2;
+// memcached's own test of what fits below -I, with its header sizes, so that both refuse the same
+// values.
+static bool is_above_item_limit(const struct store *store, const struct store_write *write,
+                                uint64_t value_bytes) {
+    uint64_t counted = 48 + (live_get(store->arena, LIVE_cas_enabled) ? 8 : 0) + write->key_bytes
+                       + 1 + (write->client_flags ? 4 : 0) + value_bytes + 2;
     return counted > (uint64_t)live_get(store->arena, LIVE_item_bytes_max);
 }
 
@@ -17,12 +19,15 @@ int store_shape_of(const struct store *store, const struct store_write *write, u
     uint32_t state = extra_state | (write->client_flags ? ITEM_CLIENT_FLAGS : 0)
                      | (write->expiry_seconds || write->invalidate ? ITEM_EXPIRES : 0)
                      | (write->has_cas_new && store_has_cas(store) ? ITEM_OWN_CAS : 0)
-                     | (write->key_is_binary ? ITEM_BINARY_KEY : 0) | (write->token_sent ? ITEM_TOKEN_SENT : 0);
+                     | (write->key_is_binary ? ITEM_BINARY_KEY : 0)
+                     | (write->token_sent ? ITEM_TOKEN_SENT : 0);
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, store->largest_class);
     uint32_t head = ITEM_HEADER_BYTES + item_optional_bytes(state) + write->key_bytes;
-    // An inline item must be able to get every optional field later without outgrowing the largest chunk.
+    // An inline item must be able to get every optional field later without outgrowing the largest
+    // chunk.
     uint32_t all_fields = item_optional_bytes(ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS);
-    out->is_large = (uint64_t)ITEM_HEADER_BYTES + all_fields + write->key_bytes + value_bytes > chunk_bytes;
+    out->is_large =
+        (uint64_t)ITEM_HEADER_BYTES + all_fields + write->key_bytes + value_bytes > chunk_bytes;
     if (out->is_large) {
         // All optional fields from the start: a large item is never copied to make room for one.
         state |= ITEM_EXPIRES | ITEM_CLIENT_FLAGS | ITEM_OWN_CAS;
@@ -41,8 +46,8 @@ int store_shape_of(const struct store *store, const struct store_write *write, u
     return STORE_STORED;
 }
 
-void store_fill_head(struct store *store, uint32_t ref, const struct store_write *write, uint32_t value_bytes,
-                     const struct store_shape *shape) {
+void store_fill_head(struct store *store, uint32_t ref, const struct store_write *write,
+                     uint32_t value_bytes, const struct store_shape *shape) {
     struct item *item = store_item(store, ref);
     uint32_t state = shape->state;
     SHARED_STORE(item->time_seconds, store->proc->now_seconds);
@@ -68,21 +73,22 @@ void store_fill_head(struct store *store, uint32_t ref, const struct store_write
 static uint32_t queue_for(const struct store *store, const struct item *item, uint32_t state) {
     uint32_t expiry = item_expiry(item, state);
     if (expiry && live_get(store->arena, LIVE_temp_lru)
-        && expiry <= store->proc->now_seconds + (uint64_t)live_get(store->arena, LIVE_temporary_ttl_seconds)) {
+        && expiry <= store->proc->now_seconds
+                         + (uint64_t)live_get(store->arena, LIVE_temporary_ttl_seconds)) {
         return QUEUE_TEMP;
     }
     return live_get(store->arena, LIVE_lru_segmented) ? QUEUE_HOT : QUEUE_COLD;
 }
 
-// A probation longer by an eighth of the class would have had this key: it grows by so many quarters of
-// an entry. The hand takes one back for each item that its last read saves, so that hits at either border
-// weigh alike.
+// A probation longer by an eighth of the class would have had this key: it grows by so many
+// quarters of an entry. The hand takes one back for each item that its last read saves, so that
+// hits at either border weigh alike.
 #define ADAPT_QUARTERS 3
 
-// Where a new item begins, and with what reads. What replaces a live item goes on where that one was; a key that was
-// evicted from probation lately has proven itself.
-static uint32_t with_queue(struct store *store, uint32_t new_ref, uint32_t state, const struct store_locked *locked,
-                           uint64_t hash) {
+// Where a new item begins, and with what reads. What replaces a live item goes on where that one
+// was; a key that was evicted from probation lately has proven itself.
+static uint32_t with_queue(struct store *store, uint32_t new_ref, uint32_t state,
+                           const struct store_locked *locked, uint64_t hash) {
     uint32_t queue = queue_for(store, store_item(store, new_ref), state);
     uint32_t reads = 0;
     if (queue == QUEUE_HOT && locked->item && !locked->is_dead) {
@@ -112,11 +118,13 @@ void store_notice_flush_now(struct store *store, uint64_t flush_order) {
         SHARED_STORE(of_class[CLASS_flushed_warm_items], of_class[CLASS_warm_items]);
         SHARED_STORE(of_class[CLASS_flushed_temp_items], of_class[CLASS_temp_items]);
     }
-    // Last: until then all of this process counts as flushed, and who dies here leaves it to the next owner.
+    // Last: until then all of this process counts as flushed, and who dies here leaves it to the
+    // next owner.
     SHARED_RELEASE(local->flush_noticed, flush_order);
 }
 
-void store_count_in_class(struct store *store, uint32_t ref, uint64_t order, uint32_t state, uint64_t bytes, int sign) {
+void store_count_in_class(struct store *store, uint32_t ref, uint64_t order, uint32_t state,
+                          uint64_t bytes, int sign) {
     uint32_t class_id = slab_class_of(&store->slab, ref);
     uint64_t by = (uint64_t)(int64_t)sign;
     uint64_t by_flushed = store_counts_as_flushed(store, order) ? by : 0;
@@ -148,11 +156,13 @@ static void note_for_probation(struct store *store, uint32_t new_ref) {
     }
 }
 
-// The new item in the place of the old one, or beside the others when there is no old one. What is stored here decides.
-static int put_into_index(struct store *store, struct store_locked *locked, uint32_t new_ref, uint64_t hash,
-                          uint32_t old_state) {
+// The new item in the place of the old one, or beside the others when there is no old one. What is
+// stored here decides.
+static int put_into_index(struct store *store, struct store_locked *locked, uint32_t new_ref,
+                          uint64_t hash, uint32_t old_state) {
     if (!locked->item) {
-        return index_insert_locked(&store->index, store->proc, locked->home, index_tag(hash), new_ref);
+        return index_insert_locked(&store->index, store->proc, locked->home, index_tag(hash),
+                                   new_ref);
     }
     index_replace_locked(locked->place, new_ref);
     FAULT_POINT(store->proc, "store.link.replaced");
@@ -180,7 +190,8 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     }
     store_txn_plan(store, &change);
     store_txn_arm(store, TXN_LINK,
-                  (struct store_txn_names){.new_ref = new_ref, .old_ref = locked->ref, .claim = claim_plus_one});
+                  (struct store_txn_names){
+                      .new_ref = new_ref, .old_ref = locked->ref, .claim = claim_plus_one});
     FAULT_POINT(store->proc, "store.link.before");
     bool is_new = !locked->item;
     if (UNLIKELY(store->flash) && !(state & ITEM_ON_FLASH)) {
@@ -204,9 +215,11 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
     if (is_new) {
         index_count(&store->index, store->proc, 1);
     }
-    bool is_alike = !is_new && bytes == old_bytes && item_queue_of(state) == item_queue_of(old_state)
+    bool is_alike = !is_new && bytes == old_bytes
+                    && item_queue_of(state) == item_queue_of(old_state)
                     && slab_class_of(&store->slab, new_ref) == locked->class_id
-                    && !store_counts_as_flushed(store, old_order) && !store_counts_as_flushed(store, numbers.order);
+                    && !store_counts_as_flushed(store, old_order)
+                    && !store_counts_as_flushed(store, numbers.order);
     if (!is_alike) {
         if (!is_new) {
             store_count_in_class(store, locked->ref, old_order, old_state, old_bytes, -1);
@@ -221,8 +234,8 @@ int store_link_and_unlock(struct store *store, struct store_locked *locked, uint
 }
 
 // What the mode and the CAS say about storing over (or without) the old item.
-static int decide(struct store *store, const struct store_write *write, const struct store_locked *locked,
-                  bool *stale_out) {
+static int decide(struct store *store, const struct store_write *write,
+                  const struct store_locked *locked, bool *stale_out) {
     bool exists = locked->item && !locked->is_dead;
     *stale_out = false;
     if (!exists) {
@@ -230,7 +243,8 @@ static int decide(struct store *store, const struct store_write *write, const st
             count(store->proc, COUNTER_cas_misses, 1);
             return STORE_NOT_FOUND;
         }
-        return write->mode == STORE_SET || write->mode == STORE_ADD ? STORE_STORED : STORE_NOT_STORED;
+        return write->mode == STORE_SET || write->mode == STORE_ADD ? STORE_STORED
+                                                                    : STORE_NOT_STORED;
     }
     if (write->mode == STORE_ADD) {
         return STORE_NOT_STORED;
@@ -253,7 +267,8 @@ static int decide(struct store *store, const struct store_write *write, const st
 }
 
 // A stale value keeps the old item's expiry and remembers who was told to refresh it.
-static void inherit_stale(struct store *store, uint32_t new_ref, const struct store_locked *locked) {
+static void inherit_stale(struct store *store, uint32_t new_ref,
+                          const struct store_locked *locked) {
     struct item *item = store_item(store, new_ref);
     uint32_t state = item_state_of(item) | ITEM_STALE | (locked->state & ITEM_TOKEN_SENT);
     item_set_expiry(item, item_expiry(locked->item, locked->state));
@@ -275,8 +290,8 @@ static int look_for_old(struct store *store, const struct store_write *write, ui
 }
 
 // Decides under the lock and links. The new item is in hand or in a claim.
-static int commit(struct store *store, const struct store_write *write, uint64_t hash, uint32_t new_ref,
-                  uint32_t claim_plus_one, struct store_result *result) {
+static int commit(struct store *store, const struct store_write *write, uint64_t hash,
+                  uint32_t new_ref, uint32_t claim_plus_one, struct store_result *result) {
     struct store_locked locked;
     if (UNLIKELY(!store_lock(store, write->key, write->key_bytes, hash, &locked))) {
         return STORE_BUSY;
@@ -305,7 +320,7 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
     struct item *item = store_item(store, new_ref);
     SHARED_STORE(item->time_seconds, store->proc->now_seconds);
     result->value_bytes = store_value_bytes(item, item_state_of(item));
-    int dead_as = !locked.is_dead ? STORE_HIT
+    int dead_as = !locked.is_dead                                    ? STORE_HIT
                   : store_is_flushed(store, item_order(locked.item)) ? STORE_MISS_FLUSHED
                                                                      : STORE_MISS_EXPIRED;
     if (store_link_and_unlock(store, &locked, new_ref, claim_plus_one, hash, numbers) != PYMC_OK) {
@@ -318,7 +333,8 @@ static int commit(struct store *store, const struct store_write *write, uint64_t
 }
 
 // A write that found nothing to write to may have found something dead.
-static void reap_dead(struct store *store, const struct store_write *write, uint64_t hash, int outcome) {
+static void reap_dead(struct store *store, const struct store_write *write, uint64_t hash,
+                      int outcome) {
     struct store_view view;
     if (write->mode == STORE_ADD || (outcome != STORE_NOT_STORED && outcome != STORE_NOT_FOUND)) {
         return;
@@ -345,11 +361,13 @@ static int refuse(struct store *store, const struct store_write *write, int outc
 
 // All this will be done over again, and counted then.
 static void discount_set(struct store *store, const struct store_write *write, uint32_t ref) {
-    class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set, write->is_uncounted ? 0 : (uint64_t)-1);
+    class_count(store, slab_class_of(&store->slab, ref), CLASS_cmd_set,
+                write->is_uncounted ? 0 : (uint64_t)-1);
 }
 
 // Fills from a buffer. Requires: the room is there.
-static void fill(struct store *store, struct store_making *making, const char *bytes, uint32_t count_bytes) {
+static void fill(struct store *store, struct store_making *making, const char *bytes,
+                 uint32_t count_bytes) {
     while (count_bytes > 0) {
         char *place;
         uint32_t fits = store_making_span(store, making, &place);
@@ -392,8 +410,8 @@ struct piece {
 };
 
 // Joins the piece with the old value in a new item. Looks again while the old one changes.
-static int commit_joined(struct store *store, const struct store_write *write, const struct piece *piece,
-                         struct store_result *result);
+static int commit_joined(struct store *store, const struct store_write *write,
+                         const struct piece *piece, struct store_result *result);
 
 // The piece is all there: it needs no memory of its own.
 static int put_joined(struct store *store, const struct store_write *write, const char *value,
@@ -414,7 +432,8 @@ static int put_joined(struct store *store, const struct store_write *write, cons
     return outcome;
 }
 
-int store_put(struct store *store, const struct store_write *write, const char *value, struct store_result *result) {
+int store_put(struct store *store, const struct store_write *write, const char *value,
+              struct store_result *result) {
     struct store_shape shape;
     uint64_t hash = store_hash(store, write->key, write->key_bytes);
     *result = (struct store_result){.value_bytes = write->value_bytes};
@@ -477,8 +496,8 @@ int store_commit(struct store *store, const struct store_write *write, struct st
     return outcome;
 }
 
-static void copy_value(struct store *store, struct store_making *to, const struct item *from, uint32_t state,
-                       uint32_t class_id) {
+static void copy_value(struct store *store, struct store_making *to, const struct item *from,
+                       uint32_t state, uint32_t class_id) {
     uint32_t offset = 0;
     const char *piece;
     uint32_t piece_bytes;
@@ -487,7 +506,7 @@ static void copy_value(struct store *store, struct store_making *to, const struc
         uint32_t fits = store_making_span(store, to, &place);
         fits = fits < piece_bytes ? fits : piece_bytes;
         if (fits == 0) {
-            return;     // The source is changing; the version check will tell.
+            return;    // The source is changing; the version check will tell.
         }
         racy_copy(place, piece, fits);
         to->filled_bytes += fits;
@@ -501,11 +520,13 @@ static void copy_piece(struct store *store, struct store_making *to, const struc
         return;
     }
     const struct item *item = store_item(store, piece->making->ref);
-    copy_value(store, to, item, item_state_of(item), slab_class_of(&store->slab, piece->making->ref));
+    copy_value(store, to, item, item_state_of(item),
+               slab_class_of(&store->slab, piece->making->ref));
 }
 
-static void copy_joined(struct store *store, const struct store_write *write, struct store_making *to,
-                        const struct piece *piece, const struct item *old, uint32_t old_state, uint32_t class_id) {
+static void copy_joined(struct store *store, const struct store_write *write,
+                        struct store_making *to, const struct piece *piece, const struct item *old,
+                        uint32_t old_state, uint32_t class_id) {
     to->filled_bytes = 0;
     if (write->mode == STORE_PREPEND) {
         copy_piece(store, to, piece);
@@ -516,8 +537,8 @@ static void copy_joined(struct store *store, const struct store_write *write, st
     }
 }
 
-static int commit_missing(struct store *store, const struct store_write *write, const struct piece *piece,
-                          struct store_result *result) {
+static int commit_missing(struct store *store, const struct store_write *write,
+                          const struct piece *piece, struct store_result *result) {
     if (!write->vivify) {
         return STORE_NOT_STORED;
     }
@@ -534,8 +555,8 @@ static int commit_missing(struct store *store, const struct store_write *write, 
     if (item_state_of(item) & ITEM_EXPIRES) {
         item_set_expiry(item, fresh.expiry_seconds);
     }
-    int outcome = commit(store, &fresh, store_hash(store, write->key, write->key_bytes), making->ref, making->claim + 1,
-                         result);
+    int outcome = commit(store, &fresh, store_hash(store, write->key, write->key_bytes),
+                         making->ref, making->claim + 1, result);
     if (outcome == STORE_STORED) {
         making->ref = 0;
     }
@@ -543,8 +564,8 @@ static int commit_missing(struct store *store, const struct store_write *write, 
 }
 
 // Makes room for the joined value while the old item stays. Returns STORE_HIT, or what to answer.
-static int begin_joined(struct store *store, const struct store_write *joined, const struct store_view *view,
-                        struct store_making *making) {
+static int begin_joined(struct store *store, const struct store_write *joined,
+                        const struct store_view *view, struct store_making *making) {
     uint32_t needed_before = store->needed_ref;
     store->needed_ref = view->ref;
     int outcome = store_begin(store, joined, making);
@@ -553,18 +574,20 @@ static int begin_joined(struct store *store, const struct store_write *joined, c
     }
     store_need_again(store, needed_before, view->ref);
     // A STORE_REPLACE that finds no room forgets nothing, so that it is not put off.
-    return outcome == STORE_HIT ? STORE_HIT : STORE_NOT_STORED;     // memcached's word for either.
+    return outcome == STORE_HIT ? STORE_HIT : STORE_NOT_STORED;    // memcached's word for either.
 }
 
-// Under the bucket's lock the old item stands still: copies it, if it still is what room was made for.
-static bool copy_locked(struct store *store, const struct store_write *write, struct store_making *making,
-                        const struct piece *piece, const struct store_view *view,
-                        const struct store_locked *locked) {
+// Under the bucket's lock the old item stands still: copies it, if it still is what room was made
+// for.
+static bool copy_locked(struct store *store, const struct store_write *write,
+                        struct store_making *making, const struct piece *piece,
+                        const struct store_view *view, const struct store_locked *locked) {
     struct item *item = store_item(store, making->ref);
     uint32_t expiry_seconds = item_expiry(locked->item, locked->state);
     bool can_expire = item_state_of(item) & ITEM_EXPIRES;
     if (store_value_bytes(locked->item, locked->state) != view->value_bytes
-        || item_client_flags(locked->item, locked->state) != view->client_flags || (expiry_seconds && !can_expire)
+        || item_client_flags(locked->item, locked->state) != view->client_flags
+        || (expiry_seconds && !can_expire)
         || (write->has_cas_compare && write->cas_compare
             && write->cas_compare != store_cas_of(store, locked->item, locked->state))) {
         return false;
@@ -576,8 +599,9 @@ static bool copy_locked(struct store *store, const struct store_write *write, st
     return true;
 }
 
-static int join_once(struct store *store, const struct store_write *write, const struct piece *piece,
-                     const struct store_view *view, uint64_t hash, bool is_patient, struct store_result *result) {
+static int join_once(struct store *store, const struct store_write *write,
+                     const struct piece *piece, const struct store_view *view, uint64_t hash,
+                     bool is_patient, struct store_result *result) {
     struct store_write joined = *write;
     joined.mode = STORE_REPLACE;
     joined.client_flags = view->client_flags;
@@ -603,16 +627,18 @@ static int join_once(struct store *store, const struct store_write *write, const
         return STORE_BUSY;
     }
     // Flushed meanwhile, it must not come back as part of the new value.
-    bool same = locked.item && !locked.is_dead
-                && (is_patient ? locked.home == view->home
-                                     && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version
-                               : copy_locked(store, write, &making, piece, view, &locked));
+    bool same =
+        locked.item && !locked.is_dead
+        && (is_patient ? locked.home == view->home
+                             && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version
+                       : copy_locked(store, write, &making, piece, view, &locked));
     if (!same || making.filled_bytes != joined.value_bytes) {
         store_unlock(store, &locked, false);
         store_abandon(store, &making);
-        return STORE_MISS;      // Look again.
+        return STORE_MISS;    // Look again.
     }
-    if (store_link_and_unlock(store, &locked, making.ref, making.claim + 1, hash, numbers) != PYMC_OK) {
+    if (store_link_and_unlock(store, &locked, making.ref, making.claim + 1, hash, numbers)
+        != PYMC_OK) {
         store_abandon(store, &making);
         return STORE_BUSY;
     }
@@ -621,12 +647,13 @@ static int join_once(struct store *store, const struct store_write *write, const
     return STORE_STORED;
 }
 
-// So often the old value is copied without a lock; then under it, since others keep its bucket changing.
+// So often the old value is copied without a lock; then under it, since others keep its bucket
+// changing.
 #define JOINS_PATIENT 4
 #define JOINS_MAX 64
 
-static int commit_joined(struct store *store, const struct store_write *write, const struct piece *piece,
-                         struct store_result *result) {
+static int commit_joined(struct store *store, const struct store_write *write,
+                         const struct piece *piece, struct store_result *result) {
     uint64_t hash = store_hash(store, write->key, write->key_bytes);
     for (uint32_t round = 0; round < JOINS_MAX; round++) {
         struct store_view view;
@@ -643,7 +670,7 @@ static int commit_joined(struct store *store, const struct store_write *write, c
             }
             int outcome = commit_missing(store, write, piece, result);
             if (write->vivify && outcome == STORE_NOT_STORED) {
-                continue;       // Somebody else was faster: join with that one.
+                continue;    // Somebody else was faster: join with that one.
             }
             return outcome;
         }

@@ -1,4 +1,5 @@
-// Write-out ahead of eviction: the items that will be evicted next become records, and stay in memory as clean copies.
+// Write-out ahead of eviction: the items that will be evicted next become records, and stay in
+// memory as clean copies.
 #include "store/store_writeout.h"
 
 #include "store/store_copy_internal.h"
@@ -12,8 +13,8 @@ struct writeout {
     struct store_writeout_result *out;
 };
 
-// Looks at one candidate, which stays in memory anyhow if it was read `reads_spared` times. Returns false
-// when no buffer has room for it; then it is looked at again.
+// Looks at one candidate, which stays in memory anyhow if it was read `reads_spared` times. Returns
+// false when no buffer has room for it; then it is looked at again.
 static bool consider(struct writeout *work, uint32_t ref, uint32_t reads_spared) {
     struct store *store = work->store;
     const struct item *item = store_item(store, ref);
@@ -55,9 +56,10 @@ static bool consider(struct writeout *work, uint32_t ref, uint32_t reads_spared)
     return copied != STORE_COPY_NO_ROOM;
 }
 
-// Follows the hand from where it was at the last look, as far as it has not overtaken the place before it.
-static void follow_hand(const struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t page,
-                        uint32_t chunk) {
+// Follows the hand from where it was at the last look, as far as it has not overtaken the place
+// before it.
+static void follow_hand(const struct store *store, uint32_t class_id, struct store_ahead *ahead,
+                        uint32_t page, uint32_t chunk) {
     uint32_t at = ahead->hand_page;
     uint32_t from = ahead->hand_chunk;
     uint32_t passed = 0;
@@ -82,16 +84,19 @@ static void follow_hand(const struct store *store, uint32_t class_id, struct sto
     ahead->hand_chunk = chunk;
 }
 
-// The next chunks before the eviction hand, as far as `most` chunks from it. Moves the place on past them.
-static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t most,
-                             uint32_t *refs) {
+// The next chunks before the eviction hand, as far as `most` chunks from it. Moves the place on
+// past them.
+static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct store_ahead *ahead,
+                             uint32_t most, uint32_t *refs) {
     struct slab_class *class = &store->slab.root->class[class_id];
     uint32_t count_refs = 0;
     lock_take(store->proc, &class->lock, LOCK_CLASS);
     follow_hand(store, class_id, ahead, class->hand_page ? class->hand_page : class->ring,
                 class->hand_page ? class->hand_chunk : 0);
-    for (uint32_t pages = class->pages + 1; ahead->page && count_refs < WINDOW && ahead->distance < most && pages;) {
-        bool is_around = ahead->page == ahead->hand_page && ahead->chunk == ahead->hand_chunk && ahead->distance;
+    for (uint32_t pages = class->pages + 1;
+         ahead->page && count_refs < WINDOW && ahead->distance < most && pages;) {
+        bool is_around =
+            ahead->page == ahead->hand_page && ahead->chunk == ahead->hand_chunk && ahead->distance;
         if (is_around) {
             break;
         }
@@ -101,7 +106,8 @@ static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct stor
             pages--;
             continue;
         }
-        refs[count_refs++] = slab_ref(&store->slab, ahead->page, ahead->chunk++, class->chunk_bytes);
+        refs[count_refs++] =
+            slab_ref(&store->slab, ahead->page, ahead->chunk++, class->chunk_bytes);
         ahead->distance++;
     }
     lock_give(store->proc, &class->lock, false);
@@ -109,10 +115,11 @@ static uint32_t next_of_hand(struct store *store, uint32_t class_id, struct stor
 }
 
 // The place before the hand goes back to the given chunk, the number `again` from its end.
-static void step_back(const struct store *store, uint32_t class_id, struct store_ahead *ahead, uint32_t ref,
-                      uint32_t again) {
+static void step_back(const struct store *store, uint32_t class_id, struct store_ahead *ahead,
+                      uint32_t ref, uint32_t again) {
     ahead->page = slab_page_of(&store->slab, ref);
-    uint64_t offset = (uint64_t)(slab_chunk(&store->slab, ref) - store->slab.area) & (SLAB_PAGE_BYTES - 1);
+    uint64_t offset =
+        (uint64_t)(slab_chunk(&store->slab, ref) - store->slab.area) & (SLAB_PAGE_BYTES - 1);
     ahead->chunk = (uint32_t)(offset / slab_chunk_bytes(&store->slab, class_id));
     ahead->distance -= again < ahead->distance ? again : ahead->distance;
 }
@@ -128,8 +135,8 @@ static bool probation_goes_next(const struct store *store, uint32_t class_id) {
     return lru_length(&store->lru, class_id) * 10 >= store_probation_target(store, class_id) * 9;
 }
 
-static void look(struct writeout *work, uint32_t class_id, struct store_ahead *ahead, uint32_t ahead_chunks,
-                 uint32_t chunks) {
+static void look(struct writeout *work, uint32_t class_id, struct store_ahead *ahead,
+                 uint32_t ahead_chunks, uint32_t chunks) {
     struct store *store = work->store;
     struct store_writeout_result *out = work->out;
     uint32_t refs[WINDOW];
@@ -161,8 +168,8 @@ static void look(struct writeout *work, uint32_t class_id, struct store_ahead *a
 }
 
 void store_writeout_step(struct store *store, uint32_t class_id, struct store_ahead *ahead,
-                         const struct store_admission *admission, uint32_t ahead_chunks, uint32_t chunks,
-                         struct store_writeout_result *out) {
+                         const struct store_admission *admission, uint32_t ahead_chunks,
+                         uint32_t chunks, struct store_writeout_result *out) {
     struct writeout work = {store, admission, out};
     *out = (struct store_writeout_result){.full_bucket = -1};
     PYMC_CHECK(class_id >= 1 && class_id <= store->slab.root->classes);

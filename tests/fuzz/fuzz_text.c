@@ -1,13 +1,15 @@
-// Fuzzes session_feed(): two conversations on one store, once fed whole and once in pieces, must answer alike.
+// Fuzzes session_feed(): two conversations on one store, once fed whole and once in pieces, must
+// answer alike.
 //
 // Input: one byte that seeds the splits and chooses the store, then a program of bytes and escapes:
 //   \x02        the other conversation goes on
 //   \x03 n      n * 64 bytes of 'v'
 //   \x04 n      n seconds pass
 //   other       itself
-// Everything up to an escape \x02 or \x04 is one segment; the pieces of a segment are fed without a pause.
-// With one bit of the first byte set the second store has a flash tier, and all goes there after each segment: an item
-// there answers as one in memory does. Time stands still then: when an item was read last is not noted on flash.
+// Everything up to an escape \x02 or \x04 is one segment; the pieces of a segment are fed without a
+// pause. With one bit of the first byte set the second store has a flash tier, and all goes there
+// after each segment: an item there answers as one in memory does. Time stands still then: when an
+// item was read last is not noted on flash.
 #define _GNU_SOURCE
 #include <poll.h>
 #include <stdio.h>
@@ -53,15 +55,15 @@ struct talk {
 struct world {
     struct arena *arena;
     struct store *store;
-    struct flash *flash;        // NULL: all stays in memory.
+    struct flash *flash;    // NULL: all stays in memory.
     struct flash_reader *reader;
     int log_fd;
     struct proto *proto;
     struct talk talks[SESSIONS];
     uint32_t now_seconds;
-    uint32_t random;        // 0: segments are fed whole.
+    uint32_t random;    // 0: segments are fed whole.
     bool time_stands;
-    bool keeps_buffers;     // What was copied last waits to be written.
+    bool keeps_buffers;    // What was copied last waits to be written.
 };
 
 static void append(struct bytes *to, const char *from, size_t count) {
@@ -89,20 +91,23 @@ static void limit_items(struct arena *arena, int64_t item_bytes_max) {
 }
 
 // The log is a file without a name.
-static void describe_flash(struct world *world, struct flash_path *path, char *name, size_t name_bytes,
-                           struct flash_geometry *geometry) {
+static void describe_flash(struct world *world, struct flash_path *path, char *name,
+                           size_t name_bytes, struct flash_geometry *geometry) {
     world->log_fd = memfd_create("log", MFD_CLOEXEC);
     PYMC_CHECK(world->log_fd >= 0);
     snprintf(name, name_bytes, "/proc/self/fd/%d", world->log_fd);
     *path = (struct flash_path){.name = name, .bytes = (uint64_t)FLASH_PAGE_BYTES * FLASH_PAGES};
-    *geometry = (struct flash_geometry){.paths = path, .path_count = 1, .page_bytes = FLASH_PAGE_BYTES,
-                                        .wbuf_bytes = FLASH_PAGE_BYTES, .item_bytes_hint = 512,
+    *geometry = (struct flash_geometry){.paths = path,
+                                        .path_count = 1,
+                                        .page_bytes = FLASH_PAGE_BYTES,
+                                        .wbuf_bytes = FLASH_PAGE_BYTES,
+                                        .item_bytes_hint = 512,
                                         .index_bytes_max = 4u << 20};
 }
 
 static void reader_open(struct world *world) {
-    struct flash_reader_options options = {.kind = FLASH_READER_AUTO, .depth = 8, .threads = 1,
-                                           .memory_bytes = 1u << 20};
+    struct flash_reader_options options = {
+        .kind = FLASH_READER_AUTO, .depth = 8, .threads = 1, .memory_bytes = 1u << 20};
     if (world->flash) {
         struct proc *proc = store_proc(world->store);
         PYMC_CHECK(flash_reader_open(world->flash, proc, &options, &world->reader) == PYMC_OK);
@@ -130,14 +135,15 @@ static void write_buffers(struct world *world) {
         if (info.state == FLASH_BUFFER_FILLING && !info.is_closed) {
             flash_buffer_close(world->flash, number);
         }
-        if (info.state != FLASH_BUFFER_FREE && flash_buffer_seal(world->flash, store_proc(world->store), number)) {
+        if (info.state != FLASH_BUFFER_FREE
+            && flash_buffer_seal(world->flash, store_proc(world->store), number)) {
             store_buffer_finish(world->store, number, flash_buffer_write(world->flash, number));
         }
     }
 }
 
-// All that may go goes to flash, as long as there is room, and leaves memory. Every other time the last records stay in
-// a write buffer, where look-ups find them as well.
+// All that may go goes to flash, as long as there is room, and leaves memory. Every other time the
+// last records stay in a write buffer, where look-ups find them as well.
 static void to_flash(struct world *world) {
     struct store_admission rules = {.compress_bytes_min = 200};
     struct store_writeout_result result;
@@ -145,10 +151,13 @@ static void to_flash(struct world *world) {
     for (uint32_t class_id = 1; class_id <= CLASSES && has_room; class_id++) {
         struct store_ahead ahead = {0};
         do {
-            store_writeout_step(world->store, class_id, &ahead, &rules, UINT32_MAX, 1u << 20, &result);
+            store_writeout_step(world->store, class_id, &ahead, &rules, UINT32_MAX, 1u << 20,
+                                &result);
             if (result.full_bucket >= 0) {
                 write_buffers(world);
-                has_room = flash_buffer_begin(world->flash, store_proc(world->store), 0, result.full_bucket) == PYMC_OK;
+                has_room = flash_buffer_begin(world->flash, store_proc(world->store), 0,
+                                              result.full_bucket)
+                           == PYMC_OK;
             }
         } while (result.full_bucket >= 0 && has_room);
     }
@@ -161,10 +170,13 @@ static void to_flash(struct world *world) {
 
 static void world_open(struct world *world, uint32_t random, uint64_t limit_bytes, bool has_flash) {
     static const uint32_t chunk_bytes[] = {48, 64, 96, 128, 192, 256, 512, 1024};
-    struct store_geometry geometry = {.limit_bytes = limit_bytes, .limit_bytes_max = limit_bytes,
+    struct store_geometry geometry = {.limit_bytes = limit_bytes,
+                                      .limit_bytes_max = limit_bytes,
                                       .class_count = CLASSES,
-                                      .chunk_bytes = chunk_bytes, .bucket_start = 1};
-    struct arena_options options = {.reserve_bytes = store_reserve_bytes(&geometry, 2) + (4u << 20), .slots = 2,
+                                      .chunk_bytes = chunk_bytes,
+                                      .bucket_start = 1};
+    struct arena_options options = {.reserve_bytes = store_reserve_bytes(&geometry, 2) + (4u << 20),
+                                    .slots = 2,
                                     .boot_unix_seconds = 1700000000};
     memset(world, 0, sizeof *world);
     char name[64];
@@ -180,7 +192,8 @@ static void world_open(struct world *world, uint32_t random, uint64_t limit_byte
     PYMC_CHECK(arena_create(&options, &world->arena) == PYMC_OK);
     PYMC_CHECK(store_create(world->arena, &geometry) == PYMC_OK);
     limit_items(world->arena, 24000);
-    PYMC_CHECK(!has_flash || flash_create(world->arena, &flash_geometry, &world->flash, &failed) == PYMC_OK);
+    PYMC_CHECK(!has_flash
+               || flash_create(world->arena, &flash_geometry, &world->flash, &failed) == PYMC_OK);
     PYMC_CHECK(store_open(world->arena, world->flash, 0, PROC_WORKER, &world->store) == PYMC_OK);
     PYMC_CHECK(proto_open(world->store, "9.9.9", &world->proto) == PYMC_OK);
     reader_open(world);
@@ -273,7 +286,8 @@ static size_t feed_directly(struct talk *talk, const char *from, size_t count) {
     return done;
 }
 
-static void feed_segment(struct world *world, struct talk *talk, const char *segment, size_t count) {
+static void feed_segment(struct world *world, struct talk *talk, const char *segment,
+                         size_t count) {
     while (count > 0 && !talk->is_closed) {
         size_t piece = count;
         if (world->random && next_random(world) % 4 == 0) {
@@ -284,7 +298,8 @@ static void feed_segment(struct world *world, struct talk *talk, const char *seg
                 continue;
             }
         }
-        // A long line without its end closes a conversation, so such a line must not be split further.
+        // A long line without its end closes a conversation, so such a line must not be split
+        // further.
         if (world->random && talk->pending.used + 64 < LINE_BYTES_SAFE) {
             size_t most = next_random(world) % 3 == 0 ? 3 : LINE_BYTES_SAFE - talk->pending.used;
             piece = 1 + next_random(world) % (most < count ? most : count);
@@ -339,7 +354,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1) {
         return 0;
     }
-    // With little memory evictions depend on when replies are drained: there only soundness is asked for.
+    // With little memory evictions depend on when replies are drained: there only soundness is
+    // asked for.
     bool is_tiny = data[0] & 1;
     uint64_t limit_bytes = is_tiny ? 2u << 20 : 48u << 20;
     struct world whole;
@@ -354,8 +370,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const struct bytes *a = &whole.talks[i].replies;
         const struct bytes *b = &split.talks[i].replies;
         if (a->used != b->used || memcmp(a->at, b->at, a->used) != 0) {
-            fprintf(stderr, "conversation %d\nwhole: %.*s\nsplit: %.*s\n", i, (int)a->used, a->at, (int)b->used,
-                    b->at);
+            fprintf(stderr, "conversation %d\nwhole: %.*s\nsplit: %.*s\n", i, (int)a->used, a->at,
+                    (int)b->used, b->at);
             abort();
         }
         PYMC_CHECK(whole.talks[i].is_closed == split.talks[i].is_closed);
@@ -366,12 +382,70 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 static const char *const tokens[] = {
-    "get ", "gets ", "gat 10 ", "gats 0 ", "set ", "add ", "replace ", "append ", "prepend ", "cas ", "incr ",
-    "decr ", "delete ", "touch ", "flush_all", "mg ", "ms ", "md ", "ma ", "me ", "mn\r\n", "quit\r\n", "stats\r\n",
-    "verbosity 1\r\n", " noreply", "\r\n", " k", " a", " b", " 0 0 5\r\nvalue\r\n", " 0 0 1\r\n7\r\n", " 10", " -1",
-    " 0", " v", " t", " c", " s", " f", " h", " l", " q", " N30", " R20", " T40", " T0", " I", " x", " MA", " MP",
-    " ME", " MR", " D5", " J3", " C2", " E900", " O1 k", " Zm9v b", " 0 0 9000\r\n\x03\x8c",
-    " 0 0 20032\r\n\x03\xff\x03\x3a\r\n", " 18446744073709551615", "\x02", "\x04\x05", "\x03\x10",
+    "get ",
+    "gets ",
+    "gat 10 ",
+    "gats 0 ",
+    "set ",
+    "add ",
+    "replace ",
+    "append ",
+    "prepend ",
+    "cas ",
+    "incr ",
+    "decr ",
+    "delete ",
+    "touch ",
+    "flush_all",
+    "mg ",
+    "ms ",
+    "md ",
+    "ma ",
+    "me ",
+    "mn\r\n",
+    "quit\r\n",
+    "stats\r\n",
+    "verbosity 1\r\n",
+    " noreply",
+    "\r\n",
+    " k",
+    " a",
+    " b",
+    " 0 0 5\r\nvalue\r\n",
+    " 0 0 1\r\n7\r\n",
+    " 10",
+    " -1",
+    " 0",
+    " v",
+    " t",
+    " c",
+    " s",
+    " f",
+    " h",
+    " l",
+    " q",
+    " N30",
+    " R20",
+    " T40",
+    " T0",
+    " I",
+    " x",
+    " MA",
+    " MP",
+    " ME",
+    " MR",
+    " D5",
+    " J3",
+    " C2",
+    " E900",
+    " O1 k",
+    " Zm9v b",
+    " 0 0 9000\r\n\x03\x8c",
+    " 0 0 20032\r\n\x03\xff\x03\x3a\r\n",
+    " 18446744073709551615",
+    "\x02",
+    "\x04\x05",
+    "\x03\x10",
 };
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
