@@ -1,4 +1,5 @@
-// What a process knows of copies on flash: finding a key's entries, ruling them out, invalidating them.
+// What a process knows of copies on flash: finding a key's entries, ruling them out, invalidating
+// them.
 #pragma once
 
 #include "flash/flash_index_inline.h"

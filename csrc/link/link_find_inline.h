@@ -267,8 +267,9 @@ int link_next_look(struct store *store, struct link_looks *looks);
 void link_reap(struct store *store, const struct link_view *view);
 
 // The look `round` of an operation found nothing alive: what it met dead is counted and goes.
-// Returns STORE_MISS when the key is nowhere, STORE_ON_FLASH when flash has to be asked, STORE_LOOK_AGAIN
-// when its bucket changed meanwhile: look again. What else was found comes back as it is.
+// Returns STORE_MISS when the key is nowhere, STORE_ON_FLASH when flash has to be asked,
+// STORE_LOOK_AGAIN when its bucket changed meanwhile: look again. What else was found comes back as
+// it is.
 int link_missed(struct store *store, const struct link_view *view, int found, uint64_t hash,
                 uint32_t round);
 // Whether the locked item is the viewed one with the same value, marks and expiry, whatever else of

@@ -1,5 +1,5 @@
-// The handle that all rooms of the store take, what is in the arena of it, and what the clock and the
-// order numbers say of an item.
+// The handle that all rooms of the store take, what is in the arena of it, and what the clock and
+// the order numbers say of an item.
 #pragma once
 
 #include "base/hash_inline.h"
@@ -13,7 +13,7 @@
 enum class_counter {
 #define COUNTER(name) CLASS_##name,
 #define GAUGE(name) CLASS_##name,
-#include "store/class_counters.def"
+#include "link/class_counters.def"
 #undef COUNTER
 #undef GAUGE
     CLASS_COUNTER_COUNT

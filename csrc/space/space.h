@@ -1,5 +1,5 @@
-// Room in memory: walks over chunks, page moves, what is evicted next. Bounded steps for the keeper,
-// snapshots for the policies.
+// Room in memory: walks over chunks, page moves, what is evicted next. Bounded steps for the
+// keeper, snapshots for the policies.
 #pragma once
 
 #include "link/link.h"

@@ -6,14 +6,14 @@
 static const char *const class_names[] = {
 #define COUNTER(name) #name,
 #define GAUGE(name) #name,
-#include "store/class_counters.def"
+#include "link/class_counters.def"
 #undef COUNTER
 #undef GAUGE
 };
 static const bool class_gauges[] = {
 #define COUNTER(name) false,
 #define GAUGE(name) true,
-#include "store/class_counters.def"
+#include "link/class_counters.def"
 #undef COUNTER
 #undef GAUGE
 };

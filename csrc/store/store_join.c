@@ -80,7 +80,8 @@ static int commit_missing(struct store *store, const struct store_write *write,
     return outcome == STORE_NOT_STORED ? STORE_LOOK_AGAIN : outcome;
 }
 
-// Makes room for the joined value while the old item stays. Returns STORE_ROOM_MADE, or what to answer.
+// Makes room for the joined value while the old item stays. Returns STORE_ROOM_MADE, or what to
+// answer.
 static int begin_joined(struct store *store, const struct store_write *joined,
                         const struct link_view *view, struct store_making *making) {
     uint32_t needed_before = store->needed_ref;
