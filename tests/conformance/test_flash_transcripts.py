@@ -10,12 +10,12 @@ import pytest
 
 from pymc.core.ffi import lib
 from tests.conformance.test_transcripts import TRANSCRIPTS
-from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, KIB, Admission, FlashKeeper
-from tests.model.flash_replay import Replay
+from tests.support.core.driver import MIB, Cache, Handle
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, KIB, Admission, FlashKeeper
+from tests.support.core.flash_replay import Replay
+from tests.support.core.talk import Talk
 from tests.support.transcript import Transcript
-from tests.unit.core.driver import MIB, Cache, Handle
-from tests.unit.core.flash_cache import Log
-from tests.unit.core.talk import Talk
 
 START_SECONDS = 100
 LIMIT_BYTES = 64 * MIB

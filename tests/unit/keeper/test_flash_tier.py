@@ -13,7 +13,7 @@ from pymc.core.store import Store
 from pymc.keeper.keeper import Keeper
 from pymc.stats.flash import items_on_flash_only, path_state
 from tests.support.deadline import wait_until
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 VALUE_BYTES = 2000
 

@@ -11,7 +11,7 @@ from pymc.core.snapshots import read_slab
 from pymc.keeper.keeper import Keeper
 from pymc.policy.shrink import QUIET_SECONDS
 from pymc.slab_sizes import ladder
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 from tests.unit.supervisor.test_memory import COVERED
 
 MIB = 1 << 20

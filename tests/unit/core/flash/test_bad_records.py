@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash.log import HEADER_BYTES, Buffer, Log
+from tests.support.core.flash_log import HEADER_BYTES, Buffer, Log
 
 IMAGES = [b"%05d" % number * 190 for number in range(40)]
 

@@ -11,7 +11,7 @@ from pymc.core.checksum import crc32c
 from pymc.core.ffi import ffi, lib
 from pymc.flash_dump import main
 from pymc.flash_format import Damage, Gap, Record, find_pages, read_records
-from tests.unit.core.flash.log import BLOCK, EPOCH_UNIX_SECONDS, PAGE, WBUF, Buffer, Log
+from tests.support.core.flash_log import BLOCK, EPOCH_UNIX_SECONDS, PAGE, WBUF, Buffer, Log
 
 EXPIRES, CLIENT_FLAGS, OWN_CAS = 4, 8, 16
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import Cache, Handle, Outcome
+from tests.support.core.driver import Cache, Handle, Outcome
 
 BUCKET_BYTES = 64
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, TINY_LADDER, Making
-from tests.unit.core.flash_cache import FlashCache, Log, Rules
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, TINY_LADDER, Making
+from tests.support.core.flash_cache import FlashCache, Log, Rules
+from tests.support.core.talk import Talk
 
 
 @pytest.fixture(params=[lib.FLASH_READER_AUTO, lib.FLASH_READER_THREADS], ids=["auto", "threads"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash_cache import FlashCache, Log
+from tests.support.core.flash_cache import FlashCache, Log
 
 OLD = b"VALUE k 0 2\r\n10\r\nEND\r\n"
 GONE = b"END\r\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
+from tests.support.core.flash_cache import FlashCache, Log
 from tests.support.deadline import WAIT_SECONDS, scaled, wait_until
-from tests.unit.core.flash_cache import FlashCache, Log
 
 READ_SECONDS = 0.05
 KINDS = {"auto": lib.FLASH_READER_AUTO, "threads": lib.FLASH_READER_THREADS}

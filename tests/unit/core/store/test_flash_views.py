@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
+from tests.support.core.driver import Found
+from tests.support.core.flash_cache import FlashCache, Log
 from tests.support.deadline import wait_until
-from tests.unit.core.driver import Found
-from tests.unit.core.flash_cache import FlashCache, Log
 
 KEY = b"k"
 # More than struct store_view has; only C knows its fields.

@@ -1,4 +1,4 @@
-"""What a review found in the engine with flash: who lacks memory for a read keeps its turn."""
+"""The engine with little memory for reads from flash: who lacks it for a read keeps its turn."""
 
 import time
 from pathlib import Path

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import LADDER, MIB, Cache, Handle, Shape
-from tests.unit.core.flash_reads import Reads
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, Cache, Handle, Shape
+from tests.support.core.flash_reads import Reads
+from tests.support.core.talk import Talk
 
 CONNECTIONS_MAX = 100
 ALL = 1 << 30

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import COUNTERS
+from tests.support.core.driver import COUNTERS
 
 BLOCK = 4096
 PAGE = 1 << 20
