@@ -137,6 +137,14 @@ class FlashCache:
         assert self.worker.reads is not None
         return self.worker.reads
 
+    def check_at_rest(self) -> None:
+        """Asserts that no read is under way, that nothing leaks, and that all structures hold."""
+        self.reads.wait_for_all()
+        assert self.reads.memory_bytes() == 0
+        self.worker.limbo_step()
+        self.worker.check()
+        self.entries()
+
     def set_live(self, name: str, value: int) -> None:
         self.cache.set_live(name, value)
 

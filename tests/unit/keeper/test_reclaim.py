@@ -13,7 +13,7 @@ from pymc.policy.compaction import Plan
 from pymc.policy.flash_snapshot import PageUse
 from tests.support.deadline import scaled
 from tests.support.inprocess import InProcess
-from tests.unit.keeper.test_flash_tier import fill, tier, until
+from tests.support.keeper_tier import fill, tier, until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pymc.core.arena import Role
 from pymc.core.flash import PageState
 from pymc.core.store import Store
 from tests.support.inprocess import InProcess
-from tests.unit.keeper.test_flash_tier import fill, tier, turn, until
+from tests.support.keeper_tier import fill, tier, turn, until
 
 pytestmark = pytest.mark.debug
 

@@ -15,11 +15,7 @@ from tests.support.core.talk import Talk
 def tier(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FlashCache]:
     with FlashCache(tmp_path, Log(kind=request.param)) as made:
         yield made
-        made.reads.wait_for_all()
-        assert made.reads.memory_bytes() == 0
-        made.worker.limbo_step()
-        made.worker.check()
-        made.entries()
+        made.check_at_rest()
 
 
 def value_of(key: str, value_bytes: int = 100) -> bytes:

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 from pymc.core.ffi import lib
+from tests.support.core.flash_engine_server import READ_SECONDS, Server, needs_faults, shown
 from tests.support.deadline import WAIT_SECONDS
-from tests.unit.core.server.test_flash_engine import READ_SECONDS, Server, needs_faults, shown
 
 LARGE_BYTES = 60_000
 # For one large read, or for some small ones.
