@@ -16,17 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from csrc.build_core import (
-    ARM64,
-    CSRC,
-    ROOT,
-    WARNINGS,
-    BuildError,
-    is_current,
-    locked,
-    run,
-    write_if_changed,
-)
+from csrc.build_core import WARNINGS, is_current, locked, write_if_changed
+from csrc.toolchain import ARM64, CSRC, ROOT, BuildError, run
 
 SOURCE = CSRC / "launcher.c"
 FOLDER = ROOT / "build" / "launcher"
