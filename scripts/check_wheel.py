@@ -5,6 +5,7 @@ has to run from its own environment alone.
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -94,22 +95,27 @@ def build(out: Path) -> Path:
     return wheel
 
 
+def listening_port(server: subprocess.Popen[bytes], port_file: Path) -> int:
+    """The port, once the server has written it."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        text = port_file.read_text() if port_file.is_file() else ""
+        if found := re.search(r"TCP INET: (\d+)\n", text):
+            return int(found.group(1))
+        time.sleep(POLL_SECONDS)
+    raise WheelError(f"the installed server does not listen; its exit code: {server.poll()}")
+
+
 @contextmanager
 def serving(program: Path, folder: Path) -> Iterator[int]:
     """A server on a port that the kernel chose; it has to end well when asked to."""
     port_file = folder / "port"
     environment = {"PATH": os.environ["PATH"], "MEMCACHED_PORT_FILENAME": str(port_file)}
     user = ["-u", "root"] if os.getuid() == 0 else []
-    words = [program, "-l", "127.0.0.1", "-p", "0", "-U", "0", "-t", "1", "-m", "64", *user]
+    words = [program, "-l", "127.0.0.1", "-p", "-1", "-t", "1", "-m", "64", *user]
     server = subprocess.Popen(words, cwd=folder, env=environment, stdin=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while not port_file.is_file():
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise WheelError(f"the installed server does not listen: {server.poll()}")
-            time.sleep(POLL_SECONDS)
-        (line,) = port_file.read_text().split("\n")[:1]
-        yield int(line.rpartition(":")[2])
+        yield listening_port(server, port_file)
         server.terminate()
         if (code := server.wait(ANSWER_SECONDS)) != 0:
             raise WheelError(f"the installed server ended with {code}")
