@@ -112,7 +112,7 @@ def serving(program: Path, folder: Path) -> Iterator[int]:
     port_file = folder / "port"
     environment = {"PATH": os.environ["PATH"], "MEMCACHED_PORT_FILENAME": str(port_file)}
     user = ["-u", "root"] if os.getuid() == 0 else []
-    words = [program, "-l", "127.0.0.1", "-p", "-1", "-t", "1", "-m", "64", *user]
+    words: list[str | Path] = [program, "-l", "127.0.0.1", "-p", "-1", "-t", "1", "-m", "64", *user]
     server = subprocess.Popen(words, cwd=folder, env=environment, stdin=subprocess.DEVNULL)
     try:
         yield listening_port(server, port_file)
@@ -144,7 +144,13 @@ def check(folder: Path) -> None:
     wheel = build(folder)
     home = folder / "installed"
     venv.create(home, with_pip=True)
-    pip = [home / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    pip: list[str | Path] = [
+        home / "bin" / "python",
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
     run(*pip, "install", "-q", wheel, cwd=folder)
     code = "import pymc.core.ffi as core; print(core.__file__, core.BUILD_VARIANT)"
     place, variant = run(home / "bin" / "python", "-c", code, cwd=folder).split()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csrc import build_core, cdef, stub
+from csrc import cdef, stub, toolchain
 from pymc.core.ffi import lib
 from tests.support.deadline import scaled
 
@@ -25,7 +25,7 @@ void lane_reset(void);
 
 
 def whole_stub() -> str:
-    return stub.stub_text(cdef.cdef_text(cdef.interface_headers(build_core.CSRC)))
+    return stub.stub_text(cdef.cdef_text(cdef.interface_headers(toolchain.CSRC)))
 
 
 def test_each_kind_of_declaration() -> None:
