@@ -137,6 +137,6 @@ $(LAUNCHER): csrc/launcher.c csrc/build_launcher.py $(realpath $(PY)) .venv/read
 $(NEWEST):
 	@$(PY) scripts/peers.py newest >/dev/null || echo "comparisons with the newest memcached are left out"
 
-build/system-%: scripts/setup_system.sh
+build/system-%: scripts/setup_system.sh csrc/LIBRARIES
 	@mkdir -p build
 	@scripts/setup_system.sh $* >$@.new && mv $@.new $@
