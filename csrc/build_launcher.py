@@ -49,7 +49,9 @@ def setting(name: str) -> str:
 def ways() -> list[Way]:
     """The ways that this Python's files allow, the best first."""
     includes = [f"-I{sysconfig.get_path('include')}", f"-I{sysconfig.get_path('platinclude')}"]
-    needed = shlex.split(" ".join(setting(name) for name in ("LIBS", "SYSLIBS", "MODLIBS")))
+    words = shlex.split(" ".join(setting(name) for name in ("LIBS", "SYSLIBS", "MODLIBS")))
+    # Debian's Python 3.14 names a library of blanks.
+    needed = [word for word in words if word.strip()]
     archive = Path(setting("LIBPL")) / setting("LIBRARY")
     folder = Path(setting("LIBDIR"))
     shared = folder / setting("INSTSONAME")
