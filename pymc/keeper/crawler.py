@@ -2,9 +2,9 @@
 
 import time
 
-from pymc.control.messages import CrawlerState
 from pymc.core.maintain import Crawl, sample_dead
 from pymc.core.store import Store
+from pymc.messages import CrawlerState
 from pymc.policy.crawl import ClassSample, core_share, due_classes
 from pymc.policy.pace import rest_seconds
 from pymc.server_context import ServerContext

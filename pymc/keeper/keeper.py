@@ -9,7 +9,6 @@ import time
 from dataclasses import replace
 from types import FrameType
 
-from pymc.control.messages import AnswerMessage, CrawlMessage, MoveMessage, receive
 from pymc.core.arena import Role
 from pymc.core.maintain import (
     fit_probation_step,
@@ -24,7 +23,8 @@ from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
 from pymc.keeper.mover import Mover
 from pymc.keeper.observe import Quiet, read_state
-from pymc.logs import say_exception
+from pymc.logs import say, say_exception
+from pymc.messages import AnswerMessage, CrawlMessage, MoveMessage, UnreadableError, receive
 from pymc.policy.pace import rest_seconds
 from pymc.policy.shrink import Move, choose_release, choose_trim, choose_unwanted
 from pymc.server_context import ServerContext
@@ -161,11 +161,12 @@ class Keeper:
     def _read_messages(self) -> None:
         while True:
             try:
-                message, descriptors = receive(self._context.keeper_inbox)
-            except BlockingIOError:
+                message, descriptors = receive(self._context.keeper_inbox.reader)
+            except (BlockingIOError, EOFError):
                 return
-            except ValueError:
-                say_exception("keeper: a message")
+            except UnreadableError as error:
+                # From a program of another version perhaps.
+                say(f"pymc: keeper: {error}")
                 continue
             if isinstance(message, CrawlMessage):
                 self._crawler.ask(message.classes)

@@ -10,7 +10,8 @@ from pymc.control.answers import Answer, Command, Parts
 from pymc.control.commands import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
-from pymc.server_context import Inbox, ServerContext
+from pymc.messages import Inbox
+from pymc.server_context import ServerContext
 from pymc.stats.cpu_times import RecentCpuTimes
 from pymc.supervisor.memory import create_arena, open_flash
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from pymc.control.messages import CrawlerState
 from pymc.core.ffi import lib
 from pymc.core.snapshots import read_class, read_index, read_slab
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
+from pymc.messages import CrawlerState
 from pymc.policy.shrink import Move
 from tests.unit.inprocess import InProcess, in_process
 
