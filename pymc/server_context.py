@@ -36,6 +36,11 @@ class ListeningAddress(Record):
         """The socket that a worker accepts from."""
         return self.sockets[worker % len(self.sockets)]
 
+    def close(self) -> None:
+        """Closes this process's copies of the sockets; closed ones stay as they are."""
+        for one in self.sockets:
+            one.close()
+
 
 class ServerContext(Record):
     """The server as each of its processes sees it."""

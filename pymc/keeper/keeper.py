@@ -45,8 +45,7 @@ def run(context: ServerContext, slot: int) -> int:
     """The life of the keeper process; returns its exit code."""
     # It may outlive the server while a device does not answer, and is not to hold its port then.
     for address in context.addresses:
-        for listener in address.sockets:
-            listener.close()
+        address.close()
     with Store(context.arena, slot, Role.KEEPER, context.flash) as store:
         return Keeper(context, store).run()
 

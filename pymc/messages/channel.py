@@ -20,7 +20,6 @@ _FD_BYTES = 4
 # One more than any message brings along, so that a wrong number of them is noticed.
 _DESCRIPTORS_MAX = 3
 _WITHOUT_WAITING = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-_CUT = socket.MSG_TRUNC | socket.MSG_CTRUNC
 
 
 class Inbox(Record):
@@ -100,13 +99,15 @@ def send_note(target: socket.socket, note: bytes, descriptors: Sequence[int]) ->
 def receive_note(source: socket.socket) -> tuple[bytes, list[int]]:
     """A connection that was handed over: the note about it, and its descriptor.
 
-    Raises BlockingIOError when there is none, EOFError when the other end is closed, and
-    UnreadableError, with all descriptors closed, for one that is cut off or has not just one.
+    There is no descriptor where this process has as many as it may have: the connection is closed
+    then, and the note says where it is still counted. Raises BlockingIOError when there is none,
+    EOFError when the other end is closed, and UnreadableError, with all descriptors closed, for one
+    that is cut off or has several.
     """
     note, descriptors = _receive(source, NOTE_BYTES_MAX)
     if not note and not descriptors:
         raise EOFError
-    if len(descriptors) != 1:
+    if len(descriptors) > 1:
         close_all(descriptors)
         raise UnreadableError(f"{len(descriptors)} descriptors came with a connection's note")
     return note, descriptors
@@ -119,7 +120,7 @@ def close_all(descriptors: Sequence[int]) -> None:
 
 
 def _receive(source: socket.socket, bytes_max: int) -> tuple[bytes, list[int]]:
-    # The interpreter closes those that did not come whole.
+    # The system closes those for which there is no room; then there are not as many as there were.
     room = socket.CMSG_SPACE(_DESCRIPTORS_MAX * _FD_BYTES)
     flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
     data, control, seen, _ = source.recvmsg(bytes_max, room, flags)
@@ -129,7 +130,7 @@ def _receive(source: socket.socket, bytes_max: int) -> tuple[bytes, list[int]]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
         for at in range(0, len(rights) // _FD_BYTES * _FD_BYTES, _FD_BYTES)
     ]
-    if seen & _CUT:
+    if seen & socket.MSG_TRUNC:
         close_all(descriptors)
         raise UnreadableError(f"a message is cut off: {data[:64]!r}")
     return data, descriptors

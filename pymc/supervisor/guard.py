@@ -1,7 +1,5 @@
 """Looks after the children: who does not go on gets no new work and, in the end, is killed."""
 
-import contextlib
-import os
 import socket
 import time
 
@@ -9,6 +7,8 @@ from pymc.core.arena import SlotPulse
 from pymc.core.engine import give_connection
 from pymc.core.snapshots import read_loads
 from pymc.logs import say
+from pymc.messages import UnreadableError, receive_note, send_note
+from pymc.messages.channel import close_all
 from pymc.policy.watchdog import CLOSE_PAUSE_SECONDS, GONE_SECONDS, Kill, Pulse, Watchdog
 from pymc.server_context import ServerContext
 from pymc.supervisor.children import Child, Children
@@ -45,7 +45,7 @@ class Guard:
             arena.set_late(slot, slot in late)
         for kill in verdict.kills:
             arena.count_for(kill.slot, "watchdog_kills")
-            say(_told(children[kill.slot], kill))
+            say(_line_about(children[kill.slot], kill))
             self._children.kill(children[kill.slot])
         self._give_up(now)
         workers = range(self._context.settings.workers)
@@ -60,7 +60,7 @@ class Guard:
         for child in self._children.living:
             if child.was_killed and child.spare_slots and now - child.killed >= GONE_SECONDS:
                 say(
-                    f"pymc: {child.role} (pid {child.pid}) was killed and is not gone yet, state"
+                    f"pymc: {child.name} (pid {child.pid}) was killed and is not gone yet, state"
                     f" {read_state(child.pid).letter}; another one takes its place"
                 )
                 self._children.give_up(child)
@@ -88,16 +88,15 @@ class Guard:
         """What other workers handed to it. The note says where it was counted."""
         for _ in range(_RESCUES_MAX):
             try:
-                note, descriptors, _, _ = socket.recv_fds(inbox, 64, 1)
-            except OSError:
+                note, descriptors = receive_note(inbox)
+            except UnreadableError as error:
+                say(f"pymc: a connection is lost on its way to worker {late}: {error}")
+                continue
+            except (OSError, EOFError):
                 return
-            try:
-                with contextlib.suppress(OSError):
-                    socket.send_fds(self._next_inbox(receivers), [note], descriptors)
-                    self._context.arena.count_for(late, "connections_rescued")
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
+            if send_note(self._next_inbox(receivers), note, descriptors):
+                self._context.arena.count_for(late, "connections_rescued")
+            close_all(descriptors)
 
     def _accept(
         self, queue: socket.socket, listener: int, late: int, receivers: dict[int, int]
@@ -132,9 +131,9 @@ def _pulse(child: Child, seen: SlotPulse) -> Pulse:
     )
 
 
-def _told(child: Child, kill: Kill) -> str:
+def _line_about(child: Child, kill: Kill) -> str:
     where = f" in {kill.state.where}" if kill.state.where else ""
     state = f"state {kill.state.letter}{where}"
     silent = f"no beat for {kill.silent_seconds:.2f} s"
     why = "" if kill.reason == "no beat" else f", {kill.reason}"
-    return f"pymc: watchdog kills {child.role} (pid {child.pid}): {silent}, {state}{why}"
+    return f"pymc: watchdog kills {child.name} (pid {child.pid}): {silent}, {state}{why}"

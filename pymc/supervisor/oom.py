@@ -2,8 +2,8 @@
 
 from pymc.config import Settings
 from pymc.core.arena import Arena
-from pymc.policy.footprint import Shape, advice
-from pymc.supervisor.limits import Read, cgroup_bytes, oom_kills, read_file
+from pymc.launch.limits import Read, cgroup_bytes, oom_kills, read_file, shape_of
+from pymc.policy.footprint import advice
 
 
 class OomWatch:
@@ -29,12 +29,3 @@ class OomWatch:
         if allowed is None:
             return "lower -m, or find out what else takes this machine's memory"
         return advice(limit_bytes, self._shape, allowed)
-
-
-def shape_of(settings: Settings) -> Shape:
-    """What of the settings decides how much memory a server takes besides -m."""
-    return Shape(
-        workers=settings.workers,
-        connections_max=settings.connections_max,
-        flash_buffer_bytes=settings.ext_wbuf_bytes if settings.ext_paths else 0,
-    )

@@ -12,7 +12,7 @@ from pymc.keeper.keeper import Keeper
 from pymc.policy.shrink import QUIET_SECONDS
 from pymc.slab_sizes import ladder
 from tests.unit.inprocess import InProcess, in_process
-from tests.unit.supervisor.test_memory import COVERED
+from tests.unit.launch.test_memory import COVERED
 
 MIB = 1 << 20
 LIMIT = 16 * MIB

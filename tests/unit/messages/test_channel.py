@@ -1,6 +1,7 @@
 """The queues between processes: full, closed and cut off, and what becomes of descriptors."""
 
 import os
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -138,7 +139,7 @@ def test_what_is_no_message_leaves_no_descriptor(
 
 def test_a_note_is_passed_on_as_it_is(inbox: Inbox, pair: Pair) -> None:
     kept, sent = pair
-    note = bytes(range(NOTE_BYTES_MAX % 256)) or b"\0" * NOTE_BYTES_MAX
+    note = b"n" * NOTE_BYTES_MAX
     assert send_note(inbox.writer, note, [sent.fileno()])
     sent.close()
     found, (fd,) = receive_note(inbox.reader)
@@ -147,7 +148,7 @@ def test_a_note_is_passed_on_as_it_is(inbox: Inbox, pair: Pair) -> None:
     assert not is_held(kept)
 
 
-@pytest.mark.parametrize(("size", "count"), [(8, 0), (8, 2), (8, 40), (NOTE_BYTES_MAX + 1, 1)])
+@pytest.mark.parametrize(("size", "count"), [(8, 2), (8, 40), (NOTE_BYTES_MAX + 1, 1)])
 def test_a_note_that_is_none_leaves_no_descriptor(
     inbox: Inbox, pair: Pair, size: int, count: int
 ) -> None:
@@ -156,6 +157,22 @@ def test_a_note_that_is_none_leaves_no_descriptor(
     sent.close()
     with pytest.raises(UnreadableError):
         receive_note(inbox.reader)
+    assert not is_held(kept)
+
+
+def test_a_note_whose_descriptor_found_no_room_is_passed_on_all_the_same(
+    inbox: Inbox, pair: Pair
+) -> None:
+    """It says where the connection was counted, and is not anymore."""
+    kept, sent = pair
+    assert send_note(inbox.writer, b"note", [sent.fileno()])
+    sent.close()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        assert receive_note(inbox.reader) == (b"note", [])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert not is_held(kept)
 
 

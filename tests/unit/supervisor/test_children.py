@@ -8,21 +8,22 @@ from collections.abc import Callable
 
 import pytest
 
+from pymc.core.arena import Role
+from pymc.core.process import fork_child
+from pymc.messages.signals import KILL_CHILD
 from pymc.supervisor import children as children_module
 from pymc.supervisor.children import Child, Children
 from tests.support.deadline import wait_until
 
 
-@pytest.fixture(autouse=True)
-def names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A title is written over the start of a process's memory; here that is the test's own."""
-    monkeypatch.setattr(children_module, "name_child", lambda role: None)
-
-
-def stand_still(_slot: int) -> int:
-    os.kill(os.getpid(), signal.SIGSTOP)
-    signal.pause()
-    return 0
+def start(kind: Role, slot: int) -> int:
+    """Forks a process as a launcher does, one that stops itself."""
+    pid = fork_child()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pause()
+        os._exit(0)
+    return pid
 
 
 # Slots of processes that have ended, in the process of the scene.
@@ -33,8 +34,8 @@ def in_a_supervisor(scene: Callable[[Children, Child], None]) -> None:
     """Runs the scene in a process of its own, whose only child stops itself."""
 
     def with_a_child() -> None:
-        children = Children(lambda: None, GONE.append)
-        children.add("worker 0", (0, 7), stand_still)
+        children = Children(start, GONE.append)
+        children.add(Role.WORKER, (0, 7))
         children.start_due()
         (child,) = children.living
         scene(children, child)
@@ -142,9 +143,9 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
 
     def scene() -> None:
         memory = Memory()
-        children = Children(lambda: None, oom=memory)
-        children.add("worker 0", (0,), stand_still)
-        children.add("worker 1", (1,), stand_still)
+        children = Children(start, oom=memory)
+        children.add(Role.WORKER, (0,))
+        children.add(Role.WORKER, (1,))
         children.start_due()
         first, second = children.living
         pauses = []
@@ -165,7 +166,7 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
         os.kill(first.pid, signal.SIGKILL)
         until(children, lambda: not first.pid, "it is gone")
         assert said[-1].endswith("was killed by SIGKILL; starting it again")
-        children.signal(signal.SIGKILL)
+        children.send(KILL_CHILD)
 
     in_a_process(scene)
 

@@ -71,13 +71,6 @@ def _listen(address: ListeningAddress, settings: Settings) -> None:
         raise BindError(error.strerror or str(error)) from None
 
 
-def close_addresses(addresses: tuple[ListeningAddress, ...]) -> None:
-    """Closes the sockets."""
-    for address in addresses:
-        for one in address.sockets:
-            one.close()
-
-
 def warnings(settings: Settings) -> list[str]:
     """What the system's settings will take away from what was asked for."""
     found = []

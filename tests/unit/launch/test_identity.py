@@ -6,7 +6,7 @@ import pytest
 
 from pymc import cli
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
-from pymc.supervisor import identity
+from pymc.launch import identity
 
 LISTENING_SOCKETS = 8
 

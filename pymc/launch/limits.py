@@ -4,6 +4,8 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 
+from pymc.config import Settings
+from pymc.policy.footprint import Shape
 from pymc.policy.reservation import MemoryLimits
 from pymc.record import Record
 
@@ -32,6 +34,15 @@ _FILES = {
 # Counts the kills on the whole machine, in lines of the same form.
 _MACHINE_EVENTS = "/proc/vmstat"
 _KILLS = "oom_kill"
+
+
+def shape_of(settings: Settings) -> Shape:
+    """What of the settings decides how much memory a server takes besides -m."""
+    return Shape(
+        workers=settings.workers,
+        connections_max=settings.connections_max,
+        flash_buffer_bytes=settings.ext_wbuf_bytes if settings.ext_paths else 0,
+    )
 
 
 def read_limits(threads: int) -> MemoryLimits:

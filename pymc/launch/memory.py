@@ -17,6 +17,8 @@ from pymc.core.flash import (
 )
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
+from pymc.launch.large_pages import shortage, take_large_pages
+from pymc.launch.limits import read_limits, shape_of
 from pymc.live_settings import write_live_settings
 from pymc.logs import say
 from pymc.policy import footprint
@@ -32,9 +34,6 @@ from pymc.policy.reservation import (
 from pymc.record import Record, replace
 from pymc.server_context import slots_for
 from pymc.slab_sizes import ladder
-from pymc.supervisor.large_pages import shortage, take_large_pages
-from pymc.supervisor.limits import read_limits
-from pymc.supervisor.oom import shape_of
 
 # Up to here references to items count units of 8 bytes, and chunks waste nothing by it.
 _FINE_UNITS_BYTES = 31 << 30

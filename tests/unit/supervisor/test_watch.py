@@ -1,0 +1,150 @@
+"""Watching over processes that somebody else has started, until a signal ends them all."""
+
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pymc.auth_file import Users
+from pymc.core.arena import Role
+from pymc.core.engine import ListenerKind
+from pymc.core.process import fork_child
+from pymc.launch import Holdings
+from pymc.messages import Lifeline
+from pymc.messages.signals import STOP_CHILD, WAITED_SIGNALS
+from pymc.record import replace
+from pymc.server_context import ListeningAddress
+from pymc.supervisor import watch as watch_module
+from pymc.supervisor.children import Children
+from pymc.supervisor.watch import Watch
+from tests.unit.inprocess import in_process
+
+
+def in_a_process(scene: Callable[[], None]) -> None:
+    """Runs the scene in a process of its own, which has the children and the blocked signals."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_SIGNALS)
+            scene()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def wait_for_end() -> int:
+    """A process that does nothing until it is ended."""
+    pid = fork_child()
+    if pid == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITED_SIGNALS)
+        while True:
+            signal.pause()
+    return pid
+
+
+def test_processes_that_are_there_are_taken_over(capfd: pytest.CaptureFixture[str]) -> None:
+    """As an upgrade finds them: an arena and running processes, and one of them dies."""
+
+    def scene() -> None:
+        started: list[tuple[Role, int]] = []
+
+        def start(kind: Role, slot: int) -> int:
+            started.append((kind, slot))
+            # The replacement is there: enough was seen.
+            os.kill(os.getpid(), signal.SIGTERM)
+            return wait_for_end()
+
+        with in_process() as server:
+            holdings = Holdings(server.context, Lifeline.create())
+            children = Children(start)
+            pids = [wait_for_end(), wait_for_end()]
+            for slot, pid in enumerate(pids):
+                children.adopt(Role.WORKER, (slot,), pid)
+            watch = Watch(holdings, children)
+            assert [child.pid for child in children.living] == pids
+            os.kill(pids[1], signal.SIGKILL)
+            watch.run()
+            assert started == [(Role.WORKER, 1)]
+            assert not children.living
+
+    in_a_process(scene)
+    said = capfd.readouterr().err
+    assert "pymc: worker 1 (pid" in said and "was killed by SIGKILL; starting it again\n" in said
+
+
+def test_who_does_not_stop_is_killed_and_the_listeners_are_closed_before() -> None:
+    def scene() -> None:
+        with in_process() as server, socket.create_server(("127.0.0.1", 0)) as listener:
+            name = listener.getsockname()
+            address = ListeningAddress(ListenerKind.TCP, name, socket.AF_INET, (listener,))
+            context = replace(server.context, addresses=(address,))
+            deaf = wait_for_end()
+            os.kill(deaf, signal.SIGSTOP)
+            os.waitid(os.P_PID, deaf, os.WSTOPPED)
+            children = Children(lambda kind, slot: 1 // 0)
+            children.adopt(Role.KEEPER, (2,), deaf)
+            sent: list[int] = []
+            send = children.send
+
+            def note(message: object, kind: Role | None = None) -> None:
+                assert listener.fileno() == -1
+                sent.append(message.number)  # type: ignore[attr-defined]
+                send(message, kind)  # type: ignore[arg-type]
+
+            children.send = note  # type: ignore[method-assign]
+            os.kill(os.getpid(), signal.SIGTERM)
+            Watch(Holdings(context, Lifeline.create()), children).run()
+            assert sent == [STOP_CHILD.number, signal.SIGKILL]
+            assert not children.living and not children.absent[0].pid
+
+    in_a_process(scene)
+
+
+def test_only_workers_hear_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "users"
+    path.write_bytes(b"a:b\n")
+    said: list[str] = []
+    monkeypatch.setattr(watch_module, "say", said.append)
+    with in_process() as server:
+        context = replace(server.context, users=Users(str(path)))
+        children = Children(lambda kind, slot: 1 // 0)
+        sent: list[tuple[int, Role | None]] = []
+        children.send = lambda message, kind=None: sent.append((message.number, kind))  # type: ignore[method-assign]
+        watch = Watch(Holdings(context, Lifeline.create()), children)
+        path.write_bytes(b"a:b\nc:d\n")
+        watch._read_users()
+        assert sent == [(signal.SIGHUP, Role.WORKER)]
+        path.write_bytes(b"broken\n")
+        watch._read_users()
+        assert len(sent) == 1
+    assert said[0].endswith("read again: 2 users")
+    assert said[1].endswith("; 2 users read before it still count")
+
+
+def test_a_wait_is_no_longer_than_the_next_start_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    def wait(signals: object, seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(signal, "sigtimedwait", wait)
+    monkeypatch.setattr(watch_module, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    with in_process() as server:
+        children = Children(lambda kind, slot: 1 // 0)
+        watch = Watch(Holdings(server.context, Lifeline.create()), children)
+        watch._guard.due = 100.5
+        assert watch._wait() == 0
+        children.add(Role.WORKER, (0,))
+        for due in (100.25, 101.0, 90.0):
+            children.absent[0].due = due
+            watch._wait()
+    assert waits == [0.5, 0.25, 0.5, 0.0]
