@@ -101,7 +101,7 @@ class Writer:
         number = info.number
         self._filled_at[info.bucket] = now
         if not self._buffers.seal(number):
-            return self._buffers.read()[number].state is not BufferState.FILLING
+            return self._buffers.read_one(number).state is not BufferState.FILLING
         if info.is_in_vain:
             self._buffers.finish(number, STATUS_IN_VAIN)
             return True

@@ -31,9 +31,9 @@ from pymc.policy.reservation import (
     limit_bytes_max,
     memory_warnings,
 )
+from pymc.policy.slab_sizes import ladder
 from pymc.record import Record, replace
 from pymc.server_context import slots_for
-from pymc.slab_sizes import ladder
 
 # Up to here references to items count units of 8 bytes, and chunks waste nothing by it.
 _FINE_UNITS_BYTES = 31 << 30

@@ -10,8 +10,8 @@ from pymc.launch.memory import create_arena, open_flash, settle_memory
 from pymc.launch.pidfile import become_user_for_pidfile, write_pidfile
 from pymc.logs import attach, say, stamp
 from pymc.messages import Inbox, Lifeline
+from pymc.policy.slab_sizes import ladder
 from pymc.server_context import ListeningAddress, ServerContext
-from pymc.slab_sizes import ladder
 from pymc.stats.cpu_times import RecentCpuTimes
 
 _PAGE_BYTES = 1 << 20

@@ -42,7 +42,7 @@ LOADED_LATER = {
     *("argparse", "dataclasses", "datetime", "email", "hashlib", "importlib.metadata", "json"),
     *("multiprocessing", "psutil", "random", "secrets", "tempfile", "tomllib", "unittest"),
     *("ctypes", "ssl", "_ssl"),
-    *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_dump", "pymc.flash_format"),
+    *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_log.dump", "pymc.flash_log.format"),
     *("pymc.keeper", "pymc.policy.compaction", "pymc.policy.watchdog", "pymc.supervisor.guard"),
     "pymc.supervisor.watch",
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from pymc.flash_format import Damage, Record, find_pages, read_records
+from pymc.flash_log.format import Damage, Record, find_pages, read_records
 from tests.unit.core.flash.log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
 from tests.unit.core.flash.test_format import image_of
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymc.flash_format import (
+from pymc.flash_log.format import (
     BUCKETS,
     Damage,
     Gap,
