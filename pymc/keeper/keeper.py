@@ -184,8 +184,7 @@ class Keeper:
         """The look at the cache that everything else follows from."""
         self._store.turn()
         for slot in self._context.slots:
-            if slot != self._store.slot:
-                self._store.repair_if_dead(slot)
+            self._store.repair_if_dead(slot)
         frontiers_step(self._store)
         if self._context.settings.lru_maintainer:
             self._store.count("lru_maintainer_juggles")
