@@ -139,7 +139,7 @@ def _crawl(command: Command, word: bytes) -> Answer:
 
 
 def parse_classes(word: bytes, class_count: int) -> tuple[int, ...] | None:
-    """Classes as `1,2,3`; None for `all`, () when one is not a class."""
+    """Reads classes as `1,2,3`; None for `all`, () when one is not a class."""
     if word == b"all":
         return None
     classes = []

@@ -57,7 +57,7 @@ class Answers:
 
     @property
     def count(self) -> int:
-        """Answers under way."""
+        """Counts the answers under way."""
         return len(self._ready) + len(self._slow)
 
     def take(self, line: bytes, client_fd: int, asker_fd: int) -> None:
@@ -81,7 +81,7 @@ class Answers:
         self._ready.append(lent)
 
     def step(self) -> float | None:
-        """Works on them for a moment; when to go on, None when nobody is ready for more."""
+        """Works on them for a moment; returns the seconds to rest, None when nobody is ready."""
         for _ in range(SLICES_PER_STEP):
             if not self._run_slice():
                 return _DEVICE_SECONDS if self._ready else None
@@ -104,7 +104,7 @@ class Answers:
         return False
 
     def _go_on(self, lent: _Lent) -> bool:
-        """Makes a part and sends it, or the rest of the last one. True: it waits for a device."""
+        """Makes and sends a part, or the rest of the last one; True when it waits for a device."""
         if not lent.unsent:
             try:
                 part = next(lent.parts)
@@ -132,7 +132,7 @@ class Answers:
         return False
 
     def _wake(self, lent: _Lent) -> None:
-        """The client reads again."""
+        """Lets an answer go on whose client reads again."""
         self._selector.unregister(lent.client)
         self._slow.discard(lent)
         self._ready.append(lent)

@@ -55,7 +55,7 @@ class Compactor:
 
     @property
     def page(self) -> int | None:
-        """The page that is being compacted."""
+        """Returns the number of the page that is being compacted; None when idle."""
         return self._job.page if self._job else None
 
     def begin(self, job: Compact) -> None:
@@ -70,7 +70,7 @@ class Compactor:
         self._load()
 
     def step(self) -> float | None:
-        """Works on the page; the seconds to rest, None when idle."""
+        """Works on the page; returns the seconds to rest, None when idle."""
         rest = self._paid_until - time.monotonic()
         if self._phase is _Phase.IDLE:
             return None

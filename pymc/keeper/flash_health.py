@@ -96,7 +96,7 @@ class Health:
 
     @property
     def is_any_left(self) -> bool:
-        """Whether there is a path to write to."""
+        """Tells whether there is a path to write to."""
         return any(path.recovery is None for path in self._paths)
 
     @property
@@ -116,7 +116,10 @@ class Health:
         self._look_at(path, self._clock())
 
     def look(self) -> float:
-        """Once a second: what went wrong since the last look, in a line for each path."""
+        """Judges each path by what went wrong since the last look, and says it in a line.
+
+        Returns the seconds until the next look.
+        """
         now = self._clock()
         for number in range(len(self._paths)):
             self._look_at(number, now)
@@ -168,7 +171,7 @@ class Health:
         news.append(f"taken out of service: {WHY_TEXTS[why]}")
 
     def _follow_in(self, number: int, now: float, news: list[str]) -> None:
-        """The operator wants it back. A late path comes when it answers."""
+        """Takes a path back that the operator wants back. A late one comes when it answers."""
         path = self._paths[number]
         if not path.is_out:
             self._steps.want_judged(number)
@@ -177,7 +180,7 @@ class Health:
             self._steps.want_judged(number)
 
     def _try_out(self, number: int, now: float, news: list[str]) -> None:
-        """A path that failed is tried, in pauses that grow."""
+        """Tries a path that failed, in pauses that grow."""
         path = self._paths[number]
         assert path.recovery is not None
         if path.recovery.is_over and self._is_idle(number):
@@ -189,7 +192,7 @@ class Health:
             self._probe(number, now, self._writers, lambda: self._steps.probe_write(page))
 
     def _is_idle(self, number: int) -> bool:
-        """Whether nothing is on its way to the path that could hit pages that are used again."""
+        """Tells whether no write is on its way to the path that could hit pages used again."""
         return not self._writers.pending(number) and not self._steps.writing_elsewhere(number)
 
     def _bring_in(self, number: int, now: float, news: list[str]) -> None:

@@ -99,11 +99,11 @@ class IoThreads:
                 say_exception("keeper: after an I/O")
 
     def pending(self, path: int) -> int:
-        """Jobs for the path that are not done yet."""
+        """Counts the jobs for the path that are not done yet."""
         return self._pending.get(path, 0)
 
     def late_seconds(self, path: int) -> float:
-        """How long the path's job under way has been so; 0 when there is none."""
+        """Returns for how many seconds the path's job has been under way; 0 when there is none."""
         thread = self._threads.get(path)
         begun = thread.begun if thread else 0.0
         return time.monotonic() - begun if begun else 0.0

@@ -42,7 +42,7 @@ _GONE = 1
 
 
 def run(context: ServerContext, slot: int) -> int:
-    """The life of the keeper process; returns its exit code."""
+    """Lives the life of the keeper process; returns its exit code."""
     # It may outlive the server while a device does not answer, and is not to hold its port then.
     for address in context.addresses:
         address.close()
@@ -81,7 +81,7 @@ class Keeper:
             self._due |= dict.fromkeys(self._tier.jobs, 0.0)
 
     def run(self) -> int:
-        """Works until SIGTERM, or until the supervisor is gone."""
+        """Works until SIGTERM and returns the exit code, or ends when the supervisor is gone."""
         store = self._store
         waker, wakened = socket.socketpair()
         waker.setblocking(False)
@@ -181,7 +181,7 @@ class Keeper:
                 self._schedule("look", 0.0)
 
     def _look(self) -> float:
-        """The look at the cache that everything else follows from."""
+        """Looks at the cache, from which all else follows; returns the seconds to the next look."""
         self._store.turn()
         for slot in self._context.slots:
             self._store.repair_if_dead(slot)
@@ -200,7 +200,10 @@ class Keeper:
             self._schedule(name, 0.0)
 
     def _fit_into_limit(self) -> float | None:
-        """Takes memory from queues and free pages, and pages from classes, down to the limit."""
+        """Takes memory from queues and free pages, and pages from classes, down to the limit.
+
+        Returns the seconds to rest, None when all fits.
+        """
         is_fitting = fit_probation_step(self._store)
         state = read_state(self._store, self._arena.seconds(), self._quiet)
         if self._arena.large_pages.asked_bytes:
@@ -222,7 +225,10 @@ class Keeper:
         limbo_step(self._store, _LIMBO_ITEMS)
 
     def _shrink_indexes(self) -> float | None:
-        """Takes memory back from indexes that have room for far more than they hold."""
+        """Takes memory back from indexes that have room for far more than they hold.
+
+        Returns the seconds to rest, None when there is none to take.
+        """
         started = time.monotonic()
         is_sweeping = self._tier is not None and self._tier.is_sweeping
         if not shrink_step(self._store, _SHRINK_BUCKETS, flash_too=not is_sweeping):

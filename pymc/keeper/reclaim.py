@@ -47,11 +47,11 @@ class Reclaim:
 
     @property
     def is_sweeping(self) -> bool:
-        """True while entries of draining pages are looked for."""
+        """Tells whether entries of draining pages are being looked for."""
         return bool(self._sweeping)
 
     def step(self) -> float:
-        """One step of each thing that is going on."""
+        """Takes one step of each thing that is going on; returns the seconds to rest."""
         now = time.monotonic()
         if self._writer.needs_page:
             self._writer.needs_page = False
@@ -146,7 +146,7 @@ class Reclaim:
         )
 
     def _compaction_waits(self) -> float:
-        """How long compaction has waited for a page, or for a device that does not answer."""
+        """Returns for how many seconds compaction has waited for a page or a device that hangs."""
         waits = self._writer.waits_seconds(rescues=True)
         page = self.compactor.page
         if page is None:
@@ -170,7 +170,7 @@ class Reclaim:
 
 
 def _use_of(page: PageInfo, *, is_dead: bool) -> PageUse:
-    """What the policy is to take the page for."""
+    """Returns what the policy is to take the page for."""
     use = PageUse(page.state)
     if use is PageUse.FULL:
         # One that could not be written again, on a path that is late or full, is as good as open as

@@ -68,7 +68,7 @@ class WriteOutJob:
         self._events = 0
 
     def step(self) -> float:
-        """Looks at the items that are due; the seconds to rest."""
+        """Looks at the items that are due; returns the seconds to rest."""
         now = time.monotonic()
         if now >= self._look_due:
             self._look(now)
@@ -84,7 +84,7 @@ class WriteOutJob:
         return max(_CLASS_SECONDS_MIN, min(next_due, self._look_due) - now)
 
     def _work_through(self, now: float) -> _Turn:
-        """Takes one turn over the classes that are due; how it ended."""
+        """Takes one turn over the classes that are due; returns how it ended."""
         left = _ITEMS_PER_TURN
         age = self._arena.live("ext_item_age_seconds")
         for work in self._work:
@@ -120,7 +120,7 @@ class WriteOutJob:
         return max(self._arena.live("ext_max_sleep_us") / MILLION, _CLASS_SECONDS_MIN)
 
     def _idle_seconds(self) -> float:
-        """The rest while nothing is to be written: no longer than memory could fill up in."""
+        """Returns the seconds to rest while nothing is to be written: memory cannot fill by then."""
         slab = read_slab(self._store)
         left = max(slab.pages_limit - slab.pages_used, 0) * _PAGE_BYTES
         wanted = max(left / _FILL_BYTES_PER_SECOND, _LOOK_SECONDS)
@@ -172,7 +172,7 @@ def _key(work: ClassWork) -> tuple[int, bool]:
 
 
 def _class_seconds(work: ClassWork) -> float:
-    """How long a class that is ahead may be left alone."""
+    """Returns for how many seconds a class that is ahead may be left alone."""
     if work.is_aged:
         return _AGE_WALK_SECONDS
     return max(_CLASS_SECONDS_MIN, min(work.lasts_seconds * _WINDOW_PART, _CLASS_SECONDS_MAX))

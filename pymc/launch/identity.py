@@ -16,7 +16,8 @@ _FDS_PER_WORKER = 4
 
 
 def raise_limits(settings: Settings, listening_sockets: int) -> Settings:
-    """Core files, open files and locked memory; the settings with as many connections as may be.
+    """Raises limits of core files, open files and locked memory; returns the settings with as many
+    connections as may be.
 
     Raises StartupError in memcached's words.
     """
@@ -33,7 +34,7 @@ def raise_limits(settings: Settings, listening_sockets: int) -> Settings:
 
 
 def _raise_open_files(settings: Settings, own: int) -> Settings:
-    """Descriptors for all clients and for the process itself, or as many as may be.
+    """Sets aside descriptors for all clients and the process itself, or as many as may be.
 
     Each worker has descriptors of its own and clients are spread over all workers, so a hard limit
     of just -c, and often less, serves them all. Where it does not, -c is lowered to what it serves.

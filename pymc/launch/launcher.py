@@ -34,7 +34,7 @@ class Launcher:
         self._lives[Role.KEEPER] = keeper.run
 
     def start(self, kind: Role, slot: int) -> int:
-        """Forks a process that takes this slot; its pid. Raises OSError when there is no room.
+        """Forks a process that takes this slot; returns its pid. Raises OSError.
 
         Requires: whoever had the slot is gone, and no thread runs.
         """
@@ -44,7 +44,7 @@ class Launcher:
         return pid
 
     def _live(self, kind: Role, slot: int) -> None:
-        """The whole life of the child process; never returns to the supervisor's code."""
+        """Lives the whole life of the child process; never returns to the supervisor's code."""
         code, name = _CRASHED, name_of(kind, slot)
         try:
             show_name(f"pymc: {name}")

@@ -57,7 +57,7 @@ def write_pidfile(settings: Settings, path: str) -> None:
 
 
 def _fault_of(path: str) -> str:
-    """Why there cannot be a file; empty when there can."""
+    """Returns why there cannot be a file; empty when there can."""
     if os.path.isdir(path):
         return "Is a directory"
     try:

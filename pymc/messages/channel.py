@@ -30,7 +30,7 @@ class Inbox(Record):
 
     @classmethod
     def create(cls) -> "Inbox":
-        """Both ends non-blocking, closed on exec. Raises OSError."""
+        """Makes both ends, non-blocking and closed on exec. Raises OSError."""
         # Not SOCK_DGRAM: its queue may be as short as ten messages, whatever the buffer.
         reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reader.setblocking(False)
@@ -49,11 +49,11 @@ class Lifeline(Record):
 
     @classmethod
     def create(cls) -> "Lifeline":
-        """Both ends closed on exec. Raises OSError."""
+        """Makes both ends, closed on exec. Raises OSError."""
         return cls(*os.pipe())
 
     def close_writer(self) -> None:
-        """To be called first in each child: who has the writer would keep all others alive."""
+        """Closes the writer, first thing in each child: who has it keeps all others alive."""
         os.close(self.writer_fd)
 
 
@@ -68,7 +68,7 @@ def send(target: socket.socket, message: Message, descriptors: Sequence[int] = (
 def receive(
     source: socket.socket, kinds: tuple[type[Message], ...] = TO_KEEPER
 ) -> tuple[Message, list[int]]:
-    """The next message and the descriptors that came with it, which are the caller's from then on.
+    """Takes the next message and the descriptors that came with it, which are the caller's then.
 
     Raises BlockingIOError when there is none, EOFError when the other end is closed, and
     UnreadableError, with all descriptors closed, for what is no message of these kinds.
@@ -97,7 +97,7 @@ def send_note(target: socket.socket, note: bytes, descriptors: Sequence[int]) ->
 
 
 def receive_note(source: socket.socket) -> tuple[bytes, list[int]]:
-    """A connection that was handed over: the note about it, and its descriptor.
+    """Takes a connection that was handed over: the note about it, and its descriptor.
 
     There is no descriptor where this process has as many as it may have: the connection is closed
     then, and the note says where it is still counted. Raises BlockingIOError when there is none,

@@ -56,7 +56,7 @@ class Message(Record):
 
 
 def encode(message: Message) -> bytes:
-    """The datagram for a message."""
+    """Returns the datagram for a message."""
     kind = type(message)
     pieces = [kind.delivery.word, b"\n"]
     for name, form in zip(kind.__match_args__, kind.delivery.fields, strict=True):
@@ -66,7 +66,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(datagram: bytes, kinds: tuple[type[Message], ...]) -> Message:
-    """The message in a datagram, one of these kinds. Raises UnreadableError for anything else."""
+    """Reads the message in a datagram, one of these kinds. Raises UnreadableError for all else."""
     word, end, rest = datagram.partition(b"\n")
     kind = next((kind for kind in kinds if kind.delivery.word == word), None)
     if kind is None or not end:
@@ -130,5 +130,5 @@ BYTES = FieldForm(bytes, bytes)
 
 
 def choice(kind: type[Enum]) -> FieldForm:
-    """One of the members of an enumeration whose values are bytes."""
+    """Makes the form of a field that is a member of an enumeration whose values are bytes."""
     return FieldForm(lambda member: bytes(member.value), kind)

@@ -25,10 +25,10 @@ class OomNotice(Protocol):
     """Who knows whether the kernel killed for want of memory, and what to do then."""
 
     def has_risen(self) -> bool:
-        """Whether it did since the last call."""
+        """Tells whether it did since the last call."""
 
     def advice(self) -> str:
-        """What the operator should change."""
+        """Returns what the operator should change."""
 
 
 class Child:
@@ -92,16 +92,16 @@ class Children:
 
     @property
     def living(self) -> list[Child]:
-        """Children that are there."""
+        """Returns the children that are there."""
         return [child for child in self._children if child.pid]
 
     @property
     def absent(self) -> list[Child]:
-        """Children that are not, and wait for their start."""
+        """Returns the children that are not there and wait for their start."""
         return [child for child in self._children if not child.pid]
 
     def next_due(self) -> float | None:
-        """When the next absent child is to be started; None when all are there."""
+        """Returns when the next absent child is due, in monotonic seconds; None for nobody."""
         return min((child.due for child in self.absent), default=None)
 
     def start_due(self) -> None:
@@ -112,7 +112,7 @@ class Children:
                 self._start(child)
 
     def reap(self) -> list[Child]:
-        """Takes note of all children that ended; they are due again at once, or after a delay.
+        """Takes note of children that ended, and returns them; they are due again at once or later.
 
         Also of those that were stopped or go on again.
         """
@@ -159,7 +159,7 @@ class Children:
         child.due = time.monotonic()
 
     def _take_back(self, pid: int) -> None:
-        """One that was given up has ended after all: its slot is there for others."""
+        """Takes a slot back whose process was given up and has ended after all."""
         for gone in [child for child in self.given_up if child.pid == pid]:
             self.given_up.remove(gone)
             self._gone(gone.slot)

@@ -56,7 +56,7 @@ class Guard:
         self.due = now + (CLOSE_PAUSE_SECONDS if absent else verdict.pause_seconds)
 
     def _give_up(self, now: float) -> None:
-        """Those who were killed and do not go: another takes up their work in another slot."""
+        """Lets others take up the work of those who were killed and do not go, in another slot."""
         for child in self._children.living:
             if child.was_killed and child.spare_slots and now - child.killed >= GONE_SECONDS:
                 say(
@@ -85,7 +85,7 @@ class Guard:
                     room -= 1
 
     def _pass_on(self, inbox: socket.socket, late: int, receivers: dict[int, int]) -> None:
-        """What other workers handed to it. The note says where it was counted."""
+        """Passes on what other workers handed to it. The note says where it was counted."""
         for _ in range(_RESCUES_MAX):
             try:
                 note, descriptors = receive_note(inbox)
@@ -101,7 +101,7 @@ class Guard:
     def _accept(
         self, queue: socket.socket, listener: int, late: int, receivers: dict[int, int]
     ) -> bool:
-        """One that the kernel dealt to it; False when there is none."""
+        """Gives one that the kernel dealt to it to another; False when there is none."""
         try:
             client, _ = queue.accept()
         except OSError:
@@ -112,7 +112,7 @@ class Guard:
         return True
 
     def _next_inbox(self, receivers: dict[int, int]) -> socket.socket:
-        """Where the next connection goes: to who has the fewest, counting those on their way."""
+        """Chooses who gets the next connection: who has the fewest, with those on their way."""
         receiver = min(receivers, key=receivers.__getitem__)
         receivers[receiver] += 1
         return self._context.worker_inboxes[receiver].writer

@@ -17,13 +17,13 @@ class OomWatch:
         self._seen = oom_kills(read) or 0
 
     def has_risen(self) -> bool:
-        """Whether a process of this cgroup, or machine, was killed so since the last call."""
+        """Tells whether a process of this cgroup, or machine, was killed so since the last call."""
         now = oom_kills(self._read) or 0
         before, self._seen = self._seen, now
         return now > before
 
     def advice(self) -> str:
-        """What the operator should change."""
+        """Returns what the operator should change."""
         limit_bytes = self._arena.live("limit_bytes")
         allowed = cgroup_bytes(self._read)
         if allowed is None:
