@@ -120,7 +120,7 @@ class WriteOutJob:
         return max(self._arena.live("ext_max_sleep_us") / MILLION, _CLASS_SECONDS_MIN)
 
     def _idle_seconds(self) -> float:
-        """Returns the seconds to rest while nothing is to be written: memory cannot fill by then."""
+        """Returns the seconds to rest while nothing is to be written: memory takes more to fill."""
         slab = read_slab(self._store)
         left = max(slab.pages_limit - slab.pages_used, 0) * _PAGE_BYTES
         wanted = max(left / _FILL_BYTES_PER_SECOND, _LOOK_SECONDS)

@@ -140,6 +140,21 @@ def test_no_write_of_the_past_meets_pages_that_are_used_again(rig: Rig) -> None:
     assert rig.seen.path(0).wanted is Wanted.JUDGED
 
 
+def test_a_write_of_another_keeper_keeps_a_path_out(rig: Rig) -> None:
+    """It would land in pages that are used again."""
+    rig.steps.note_writing(0, is_writing=True)
+    with Store(rig.context.arena, rig.context.keeper_slots[1], Role.KEEPER, rig.flash) as store:
+        rig.steps = FlashPaths(store, rig.flash)
+        rig.health = rig.successor()
+        fail_out(rig)
+        rig.flash.want(0, Wanted.IN)
+        rig.look()
+        assert rig.state(0)[0] == "out"
+        rig.flash.forget_writes(rig.store.slot)
+        rig.look()
+        assert rig.state(0)[0] == "in"
+
+
 def test_out_by_hand_stays_out(rig: Rig, said: Said) -> None:
     rig.flash.want(0, Wanted.OUT)
     rig.look()

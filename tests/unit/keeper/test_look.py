@@ -1,5 +1,6 @@
 """What the look once a second makes the keeper do, and what messages make it do at once."""
 
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -149,6 +150,31 @@ def test_what_is_no_message_is_said_and_passed_over(
     said = capfd.readouterr().err
     assert "pymc: keeper: no message that is known here: b'dance\\n'" in said
     assert "lacks to_class" in said
+
+
+def test_who_waits_for_a_page_does_not_wait_for_the_next_look(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    paths = f"ext_path={tmp_path}/a:4m"
+    with in_process(["-m", "16", "-o", f"ext_page_size=2,ext_wbuf_size=2,{paths}"]) as server:
+        keeper = Keeper(server.context, server.store)
+        tier = keeper._tier
+        assert tier is not None
+        try:
+            later = dict.fromkeys(tier.jobs, math.inf)
+            keeper._due = dict(later)
+            keeper._run_due_jobs()
+            assert keeper._due == later
+            tier._writer.needs_page = True
+            keeper._run_due_jobs()
+            assert keeper._due == later | {"reclaim": 0.0}
+            tier._writer.needs_page = False
+            keeper._due = dict(later)
+            tier._reclaim.has_freed = True
+            keeper._run_due_jobs()
+            assert keeper._due == later | {"write": 0.0, "write out": 0.0}
+            assert not tier._reclaim.has_freed
+        finally:
+            tier.close()
 
 
 def test_the_health_of_paths_is_looked_at_each_second(tmp_path: Path) -> None:
