@@ -59,8 +59,8 @@ def start_processes(holdings: Holdings) -> Children:
     """Starts everybody, workers first, since clients wait for them; returns the children."""
     context = holdings.context
     settings = context.settings
+    # Whoever called may have ignored it, and children would be gone before they are noticed.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     show_program(settings.program)
     if settings.lock_memory and (reason := lock_all_memory()):
         say(f"warning: -k invalid, mlockall() failed: {reason}")

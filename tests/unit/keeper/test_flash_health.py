@@ -1,5 +1,7 @@
 """What the keeper does about its paths: out, late, by hand, and back. Time is fake."""
 
+import pytest
+
 from pymc.core.arena import Role
 from pymc.core.flash import Bucket, PageState, Wanted, Why
 from pymc.core.flash_paths import FlashPaths
@@ -231,6 +233,23 @@ def test_a_write_of_a_keeper_that_does_not_go(rig: Rig) -> None:
         rig.look()
         assert rig.state(1)[0] == "in"
         assert rig.state(0)[0] == "in"
+
+
+def test_a_successor_closes_pages_that_can_get_no_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path may have got late while there was no keeper."""
+    closed: list[int] = []
+    monkeypatch.setattr(rig.steps, "close_pages", closed.append)
+    rig.successor()
+    assert closed == [0, 1]
+
+
+def test_a_full_index_is_said_once_a_minute(rig: Rig, said: Said) -> None:
+    for seconds, lines in ((0, 1), (59, 0), (1, 1), (60, 1)):
+        rig.now += seconds
+        rig.health.index_was_full()
+        assert len(said()) == lines
 
 
 def test_a_late_path_of_a_predecessor(rig: Rig, said: Said) -> None:

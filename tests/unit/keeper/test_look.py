@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.arena import Arena, Role
+from pymc.core.arena import Arena, LargePages, Role
 from pymc.core.flash import Wanted
 from pymc.core.store import Store
 from pymc.keeper import keeper as keeper_module
 from pymc.keeper.keeper import Keeper
+from pymc.keeper.observe import Quiet
 from pymc.messages import (
     CrawlerState,
     CrawlMessage,
@@ -22,6 +23,7 @@ from pymc.messages import (
     send,
     send_note,
 )
+from pymc.policy.snapshot import CacheState
 from tests.unit.inprocess import InProcess, in_process
 
 # The test itself has slot 0, where a worker is; here it is the keeper's.
@@ -117,6 +119,48 @@ def test_limbo_is_cleared(
     assert asked == [(server.store, keeper_module._LIMBO_ITEMS)]
     # Once a look, not in a circle.
     assert "limbo" not in keeper._due
+
+
+QUIET_STATE = CacheState(100, 10, 20, 64, (), quiet_seconds=99)
+
+
+@pytest.mark.parametrize(("large_bytes", "released"), [(0, [16]), (1 << 20, [])])
+def test_free_pages_go_back_when_nobody_wants_them_but_not_large_ones(
+    server: InProcess,
+    keeper: Keeper,
+    monkeypatch: pytest.MonkeyPatch,
+    large_bytes: int,
+    released: list[int],
+) -> None:
+    """Large pages were got once, at the start: memory that goes back splits them."""
+    asked: list[int] = []
+
+    def release(store: Store, pages_max: int) -> int:
+        asked.append(pages_max)
+        return pages_max
+
+    monkeypatch.setattr(keeper_module, "read_state", lambda *_: QUIET_STATE)
+    monkeypatch.setattr(keeper_module, "release_pool_step", release)
+    monkeypatch.setattr(keeper_module, "fit_probation_step", lambda store: False)
+    server.context.arena.large_pages = LargePages("thp", large_bytes, large_bytes)
+    pause = keeper._fit_into_limit()
+    assert asked == released
+    # Pages go back a few at a time, one batch soon after the other.
+    assert pause == (keeper_module._FIT_SECONDS if released else None)
+
+
+@pytest.mark.parametrize(("is_fitting", "pause"), [(True, 0.02), (False, None)])
+def test_queues_that_do_not_fit_yet_are_gone_on_with(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, is_fitting: bool, pause: float | None
+) -> None:
+    monkeypatch.setattr(keeper_module, "fit_probation_step", lambda store: is_fitting)
+    assert keeper._fit_into_limit() == pause
+
+
+def test_quiet_begins_anew_when_a_page_is_opened_or_the_clock_goes_back() -> None:
+    quiet = Quiet()
+    seen = [(5, 100), (5, 130), (6, 140), (6, 145), (6, 50), (6, 70)]
+    assert [quiet.seconds(*one) for one in seen] == [0, 30, 0, 5, 0, 20]
 
 
 def read(server: InProcess, keeper: Keeper, *messages: Message) -> set[str]:

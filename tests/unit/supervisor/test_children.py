@@ -111,6 +111,32 @@ def test_the_watchdogs_kill_is_a_crash() -> None:
     in_a_supervisor(scene)
 
 
+def test_of_the_watchdogs_kill_there_is_one_line_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(children_module, "say", said.append)
+
+    def scene(children: Children, child: Child) -> None:
+        children.kill(child)
+        until(children, lambda: not child.pid, "it is gone")
+        assert said == []
+        # When it is not started at once that is said all the same.
+        child.due = 0.0
+        child.deaths_in_row = 5
+        children.start_due()
+        children.kill(child)
+        until(children, lambda: not child.pid, "it is gone")
+        assert len(said) == 1 and "starting it again in" in said[0]
+        # A stop of the server says nothing.
+        child.due = 0.0
+        children.start_due()
+        children.is_stopping = True
+        os.kill(child.pid, signal.SIGKILL)
+        until(children, lambda: not child.pid, "it is gone")
+        assert len(said) == 1
+
+    in_a_supervisor(scene)
+
+
 def test_who_was_stopped_and_died_is_not_stopped() -> None:
     def scene(children: Children, child: Child) -> None:
         until(children, lambda: child.is_stopped, "it is stopped")

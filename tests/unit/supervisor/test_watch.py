@@ -20,7 +20,7 @@ from pymc.messages.signals import STOP_CHILD, WAITED_SIGNALS
 from pymc.record import replace
 from pymc.server_context import ListeningAddress
 from pymc.supervisor import watch as watch_module
-from pymc.supervisor.children import Children
+from pymc.supervisor.children import Child, Children
 from pymc.supervisor.watch import Watch
 from tests.unit.inprocess import in_process
 
@@ -107,6 +107,70 @@ def test_who_does_not_stop_is_killed_and_the_listeners_are_closed_before() -> No
             assert not children.living and not children.absent[0].pid
 
     in_a_process(scene)
+
+
+class Signals:
+    """Signals that come one after the other while nobody is there; the last one ends the server."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+        self.numbers = list(numbers)
+        monkeypatch.setattr(signal, "sigtimedwait", self.next)
+
+    def next(self, signals: object, seconds: float) -> SimpleNamespace | None:
+        number = self.numbers.pop(0)
+        return SimpleNamespace(si_signo=number) if number else None
+
+
+@pytest.mark.parametrize(
+    ("number", "verbosity", "lines"),
+    [
+        (signal.SIGUSR1, 0, ["Gracefully stopping"]),
+        (signal.SIGUSR1, 1, ["Gracefully stopping", "Exiting normally"]),
+        (signal.SIGTERM, 0, []),
+        (signal.SIGTERM, 1, ["Signal handled: Terminated.", "Exiting normally"]),
+        (signal.SIGINT, 2, ["Signal handled: Interrupt.", "Exiting normally"]),
+    ],
+)
+def test_what_a_stop_says_and_gives_back(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    number: signal.Signals,
+    verbosity: int,
+    lines: list[str],
+) -> None:
+    pidfile = tmp_path / "pid"
+    pidfile.write_text("1\n")
+    said: list[str] = []
+    monkeypatch.setattr(watch_module, "say", said.append)
+    with in_process() as server:
+        server.context.arena.set_live("verbosity", verbosity)
+        holdings = Holdings(server.context, Lifeline.create(), str(pidfile))
+        Signals(monkeypatch, number)
+        Watch(holdings, Children(lambda kind, slot: 1 // 0)).run()
+    assert said == lines
+    assert not pidfile.exists()
+
+
+def test_each_wake_up_notes_ends_starts_who_is_due_and_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    class Recorded(Children):
+        def reap(self) -> list[Child]:
+            done.append("reap")
+            return []
+
+        def start_due(self) -> None:
+            done.append("start")
+
+    with in_process() as server:
+        Signals(monkeypatch, 0, signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM)
+        holdings = Holdings(server.context, Lifeline.create())
+        watch = Watch(holdings, Recorded(lambda kind, slot: 1 // 0))
+        monkeypatch.setattr(watch._guard, "look", lambda: done.append("look"))
+        watch.run()
+    assert done == ["reap", "start", "look"] * 3
 
 
 def test_only_workers_hear_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
