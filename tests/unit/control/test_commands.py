@@ -14,7 +14,7 @@ from pymc.messages import (
     receive,
     send,
 )
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 BAD_FORMAT = "CLIENT_ERROR bad command line format"
 PCTS = "ERROR hot and warm pcts must not exceed 80"

@@ -12,7 +12,7 @@ from pymc.control.commands import HANDLERS
 from pymc.keeper.answers import ANSWERS_MAX, SLICE_SECONDS, SLICES_PER_STEP, Answers
 from pymc.messages import AnswerEnded, End, Inbox, receive
 from pymc.messages.declared import TO_ASKER
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 STEPS_MAX = 10_000
 PART = b"x" * 32768

@@ -11,7 +11,7 @@ from pymc.core.writeout import Loaded
 from pymc.keeper import compactor as compactor_module
 from pymc.keeper.compactor import Compactor
 from pymc.policy.compaction import Compact
-from tests.unit.keeper.path_rig import Rig
+from tests.support.path_rig import Rig
 
 PAGE = 1
 UNREADABLE = SimpleNamespace(is_good=False, is_end=False, read_bytes=0)

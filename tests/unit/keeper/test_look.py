@@ -24,7 +24,7 @@ from pymc.messages import (
     send_note,
 )
 from pymc.policy.snapshot import CacheState
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 # The test itself has slot 0, where a worker is; here it is the keeper's.
 VICTIM = 1

@@ -15,7 +15,7 @@ from pymc.keeper.io_thread import IoThreads
 from pymc.keeper.writer import Writer
 from pymc.policy.path_recovery import FULL_SECONDS
 from pymc.record import replace
-from tests.unit.keeper.path_rig import Rig
+from tests.support.path_rig import Rig
 
 FAILED = 9
 

@@ -14,7 +14,7 @@ from pymc.launch import Holdings, Launcher, launcher, name_of
 from pymc.launch.holdings import socket_identity
 from pymc.messages import Lifeline
 from pymc.server_context import ServerContext
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pymc.record import replace
 from pymc.server_context import ListeningAddress, ServerContext
 from pymc.supervisor.children import Child, Children
 from pymc.supervisor.guard import Guard
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 WORKERS = 3
 LATE = 2

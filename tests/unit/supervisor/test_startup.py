@@ -14,7 +14,7 @@ from pymc.record import replace
 from pymc.server_context import ServerContext
 from pymc.supervisor import startup
 from pymc.supervisor.startup import children_of
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 class Clock:

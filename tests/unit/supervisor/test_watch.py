@@ -22,7 +22,7 @@ from pymc.server_context import ListeningAddress
 from pymc.supervisor import watch as watch_module
 from pymc.supervisor.children import Child, Children
 from pymc.supervisor.watch import Watch
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 def in_a_process(scene: Callable[[], None]) -> None:
