@@ -215,6 +215,29 @@ def test_a_write_that_hangs_makes_its_path_late(rig: Rig, said: Said) -> None:
     assert rig.state(1)[0] == "in"
 
 
+def test_a_read_of_its_own_that_hangs_makes_a_path_late(rig: Rig, said: Said) -> None:
+    rig.readers.submit(1, lambda: None, lambda _: None)
+    rig.readers.late = WRITE_SECONDS - 1
+    rig.look()
+    assert rig.state(1)[0] == "in"
+    rig.readers.late = WRITE_SECONDS
+    rig.look()
+    assert rig.state(1) == ("late", Why.LATE_READ)
+    assert said() == ["b: late: a read is not answered; not used until it answers"]
+
+
+def test_a_path_that_failed_may_be_taken_out_by_hand_too(rig: Rig, said: Said) -> None:
+    """Else its probes would bring it back."""
+    fail_out(rig)
+    said()
+    rig.flash.want(0, Wanted.OUT)
+    rig.look()
+    assert rig.state(0) == ("out", Why.HAND)
+    assert said() == ["a: taken out of service: by hand"]
+    rig.look()
+    assert said() == []
+
+
 def test_a_write_of_a_keeper_that_does_not_go(rig: Rig) -> None:
     """Its successor in another slot leaves the path alone as long as it is there."""
     rig.steps.note_writing(1, is_writing=True)

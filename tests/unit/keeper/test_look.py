@@ -1,8 +1,10 @@
 """What the look once a second makes the keeper do, and what messages make it do at once."""
 
+import gc
 import math
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,19 +12,23 @@ import pytest
 
 from pymc.core.arena import Arena, LargePages, Role
 from pymc.core.flash import Wanted
+from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
 from pymc.keeper import keeper as keeper_module
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.observe import Quiet
 from pymc.messages import (
+    AnswerMessage,
     CrawlerState,
     CrawlMessage,
+    Inbox,
     Message,
     MoveMessage,
     WakeMessage,
     send,
     send_note,
 )
+from pymc.policy.shrink import Move
 from pymc.policy.snapshot import CacheState
 from tests.support.inprocess import InProcess, in_process
 
@@ -183,6 +189,39 @@ def test_messages_make_their_jobs_due(server: InProcess, keeper: Keeper) -> None
     assert read(server, keeper, WakeMessage(), CrawlMessage(None)) == {"look", "crawl"}
 
 
+def test_an_answer_knows_what_time_it_is(server: InProcess, keeper: Keeper) -> None:
+    """Else it would name items that have died since the last job."""
+    arena = server.context.arena
+    server.fill("k", 10, 10, expiry_seconds=arena.seconds() + 5)
+    arena.shift_clock(60)
+    client, lent = socket.socketpair()
+    channel = Inbox.create()
+    with client, lent, channel.reader, channel.writer:
+        fds = [lent.fileno(), channel.writer.fileno()]
+        message = AnswerMessage(b"lru_crawler metadump all")
+        assert send(server.context.keeper_inbox.writer, message, fds)
+        keeper._due = {}
+        keeper._read_messages()
+        assert set(keeper._due) == {"answers"}
+        while keeper._answers.count:
+            keeper._answers.step()
+        assert client.recv(4096) == b"END\r\n"
+
+
+def test_who_stops_leaves_no_move_behind(server: InProcess, keeper: Keeper) -> None:
+    """`slabs reassign` would be answered BUSY until the next keeper has started."""
+    keeper._mover.add(Move(1, 2))
+    assert server.context.arena.live("slab_move_running") == 1
+    keeper._is_stopping = True
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert keeper.run() == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        gc.unfreeze()
+    assert server.context.arena.live("slab_move_running") == 0
+
+
 def test_what_is_no_message_is_said_and_passed_over(
     server: InProcess, keeper: Keeper, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +257,22 @@ def test_who_waits_for_a_page_does_not_wait_for_the_next_look(tmp_path: Path) ->
             assert keeper._due == later | {"write": 0.0, "write out": 0.0}
             assert not tier._reclaim.has_freed
         finally:
+            tier.close()
+
+
+def test_writes_of_who_had_the_slot_before_are_over(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    paths = f"ext_path={tmp_path}/a:4m"
+    with in_process(["-m", "16", "-o", f"ext_page_size=2,ext_wbuf_size=2,{paths}"]) as server:
+        context, flash = server.context, server.context.flash
+        assert flash is not None
+        with Store(context.arena, context.keeper_slot, Role.KEEPER, flash) as store:
+            FlashPaths(store, flash).note_writing(0, is_writing=True)
+            seen = FlashPaths(server.store, flash)
+            assert seen.writing_elsewhere(0)
+            tier = Keeper(context, store)._tier
+            assert tier is not None
+            assert not seen.writing_elsewhere(0)
             tier.close()
 
 

@@ -1,11 +1,13 @@
 """Mover, crawler and the keeper's jobs on a store without processes."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from pymc.core.ffi import lib
 from pymc.core.snapshots import read_class, read_index, read_slab
+from pymc.keeper import crawler as crawler_module
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
@@ -242,6 +244,36 @@ def test_classes_without_dead_items_are_left_alone() -> None:
         lasting = filled_class(server)
         assert server.store.class_counters(lasting)["crawler_items_checked"] == 0
         assert server.store.counters()["items"] == 3000
+
+
+class Walking:
+    """A search that goes on, of which every item was dead."""
+
+    items_seen = items_reclaimed = 100
+
+    def __init__(self, store: object, classes: object) -> None:
+        """Of no interest."""
+
+    def step(self, chunks: int) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("is_asked", "sleep_us", "pause"), [(True, 0, 0.01), (False, 0, 0.03), (True, 500_000, 0.5)]
+)
+def test_a_search_rests_as_long_as_its_share_or_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch, is_asked: bool, sleep_us: int, pause: float
+) -> None:
+    """A step of 10 ms: half a core when asked for, a quarter where all are dead."""
+    times = iter((100.0, 100.01))
+    monkeypatch.setattr(crawler_module, "Crawl", Walking)
+    with in_process() as server:
+        server.context.arena.set_live("lru_crawler_sleep_us", sleep_us)
+        crawler = Crawler(server.context, server.store)
+        crawler._begin(None, is_asked=is_asked)
+        clock = SimpleNamespace(monotonic=lambda: next(times))
+        monkeypatch.setattr(crawler_module, "time", clock)
+        assert crawler.step() == pytest.approx(pause)
 
 
 def test_disabled_means_no_search() -> None:

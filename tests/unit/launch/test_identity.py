@@ -46,6 +46,8 @@ def raise_under(
         (1024, 1024, 1, 1024 - 76),
         (256, 1024, 4, 4 * (256 - 88)),
         (89, 1024, 4, 4),
+        # Just enough: nothing is said.
+        (100, 48, 4, 48),
     ],
 )
 def test_open_files(

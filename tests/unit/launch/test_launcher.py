@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pymc import logs
 from pymc.core.arena import Role
 from pymc.launch import Holdings, Launcher, launcher, name_of
 from pymc.launch.holdings import socket_identity
@@ -67,6 +68,15 @@ def test_a_life_that_fails_is_logged_with_its_name(capfd: pytest.CaptureFixture[
         assert exit_code(with_life(Launcher(holdings), life).start(Role.WORKER, 3)) == 70
     said = capfd.readouterr().err
     assert said.startswith("pymc: worker 3:\n") and "on purpose" in said
+
+
+def test_its_lines_of_the_log_bear_its_name() -> None:
+    def life(context: ServerContext, slot: int) -> int:
+        return 5 if logs._log.role == "worker 3" else 1
+
+    with held() as holdings:
+        assert exit_code(with_life(Launcher(holdings), life).start(Role.WORKER, 3)) == 5
+    assert logs._log.role == "supervisor"
 
 
 def test_a_keeper_needs_its_code_loaded_first(capfd: pytest.CaptureFixture[str]) -> None:

@@ -185,6 +185,14 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
         assert said[0].endswith(
             "was killed by SIGKILL because memory ran out (buy some); starting it again in 1.00 s"
         )
+        # Long after the last such kill the next one is the first again.
+        second.due = 0.0
+        children.start_due()
+        children._oom_killed -= 120.0
+        memory.has_run_out = True
+        os.kill(second.pid, signal.SIGKILL)
+        until(children, lambda: not second.pid, "it is gone")
+        assert said[-1].endswith("(buy some); starting it again in 1.00 s")
         # Somebody else's kill costs no time, and says nothing of memory.
         first.due = 0.0
         children.start_due()

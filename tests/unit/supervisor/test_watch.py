@@ -16,7 +16,7 @@ from pymc.core.engine import ListenerKind
 from pymc.core.process import fork_child
 from pymc.launch import Holdings
 from pymc.messages import Lifeline
-from pymc.messages.signals import STOP_CHILD, WAITED_SIGNALS
+from pymc.messages.signals import STOP_CHILD, WAITED_SIGNALS, SignalMessage
 from pymc.record import replace
 from pymc.server_context import ListeningAddress
 from pymc.supervisor import watch as watch_module
@@ -171,6 +171,39 @@ def test_each_wake_up_notes_ends_starts_who_is_due_and_looks(
         monkeypatch.setattr(watch._guard, "look", lambda: done.append("look"))
         watch.run()
     assert done == ["reap", "start", "look"] * 3
+
+
+def test_the_server_ends_although_a_process_does_not_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for a device in the kernel is not gone when it was killed."""
+    now = 100.0
+    said: list[str] = []
+    sent: list[tuple[float, int]] = []
+
+    class Stuck(Children):
+        living = property(lambda self: [Child(Role.KEEPER, 2, pid=77)])
+
+        def reap(self) -> list[Child]:
+            return []
+
+        def send(self, message: SignalMessage, kind: Role | None = None) -> None:
+            sent.append((round(now - 100.0, 3), message.number))
+
+    def wait(signals: object, seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(watch_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(watch_module, "say", said.append)
+    with in_process() as server:
+        children = Stuck(lambda kind, slot: 1 // 0)
+        children.given_up.append(Child(Role.KEEPER, 3, pid=78))
+        watch = Watch(Holdings(server.context, Lifeline.create()), children)
+        monkeypatch.setattr(signal, "sigtimedwait", wait)
+        watch._stop(signal.SIGTERM)
+    assert sent[:2] == [(0.0, signal.SIGTERM), (0.7, signal.SIGKILL)]
+    assert {number for _, number in sent[1:]} == {signal.SIGKILL}
+    assert now - 100.0 == pytest.approx(4.2)
+    assert said == ["pymc: killed, but not gone yet: 77, 78"]
 
 
 def test_only_workers_hear_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
