@@ -15,8 +15,8 @@ class SignalMessage(Record):
     when_stuck: str
 
 
-# A child that is only starting has the system's own reaction to these, as csrc/base/process.c sets
-# it before the child can be sent any.
+# A child that is only starting, and has no loop yet, ends by SIGTERM and ignores SIGHUP: see
+# csrc/base/process.c.
 STOP_CHILD = SignalMessage(
     signal.SIGTERM,
     sender="supervisor",
