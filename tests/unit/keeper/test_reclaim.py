@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from pymc.core.flash import PageInfo, PageState
+from pymc.keeper import reclaim as reclaim_module
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.reclaim import Reclaim, _use_of
 from pymc.policy.compaction import Plan
@@ -134,3 +135,17 @@ def test_a_swept_page_counts_when_it_is_free_and_the_next_look_is_made_at_once(
         assert not reclaim.is_sweeping and reclaim._look_due == 0.0
         assert keeper._store.counters()["ext_page_reclaims"] - before == count
         assert reclaim.has_freed is (count > 0)
+
+
+def test_pages_that_get_entries_yet_are_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a buffer still names would be missed, and the page would have to be swept again."""
+    with tier(tmp_path) as (_server, keeper):
+        reclaim = reclaim_of(keeper)
+        pages = [page._replace(state=PageState.DRAINING) for page in reclaim._flash.pages()[:3]]
+        monkeypatch.setattr(reclaim_module, "choose", lambda *_: Plan())
+        monkeypatch.setattr(reclaim._flash, "pages", lambda: pages)
+        monkeypatch.setattr(reclaim._writer, "pages", lambda: frozenset({1}))
+        reclaim._look(0.0)
+        assert reclaim._sweeping == {0, 2}
