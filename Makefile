@@ -10,7 +10,7 @@ BUILD ?= $(or $(PYMC_BUILD),release)
 export PYMC_BUILD := $(BUILD)
 ARGS ?=
 PY := .venv/bin/python
-C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def)
+C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def pymc/config/*.py)
 C_FORMATTED := $(wildcard csrc/*.c csrc/*/*.[ch] csrc/*/*/*.[ch] tests/fuzz/*.[ch] bench/*/*.[ch])
 # A folder's time changes when a file is added or removed.
 C_ROOMS := $(wildcard csrc/*/.)

@@ -13,6 +13,7 @@ and when it is imported. Unset or empty, it means release.
 Each module has `ffi` and `lib`. The C code sees PYMC_BUILD_VARIANT, the variant's name as a string.
 Every csrc/<room>/*.c is compiled into build/<variant>/; only what changed, headers included, is
 compiled again. The declarations come from the headers themselves: csrc/cdef.py.
+The table of live settings, generated/live.def, is made from pymc/config.
 
 The variant `fuzz` (clang) makes no module: it links tests/fuzz/fuzz_<target>.c with the core.
 """
@@ -36,6 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csrc import cdef
+from pymc.config import c_table
 
 CSRC = Path(__file__).resolve().parent
 ROOT = CSRC.parent
@@ -99,12 +101,13 @@ def variant_named(name: str) -> Variant:
     """The variant with its flags; raises BuildError for an unknown name."""
     if name not in VARIANTS:
         raise BuildError(f"PYMC_BUILD={name}: not one of {', '.join(VARIANTS)}")
-    flags = [*COMMON, *VARIANTS[name], f'-DPYMC_BUILD_VARIANT="{name}"']
+    folder = ROOT / "build" / name
+    flags = [*COMMON, f"-I{folder}", *VARIANTS[name], f'-DPYMC_BUILD_VARIANT="{name}"']
     compiler = shlex.split(os.environ.get("CC", "gcc"))
     if name == "fuzz":
         compiler = ["clang"]
         flags = [flag for flag in flags if flag not in _GCC_ONLY]
-    return Variant(name, compiler, flags, ROOT / "build" / name)
+    return Variant(name, compiler, flags, folder)
 
 
 def sources() -> list[Path]:
@@ -133,6 +136,13 @@ def write_if_changed(path: Path, text: str) -> None:
     """Writes `text` unless the file has it already, so that its time means something."""
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
+
+
+def emit_generated(variant: Variant) -> None:
+    """Writes what the C files include as "generated/...": tables made from Python's."""
+    folder = variant.folder / "generated"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_if_changed(folder / "live.def", c_table.live_def())
 
 
 def emit_binding(variant: Variant) -> Path:
@@ -201,6 +211,7 @@ def compile_all(variant: Variant, binding: Path | None) -> list[Path]:
     key = "\n".join([*variant.compiler, *variant.flags, *WARNINGS, platform.python_version()])
     folder = variant.folder / hashlib.sha256(key.encode()).hexdigest()[:12]
     folder.mkdir(exist_ok=True)
+    emit_generated(variant)
     work = [(source, WARNINGS) for source in sources()]
     if binding is not None:
         work.append((binding, ["-w", f"-I{sysconfig.get_path('include')}"]))
@@ -265,6 +276,7 @@ def check_warnings() -> None:
     """
     for name in ("release", "debug"):
         variant = variant_named(name)
+        emit_generated(variant)
         compile_each([*variant.compiler, *variant.flags, *WARNINGS, "-fsyntax-only"], sources())
     # The fuzzers are built by hand only, and may not fall behind the headers.
     fuzzers = sorted((ROOT / "tests" / "fuzz").glob("*.c"))

@@ -74,7 +74,7 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
         status = slab_create(arena, &slab);
     }
     if (status == PYMC_OK) {
-        arena->header->live[LIVE_limit_bytes] = (int64_t)geometry->limit_bytes;
+        arena->header->live[LIVE_memory_limit_bytes] = (int64_t)geometry->limit_bytes;
     }
     return status;
 }
@@ -234,7 +234,7 @@ struct lru *store_lru(struct store *store) {
 }
 
 void store_update_pages_limit(struct store *store) {
-    uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
+    uint64_t limit = (uint64_t)live_get(store->arena, LIVE_memory_limit_bytes);
     uint64_t besides = index_bytes(&store->index) + lru_bytes(&store->lru)
                        + (store->flash ? flash_index_bytes(store->flash) : 0);
     // To the nearest page: a few bytes more of index are not to cost a page of items.
@@ -247,7 +247,7 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
     if (limit_bytes > store->root->limit_bytes_max) {
         return PYMC_INVALID;
     }
-    SHARED_STORE(store->header->live[LIVE_limit_bytes], (int64_t)limit_bytes);
+    SHARED_STORE(store->header->live[LIVE_memory_limit_bytes], (int64_t)limit_bytes);
     store_update_pages_limit(store);
     return PYMC_OK;
 }

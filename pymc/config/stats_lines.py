@@ -43,12 +43,13 @@ def settings_lines(settings: Settings, live: Mapping[str, Number]) -> list[tuple
         value = getattr(settings, name)
         if row.live and name in live:
             value = type(value)(live[name])
-        text = row.shown(value) if row.shown else _shown(value)
+        text = row.shown(value) if row.shown else shown_value(value)
         placed[row.stats_position] = (row.stats_key, text)
     return [placed[place] for place in sorted(placed)]
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value as memcached spells it."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):

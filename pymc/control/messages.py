@@ -12,7 +12,7 @@ MESSAGE_BYTES_MAX = 4096
 
 
 class CrawlerState(IntEnum):
-    """What the live row crawler_running says."""
+    """What the note about the crawler says."""
 
     IDLE = 0
     ASKED = 1

@@ -3,6 +3,7 @@
 import time
 
 from pymc.control.messages import CrawlerState
+from pymc.core.arena import Note
 from pymc.core.maintain import Crawl, sample_dead
 from pymc.core.store import Store
 from pymc.policy.crawl import ClassSample, core_share, due_classes
@@ -82,4 +83,4 @@ class Crawler:
         state = CrawlerState.IDLE
         if self._crawl is not None:
             state = CrawlerState.ASKED if self._is_asked else CrawlerState.OWN
-        self._arena.set_live("crawler_running", state)
+        self._arena.set_note(Note.CRAWLER, state)

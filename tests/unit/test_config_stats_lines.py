@@ -29,7 +29,7 @@ def shown(key: str, settings: Settings, live: dict[str, int | float | str] | Non
         ("num_threads_per_udp", "4", Settings(listen=("a",))),
         ("num_threads_per_udp", "1", Settings(listen=("a,b",))),
         ("domain_socket", "NULL", Settings()),
-        ("evictions", "off", Settings(evictions=False)),
+        ("evictions", "off", Settings(evictions_enabled=False)),
         ("umask", "751", Settings(unix_socket_mode=0o751)),
         ("growth_factor", "3.14", Settings(slab_growth_factor=3.14159)),
         ("slab_automove_freeratio", "0.778", Settings(slab_automove_freeratio=0.7777)),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pymc.control.messages import CrawlerState
+from pymc.core.arena import Note
 from pymc.core.ffi import lib
 from pymc.core.snapshots import read_class, read_index, read_slab
 from pymc.keeper.crawler import Crawler
@@ -35,9 +36,9 @@ def test_moves_come_one_after_the_other() -> None:
         source = filled_class(server)
         mover = Mover(server.context, server.store)
         mover.add(Move(source, 100, 2))
-        assert server.context.arena.live("slab_move_running") == 1
+        assert server.context.arena.note(Note.SLAB_MOVE) == 1
         run_dry(mover.step)
-        assert server.context.arena.live("slab_move_running") == 0
+        assert server.context.arena.note(Note.SLAB_MOVE) == 0
         assert read_class(server.store, 100).pages == 2
         assert server.store.check() == server.store.counters()["items"] == 60_000
 
@@ -123,9 +124,9 @@ def test_search_that_was_asked_for() -> None:
         crawler = Crawler(server.context, server.store)
         assert crawler.step() is None
         crawler.ask(None)
-        assert arena.live("crawler_running") == CrawlerState.ASKED
+        assert arena.note(Note.CRAWLER) == CrawlerState.ASKED
         run_dry(crawler.step)
-        assert arena.live("crawler_running") == CrawlerState.IDLE
+        assert arena.note(Note.CRAWLER) == CrawlerState.IDLE
         counters = server.store.counters()
         assert (counters["items"], counters["lru_crawler_starts"]) == (0, 1)
 
@@ -151,7 +152,7 @@ def test_a_search_of_its_own_begins_when_items_have_died() -> None:
         arena.shift_clock(6)
         server.store.set_now(arena.seconds())
         crawler.consider()
-        assert arena.live("crawler_running") == CrawlerState.OWN
+        assert arena.note(Note.CRAWLER) == CrawlerState.OWN
         run_dry(crawler.step)
         assert server.store.counters()["items"] == 0
 
@@ -192,7 +193,7 @@ def test_disabled_means_no_search() -> None:
         server.store.set_now(arena.seconds())
         crawler = Crawler(server.context, server.store)
         crawler.consider()
-        assert arena.live("crawler_running") == CrawlerState.IDLE
+        assert arena.note(Note.CRAWLER) == CrawlerState.IDLE
         assert crawler.step() is None
 
 
