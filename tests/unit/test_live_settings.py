@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from pymc.config import DEFAULTS, LIVE, ROWS, SHARED_ROWS
+from pymc.config.readers import Choice
 from pymc.config.shared import as_millionths
+from pymc.control.commands import HANDLERS
 from pymc.core.arena import LIVE_NAMES, Arena
 from pymc.live_settings import change, may_be, read_live_settings, write_live_settings
 from tests.unit.inprocess import in_process
@@ -109,6 +111,35 @@ def test_a_change_keeps_within_the_bounds_of_its_row(
             assert not may_be(name, value)
             assert not change(arena, name, value)
             assert arena.live(shared.name_of(name)) == kept
+
+
+def command_of(name: str) -> str:
+    live = ROWS[name].live
+    assert live
+    return live.command
+
+
+def test_commands_are_commands() -> None:
+    assert {command_of(name).split()[0].encode() for name in LIVE} <= HANDLERS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(n for n in LIVE if command_of(n).startswith("extstore")))
+def test_extstore_changes_what_its_row_says(name: str) -> None:
+    default, reader = DEFAULTS[name], ROWS[name].reader
+    value: Any
+    word, value = "7", 7 * ROWS[name].scale
+    if isinstance(reader, Choice):
+        word = value = next(word for word in reader.values if word != default)
+    elif isinstance(default, float):
+        word, value = "0.25", 0.25
+    elif isinstance(default, bool):
+        word, value = str(int(not default)), not default
+    with in_process() as server:
+        assert server.ask(f"{command_of(name)} {word}") == b"OK\r\n"
+        assert read_live_settings(server.context.arena)[name] == value != default
+        for wrong in ("", "x"):
+            assert server.ask(f"{command_of(name)} {wrong}") == b"ERROR\r\n"
+        assert read_live_settings(server.context.arena)[name] == value
 
 
 def test_a_change_is_given_in_the_unit_of_the_command_line() -> None:
