@@ -42,6 +42,7 @@ class Row(Record):
 
     `flag` sets `flag_value`; each suboption of `-o` in `options` sets its own value; READ means
     that the reader makes it from the text. The first name in `options` is the one shown in help.
+    Its key in `stats settings` is there while the setting named in `shown_with`, if any, is on.
     `also` are other settings that change with this one: name to value, or READ for the same one.
     What stands in the arena, for C or for a process that looks again, is `shared`; of that, what a
     command changes is `live`. What is accepted but changes nothing says in `idle` why.
@@ -61,6 +62,7 @@ class Row(Record):
     stats_key: str = ""
     stats_position: int = 0
     shown: Callable[[Any], str] | None = None
+    shown_with: str = ""
     shared: Shared | None = None
     live: Live | None = None
     idle: str = ""

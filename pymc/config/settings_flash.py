@@ -70,6 +70,7 @@ class FlashSettings(MemorySettings):
         reader=Number(whole_unsigned, 1, THREADS_MAX),
         options={"ext_threads": READ},
         stats=("ext_threads", 1020),
+        shown_with="ext_paths",
     )
     ext_io_depth: int = setting(
         64,
@@ -77,6 +78,7 @@ class FlashSettings(MemorySettings):
         reader=Number(whole_unsigned, 1, IO_DEPTH_MAX),
         options={"ext_io_depth": READ},
         stats=("ext_io_depth", 1030),
+        shown_with="ext_paths",
     )
     ext_engine: str = setting(
         "auto",
@@ -88,6 +90,7 @@ class FlashSettings(MemorySettings):
         ),
         options={"ext_engine": READ},
         stats=("ext_engine", 1000),
+        shown_with="ext_paths",
     )
     ext_compress_min_bytes: int = setting(
         256,
@@ -97,6 +100,7 @@ class FlashSettings(MemorySettings):
         reader=_UNSIGNED,
         options={"ext_compress": READ},
         stats=("ext_compress", 1040),
+        shown_with="ext_paths",
         shared=SHARED,
         live=Live("extstore compress"),
     )
@@ -107,6 +111,7 @@ class FlashSettings(MemorySettings):
         reader=_MEGABYTES,
         options={"ext_compact_rate": READ},
         stats=("ext_compact_rate", 1050),
+        shown_with="ext_paths",
         shared=SHARED,
         live=Live("extstore compact_rate"),
     )
@@ -117,6 +122,7 @@ class FlashSettings(MemorySettings):
         reader=Choice(_words(ADMIT_PERCENT), "ext_admit must be all, fetched or 1 to 99 percent"),
         options={"ext_admit": READ},
         stats=("ext_admit", 1060),
+        shown_with="ext_paths",
         shared=shared_word("ext_admit_unread_percent", ADMIT_PERCENT),
         live=Live("extstore admit"),
     )
@@ -127,6 +133,7 @@ class FlashSettings(MemorySettings):
         reader=Choice(_words(RESCUE_WORDS), "ext_rescue must be read or all"),
         options={"ext_rescue": READ},
         stats=("ext_rescue", 1070),
+        shown_with="ext_paths",
         shared=shared_word("ext_compact_unread", RESCUE_WORDS),
         live=Live("extstore rescue"),
     )
@@ -138,6 +145,7 @@ class FlashSettings(MemorySettings):
         reader=Number(whole_unsigned, 1, 86_400_000),
         options={"ext_read_timeout": READ},
         stats=("ext_read_timeout", 1080),
+        shown_with="ext_paths",
         shared=SHARED,
         live=Live("extstore read_timeout"),
     )

@@ -26,12 +26,14 @@ class TlsSettings(FlashSettings):
         flag_value=True,
         long="enable-ssl",
         stats=("ssl_enabled", 800),
+        shown_with="tls_enabled",
     )
     tls_chain_path: str | None = setting(
         None,
         "file with the certificate chain, PEM",
         options={"ssl_chain_cert": READ},
         stats=("ssl_chain_cert", 801),
+        shown_with="tls_enabled",
         shown=_shown_path,
         idle=_NO_TLS,
     )
@@ -40,6 +42,7 @@ class TlsSettings(FlashSettings):
         "file with the private key, unless it is in the chain's file",
         options={"ssl_key": READ},
         stats=("ssl_key", 802),
+        shown_with="tls_enabled",
         shown=_shown_path,
         idle=_NO_TLS,
     )
@@ -49,6 +52,7 @@ class TlsSettings(FlashSettings):
         reader=Number(whole_signed, 0, 3, outside="Invalid {name}. Use help to see valid options."),
         options={"ssl_verify_mode": READ},
         stats=("ssl_verify_mode", 803),
+        shown_with="tls_enabled",
         idle=_NO_TLS,
     )
     tls_key_format: int = setting(
@@ -57,6 +61,7 @@ class TlsSettings(FlashSettings):
         reader=Number(whole_signed),
         options={"ssl_keyformat": READ},
         stats=("ssl_keyformat", 804),
+        shown_with="tls_enabled",
         idle=_NO_TLS,
     )
     tls_ciphers: str | None = setting(
@@ -64,6 +69,7 @@ class TlsSettings(FlashSettings):
         "list of ciphers to allow",
         options={"ssl_ciphers": READ},
         stats=("ssl_ciphers", 805),
+        shown_with="tls_enabled",
         idle=_NO_TLS,
     )
     tls_ca_path: str | None = setting(
@@ -71,6 +77,7 @@ class TlsSettings(FlashSettings):
         "file with the CA certificates that clients' ones must come from",
         options={"ssl_ca_cert": READ},
         stats=("ssl_ca_cert", 806),
+        shown_with="tls_enabled",
         idle=_NO_TLS,
     )
     tls_wbuf_bytes: int = setting(
@@ -80,6 +87,7 @@ class TlsSettings(FlashSettings):
         reader=Number(whole_unsigned, 0, UINT_MAX, KILOBYTE),
         options={"ssl_wbuf_size": READ},
         stats=("ssl_wbuf_size", 807),
+        shown_with="tls_enabled",
         idle=_NO_TLS,
     )
     tls_session_cache: bool = setting(
@@ -87,6 +95,7 @@ class TlsSettings(FlashSettings):
         "let clients resume TLS sessions",
         options={"ssl_session_cache": True},
         stats=("ssl_session_cache", 808),
+        shown_with="tls_enabled",
         idle=_NO_TLS,
     )
     tls_kernel: bool = setting(
@@ -94,6 +103,7 @@ class TlsSettings(FlashSettings):
         "let the kernel encrypt where it can",
         options={"ssl_kernel_tls": True},
         stats=("ssl_kernel_tls", 809),
+        shown_with="tls_enabled",
         idle=_NO_TLS,
     )
     tls_version_min: int = setting(
@@ -102,6 +112,7 @@ class TlsSettings(FlashSettings):
         reader=Number(whole_signed, 0, 3, outside="Invalid {name}. Use help to see valid options."),
         options={"ssl_min_version": READ},
         stats=("ssl_min_version", 810),
+        shown_with="tls_enabled",
         shown=_shown_tls_version,
         idle=_NO_TLS,
     )

@@ -43,6 +43,7 @@ def test_row(name: str) -> None:
     if row.bounds and default:
         low, high = row.bounds
         assert low <= default / row.scale <= high
+    assert row.shown_with in ("", *ROWS)
     if row.live:
         assert row.shared and row.shared.decode
         assert row.stats_key
