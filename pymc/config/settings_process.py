@@ -239,7 +239,6 @@ class ProcessSettings(Record):
     napi_ids_count: int = setting(
         0,
         "number of NAPI ids; accepted and not used",
-        idle="workers do not choose connections by the queue they came from",
         reader=Number(
             atoi, 1, INT_MAX, outside="Maximum number of NAPI IDs must be greater than 0"
         ),
@@ -249,6 +248,7 @@ class ProcessSettings(Record):
         default_text="",
         stats=("num_napi_ids", 900),
         shown=_shown_count,
+        idle="workers do not choose connections by the queue they came from",
     )
     maxconns_fast: bool = setting(
         True,
@@ -332,7 +332,7 @@ class ProcessSettings(Record):
         reader=Number(atoi_unsigned),
         options={"sock_cookie_id": READ},
         default_text="",
-        idle="it marks sockets for firewalls on FreeBSD and with eBPF only",
+        idle="sockets are not marked for firewalls",
     )
     tcp_fastopen_queue: int = setting(
         0,
