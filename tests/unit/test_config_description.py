@@ -3,7 +3,7 @@
 from pymc.config import ROWS, Settings
 from pymc.config.description import Described, described_settings
 from pymc.live_settings import change, read_live_settings
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 def described(live: dict[str, object], settings: Settings | None = None) -> dict[str, Described]:

@@ -10,7 +10,7 @@ from pymc.config.shared import as_millionths
 from pymc.control.commands import HANDLERS
 from pymc.core.arena import LIVE_NAMES, Arena
 from pymc.live_settings import change, may_be, read_live_settings, write_live_settings
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 def test_c_has_the_names_of_the_table() -> None:
