@@ -1,8 +1,8 @@
 """Checks the table of settings against the code: one row per setting, and each row is read.
 
 Names that a user, a script or C knows a setting by belong to one row each. A setting is read by
-`LIVE_name` in C, by `live("name")` in Python, or as `settings.name` outside pymc/config; what
-nobody reads has to say in its row why it is accepted.
+`live_get(..., LIVE_name)` in C, by `live("name")` in Python, or as `settings.name` outside
+pymc/config; what nobody reads has to say in its row why it is accepted.
 """
 
 import re
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Reading and writing all of them alike is no use of one.
 _NO_READERS = ("pymc/config/", "pymc/live_settings.py")
 _IN_C = re.compile(r"\bLIVE_(\w+)")
+_READ_IN_C = re.compile(r"\blive_get\([^;]*?\bLIVE_(\w+)")
 _FROM_ARENA = re.compile(r"\b(set_)?live\(\s*\"(\w+)\"")
 _FROM_SETTINGS = re.compile(r"\bsettings\.(\w+)")
 # The enumeration's own names.
@@ -74,7 +75,7 @@ def _uses(texts: Mapping[str, str]) -> tuple[set[str], list[tuple[str, str]]]:
     for path, text in texts.items():
         if path.startswith("csrc/"):
             found = [name for name in _IN_C.findall(text) if name not in _NO_SETTINGS]
-            read.update(found)
+            read.update(_READ_IN_C.findall(text))
             uses += [(path, name) for name in found]
         elif not path.startswith(_NO_READERS):
             read.update(_FROM_SETTINGS.findall(text))

@@ -39,6 +39,7 @@ def test_a_name_belongs_to_one_row(other: Row, complaint: str) -> None:
 
 READ_AS = [
     ("csrc/lru/lru.c", "live_get(arena, LIVE_quick_millionths)"),
+    ("csrc/lru/lru.c", "live_get(engine_arena(engine),\n    LIVE_quick_millionths)"),
     ("pymc/keeper/mover.py", 'self._arena.live("quick_millionths") / MILLION'),
     ("pymc/keeper/mover.py", "server.settings.quick > 0.5"),
 ]
@@ -61,6 +62,7 @@ def test_what_is_read_is_not_idle(path: str, text: str) -> None:
         ("pymc/config/checks.py", "if settings.quick > 80:"),
         ("pymc/live_settings.py", "settings.quick"),
         ("csrc/lru/lru.c", "lru->quick_millionths"),
+        ("csrc/lru/lru.c", "SHARED_STORE(header->live[LIVE_quick_millionths], 5);"),
     ],
 )
 def test_what_nobody_reads_says_so(path: str, text: str) -> None:
