@@ -149,6 +149,15 @@ def test_rescued_items_go_by_worth_where_labels_are() -> None:
     )
 
 
+@pytest.mark.parametrize(("read", "stream"), [(4, COLD_COMPACT), (5, COMPACT)])
+def test_what_little_was_read_of_is_cold(read: int, stream: int) -> None:
+    """Of a hundred objects; at USEFUL_READ_SHARE they are worth as much as any."""
+    settings = replace(ALL, compact_under_pages=30)
+    cold = PageState(91, PageUse.FREE, COLD_COMPACT)
+    state = log(full(2), full(9, used=10, read=read), cold, free=2)
+    assert choose(state, settings).compact == Compact(9, False, stream)
+
+
 @pytest.mark.parametrize(
     ("count", "streams", "wanted"),
     [(1, 1, 0), (2, 1, 1), (5, 1, 2), (9, 2, 2), (16, 2, 2), (64, 2, 4), (2000, 3, 20)],
