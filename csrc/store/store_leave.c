@@ -23,6 +23,7 @@ static void leave_chunk(void *context, uint32_t ref, uint32_t class_id) {
     const struct item *item = store_item(store, ref);
     struct store_locked locked;
     leave->cursor->items_seen++;
+    // This look saves the lock of every item that stays; the one under the lock decides.
     if (!may_leave(leave, item, item_state_of(item)) || !store_lock_ref(store, ref, &locked)) {
         return;
     }

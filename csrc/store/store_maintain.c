@@ -235,6 +235,7 @@ static void crawl_chunk(void *context, uint32_t ref, uint32_t class_id) {
     }
     crawl->cursor->items_seen++;
     class_count(store, class_id, CLASS_crawler_items_checked, 1);
+    // This look saves the lock of every item that lives; the one under the lock decides.
     if (!store_is_dead(store, item, state)) {
         return;
     }
@@ -301,10 +302,8 @@ struct drop {
 static void drop_chunk(void *context, uint32_t ref, uint32_t class_id) {
     (void)class_id;
     struct drop *drop = context;
-    uint32_t state = item_state_of(store_item(drop->store, ref));
     struct store_locked locked;
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED
-        || !store_lock_ref_patiently(drop->store, ref, &locked)) {
+    if (!store_lock_ref_patiently(drop->store, ref, &locked)) {
         return;
     }
     if (!(locked.state & ITEM_ON_FLASH)) {
