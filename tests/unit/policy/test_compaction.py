@@ -107,6 +107,15 @@ def test_compaction_gets_help_only_when_it_cannot_go_on() -> None:
     assert choose(replace(none_free, write_out_waits_seconds=0.1), READ, compacting=1) == Plan()
 
 
+def test_nothing_is_read_back_when_space_is_urgent() -> None:
+    """One page is left of three: the oldest go at once, however much of them was read."""
+    urgent = log(*pages(62, read=10), free=1)
+    assert target_free(urgent, READ) == 3
+    assert choose(urgent, READ) == Plan(drain=(1, 2), evicted=frozenset({1, 2}))
+    # Where all is to be kept, not before the last one is gone.
+    assert choose(urgent, ALL) == Plan()
+
+
 @pytest.mark.parametrize("free", [0, 1])
 def test_nothing_is_dropped_while_little_of_a_page_is_wanted(free: int) -> None:
     """A small log of which everything is overwritten: what is live fits and stays."""

@@ -58,6 +58,13 @@ class World:
         while self.now < end:
             self.look()
 
+    def seconds_until_killed(self) -> float:
+        """How long it takes until somebody is."""
+        start = self.now
+        while not self.kills and self.now < start + 100:
+            self.look()
+        return self.now - start
+
     @property
     def killed(self) -> list[int]:
         return [kill.slot for kill in self.kills]
@@ -206,6 +213,8 @@ def test_stopped_within_a_lock_is_killed_early(world: World) -> None:
     world.pass_time(PAUSE_SECONDS + HALTED_SECONDS + 0.05)
     assert world.killed == [1]
     assert world.kills[0].reason == "halted within a lock that others wait for"
+    # Within moments: others wait.
+    assert world.kills[0].silent_seconds < 1.0
 
 
 @pytest.mark.parametrize(
@@ -295,6 +304,35 @@ def test_a_ring_of_waiters_loses_one(world: World) -> None:
     world.change(1, waits_for=0)
     world.pass_time(LIMIT + 1)
     assert world.killed == [0]
+
+
+def test_another_wait_begins_anew(world: World) -> None:
+    world.silent = {0}
+    world.change(0, waits_for=1)
+    world.pass_time(LIMIT - 1)
+    world.change(0, waits_for=2)
+    world.look()
+    assert world.seconds_until_killed() == pytest.approx(LIMIT, abs=0.1)
+    assert world.killed == [2]
+
+
+def test_who_has_waited_stands_still_from_then_on(world: World) -> None:
+    world.silent = {0}
+    world.change(0, waits_for=77)
+    world.pass_time(LIMIT * 2)
+    world.change(0, waits_for=None)
+    assert world.seconds_until_killed() == pytest.approx(LIMIT, abs=0.1)
+    assert world.killed == [0]
+
+
+def test_the_processor_is_watched_from_half_the_limit_on(world: World) -> None:
+    """A fifth of that half is more than the tenth that a starved one does not get."""
+    world.silent = {1}
+    world.states[101] = ProcessState("R", cpu_seconds=1.0)
+    world.pass_time(LIMIT - 0.1)
+    world.states[101] = ProcessState("R", cpu_seconds=1.0 + LIMIT / 2 * 0.2)
+    assert world.seconds_until_killed() < 0.5
+    assert world.killed == [1]
 
 
 def test_who_waits_for_a_stranger_is_left_alone(world: World) -> None:

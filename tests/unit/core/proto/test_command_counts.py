@@ -220,3 +220,42 @@ def test_on_flash(tmp_path: Path, command: str, moves: dict[str, int]) -> None:
             tier.send(bytes_of(line))
         assert tier.to_flash() == len(SETUP)
         assert moved(tier.worker, tier.talk, command) == moves
+
+
+FIRST, REST = b"v" * 9_000, b"v" * 11_000 + b"\r\n"
+STORED = {"requests": 1, "cmd_set": 1, "total_items": 1}
+# A command is one, in however many pieces it comes; what follows a value that is too long is one
+# more.
+PIECES: list[tuple[tuple[bytes, ...], dict[str, int]]] = [
+    ((b"set a 0 0 1\r\n", b"x\r\n"), STORED | {"item_bytes": -9}),
+    ((b"set a 0 0 20000\r\n", FIRST, REST), STORED | {"item_bytes": 20_417}),
+    ((b"append a 0 0 20000\r\n", FIRST, REST), STORED | {"item_bytes": 20_419}),
+    ((b"add a 0 0 20000\r\n", FIRST, REST), {"requests": 1, "cmd_set": 1}),
+    ((b"ms a 20000\r\n", FIRST, REST), STORED | {"item_bytes": 20_417}),
+    ((b"ms a 1 C9\r\n", b"x\r\n"), {"requests": 1, "cmd_set": 1, "cas_badval": 1}),
+    ((b"set a 0 0 1\r\nxyz\r\n",), {"requests": 2, "cmd_set": 1}),
+    ((b"ms a 1\r\nxyz\r\n",), {"requests": 2, "cmd_set": 1}),
+    ((b"ms a 1 F\r\nx\r\n",), {"requests": 1}),
+    ((b"mn\r\nmn\r\nme none\r\n",), {"requests": 3, "cmd_meta": 1}),
+    (
+        (b"set a 0 0 3000000\r\n", b"v" * 9_000, b"v" * 2_991_000 + b"\r\n"),
+        {"requests": 1, "store_too_large": 1, "items": -1, "item_bytes": -27},
+    ),
+]
+
+
+@pytest.mark.parametrize(("pieces", "moves"), PIECES, ids=range(len(PIECES)))
+def test_in_pieces(pieces: tuple[bytes, ...], moves: dict[str, int]) -> None:
+    with Cache(chunk_bytes=TINY_LADDER) as cache:
+        cache.set_live("item_bytes_max", ITEM_BYTES_MAX)
+        store = cache.open()
+        talk = Talk(store, values_max=64)
+        for line in SETUP:
+            talk.ask(bytes_of(line))
+        before = counted(store)
+        for piece in pieces:
+            talk.feed(piece)
+        now = counted(store)
+        assert {name: now[name] - before[name] for name in now if now[name] != before[name]} == (
+            moves
+        )
