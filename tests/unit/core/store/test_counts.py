@@ -95,7 +95,7 @@ def test_values_on_their_way_are_refused_by_their_number() -> None:
         makings: list[Making] = []
         while True:
             making = store.begin(b"k%d" % len(makings), 100)
-            if making.outcome != Outcome.HIT:
+            if making.outcome != Outcome.ROOM_MADE:
                 break
             makings.append(making)
         counted = store.counters()
@@ -104,7 +104,7 @@ def test_values_on_their_way_are_refused_by_their_number() -> None:
         assert counted["store_no_memory"] == 1
         makings.pop().abandon()
         making = store.begin(b"again", 100)
-        assert making.outcome == Outcome.HIT
+        assert making.outcome == Outcome.ROOM_MADE
         for one in [making, *makings]:
             one.abandon()
         assert store.counters()["oom_claims"] == 1
