@@ -270,6 +270,27 @@ def test_a_pause_does_not_count_within_a_lock_either(world: World) -> None:
     assert not world.killed
 
 
+def test_a_limit_that_is_too_short_is_two_seconds() -> None:
+    world = World(Watchdog(0.1))
+    world.look()
+    world.silent = {1}
+    assert world.seconds_until_killed() == pytest.approx(2.0, abs=0.1)
+
+
+def test_nobody_looks_for_the_states_of_those_who_go_on(world: World) -> None:
+    """To read one takes longer than all the rest of a look."""
+    asked: list[int] = []
+
+    def state_of(pid: int) -> ProcessState:
+        asked.append(pid)
+        return SLEEPING
+
+    for beats in range(1000, 1010):
+        pulses = {slot: replace(world.pulses[slot], beats=beats) for slot in world.pulses}
+        world.watchdog.look(world.now + beats, pulses, state_of)
+    assert asked == []
+
+
 def test_who_waits_is_not_blamed(world: World) -> None:
     """The keeper sleeps within a lock, a worker waits for it, another one for that worker."""
     world.silent = {0, 1, 2}
@@ -375,6 +396,12 @@ def test_a_core_file_that_was_asked_for_takes_its_time() -> None:
 
 def test_looks_are_closer_while_somebody_is_late_or_hinders(world: World) -> None:
     assert world.verdict.pause_seconds == PAUSE_SECONDS
+    world.silent = {1}
+    world.look()
+    # It is silent for a moment, and nobody waits for it.
+    assert world.verdict.pause_seconds == PAUSE_SECONDS
+    world.silent = set()
+    world.look()
     world.silent = {1}
     world.change(1, waited_us=1)
     world.look()
