@@ -136,3 +136,26 @@ def test_a_touch_between_is_not_undone(store: Handle, meddler: Meddler) -> None:
     found = store.look(b"k")
     assert isinstance(found, Found) and found.expiry_seconds == 90
     meddler.stop()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_delete_decides_under_the_lock(store: Handle, meddler: Meddler, is_there: bool) -> None:
+    """The number was right when it looked; by the time it has the lock it is another, or none."""
+    meddler.action = lambda: None
+    cas = store.put(b"k", b"7").cas
+    before = store.counters()["delete_misses"]
+
+    def change() -> None:
+        meddler.action = lambda: None
+        if is_there:
+            meddler.other.put(b"k", b"8")
+        else:
+            meddler.other.delete(b"k")
+
+    meddler.action = change
+    answer = store.delete(b"k", cas_compare=cas)
+    assert answer == (Outcome.EXISTS if is_there else Outcome.NOT_FOUND)
+    meddler.stop()
+    assert store.counters()["delete_misses"] == before + 1
+    assert store.get(b"k") == (b"8" if is_there else None)
+    store.check()

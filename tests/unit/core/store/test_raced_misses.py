@@ -72,3 +72,16 @@ def test_on_flash_before_the_look_under_the_lock(
     meddler.stop()
     assert meddler.calls >= LOOKS_WITHOUT_LOCK
     assert answered.replace(b" \r", b"\r") == answer
+
+
+@pytest.mark.parametrize(("command", "answer"), DELETES)
+def test_on_flash_before_a_delete_has_the_lock(
+    tier: FlashKeeper, command: bytes, answer: bytes
+) -> None:
+    """It was found in memory; what is deleted now is its copy."""
+    meddler = meddle(tier, lambda _: tier.exile())
+    assert tier.send(command) == answer
+    meddler.stop()
+    assert tier.send(b"get k\r\n") == b"END\r\n"
+    # The meddler's neighbour is on flash too.
+    assert tier.entries() == 1
