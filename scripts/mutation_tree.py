@@ -112,7 +112,8 @@ class Tree:
         return sum(known)
 
     def try_out(self) -> Outcome:
-        """Builds and tests the copy with a change in it."""
+        """Builds and tests the copy with a change in it. Requires: prepare() was called."""
+        assert self._limits
         if self._is_c and (failure := self.build()):
             return Outcome(Verdict.INVALID, failure.splitlines()[0], 0)
         told, seconds = [], 0.0

@@ -233,6 +233,14 @@ def test_of_the_older_half_only_what_was_read_is_rescued(version: int, read_only
     assert choose(log(*made, free=1), READ).compact == Compact(version, read_only=read_only)
 
 
+@pytest.mark.parametrize(("used", "read_only"), [(500, False), (501, True)])
+def test_a_page_of_which_half_is_wanted_is_cheap(used: int, read_only: bool) -> None:
+    made = [full(1, used=used), *pages(6)[1:]]
+    found = choose(log(*made, free=1), READ).compact
+    assert found == Compact(1, read_only=read_only)
+    assert found.is_cheap is not read_only
+
+
 def test_a_tiny_log_still_turns_over() -> None:
     assert choose(log(full(1)), READ).drain == (1,)
 

@@ -93,6 +93,8 @@ def test_the_share_and_the_number_of_errors_at_which_a_path_goes() -> None:
 
 def test_bad_reads_of_three_seconds_are_weighed_together() -> None:
     """A look a second: those of a fourth one before are no part of it."""
+    assert each_second([Counts(reads=31, read_errors=31)])[0] is None
+    assert each_second([Counts(reads=32, read_errors=32)]) == (Failing.READS, 1)
     assert each_second([Counts(reads=8, read_errors=8)] * 10)[0] is None
     assert each_second([Counts(reads=11, read_errors=11)] * 10) == (Failing.READS, 3)
     assert each_second([Counts(reads=22, read_errors=11)] * 5) == (Failing.READS, 3)
