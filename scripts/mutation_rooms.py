@@ -42,6 +42,7 @@ _TESTS: dict[str, tuple[str, ...]] = {
     "store": (*_ITEMS, "tests/unit/stats/test_walks.py"),
     "tier": (*_TIER, f"{_CORE}/proto/test_flash_get.py"),
     "proto": (f"{_CORE}/proto", "tests/model/test_session_model.py"),
+    "flash_log": (f"{_CORE}/flash/test_format.py", f"{_CORE}/flash/test_scan.py"),
     "conn": _ENGINE,
     "server": _ENGINE,
     "config": (

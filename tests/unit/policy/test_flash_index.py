@@ -7,7 +7,7 @@ from pymc.policy.flash_index import (
     index_bytes_max,
     index_entries_max,
     index_percent,
-    is_to_be_told,
+    is_warning_due,
 )
 
 MIB = 1 << 20
@@ -34,7 +34,7 @@ def test_advice_comes_before_items_have_to_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "told_before_seconds", "is_told"),
+    ("percent", "since_last_seconds", "is_due"),
     [
         (59, None, False),
         (60, None, True),
@@ -44,5 +44,5 @@ def test_advice_comes_before_items_have_to_go() -> None:
         (10, 3600.0, False),
     ],
 )
-def test_once_an_hour(percent: int, told_before_seconds: float | None, is_told: bool) -> None:
-    assert is_to_be_told(percent, told_before_seconds) is is_told
+def test_once_an_hour(percent: int, since_last_seconds: float | None, is_due: bool) -> None:
+    assert is_warning_due(percent, since_last_seconds) is is_due
