@@ -97,6 +97,14 @@ fuzz: .venv/ready-runtime build/system-fuzz
 	    exec "$$program" -max_total_time=$(SECONDS) -artifact_prefix=build/fuzz/ \
 	    build/fuzz/corpus/$(TARGET) $(wildcard tests/fuzz/corpus/$(TARGET))
 
+##   make mutate ROOM=store            which small changes of a room its tests do not notice (SEED=1,
+##                                     SECONDS=600; ARGS="--verbose --file evict --kind dropped")
+ROOM ?= store
+.PHONY: mutate
+mutate: .venv/ready-dev build/system-build
+	@exec $(PY) -m scripts.mutate $(ROOM) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(filter file,$(origin SECONDS)),,--seconds $(SECONDS)) $(ARGS)
+
 ##   make map                          one line per file: what it is for
 .PHONY: map
 map: .venv/ready-runtime
