@@ -9,6 +9,8 @@ from pathlib import Path
 from csrc import cdef
 
 ROOT = Path(__file__).resolve().parent.parent
+# What csrc/build_core.py makes; it belongs to no room.
+GENERATED = {"generated/live.def"}
 
 
 def violations(csrc: Path) -> list[str]:
@@ -23,6 +25,8 @@ def violations(csrc: Path) -> list[str]:
             found.append(f"csrc/{room}:1: this room has no line in csrc/LAYERS")
             continue
         for number, name in cdef.quoted_includes(source):
+            if name in GENERATED:
+                continue
             place = f"csrc/{source.relative_to(csrc)}:{number}"
             target = cdef.resolve_include(csrc, source, name)
             if target is None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from pymc.config.shared import MILLION
 from pymc.core.flash import CHANCES_ENTRIES, WHY_TEXTS, Flash, Full, PathInfo
 from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
-from pymc.live_settings import MILLION
 from pymc.policy.flash_index import index_advice, index_percent
 from pymc.server_context import ServerContext
 from pymc.stats.counts import not_flushed
@@ -120,7 +120,7 @@ def extstore_parts(
         numbers = range(first, min(first + _PAGES_PER_PART, count))
         yield stat_lines(pair for number in numbers for pair in _page_pairs(number, flash))
     yield stat_lines(_own_pairs(flash, store.counters()))
-    yield stat_lines(_index_pairs(flash.index_bytes, server.arena.live("limit_bytes")))
+    yield stat_lines(_index_pairs(flash.index_bytes, server.arena.live("memory_limit_bytes")))
     yield stat_lines(_path_pairs(server, flash))
     yield b"END\r\n"
 

@@ -70,6 +70,6 @@ def own_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
     yield "index_bytes", index.bytes
     yield "index_buckets", index.buckets
     yield "index_overflow_buckets", index.overflow_buckets
-    yield "arena_limit_bytes", arena.live("limit_bytes")
+    yield "arena_limit_bytes", arena.live("memory_limit_bytes")
     yield from memory_pairs(server, store)
     yield "build_variant", BUILD_VARIANT
