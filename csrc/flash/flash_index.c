@@ -1,7 +1,7 @@
 // Looking up, adding, removing and moving entries of the fingerprint index.
 #include "flash/flash_index.h"
 
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 
 #define COUNT_BATCH 32
 
@@ -73,7 +73,7 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
 static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, uint64_t hash,
                            uint64_t address) {
     const struct flash_index_root *root = flash->index;
-    uint64_t mask = root->fingerprint_mask | root->address_mask;
+    uint64_t mask = root->fingerprint_mask | flash->address_mask;
     uint64_t wanted = flash_fingerprint(root, hash) | address;
     struct flash_span span = flash_span_of(home);
     uint32_t depth = 0;
@@ -344,7 +344,7 @@ bool flash_move(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t 
         uint64_t entry = *slot;
         count_in(flash, to);
         FAULT_POINT(proc, "flash.index.move.counted");
-        SHARED_RELEASE(*slot, (entry & ~(FLASH_READ_BIT | flash->index->address_mask)) | to);
+        SHARED_RELEASE(*slot, (entry & ~(FLASH_READ_BIT | flash->address_mask)) | to);
         FAULT_POINT(proc, "flash.index.move.stored");
         count_out(flash, entry);
     }

@@ -10,12 +10,13 @@
 // version; readers take no lock, they read the word, look, and read the word again.
 #pragma once
 
-#include "flash/flash_index.h"
+#include "flash/flash_index_inline.h"
 #include "flash/flash_internal.h"
 
 #define FLASH_LINK (1ull << 63)
 #define FLASH_HASH_BITS 21
 #define FLASH_HASH_SHIFT 42
+#define FLASH_SIZE_SHIFT 36
 #define FLASH_HOME_WORDS 16
 #define FLASH_OVERFLOW_WORDS 8
 // More overflow buckets than this in one chain cannot be; a loop would be a bug.
@@ -45,8 +46,7 @@ struct CACHE_ALIGNED flash_index_root {
                                       // overflow_lock.
     uint64_t bucket_count;            // Atomic; the commit of a split and of a merge.
     uint64_t bucket_max;
-    uint64_t hash_mask;       // Of the hash bits that name a bucket or stand in an entry's field.
-    uint64_t address_mask;    // Of an entry's bits that are its address.
+    uint64_t hash_mask;    // Of the hash bits that name a bucket or stand in an entry's field.
     uint64_t fingerprint_mask;    // Of an entry's bits that come from the hash, and FLASH_LINK.
     uint32_t address_bits;
     uint32_t spare_bits;    // Address bits that the tier does not need: more of the hash.
@@ -107,6 +107,21 @@ static inline uint64_t flash_home_of_entry(const struct flash_index_root *root, 
 // The bucket from which bucket `to` splits off.
 static inline uint64_t flash_split_source(uint64_t to) {
     return to - (1ull << (63 - __builtin_clzll(to)));
+}
+// Sizes are kept as classes 1 to 31: 128, 192, 256, 384, ... 4 MiB.
+static inline uint32_t flash_size_of_class(uint32_t size_class) {
+    return (size_class & 1 ? 128u : 96u) << ((size_class - 1) / 2 + (size_class & 1 ? 0 : 1));
+}
+static inline uint32_t flash_size_class(uint32_t bytes) {
+    uint32_t size_class = 1;
+    while (flash_size_of_class(size_class) < bytes) {
+        size_class++;
+    }
+    return size_class;
+}
+// At least as many bytes as the record has.
+static inline uint32_t flash_entry_bytes_most(uint64_t entry) {
+    return flash_size_of_class((uint32_t)(entry >> FLASH_SIZE_SHIFT) & 31);
 }
 // The bits of an entry that its key's hash gives.
 static inline uint64_t flash_fingerprint(const struct flash_index_root *root, uint64_t hash) {

@@ -1,6 +1,6 @@
 // Overflow buckets of the fingerprint index: taken lowest first, so that the last come free.
 #include "base/bits_inline.h"
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 
 #define RELEASE_BUCKETS (64 * FLASH_OVERFLOWS_PER_PAGE)
 

@@ -3,7 +3,7 @@
 // A merge is a split backwards, and versions go on where a bucket comes back, as in the index of
 // memory: see index_resize.c there. The bucket right behind the last one may have remains of a
 // process that died; they are cleared before anybody uses it or goes one bucket further down.
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 
 #define SPLITS_PER_CALL 8
 #define RELEASE_HOMES (64 * FLASH_HOMES_PER_PAGE)

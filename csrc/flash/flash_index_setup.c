@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/bits_inline.h"
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 
 #define START_BUCKETS_MIN 64
 // How often the index may double until it has room for the expected number of records, or reaches
@@ -88,7 +88,7 @@ int flash_index_create(struct flash *flash, const struct flash_geometry *geometr
     root->overflow_max = shape.overflow_max;
     root->hash_mask = (1ull << (shape.start_bits + FLASH_HASH_BITS)) - 1;
     root->address_bits = bits_of(flash->root);
-    root->address_mask = (1ull << root->address_bits) - 1;
+    flash->address_mask = (1ull << root->address_bits) - 1;
     root->spare_bits = FLASH_ADDRESS_BITS - root->address_bits;
     uint32_t left = 64 - shape.start_bits - FLASH_HASH_BITS;
     root->spare_bits = root->spare_bits < left ? root->spare_bits : left;

@@ -1,6 +1,5 @@
 // Steps of pages, and what policies see of them. Only the keeper takes steps.
 #include "flash/flash_buffers_internal.h"
-#include "shm/proc_internal.h"
 
 uint32_t flash_page_count(const struct flash *flash) {
     return flash->root->page_count;

@@ -7,7 +7,7 @@
 #include "base/crc32c.h"
 #include "flash/flash_buffers.h"
 #include "flash/flash_clock_inline.h"
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 #include "flash/flash_readings_inline.h"
 #include "flash/flash_record_inline.h"
 

@@ -1,5 +1,5 @@
 // The walk over the index that removes the entries of draining pages.
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 
 static bool is_draining(const struct flash *flash, uint64_t entry) {
     if (!entry || (entry & FLASH_LINK)) {

@@ -1,7 +1,7 @@
 // The enumeration of live settings, made from live.def, and their fast reader.
 #pragma once
 
-#include "shm/arena_internal.h"
+#include "shm/arena_inline.h"
 
 enum live {
 #define LIVE(name, start) LIVE_##name,

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "base/hash_inline.h"
-#include "index/index_internal.h"
-#include "lru/lru_internal.h"
+#include "index/index_inline.h"
+#include "lru/lru_inline.h"
 #include "shm/live_inline.h"
-#include "slab/slab_internal.h"
+#include "slab/slab_inline.h"
 #include "store/item_inline.h"
 #include "store/store_maintain.h"
 

@@ -18,7 +18,7 @@ _CORRUPT = "only for items that cannot be, which no story makes: test_corrupt.py
 UNREACHED = {
     "server/": _SERVER,
     "shm/lock_inline.h@server/": _SERVER,
-    "shm/proc_internal.h@server/": _SERVER,
+    "shm/proc_inline.h@server/": _SERVER,
     "flash/flash_io.c flash_fault_set": _DEVICE_ERRORS,
     "flash/flash_io.c fault_met": _DEVICE_ERRORS,
     "flash/flash_uring.c is_delayed": _DEVICE_ERRORS,
@@ -41,15 +41,15 @@ UNREACHED = {
     ),
     "shm/lock.c ": _WAITS,
     "shm/lock_inline.h@shm/lock.c lock_try": "buckets' words held while their memory goes back",
-    "shm/proc_internal.h@shm/lock.c count": _WAITS,
+    "shm/proc_inline.h@shm/lock.c count": _WAITS,
     "shm/arena_pages.c arena_take_slice": "for systems without MADV_POPULATE_WRITE",
     "shm/lock_inline.h@index/index.c lock_give": _RACES,
     "index/index_setup.c remove_twins": "who dies between two stores that stand in one macro",
     "slab/slab_page.c slab_drain_cancel_resting": (
         "before a refusal, when somebody at rest empties pages: test_neighbours.py"
     ),
-    "shm/proc_internal.h@proto/proto.c count": "values are copied only when all claims are taken",
-    "shm/proc_internal.h@store/store_dump.c count": _WAITS,
+    "shm/proc_inline.h@proto/proto.c count": "values are copied only when all claims are taken",
+    "shm/proc_inline.h@store/store_dump.c count": _WAITS,
     "shm/lock_inline.h@proto/flash_reads.c lock_give": _RACES,
     "shm/lock_inline.h@proto/meta_get.c lock_give": _RACES,
     "shm/lock_inline.h@proto/text_get.c lock_give": _RACES,
@@ -64,8 +64,8 @@ UNREACHED = {
     "store/store_evict.c renew": "with flash, when items are to go that are not written yet",
     "store/store_txn_inline.h@store/store_write.c store_txn": _FULL_CHAIN,
     "shm/lock_inline.h@store/store_chain.c lock_give": _FULL_CHAIN,
-    "shm/proc_internal.h@store/store_chain.c count": _FULL_CHAIN,
-    "shm/proc_internal.h@proto/prefix.c count": "more prefixes than the table takes",
+    "shm/proc_inline.h@store/store_chain.c count": _FULL_CHAIN,
+    "shm/proc_inline.h@proto/prefix.c count": "more prefixes than the table takes",
     "shm/lock_inline.h@store/store_dump.c lock_give": (
         "a bucket that changes at each look: test_dump_changes.py"
     ),

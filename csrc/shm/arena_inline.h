@@ -7,8 +7,6 @@
 #include "base/check_inline.h"
 #include "shm/arena.h"
 
-#define ARENA_MAGIC 0x3130636d79700a1aull
-#define ARENA_LAYOUT 3
 #define ARENA_LIVE_MAX 64
 #define ARENA_ROOTS 8
 #define ARENA_PLAIN_LOCKS 8
