@@ -2,9 +2,8 @@
 // flash_record_inline.h.
 #pragma once
 
-#include "base/check_inline.h"
-#include "base/shared_inline.h"
 #include "flash/flash.h"
+#include "table/table_inline.h"
 
 // Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.
 struct CACHE_ALIGNED flash_page {
@@ -40,6 +39,7 @@ struct flash {
     struct flash_page *pages;
     struct flash_path_state *paths;
     struct flash_index_root *index;
+    struct table table;       // Of the index.
     uint64_t address_mask;    // Of an index entry's bits that are its address.
     int fds[FLASH_PATHS_MAX];
     char *names[FLASH_PATHS_MAX];            // For lines to the operator.

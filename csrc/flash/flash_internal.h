@@ -34,13 +34,8 @@ struct flash_path_state {
 
 // A process's own part; only the owner writes, except a repairer after its death.
 struct CACHE_ALIGNED flash_local {
-    uint64_t held;        // Index bucket this process may hold, + 1.
-    uint64_t split_to;    // Index bucket that a split in progress makes or a merge removes, + 1.
-    uint64_t release_first;     // Index buckets whose memory is being given back ...
-    uint64_t release_end;       // ... up to here, 0 for none.
-    uint64_t overflow_taken;    // Overflow bucket in hand, + 1.
-    int64_t entries_pending;    // Index entries not yet counted in the index's root.
-    uint64_t filling;           // The write buffer that this process puts a record into, + 1.
+    struct table_local table;    // Of the index.
+    uint64_t filling;            // The write buffer that this process puts a record into, + 1.
     uint32_t fill_hint[FLASH_BUCKETS];    // The one that took its last record of the stream.
     uint64_t read_times[FLASH_TIME_BUCKETS];
     uint64_t write_times[FLASH_TIME_BUCKETS];

@@ -10,15 +10,13 @@
 #pragma once
 
 #include "index/index.h"
-#include "shm/lock_inline.h"
+#include "table/table_inline.h"
 
 #define INDEX_SLOTS 11
 #define INDEX_ALL_SLOTS 0x7ffu
 #define INDEX_CHAIN_SLOT 10
-#define INDEX_CHAIN_MAX                                                                            \
-    64    // More overflow buckets than this in one chain cannot be; a loop would be a bug.
+#define INDEX_CHAIN_MAX TABLE_CHAIN_MAX
 #define INDEX_ENTRIES_PER_BUCKET 7    // Average load at which the next bucket splits.
-#define INDEX_COUNT_BATCH 32
 
 struct CACHE_ALIGNED bucket {
     uint64_t word;
@@ -28,51 +26,23 @@ struct CACHE_ALIGNED bucket {
 };
 _Static_assert(sizeof(struct bucket) == 64, "a bucket is one cache line");
 
-struct index_root {
-    uint64_t buckets_offset;
-    uint64_t overflow_offset;
-    uint64_t overflow_bits_offset;
-    uint64_t local_offset;
-    uint32_t slots;
-    uint32_t bucket_min;
-    uint32_t bucket_max;
-    uint32_t overflow_max;
-    CACHE_ALIGNED uint32_t bucket_count;    // Atomic; the commit of a split and of a merge.
-    CACHE_ALIGNED uint64_t grow_lock;       // LOCK_GROW
-    uint64_t version_floor;      // Higher than any version of a bucket that was merged away.
-    uint32_t buckets_touched;    // Beyond these no memory is in use; whole system pages.
-    int64_t entries;             // Atomic; exact to within INDEX_COUNT_BATCH per process.
-    CACHE_ALIGNED uint64_t overflow_lock;    // LOCK_LEAF
-    uint32_t overflow_low;      // No bucket is free in the words of overflow_bits before this one.
-    uint32_t overflow_begun;    // One more than the highest in use.
-    uint32_t overflow_used;
-    uint32_t overflow_touched;    // Beyond these no memory is in use.
-};
-
 // What a process is doing to the index; for the repairer.
 struct CACHE_ALIGNED index_local {
-    uint32_t held;          // Home bucket this process may hold, + 1.
-    uint32_t split_from;    // Split or merge in progress, + 1.
-    uint32_t split_to;
-    uint32_t release_first;     // Buckets whose memory is being given back ...
-    uint32_t release_end;       // ... up to here, 0 for none.
-    uint32_t overflow_taken;    // Overflow bucket in hand, + 1: taken and not chained, or unchained
-                                // and not freed.
-    uint64_t chain_bucket;     // Bucket (arena offset) that `overflow_taken` is being chained to, 0
-                               // for none.
-    uint64_t unhang_bucket;    // Bucket that `overflow_taken` is being taken from, 0 for none.
-    int32_t entries_pending;    // Not yet added to root->entries.
+    struct table_local table;
+    uint64_t
+        chain_bucket;    // Bucket (arena offset) that an overflow bucket is being chained to, 0
+                         // for none.
 };
 
 // Hash of the key that a reference stands for; the index itself does not know keys.
 typedef uint64_t (*index_hash_of)(void *context, uint32_t ref);
 
+// A process's handle: addresses only.
 struct index {
+    struct table table;
+    struct table_root *root;    // The table's, and so are these two.
     struct bucket *buckets;
     struct bucket *overflow;
-    uint64_t *overflow_bits;    // A bit per overflow bucket that is in use; under overflow_lock.
-    struct index_root *root;
-    char *locals;
     char *arena_base;
     index_hash_of hash_of;
     void *hash_context;
@@ -84,18 +54,12 @@ void index_attach(struct arena *arena, struct index *index, index_hash_of hash_o
                   void *hash_context);
 
 static inline struct index_local *index_local(const struct index *index, uint32_t slot_index) {
-    return (struct index_local *)(index->locals
+    return (struct index_local *)(index->table.locals
                                   + (uint64_t)slot_index * sizeof(struct index_local));
 }
 
-// The home bucket's number when there are `count` buckets.
-static inline uint32_t index_home_of(uint64_t hash, uint32_t count) {
-    uint32_t mask = UINT32_MAX >> __builtin_clz(count);
-    uint32_t home = (uint32_t)hash & mask;
-    return home < count ? home : home & (mask >> 1);
-}
 static inline uint32_t index_home(const struct index *index, uint64_t hash) {
-    return index_home_of(hash, SHARED_ACQUIRE(index->root->bucket_count));
+    return table_home(index->root, hash);
 }
 static inline uint8_t index_tag(uint64_t hash) {
     return (uint8_t)(1 + (hash >> 56) % 255);
@@ -149,15 +113,12 @@ uint32_t index_chain_refs(const struct index *index, struct bucket *home, uint32
 bool index_find_ref_locked(const struct index *index, struct bucket *home, uint32_t ref,
                            struct index_place *out);
 
-// Splits a few buckets when the average load is too high. Called with no lock held, after inserts.
-// Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_LEAF.
-void index_grow_if_needed(struct index *index, struct proc *proc);
-
-// Merges up to `buckets_max` buckets away when the average load is low, and gives a bounded part of
-// the memory behind the last bucket back. Returns false when there is nothing left to do now.
+// Merges up to `buckets_max` buckets away when the average load is low, see table_shrink_step().
 // Called with no lock held. Locks: LOCK_GROW if nobody holds it, LOCK_BUCKET, LOCK_SPLIT,
 // LOCK_LEAF. Crash: a merge is done or undone.
-bool index_shrink_step(struct index *index, struct proc *proc, uint32_t buckets_max);
+static inline bool index_shrink_step(struct index *index, struct proc *proc, uint32_t buckets_max) {
+    return table_shrink_step(&index->table, proc, buckets_max);
+}
 
 // Moves the version of the bucket of `hash`. A look-up without the lock that read version 0 and
 // found nothing must call this and look again: memory that is given back and comes anew has that
@@ -166,12 +127,7 @@ void index_stir(struct index *index, struct proc *proc, uint64_t hash);
 
 // Counts an insert (+1) or removal (-1) and grows the index now and then. Requires: no lock held.
 static inline void index_count(struct index *index, struct proc *proc, int32_t by) {
-    struct index_local *local = index_local(index, proc->slot_index);
-    local->entries_pending += by;
-    if (UNLIKELY(local->entries_pending >= INDEX_COUNT_BATCH
-                 || local->entries_pending <= -INDEX_COUNT_BATCH)) {
-        index_grow_if_needed(index, proc);
-    }
+    table_count(&index->table, proc, &index_local(index, proc->slot_index)->table, by);
 }
 
 // Memory the index uses, in bytes.

@@ -12,9 +12,9 @@ from tests.crash.points import FLASH_POINTS
 pytestmark = pytest.mark.debug
 
 # Only an index that outgrows its first size, and shrinks again, comes there.
-GROWTH = ("chain", "merge", "overflow", "pull", "release", "split", "unhang")
-# Reached by who repairs, after an unfinished split, or in a large index only: test_flash_index.py.
-LEFT_OUT = ("flash.index.repair.", "flash.index.clear.", "flash.index.release.overflow")
+GROWTH = ("chain", "pull", "split", "unhang")
+# Reached by who repairs: test_flash_index.py.
+LEFT_OUT = ("flash.index.repair.",)
 OPERATIONS_MAX = 1200
 RUSH = 2400
 

@@ -33,18 +33,12 @@ UNREACHED = {
     "flash/flash_late.c give_up": _LATE,
     "flash/flash_reader.c flash_reader_complete": _DAMAGE,
     "flash/flash_scan.c count_damage": _DAMAGE,
-    "flash/flash_index_resize.c split_one": (
-        "a bucket that was merged away, made anew with fresh memory: test_flash_index.py"
-    ),
-    "flash/flash_index_resize.c flash_clear_unreachable": (
-        "a split that finds no room for its chain: test_flash_index.py, with a full index"
-    ),
     "shm/lock.c ": _WAITS,
     "shm/lock_inline.h@shm/lock.c lock_try": "buckets' words held while their memory goes back",
     "shm/proc_inline.h@shm/lock.c count": _WAITS,
     "shm/arena_pages.c arena_take_slice": "for systems without MADV_POPULATE_WRITE",
     "shm/lock_inline.h@index/index.c lock_give": _RACES,
-    "index/index_setup.c remove_twins": "who dies between two stores that stand in one macro",
+    "index/index_format.c remove_twins": "who dies between two stores that stand in one macro",
     "slab/slab_page.c slab_drain_cancel_resting": (
         "before a refusal, when somebody at rest empties pages: test_neighbours.py"
     ),
@@ -53,7 +47,7 @@ UNREACHED = {
     "shm/lock_inline.h@proto/flash_reads.c lock_give": _RACES,
     "shm/lock_inline.h@proto/meta_get.c lock_give": _RACES,
     "shm/lock_inline.h@proto/text_get.c lock_give": _RACES,
-    "index/index_resize.c pair_lock": "only who meets a bucket that is held: test_busy.py",
+    "table/table_resize.c pair_lock": "only who meets a bucket that is held: test_busy.py",
     "store/store_look.c ": _CORRUPT,
     "store/item_inline.h@store/store_look.c item_set_state": _CORRUPT,
     "shm/lock_inline.h@store/store_look.c lock_give": _RACES,
