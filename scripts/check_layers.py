@@ -13,7 +13,7 @@ from csrc import cdef
 ROOT = Path(__file__).resolve().parent.parent
 
 # Internal headers that other rooms see until these rooms are divided; none is to be added.
-SEEN_FROM_OUTSIDE = ("store/store_internal.h", "proto/session_internal.h")
+SEEN_FROM_OUTSIDE: tuple[str, ...] = ("proto/session_internal.h",)
 
 
 def violations(csrc: Path, seen_from_outside: Iterable[str] = ()) -> list[str]:
@@ -22,11 +22,12 @@ def violations(csrc: Path, seen_from_outside: Iterable[str] = ()) -> list[str]:
     Each is one line `file:line: what is wrong`. `seen_from_outside` names the internal headers that
     count as open to all rooms.
     """
+    csrc = csrc.resolve()
     levels = cdef.read_layers(csrc / "LAYERS")
     level_of = {room: level for level, rooms in enumerate(levels) for room in rooms}
     found = []
-    for source in sorted(csrc.glob("*/*.[ch]")):
-        room = source.parent.name
+    for source in cdef.room_files(csrc, "*.[ch]"):
+        room = cdef.room_of(csrc, source)
         if room not in level_of:
             found.append(f"csrc/{room}:1: this room has no line in csrc/LAYERS")
             continue
@@ -35,7 +36,9 @@ def violations(csrc: Path, seen_from_outside: Iterable[str] = ()) -> list[str]:
             target = cdef.resolve_include(csrc, source, name)
             if target is None:
                 found.append(f"{place}: {name} is no file below csrc")
-            elif (other := target.parent.name) != room and level_of[other] >= level_of[room]:
+            elif (other := cdef.room_of(csrc, target)) != room and level_of[other] >= level_of[
+                room
+            ]:
                 relation = "beside" if level_of[other] == level_of[room] else "above"
                 found.append(f"{place}: {room} includes {name}, but {other} is {relation} it")
             else:
@@ -59,9 +62,9 @@ def _internal_headers(csrc: Path, header: Path, room: str) -> list[str]:
         targets = (cdef.resolve_include(csrc, path, name) for _, name in cdef.quoted_includes(path))
         to_look_at += [target for target in targets if target is not None]
     return sorted(
-        f"{path.parent.name}/{path.name}"
+        str(path.relative_to(csrc))
         for path in met
-        if path.stem.endswith("_internal") and path.parent.name != room
+        if path.stem.endswith("_internal") and cdef.room_of(csrc, path) != room
     )
 
 
