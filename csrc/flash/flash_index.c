@@ -1,9 +1,7 @@
 // Looking up, adding, removing and moving entries of the fingerprint index.
 #include "flash/flash_index.h"
 
-#include "flash/flash_index_inline.h"
-
-#define COUNT_BATCH 32
+#include "flash/flash_index_internal.h"
 
 // So often a look-up looks without the lock; then it takes it, so that nobody keeps it from ending.
 #define LOOKS_OPTIMISTIC 8
@@ -13,7 +11,7 @@
 static struct flash_home *look_begin(struct flash *flash, struct proc *proc, uint64_t hash,
                                      uint32_t round, uint64_t *version_out) {
     for (uint32_t tries = round; LIKELY(tries < LOOKS_OPTIMISTIC); tries++) {
-        uint64_t number = flash_home_number(flash->index, hash);
+        uint32_t number = flash_home_number(flash->index, hash);
         struct flash_home *home = flash_home_at(flash, number);
         uint64_t version = SHARED_ACQUIRE(home->words[0]);
         if (UNLIKELY(lock_is_held(version))) {
@@ -62,7 +60,7 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
                     out[found++] = entry;
                 }
             }
-        } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+        } while (flash_span_next(flash, &span) && depth++ < TABLE_CHAIN_MAX);
         if (look_ends(proc, home, version)) {
             return found;
         }
@@ -73,7 +71,7 @@ uint32_t flash_find(struct flash *flash, struct proc *proc, uint64_t hash, uint6
 static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, uint64_t hash,
                            uint64_t address) {
     const struct flash_index_root *root = flash->index;
-    uint64_t mask = root->fingerprint_mask | root->address_mask;
+    uint64_t mask = root->fingerprint_mask | flash->address_mask;
     uint64_t wanted = flash_fingerprint(root, hash) | address;
     struct flash_span span = flash_span_of(home);
     uint32_t depth = 0;
@@ -85,7 +83,7 @@ static uint64_t *find_slot(const struct flash *flash, struct flash_home *home, u
                 return slot;
             }
         }
-    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+    } while (flash_span_next(flash, &span) && depth++ < TABLE_CHAIN_MAX);
     return NULL;
 }
 
@@ -102,10 +100,10 @@ uint64_t flash_entry_at(struct flash *flash, struct proc *proc, uint64_t hash, u
 }
 
 struct flash_home *flash_index_lock_number(struct flash *flash, struct proc *proc,
-                                           uint64_t number) {
+                                           uint32_t number) {
     struct flash_home *home = flash_home_at(flash, number);
     // Named before it is taken, so that a repairer knows where to look.
-    SHARED_RELEASE(flash_local(flash, proc->slot_index)->held, number + 1);
+    SHARED_RELEASE(flash_local(flash, proc->slot_index)->table.held, number + 1);
     lock_take(proc, &home->words[0], LOCK_FLASH);
     return home;
 }
@@ -113,22 +111,12 @@ struct flash_home *flash_index_lock_number(struct flash *flash, struct proc *pro
 struct flash_home *flash_index_lock(struct flash *flash, struct proc *proc, uint64_t hash) {
     // Each time around is a split or a merge of this very bucket.
     for (;;) {
-        uint64_t number = flash_home_number(flash->index, hash);
+        uint32_t number = flash_home_number(flash->index, hash);
         struct flash_home *home = flash_index_lock_number(flash, proc, number);
         if (LIKELY(flash_home_number(flash->index, hash) == number)) {
             return home;
         }
         flash_index_unlock(proc, home, false);
-    }
-}
-
-void flash_count_entries(struct flash *flash, struct proc *proc, int64_t by) {
-    struct flash_local *local = flash_local(flash, proc->slot_index);
-    int64_t pending = local->entries_pending + by;
-    SHARED_STORE(local->entries_pending, pending);
-    if (UNLIKELY(pending >= COUNT_BATCH || pending <= -COUNT_BATCH)) {
-        SHARED_STORE(local->entries_pending, 0);
-        SHARED_ADD(flash->index->entries, pending, RELAXED);
     }
 }
 
@@ -153,11 +141,11 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
     for (uint32_t depth = 0; !bits && flash_span_next(flash, &span); depth++) {
         bits = flash_match(span, UINT64_MAX, 0);
         // Readers look no further than this.
-        if (!bits && depth == FLASH_CHAIN_MAX - 2) {
+        if (!bits && depth == TABLE_CHAIN_MAX - 2) {
             return PYMC_TOO_LARGE;
         }
     }
-    uint32_t taken = bits ? 0 : flash_overflow_take(flash, proc);
+    uint32_t taken = bits ? 0 : table_overflow_take(&flash->table, proc);
     if (!bits && !taken) {
         return PYMC_NO_MEMORY;
     }
@@ -177,7 +165,7 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
     FAULT_POINT(proc, "flash.index.chain.before");
     SHARED_RELEASE(*last, FLASH_LINK | (taken - 1));
     FAULT_POINT(proc, "flash.index.chain.after");
-    SHARED_RELEASE(flash_local(flash, proc->slot_index)->overflow_taken, 0);
+    SHARED_RELEASE(flash_local(flash, proc->slot_index)->table.overflow_taken, 0);
     return PYMC_OK;
 }
 
@@ -186,7 +174,7 @@ int flash_put(struct flash *flash, struct proc *proc, struct flash_home *home, u
 // record is dead weight until its page goes.
 static void drop_last(struct flash *flash, struct proc *proc, struct flash_home *home) {
     struct flash_span span = flash_span_of(home);
-    for (uint32_t depth = 0; depth < FLASH_CHAIN_MAX && flash_span_next(flash, &span); depth++) {
+    for (uint32_t depth = 0; depth < TABLE_CHAIN_MAX && flash_span_next(flash, &span); depth++) {
     }
     flash_take_out(flash, proc, &span.words[flash_span_first(span)]);
     count(proc, COUNTER_ext_chain_full, 1);
@@ -203,7 +191,7 @@ static uint32_t count_alike(const struct flash *flash, struct flash_home *home, 
              bits &= bits - 1) {
             alike += span.words[__builtin_ctz(bits)] != 0;
         }
-    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+    } while (flash_span_next(flash, &span) && depth++ < TABLE_CHAIN_MAX);
     return alike;
 }
 
@@ -227,7 +215,6 @@ int flash_insert(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t
     flash_index_unlock(proc, home, status == PYMC_OK || is_full);
     if (status == PYMC_OK) {
         flash_count_entries(flash, proc, !is_full);
-        flash_grow_if_needed(flash, proc);
     }
     return status;
 }
@@ -259,8 +246,8 @@ static bool pull_forward(struct flash *flash, struct proc *proc, struct flash_ho
 }
 
 void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *home) {
-    struct flash_local *local = flash_local(flash, proc->slot_index);
-    for (uint32_t buckets = 0; buckets < FLASH_CHAIN_MAX; buckets++) {
+    struct table_local *local = &flash_local(flash, proc->slot_index)->table;
+    for (uint32_t buckets = 0; buckets < TABLE_CHAIN_MAX; buckets++) {
         struct flash_span before = flash_span_of(home);
         struct flash_span last = before;
         if (!flash_span_next(flash, &last)) {
@@ -268,7 +255,7 @@ void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *ho
         }
         uint32_t depth = 0;
         for (struct flash_span next = last;
-             depth++ < FLASH_CHAIN_MAX && flash_span_next(flash, &next); last = next) {
+             depth++ < TABLE_CHAIN_MAX && flash_span_next(flash, &next); last = next) {
             before = last;
         }
         if (!pull_forward(flash, proc, home, last)) {
@@ -276,12 +263,12 @@ void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *ho
         }
         uint32_t full = ~flash_match(last, UINT64_MAX, 0) & ((1u << FLASH_OVERFLOW_WORDS) - 1);
         uint64_t *link = flash_span_last(before);
-        SHARED_RELEASE(local->overflow_taken, (*link & ~FLASH_LINK) + 1);
+        SHARED_RELEASE(local->overflow_taken, (uint32_t)(*link & ~FLASH_LINK) + 1);
         FAULT_POINT(proc, "flash.index.unhang.named");
         // The link's slot takes the only entry that is left.
         SHARED_RELEASE(*link, full ? last.words[__builtin_ctz(full)] : 0);
         FAULT_POINT(proc, "flash.index.unhang.done");
-        flash_overflow_give(flash, proc, local);
+        table_overflow_give(&flash->table, proc, local);
     }
 }
 
@@ -300,7 +287,7 @@ bool flash_remove(struct flash *flash, struct proc *proc, uint64_t hash, uint64_
 }
 
 static uint64_t chances(const struct flash_index_root *root) {
-    int64_t entries = SHARED_LOAD(root->entries);
+    int64_t entries = SHARED_LOAD(root->table.entries);
     return entries > 0 ? (uint64_t)entries / FLASH_CHANCES_ENTRIES : 0;
 }
 
@@ -327,7 +314,7 @@ uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash)
                 removed++;
             }
         }
-    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+    } while (flash_span_next(flash, &span) && depth++ < TABLE_CHAIN_MAX);
     if (removed) {
         flash_compact(flash, proc, home);
     }
@@ -344,7 +331,7 @@ bool flash_move(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t 
         uint64_t entry = *slot;
         count_in(flash, to);
         FAULT_POINT(proc, "flash.index.move.counted");
-        SHARED_RELEASE(*slot, (entry & ~(FLASH_READ_BIT | flash->index->address_mask)) | to);
+        SHARED_RELEASE(*slot, (entry & ~(FLASH_READ_BIT | flash->address_mask)) | to);
         FAULT_POINT(proc, "flash.index.move.stored");
         count_out(flash, entry);
     }

@@ -1,5 +1,4 @@
-// Pages, paths and the handle, for the rooms above; for the index see flash_index.h, for records
-// flash_record_inline.h.
+// Paths, the processes' own parts and I/O, for the files of this room.
 //
 // An address counts units from the start of page 0: page * units_per_page + offset / unit. Units
 // are 16 bytes, larger on very large tiers, so that 36 bits are enough.
@@ -7,33 +6,12 @@
 
 #include <errno.h>
 
-#include "flash/flash.h"
+#include "flash/flash_inline.h"
 #include "shm/lock_inline.h"
 
 #define FLASH_ADDRESS_BITS 36
 #define FLASH_UNIT_SHIFT_MIN 4
 #define FLASH_UNIT_SHIFT_MAX 12
-
-// Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.
-struct CACHE_ALIGNED flash_page {
-    uint64_t version;
-    uint64_t written_bytes;      // Where the next buffer goes; moved on when one begins.
-    uint64_t newest_order;       // Atomic; fillers of buffers raise it, and the next two.
-    uint64_t file_offset;        // In its path; never changes.
-    uint32_t expires_seconds;    // UINT32_MAX: never.
-    uint32_t objects_written;
-    uint32_t objects;    // Atomic. Raised before an entry is put in, lowered after it is out: never
-                         // too low.
-    uint32_t objects_read;    // Atomic; a hint.
-    uint8_t state;
-    uint8_t bucket;
-    uint8_t label;         // Never changes.
-    uint8_t path;          // Never changes.
-    uint8_t has_blocks;    // Its file system has taken all of it before, or is bound to.
-    uint8_t is_ending;     // Takes no further buffer, since a write failed, and is closed after the
-                           // last.
-};
-_Static_assert(sizeof(struct flash_page) == 64, "a page's row is one cache line");
 
 struct flash_path_state {
     uint64_t read_errors;    // Atomic, as all here.
@@ -56,21 +34,13 @@ struct flash_path_state {
 
 // A process's own part; only the owner writes, except a repairer after its death.
 struct CACHE_ALIGNED flash_local {
-    uint64_t held;        // Index bucket this process may hold, + 1.
-    uint64_t split_to;    // Index bucket that a split in progress makes or a merge removes, + 1.
-    uint64_t release_first;     // Index buckets whose memory is being given back ...
-    uint64_t release_end;       // ... up to here, 0 for none.
-    uint64_t overflow_taken;    // Overflow bucket in hand, + 1.
-    int64_t entries_pending;    // Index entries not yet counted in the index's root.
-    uint64_t filling;           // The write buffer that this process puts a record into, + 1.
+    struct table_local table;    // Of the index.
+    uint64_t filling;            // The write buffer that this process puts a record into, + 1.
     uint32_t fill_hint[FLASH_BUCKETS];    // The one that took its last record of the stream.
     uint64_t read_times[FLASH_TIME_BUCKETS];
     uint64_t write_times[FLASH_TIME_BUCKETS];
     uint64_t writing;    // A bit for each path that a write of this process is under way to.
 };
-
-struct flash_index_root;    // flash_index_internal.h
-struct flash_buffer;        // flash_buffers_internal.h
 
 struct flash_root {
     uint64_t pages_offset;
@@ -94,28 +64,6 @@ struct flash_root {
     uint32_t streams_wanted;           // Atomic: bits of streams that found no buffer to fill.
     struct flash_fault fault;
     uint32_t fault_seen;    // Atomic.
-};
-
-// A process's handle. The supervisor makes it; forked processes use their inherited copy.
-struct flash {
-    char *arena_base;
-    struct arena *arena;
-    struct flash_root *root;
-    struct flash_page *pages;
-    struct flash_path_state *paths;
-    struct flash_index_root *index;
-    int fds[FLASH_PATHS_MAX];
-    char *names[FLASH_PATHS_MAX];            // For lines to the operator.
-    uint32_t read_align[FLASH_PATHS_MAX];    // Offsets, lengths and memory of reads are multiples
-                                             // of this.
-    bool is_direct[FLASH_PATHS_MAX];
-    bool is_allocated[FLASH_PATHS_MAX];    // Its file system has set all blocks aside, or it is a
-                                           // device.
-    struct flash_buffer *buffers;
-    int wake_fd;
-    // The keeper's own.
-    uint32_t open_pages[FLASH_BUCKETS][FLASH_PATHS_MAX];    // Where the last buffer went; a hint.
-    uint32_t next_path[FLASH_BUCKETS];                      // Whose turn it is.
 };
 
 static inline struct flash_local *flash_local(const struct flash *flash, uint32_t slot_index) {
@@ -145,15 +93,6 @@ static inline uint64_t flash_round_up(const struct flash *flash, uint64_t bytes)
 }
 // Whether anything is to be written to the path.
 bool flash_path_takes_writes(const struct flash *flash, uint32_t path);
-// True while reads of the page make sense.
-static inline bool flash_page_is_readable(const struct flash *flash, uint32_t page,
-                                          uint64_t version) {
-    const struct flash_page *row = &flash->pages[page];
-    uint8_t state = SHARED_LOAD(row->state);
-    return SHARED_LOAD(row->version) == version
-           && (state == FLASH_PAGE_OPEN || state == FLASH_PAGE_FULL);
-}
-
 // Whether new records may go to a page of the path: not while it is out of service or late, and
 // while its file system is full only to pages whose blocks are there.
 static inline bool flash_path_is_writable(const struct flash *flash, const struct flash_page *row) {

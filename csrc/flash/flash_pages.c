@@ -1,6 +1,5 @@
 // Steps of pages, and what policies see of them. Only the keeper takes steps.
 #include "flash/flash_buffers_internal.h"
-#include "shm/proc_internal.h"
 
 bool flash_page_has_buffers(const struct flash *flash, uint32_t page) {
     for (uint32_t number = 0; number < flash->root->buffer_count; number++) {

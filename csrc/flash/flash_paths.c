@@ -1,7 +1,6 @@
 // How the paths stand: their counts, in and out of service, what the keeper notes, writes that
 // outlive a process.
 #include "flash/flash_internal.h"
-#include "shm/proc_internal.h"
 
 bool flash_path_is_direct(const struct flash *flash, uint32_t path) {
     return flash->is_direct[path];

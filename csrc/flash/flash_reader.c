@@ -6,7 +6,7 @@
 
 #include "flash/flash_buffers.h"
 #include "flash/flash_clock_inline.h"
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 #include "flash/flash_readings_inline.h"
 
 // What is pinned for the device's use at most; reads beyond it are allocated one by one.

@@ -5,9 +5,7 @@
 // then the value.
 #pragma once
 
-#include <string.h>
-
-#include "flash/flash_internal.h"
+#include <stdint.h>
 
 #define FLASH_RECORD_COMPRESSED 0x80000000u
 #define FLASH_RECORD_BYTES_MASK 0x7fffffffu

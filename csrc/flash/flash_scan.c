@@ -6,6 +6,7 @@
 
 #include "base/crc32c.h"
 #include "flash/flash_buffers.h"
+#include "flash/flash_internal.h"
 #include "flash/flash_record_inline.h"
 #include "flash/flash_scan.h"
 

@@ -1,5 +1,5 @@
 // The walk over the index that removes the entries of draining pages.
-#include "flash/flash_index_inline.h"
+#include "flash/flash_index_internal.h"
 
 static bool is_draining(const struct flash *flash, uint64_t entry) {
     if (!entry || (entry & FLASH_LINK)) {
@@ -27,12 +27,12 @@ static bool may_have_draining(const struct flash *flash, struct flash_home *home
                 return true;
             }
         }
-    } while (flash_span_next(flash, &span) && depth++ < FLASH_CHAIN_MAX);
+    } while (flash_span_next(flash, &span) && depth++ < TABLE_CHAIN_MAX);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return SHARED_LOAD(home->words[0]) != version;
 }
 
-static uint32_t sweep_bucket(struct flash *flash, struct proc *proc, uint64_t number) {
+static uint32_t sweep_bucket(struct flash *flash, struct proc *proc, uint32_t number) {
     if (!may_have_draining(flash, flash_home_at(flash, number))) {
         return 0;
     }
@@ -61,15 +61,15 @@ bool flash_sweep_step(struct flash *flash, struct proc *proc, struct flash_sweep
     // old one is free to be looked at: the walk meets each of them. In a merge they move to one it
     // may have passed: it begins anew.
     for (uint32_t i = 0; i < buckets; i++) {
-        bool is_complete = sweep->bucket >= SHARED_ACQUIRE(flash->index->bucket_count);
-        uint64_t merges = SHARED_ACQUIRE(flash->index->merges);
+        bool is_complete = sweep->bucket >= SHARED_ACQUIRE(flash->index->table.bucket_count);
+        uint64_t merges = SHARED_ACQUIRE(flash->index->table.merges);
         if (merges != sweep->merges) {
             sweep->merges = merges;
             sweep->bucket = 0;
         } else if (is_complete) {
             return false;
         }
-        sweep->removed += sweep_bucket(flash, proc, sweep->bucket);
+        sweep->removed += sweep_bucket(flash, proc, (uint32_t)sweep->bucket);
         sweep->bucket++;
     }
     return true;

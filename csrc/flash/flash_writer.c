@@ -8,7 +8,6 @@
 #include "flash/flash_buffers_internal.h"
 #include "flash/flash_clock_inline.h"
 #include "flash/flash_record_inline.h"
-#include "shm/proc_internal.h"
 
 #define BLOCK_MASK ((uint64_t)FLASH_BLOCK_BYTES - 1)
 // So many free pages are for streams that have none.

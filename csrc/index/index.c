@@ -11,7 +11,7 @@ struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash)
     for (uint32_t looks = 0; looks < HOMES_MAX; looks++) {
         uint32_t home = index_home(index, hash);
         // Named before it is taken, so that a repairer knows where to look.
-        SHARED_DECIDE(local->held, home + 1);
+        SHARED_DECIDE(local->table.held, home + 1);
         struct bucket *bucket = &index->buckets[home];
         if (UNLIKELY(!lock_take_bounded(proc, &bucket->word, LOCK_BUCKET, lock_patience(proc)))) {
             return NULL;
@@ -66,7 +66,7 @@ int index_insert_locked(struct index *index, struct proc *proc, struct bucket *h
         }
         bucket = (struct bucket *)index_next(index, bucket);
     }
-    uint32_t taken = index_overflow_take(index, proc);
+    uint32_t taken = table_overflow_take(&index->table, proc);
     if (!taken) {
         return PYMC_NO_MEMORY;
     }
@@ -78,7 +78,7 @@ int index_insert_locked(struct index *index, struct proc *proc, struct bucket *h
     FAULT_POINT(proc, "index.chain.before");
     index_chain_commit(bucket, taken);
     FAULT_POINT(proc, "index.chain.after");
-    SHARED_DECIDE(local->overflow_taken, 0);
+    SHARED_DECIDE(local->table.overflow_taken, 0);
     SHARED_DECIDE(local->chain_bucket, 0);
     return PYMC_OK;
 }
@@ -86,29 +86,6 @@ int index_insert_locked(struct index *index, struct proc *proc, struct bucket *h
 void index_clear_slot(struct bucket *bucket, uint32_t slot) {
     SHARED_RELEASE(bucket->tags[slot], 0);
     SHARED_RELEASE(bucket->refs[slot], 0);
-}
-
-void index_trim_chain(struct index *index, struct proc *proc, struct bucket *home) {
-    struct index_local *local = index_local(index, proc->slot_index);
-    for (uint32_t depth = 0; depth < INDEX_CHAIN_MAX && home->chained; depth++) {
-        struct bucket *before = home;
-        struct bucket *last = (struct bucket *)index_next(index, before);
-        for (uint32_t behind = 0; behind < INDEX_CHAIN_MAX && last->chained; behind++) {
-            before = last;
-            last = (struct bucket *)index_next(index, before);
-        }
-        if (index_match(last, 0) != INDEX_ALL_SLOTS) {
-            return;
-        }
-        SHARED_DECIDE(local->unhang_bucket, (uint64_t)((char *)before - index->arena_base));
-        SHARED_DECIDE(local->overflow_taken, before->refs[INDEX_CHAIN_SLOT]);
-        FAULT_POINT(proc, "index.trim.named");
-        SHARED_RELEASE(before->chained, 0);
-        SHARED_RELEASE(before->refs[INDEX_CHAIN_SLOT], 0);
-        FAULT_POINT(proc, "index.trim.unhung");
-        SHARED_DECIDE(local->unhang_bucket, 0);
-        index_overflow_give(index, proc, local);
-    }
 }
 
 void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home,
@@ -147,4 +124,11 @@ bool index_find_ref_locked(const struct index *index, struct bucket *home, uint3
         bucket = (struct bucket *)index_next(index, bucket);
     }
     return false;
+}
+
+void index_stir(struct index *index, struct proc *proc, uint64_t hash) {
+    struct bucket *home = index_lock(index, proc, hash);
+    if (home) {
+        index_unlock(proc, home, true);
+    }
 }

@@ -209,7 +209,7 @@ static inline bool link_upgrade(struct store *store, const struct link_view *vie
     }
     uint64_t expected = view->version;
     uint32_t home = (uint32_t)(view->home - store->index.buckets);
-    SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->held, home + 1);
+    SHARED_RELEASE(index_local(&store->index, store->proc->slot_index)->table.held, home + 1);
     if (!SHARED_CAS(view->home->word, &expected, expected | lock_owner_bits(store->proc),
                     ACQ_REL)) {
         return false;

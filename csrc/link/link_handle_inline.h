@@ -3,12 +3,12 @@
 #pragma once
 
 #include "base/hash_inline.h"
-#include "index/index_internal.h"
+#include "index/index_inline.h"
 #include "item/item_inline.h"
 #include "link/link.h"
-#include "lru/lru_internal.h"
+#include "lru/lru_inline.h"
 #include "shm/live_inline.h"
-#include "slab/slab_internal.h"
+#include "slab/slab_inline.h"
 
 enum class_counter {
 #define COUNTER(name) CLASS_##name,

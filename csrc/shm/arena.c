@@ -8,9 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "shm/arena_internal.h"
+#include "shm/arena_inline.h"
 #include "shm/proc_internal.h"
 
+#define ARENA_MAGIC 0x3130636d79700a1aull
+#define ARENA_LAYOUT 3
 #define NS_PER_SECOND 1000000000
 
 static const int64_t live_start[] = {

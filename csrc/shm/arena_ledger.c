@@ -1,7 +1,7 @@
 // Handing out parts of the arena, each a row of the ledger in its header.
 #include <string.h>
 
-#include "shm/arena_internal.h"
+#include "shm/arena_inline.h"
 
 static void ledger_add(struct arena_header *header, const char *label, uint64_t start,
                        uint64_t bytes) {

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shm/arena_internal.h"
+#include "shm/arena_inline.h"
 
 // The kernel's numbers; older headers lack them, and older kernels answer EINVAL.
 #ifndef MADV_POPULATE_WRITE

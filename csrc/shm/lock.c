@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "shm/lock_inline.h"
+#include "shm/proc_internal.h"
 
 #define SPINS 200
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "shm/lock.h"
-#include "shm/proc_internal.h"
+#include "shm/proc_inline.h"
 
 // The one lock order: a process takes locks only in rising rank. Debug builds check every acquire.
 enum lock_rank {

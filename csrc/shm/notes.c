@@ -2,7 +2,7 @@
 #include "shm/notes.h"
 
 #include "base/check_inline.h"
-#include "shm/arena_internal.h"
+#include "shm/arena_inline.h"
 
 int64_t note_read(const struct arena *arena, enum note note) {
     PYMC_CHECK(note < NOTE_COUNT);

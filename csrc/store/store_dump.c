@@ -124,11 +124,11 @@ static void prefetch_ahead(const struct store *store, const struct span *span) {
 // Takes no lock. Returns false when the bucket changed meanwhile.
 static bool look(struct dump *dump, struct span *span, bool *fits_out) {
     struct store *store = dump->store;
-    struct index_root *root = store->index.root;
+    struct table_root *root = store->index.root;
     uint64_t hash = bits_reversed(span->first);
     uint64_t resizes = SHARED_ACQUIRE(root->grow_lock);
     uint32_t count_before = SHARED_ACQUIRE(root->bucket_count);
-    uint32_t home = index_home_of(hash, count_before);
+    uint32_t home = table_home_of(hash, count_before);
     struct bucket *bucket = &store->index.buckets[home];
     uint64_t version = SHARED_ACQUIRE(bucket->word);
     if (lock_is_held(version)) {

@@ -25,7 +25,7 @@ FLASH_POINTS = [
     if name.startswith(_FLASH_PREFIXES) or name == "store.link.spoilt"
 ]
 # Reached by the process that repairs, not by one that works.
-_REPAIR_PREFIXES = ("store.repair.", "slab.repair.", "index.repair.")
+_REPAIR_PREFIXES = ("store.repair.", "slab.repair.", "table.repair.")
 # Of these, in the middle of a transaction that is being repaired: test_transactions.py.
 _TXN_REPAIR = ("judged", "followed", "key", "limbo", "limbo_named")
 TXN_REPAIR_POINTS = [f"store.repair.{name}" for name in _TXN_REPAIR]

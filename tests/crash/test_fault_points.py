@@ -12,7 +12,7 @@ pytestmark = pytest.mark.debug
 
 VICTIM = 1
 # With little memory there are too few items for the index to grow much, and to shrink.
-ROOMY_ONLY = (".rescue_part", "index.merge.", "index.clear.", "index.release.")
+ROOMY_ONLY = (".rescue_part", "table.merge.", "table.clear.", "table.release.")
 # A repairer comes here whatever the dead process did.
 OFTEN_REACHED = (
     "slab.repair.intent",
@@ -20,7 +20,7 @@ OFTEN_REACHED = (
     "store.repair.slab",
     "store.repair.index",
     "store.repair.unlocked",
-    "index.repair.done",
+    "table.repair.done",
 )
 OPERATIONS_MAX = 30_000
 
@@ -97,20 +97,20 @@ def test_no_wrong_value_when_memory_is_short(point: str) -> None:
 
 
 DEATHS = (
-    "index.split.copied",
-    "index.split.published",
+    "table.split.copied",
+    "table.split.published",
     "index.chain.before",
     "index.trim.named",
-    "index.merge.copied",
-    "index.merge.published",
-    "index.merge.cleared",
-    "index.clear.named",
-    "index.clear.unhung",
-    "index.overflow.named",
-    "index.overflow.given",
-    "index.release.locked",
-    "index.release.given",
-    "index.release.overflow",
+    "table.merge.copied",
+    "table.merge.published",
+    "table.merge.cleared",
+    "table.clear.named",
+    "table.clear.unhung",
+    "table.overflow.named",
+    "table.overflow.given",
+    "table.release.locked",
+    "table.release.given",
+    "table.release.overflow",
     "slab.commit.after",
     "slab.collect.locked",
     "slab.drain.begun",

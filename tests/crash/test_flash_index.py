@@ -12,10 +12,10 @@ from tests.support.children import Child, End, run_child
 from tests.support.core.flash_index_driver import NO_MEMORY, Handle, Tier, hash_of
 from tests.support.deadline import wait_until
 
-POINTS = [name for name in fault_points() if name.startswith("flash.index.")]
-REPAIR_POINTS = [name for name in POINTS if name.startswith("flash.index.repair.")]
-# Reached only by who finds what a dead process left in a bucket that was not in use yet.
-CLEAR_POINTS = [name for name in POINTS if name.startswith("flash.index.clear.")]
+POINTS = [name for name in fault_points() if name.startswith(("flash.index.", "table."))]
+REPAIR_POINTS = [name for name in POINTS if ".repair." in name]
+# Reached where a split finds no room, or the bucket that a merge removes has a chain.
+CLEAR_POINTS = [name for name in POINTS if name.startswith("table.clear.")]
 WORK_POINTS = [name for name in POINTS if name not in REPAIR_POINTS + CLEAR_POINTS]
 OWN_THREAD = threading.get_native_id()
 VICTIM = 1
@@ -77,7 +77,7 @@ class TestPoints:
 
     def test_there_are_points(self) -> None:
         assert len(WORK_POINTS) >= 15
-        assert len(REPAIR_POINTS) == 3
+        assert len(REPAIR_POINTS) == 5
 
     @pytest.mark.parametrize("point", WORK_POINTS)
     def test_nothing_is_lost(self, point: str) -> None:
@@ -103,7 +103,7 @@ class TestPoints:
 
     @pytest.mark.parametrize("point", WORK_POINTS)
     def test_a_repairer_may_die_too(self, point: str) -> None:
-        for repair_point in (*REPAIR_POINTS, "flash.index.overflow.given"):
+        for repair_point in (*REPAIR_POINTS, "table.overflow.given"):
             with Tier() as tier:
                 journal = PlanJournal()
                 assert die_at(tier, point, 2, 7, journal).was_killed
@@ -119,26 +119,27 @@ class TestPoints:
                 assert after.is_fine, (point, repair_point, after)
 
     @pytest.mark.parametrize("point", CLEAR_POINTS)
-    def test_what_a_split_left_is_cleared(self, point: str) -> None:
+    def test_who_clears_what_a_split_left_may_die_too(self, point: str) -> None:
         """A chain of entries that all move was copied but nobody could see it."""
         with Tier() as tier:
 
             def fill(slot: int, fault: str) -> None:
                 handle = tier.open(slot)
-                handle.repair(VICTIM)
                 handle.arm_fault(fault)
+                handle.repair(VICTIM)
                 for i in range(50):
                     handle.remove_all(hash_of(0, 2 * i + 1))
                     assert handle.insert(hash_of(0, 2 * i + 1), i) == 0
                 for i in range(2000):
                     assert handle.insert(hash_of(1 + i % 63, i), 1000 + i) != NO_MEMORY
 
-            assert run_child(lambda: fill(VICTIM, "flash.index.split.copied")).was_killed
+            assert run_child(lambda: fill(VICTIM, "table.split.copied")).was_killed
             assert run_child(lambda: fill(SURVIVOR, point)).was_killed
 
             def finish() -> None:
                 handle = tier.open(3)
                 handle.repair(SURVIVOR)
+                handle.repair(VICTIM)
                 tier.check()
                 assert all(handle.find(hash_of(0, 2 * i + 1)) for i in range(50))
                 for i in range(2000):

@@ -12,9 +12,9 @@ from tests.support.children import Journal, run_child
 pytestmark = pytest.mark.debug
 
 # Only an index that outgrows its first size, and shrinks again, comes there.
-GROWTH = ("chain", "merge", "overflow", "pull", "release", "split", "unhang")
-# Reached by who repairs, after an unfinished split, or in a large index only: test_flash_index.py.
-LEFT_OUT = ("flash.index.repair.", "flash.index.clear.", "flash.index.release.overflow")
+GROWTH = ("chain", "pull", "split", "unhang")
+# Reached by who repairs: test_flash_index.py.
+LEFT_OUT = ("flash.index.repair.",)
 OPERATIONS_MAX = 1200
 RUSH = 2400
 

@@ -18,7 +18,7 @@ _CORRUPT = "only for items that cannot be, which no story makes: test_corrupt.py
 UNREACHED = {
     "server/": _SERVER,
     "shm/lock_inline.h@server/": _SERVER,
-    "shm/proc_internal.h@server/": _SERVER,
+    "shm/proc_inline.h@server/": _SERVER,
     "flash/flash_io.c flash_fault_set": _DEVICE_ERRORS,
     "flash/flash_io.c fault_met": _DEVICE_ERRORS,
     "flash/flash_uring.c is_delayed": _DEVICE_ERRORS,
@@ -33,28 +33,22 @@ UNREACHED = {
     "flash/flash_late.c give_up": _LATE,
     "flash/flash_reader.c flash_reader_complete": _DAMAGE,
     "flash/flash_scan.c count_damage": _DAMAGE,
-    "flash/flash_index_resize.c split_one": (
-        "a bucket that was merged away, made anew with fresh memory: test_flash_index.py"
-    ),
-    "flash/flash_index_resize.c flash_clear_unreachable": (
-        "a split that finds no room for its chain: test_flash_index.py, with a full index"
-    ),
     "shm/notes.c note_write": "one word of the keeper's for stats and commands; it decides nothing",
     "shm/lock.c ": _WAITS,
     "shm/lock_inline.h@shm/lock.c lock_try": "buckets' words held while their memory goes back",
-    "shm/proc_internal.h@shm/lock.c count": _WAITS,
+    "shm/proc_inline.h@shm/lock.c count": _WAITS,
     "shm/arena_pages.c arena_take_slice": "for systems without MADV_POPULATE_WRITE",
     "shm/lock_inline.h@index/index.c lock_give": _RACES,
-    "index/index_setup.c remove_twins": "who dies between two stores that stand in one macro",
+    "index/index_format.c remove_twins": "who dies between two stores that stand in one macro",
     "slab/slab_page.c slab_drain_cancel_resting": (
         "before a refusal, when somebody at rest empties pages: test_neighbours.py"
     ),
-    "shm/proc_internal.h@proto/proto.c count": "values are copied only when all claims are taken",
-    "shm/proc_internal.h@store/store_dump.c count": _WAITS,
+    "shm/proc_inline.h@proto/proto.c count": "values are copied only when all claims are taken",
+    "shm/proc_inline.h@store/store_dump.c count": _WAITS,
     "shm/lock_inline.h@proto/flash_reads.c lock_give": _RACES,
     "shm/lock_inline.h@proto/meta_get.c lock_give": _RACES,
     "shm/lock_inline.h@proto/text_get.c lock_give": _RACES,
-    "index/index_resize.c pair_lock": "only who meets a bucket that is held: test_busy.py",
+    "table/table_resize.c pair_lock": "only who meets a bucket that is held: test_busy.py",
     "link/link_look.c ": _CORRUPT,
     "item/item_inline.h@link/link_look.c item_set_state": _CORRUPT,
     "shm/lock_inline.h@link/link_look.c lock_give": _RACES,
@@ -65,8 +59,8 @@ UNREACHED = {
     "space/space_evict.c renew": "with flash, when items are to go that are not written yet",
     "link/link_txn_inline.h@link/link_insert.c link_txn": _FULL_CHAIN,
     "shm/lock_inline.h@space/space_chain.c lock_give": _FULL_CHAIN,
-    "shm/proc_internal.h@space/space_chain.c count": _FULL_CHAIN,
-    "shm/proc_internal.h@proto/prefix.c count": "more prefixes than the table takes",
+    "shm/proc_inline.h@space/space_chain.c count": _FULL_CHAIN,
+    "shm/proc_inline.h@proto/prefix.c count": "more prefixes than the table takes",
     "shm/lock_inline.h@store/store_dump.c lock_give": (
         "a bucket that changes at each look: test_dump_changes.py"
     ),

@@ -6,11 +6,9 @@
 
 #include "base/check_inline.h"
 #include "shm/arena.h"
-#include "shm/live_names_internal.h"
+#include "shm/live_names_inline.h"
 #include "shm/notes.h"
 
-#define ARENA_MAGIC 0x3130636d79700a1aull
-#define ARENA_LAYOUT 3
 #define ARENA_ROOTS 8
 #define ARENA_PLAIN_LOCKS 8
 // Memory goes back to the system in multiples of this.
