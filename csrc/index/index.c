@@ -88,6 +88,27 @@ void index_clear_slot(struct bucket *bucket, uint32_t slot) {
     SHARED_RELEASE(bucket->refs[slot], 0);
 }
 
+void index_trim_chain(struct index *index, struct proc *proc, struct bucket *home) {
+    struct table_local *local = &index_local(index, proc->slot_index)->table;
+    for (uint32_t depth = 0; depth < INDEX_CHAIN_MAX && home->chained; depth++) {
+        struct bucket *before = home;
+        struct bucket *last = (struct bucket *)index_next(index, before);
+        for (uint32_t behind = 0; behind < INDEX_CHAIN_MAX && last->chained; behind++) {
+            before = last;
+            last = (struct bucket *)index_next(index, before);
+        }
+        if (index_match(last, 0) != INDEX_ALL_SLOTS) {
+            return;
+        }
+        SHARED_DECIDE(local->overflow_taken, before->refs[INDEX_CHAIN_SLOT]);
+        FAULT_POINT(proc, "index.trim.named");
+        SHARED_RELEASE(before->chained, 0);
+        SHARED_RELEASE(before->refs[INDEX_CHAIN_SLOT], 0);
+        FAULT_POINT(proc, "index.trim.unhung");
+        table_overflow_give(&index->table, proc, local);
+    }
+}
+
 void index_remove_locked(struct index *index, struct proc *proc, struct bucket *home,
                          struct index_place place) {
     index_clear_slot(place.bucket, place.slot);
