@@ -1,14 +1,11 @@
 // What clients send: receiving it, large values past all buffers, and keeping what cannot be served
 // yet.
 #define _GNU_SOURCE
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "server/server_internal.h"
+#include "conn/conn_internal.h"
 
 #define NO_INPUT_MEMORY "SERVER_ERROR out of memory reading request\r\n"
 // Of a large value so many parts are received at once at most, and so much before others get their
@@ -29,48 +26,47 @@
 // A buffer of which less than a part like this is in use is exchanged for one that fits.
 #define SPARSE_PART 4
 
-static void count_input(struct engine *engine, int64_t buffers, int64_t bytes) {
-    engine->input_bytes += (uint64_t)bytes;
-    count(engine->proc, COUNTER_read_buf_count, (uint64_t)buffers);
-    count(engine->proc, COUNTER_read_buf_bytes, (uint64_t)bytes);
+static void count_input(struct conns *conns, int64_t buffers, int64_t bytes) {
+    conns->input_bytes += (uint64_t)bytes;
+    count(conns->proc, COUNTER_read_buf_count, (uint64_t)buffers);
+    count(conns->proc, COUNTER_read_buf_bytes, (uint64_t)bytes);
 }
 
-void input_drop(struct engine *engine, struct connection *connection) {
+void conn_input_drop(struct conns *conns, struct connection *connection) {
     if (connection->kept.base) {
-        count_input(engine, -1, -(int64_t)connection->kept.room);
+        count_input(conns, -1, -(int64_t)connection->kept.room);
         free(connection->kept.base);
         connection->kept = (struct kept_input){0};
     }
 }
 
 // Says why, when it can be said, and closes.
-static void refuse_input(struct engine *engine, struct connection *connection) {
-    count(engine->proc, COUNTER_read_buf_oom, 1);
-    connections_send_deferred(engine);    // What this connection was answered comes first.
-    if (!connection->backlog && !connection->is_dead
-        && send(connection->fd, NO_INPUT_MEMORY, sizeof NO_INPUT_MEMORY - 1,
-                MSG_NOSIGNAL | MSG_DONTWAIT)
+static void refuse_input(struct conns *conns, struct connection *connection) {
+    count(conns->proc, COUNTER_read_buf_oom, 1);
+    conns_send_deferred(conns);    // What this connection was answered comes first.
+    if (!connection->backlog && conn_is_open(connection)
+        && transport_send(&connection->transport, NO_INPUT_MEMORY, sizeof NO_INPUT_MEMORY - 1)
                > 0) {
-        count(engine->proc, COUNTER_bytes_written, sizeof NO_INPUT_MEMORY - 1);
+        count(conns->proc, COUNTER_bytes_written, sizeof NO_INPUT_MEMORY - 1);
     }
-    connection_close(engine, connection);
+    conn_close(conns, connection);
 }
 
-void input_lend(struct engine *engine, struct connection *connection) {
-    engine->lent = connection->kept;
+void conn_input_lend(struct conns *conns, struct connection *connection) {
+    conns->lent = connection->kept;
     connection->kept = (struct kept_input){0};
-    count_input(engine, engine->lent.base ? -1 : 0, -(int64_t)engine->lent.room);
+    count_input(conns, conns->lent.base ? -1 : 0, -(int64_t)conns->lent.room);
 }
 
-void input_take_back(struct engine *engine) {
-    free(engine->lent.base);
-    engine->lent = (struct kept_input){0};
+void conn_input_take_back(struct conns *conns) {
+    free(conns->lent.base);
+    conns->lent = (struct kept_input){0};
 }
 
 // The rest lies in the buffer that was lent, and fills a good part of it: it stays there.
-static bool keep_lent(struct engine *engine, struct connection *connection, const char *rest,
+static bool keep_lent(struct conns *conns, struct connection *connection, const char *rest,
                       size_t bytes) {
-    struct kept_input *lent = &engine->lent;
+    struct kept_input *lent = &conns->lent;
     uintptr_t offset = (uintptr_t)rest - (uintptr_t)lent->base;
     if (!lent->base || offset >= lent->room || bytes * SPARSE_PART < lent->room) {
         return false;
@@ -79,48 +75,55 @@ static bool keep_lent(struct engine *engine, struct connection *connection, cons
     connection->kept.at = (uint32_t)offset;
     connection->kept.bytes = (uint32_t)bytes;
     *lent = (struct kept_input){0};
-    count_input(engine, 1, connection->kept.room);
+    count_input(conns, 1, connection->kept.room);
     return true;
 }
 
-static uint64_t limit_of(const struct engine *engine) {
+static uint64_t limit_of(const struct conns *conns) {
     uint64_t limit =
-        (uint64_t)live_get(engine->arena, LIVE_read_buffer_limit_bytes) / engine->workers;
+        (uint64_t)live_get(conns->arena, LIVE_read_buffer_limit_bytes) / conns->workers;
     return limit ? limit : UINT64_MAX;
 }
 
-void input_keep(struct engine *engine, struct connection *connection, const char *rest,
-                size_t bytes) {
+void conn_input_keep(struct conns *conns, struct connection *connection, const char *rest,
+                     size_t bytes) {
     if (LIKELY(bytes == 0)) {
-        input_drop(engine, connection);
+        conn_input_drop(conns, connection);
         return;
     }
-    if (keep_lent(engine, connection, rest, bytes)) {
+    if (keep_lent(conns, connection, rest, bytes)) {
         return;
     }
-    bool is_too_much = engine->input_bytes - connection->kept.room + bytes > limit_of(engine);
+    bool is_too_much = conns->input_bytes - connection->kept.room + bytes > limit_of(conns);
     char *copy = is_too_much ? NULL : malloc(bytes);
     if (!copy) {
-        refuse_input(engine, connection);
+        refuse_input(conns, connection);
         return;
     }
     memcpy(copy, rest, bytes);
-    input_drop(engine, connection);
+    conn_input_drop(conns, connection);
     connection->kept =
         (struct kept_input){.base = copy, .bytes = (uint32_t)bytes, .room = (uint32_t)bytes};
-    count_input(engine, 1, (int64_t)bytes);
+    count_input(conns, 1, (int64_t)bytes);
 }
 
-bool input_has_value(const struct connection *connection) {
-    return connection->has_more && session_is_filling_value(&connection->session)
-           && !connection->is_dead && !connection->backlog && !connection->is_on_flash
-           && !connection->is_busy && !connection->is_closing && connection->kept.bytes == 0;
+bool conn_input_has_value(const struct connection *connection) {
+    return connection->has_more && connection->state == CONN_READING && connection->kept.bytes == 0
+           && session_is_filling_value(&connection->session);
 }
 
-// How many bytes have surely come that were not received yet.
-static uint32_t ask_arrived(const struct connection *connection) {
-    int bytes = 0;
-    return ioctl(connection->fd, FIONREAD, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
+// The transport had nothing for the connection: it waits for an event, or is over.
+static void received_none(struct conns *conns, struct connection *connection, ssize_t result) {
+    if (result == TRANSPORT_LATER) {
+        conn_want(conns, connection, connection->wants);    // The transport may wish for another.
+    } else {
+        conn_close(conns, connection);
+    }
+}
+
+// Whether to receive again without an event. Behind the last bytes is the end.
+static bool may_hold_more(const struct connection *connection, bool was_filled) {
+    return was_filled || connection->has_ended || connection->transport.holds_input;
 }
 
 // Where the next bytes of a large value belong.
@@ -151,7 +154,7 @@ static void find_places(struct connection *connection, char *behind, struct dire
         if (is_last || places->count == DIRECT_PARTS) {
             break;
         }
-        arrived = arrived ? arrived : ask_arrived(connection);
+        arrived = arrived ? arrived : transport_arrived(&connection->transport);
         fits = arrived > places->value_room
                    ? session_direct_place(session, places->value_room, &place, &is_last)
                    : 0;
@@ -163,26 +166,24 @@ static void find_places(struct connection *connection, char *behind, struct dire
     }
 }
 
-size_t input_receive_value(struct engine *engine, struct connection *connection, char *behind) {
+size_t conn_input_receive_value(struct conns *conns, struct connection *connection, char *behind) {
     size_t all = 0;
     for (int reads = 0; reads < DIRECT_READS && all < DIRECT_BYTES_MAX; reads++) {
         struct direct_places places;
         find_places(connection, behind, &places);
-        struct msghdr message = {.msg_iov = places.pieces, .msg_iovlen = places.count};
-        ssize_t result = recvmsg(connection->fd, &message, MSG_DONTWAIT);
+        ssize_t result =
+            transport_receive_pieces(&connection->transport, places.pieces, places.count);
         connection->has_more = false;
         if (result <= 0) {
-            if (result == 0 || (errno != EAGAIN && errno != EINTR)) {
-                connection_close(engine, connection);
-            }
+            received_none(conns, connection, result);
             return 0;
         }
         size_t received = (size_t)result;
         size_t filled = received < places.value_room ? received : places.value_room;
         all += received;
-        count(engine->proc, COUNTER_bytes_read, received);
+        count(conns->proc, COUNTER_bytes_read, received);
         session_direct_filled(&connection->session, filled);
-        connection->has_more = received == places.room || connection->has_ended;
+        connection->has_more = may_hold_more(connection, received == places.room);
         if (received > filled || received < places.room) {
             return received - filled;
         }
@@ -191,11 +192,11 @@ size_t input_receive_value(struct engine *engine, struct connection *connection,
     return 0;
 }
 
-void input_note_command(struct engine *engine, struct connection *connection) {
-    uint32_t now = engine->proc->now_seconds;
+void conn_input_note_command(struct conns *conns, struct connection *connection) {
+    uint32_t now = conns->proc->now_seconds;
     if (connection->last_command_seconds != now) {
         connection->last_command_seconds = now;
-        SHARED_STORE(record_at(engine, connection->record)->last_command_seconds, now);
+        SHARED_STORE(connection->record->last_command_seconds, now);
     }
 }
 
@@ -214,21 +215,21 @@ static bool has_line_end(struct kept_input *kept) {
     return found != NULL;
 }
 
-static void end_ahead(struct engine *engine, struct connection *connection) {
-    connection->reads_ahead = false;
-    connection_want(engine, connection, EPOLLOUT | EPOLLET);
+static void end_ahead(struct conns *conns, struct connection *connection) {
+    conn_move(connection, CONN_SENDING);
+    conn_want(conns, connection, TRANSPORT_OUT);
 }
 
-void input_begin_ahead(struct engine *engine, struct connection *connection) {
-    if (!connection->is_dead && session_is_in_get(&connection->session)
+void conn_input_begin_ahead(struct conns *conns, struct connection *connection) {
+    if (connection->state == CONN_SENDING && session_is_in_get(&connection->session)
         && !has_line_end(&connection->kept)) {
-        connection->reads_ahead = true;
-        connection_want(engine, connection, READ_INTEREST | EPOLLOUT);
+        conn_move(connection, CONN_SENDING_AHEAD);
+        conn_want(conns, connection, TRANSPORT_IN | TRANSPORT_OUT);
     }
 }
 
 // Makes room behind the kept input. Returns false at the bound, or when there is no memory.
-static bool make_room(struct engine *engine, struct connection *connection) {
+static bool make_room(struct conns *conns, struct connection *connection) {
     struct kept_input *kept = &connection->kept;
     if (kept->at + kept->bytes < kept->room) {
         return true;
@@ -236,13 +237,13 @@ static bool make_room(struct engine *engine, struct connection *connection) {
     // What is done with at the front is not taken along.
     uint32_t room = kept->bytes < AHEAD_BYTES_FIRST / 2 ? AHEAD_BYTES_FIRST : 2 * kept->bytes;
     room = room < AHEAD_BYTES_MAX ? room : AHEAD_BYTES_MAX;
-    uint64_t all = engine->input_bytes - kept->room + room;
-    if (room <= kept->bytes || all > AHEAD_BYTES_ALL_MAX || all > limit_of(engine)) {
+    uint64_t all = conns->input_bytes - kept->room + room;
+    if (room <= kept->bytes || all > AHEAD_BYTES_ALL_MAX || all > limit_of(conns)) {
         return false;
     }
     char *base = malloc(room);
     if (!base) {
-        count(engine->proc, COUNTER_malloc_fails, 1);
+        count(conns->proc, COUNTER_malloc_fails, 1);
         return false;
     }
     struct kept_input larger = {
@@ -250,60 +251,66 @@ static bool make_room(struct engine *engine, struct connection *connection) {
     if (kept->bytes) {
         memcpy(base, kept->base + kept->at, kept->bytes);
     }
-    input_drop(engine, connection);
+    conn_input_drop(conns, connection);
     *kept = larger;
-    count_input(engine, 1, room);
+    count_input(conns, 1, room);
     return true;
 }
 
 // Replies wait until the client takes them, and it takes none before it has written its whole get.
-static void read_ahead(struct engine *engine, struct connection *connection) {
+static void read_ahead(struct conns *conns, struct connection *connection) {
     struct kept_input *kept = &connection->kept;
     for (int reads = 0; reads < AHEAD_READS; reads++) {
-        if (!make_room(engine, connection)) {
-            count(engine->proc, COUNTER_read_ahead_refused, 1);
-            end_ahead(engine, connection);
+        if (!make_room(conns, connection)) {
+            count(conns->proc, COUNTER_read_ahead_refused, 1);
+            end_ahead(conns, connection);
             return;
         }
         uint32_t end = kept->at + kept->bytes;
-        ssize_t received = recv(connection->fd, kept->base + end, kept->room - end, MSG_DONTWAIT);
-        if (received <= 0) {
-            if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
-                end_ahead(engine, connection);    // Looked at again when the replies are sent.
-            }
+        ssize_t received =
+            transport_receive(&connection->transport, kept->base + end, kept->room - end);
+        if (received == TRANSPORT_LATER) {
+            conn_want(conns, connection, connection->wants);
             return;
         }
-        count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
+        if (received <= 0) {
+            end_ahead(conns, connection);    // Looked at again when the replies are sent.
+            return;
+        }
+        count(conns->proc, COUNTER_bytes_read, (uint64_t)received);
         kept->bytes += (uint32_t)received;
         if (has_line_end(kept)) {
-            end_ahead(engine, connection);
+            end_ahead(conns, connection);
             return;
         }
     }
-    connection_read_again(engine, connection);
+    conn_read_again(conns, connection);
 }
 
-size_t connection_receive(struct engine *engine, struct connection *connection, char *stage) {
-    if (UNLIKELY(connection->reads_ahead)) {
-        read_ahead(engine, connection);
-        connection_writable(engine, connection);    // The event may have told of both.
-        return 0;
-    }
-    if (UNLIKELY(connection->backlog || connection->is_parked)) {
-        return 0;    // Asking for input again re-arms the event.
-    }
-    if (UNLIKELY(connection->is_on_flash || connection->is_busy)) {
+// An event of input for a connection that does not converse now.
+static void receive_otherwise(struct conns *conns, struct connection *connection) {
+    if (connection->state == CONN_SENDING_AHEAD) {
+        read_ahead(conns, connection);
+        conn_writable(conns, connection);    // The event may have told of both.
+    } else if (conn_is_waiting(connection)) {
         connection->has_missed_input = true;
+    }
+    // In the other states asking for input again brings the event again.
+}
+
+size_t conn_receive(struct conns *conns, struct connection *connection, char *stage) {
+    if (UNLIKELY(connection->state != CONN_READING)) {
+        receive_otherwise(conns, connection);
         return 0;
     }
-    input_note_command(engine, connection);
+    conn_input_note_command(conns, connection);
     size_t kept = connection->kept.bytes;
     if (UNLIKELY(session_is_filling_value(&connection->session)) && kept == 0) {
-        size_t behind = input_receive_value(engine, connection, stage);
-        values_note(engine, connection);
-        if (behind == 0 && connection->has_more && !connection->is_dead) {
+        size_t behind = conn_input_receive_value(conns, connection, stage);
+        conn_values_note(conns, connection);
+        if (behind == 0 && connection->has_more && conn_is_open(connection)) {
             connection->has_more = false;
-            connection_read_again(engine, connection);
+            conn_read_again(conns, connection);
         }
         return behind;
     }
@@ -312,18 +319,15 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
         memcpy(stage, connection->kept.base + connection->kept.at, kept);
     }
     size_t space = LIKELY(!connection->reads_little) || kept ? STAGE_BYTES - kept : LITTLE_BYTES;
-    ssize_t received = recv(connection->fd, stage + kept, space, MSG_DONTWAIT);
+    ssize_t received = transport_receive(&connection->transport, stage + kept, space);
     if (UNLIKELY(received <= 0)) {
-        if (received == 0 || (errno != EAGAIN && errno != EINTR)) {
-            connection_close(engine, connection);
-        }
+        received_none(conns, connection, received);
         return 0;
     }
-    count(engine->proc, COUNTER_bytes_read, (uint64_t)received);
-    // Behind the last bytes is the end.
-    connection->has_more = (size_t)received == space || connection->has_ended;
+    count(conns->proc, COUNTER_bytes_read, (uint64_t)received);
+    connection->has_more = may_hold_more(connection, (size_t)received == space);
     if (UNLIKELY(space == LITTLE_BYTES && connection->has_more)) {
-        connection->session.arrived_bytes = ask_arrived(connection);
+        connection->session.arrived_bytes = transport_arrived(&connection->transport);
     }
     return kept + (size_t)received;
 }

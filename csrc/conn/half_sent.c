@@ -2,7 +2,7 @@
 // closed.
 #include <stdio.h>
 
-#include "server/server_internal.h"
+#include "conn/conn_internal.h"
 
 // While stores are refused, this part of the time is enough.
 #define SHORT_MEMORY_PART 10
@@ -23,24 +23,24 @@ static void put_last(struct value_list *values, struct connection *connection) {
     connection->is_in_values = true;
 }
 
-void values_note(struct engine *engine, struct connection *connection) {
-    bool has_value = !connection->is_dead && session_is_reading_value(&connection->session);
+void conn_values_note(struct conns *conns, struct connection *connection) {
+    bool has_value = conn_is_open(connection) && session_is_reading_value(&connection->session);
     if (LIKELY(!has_value && !connection->is_in_values)) {
         return;
     }
     if (connection->is_in_values) {
-        take_out(&engine->values, connection);
+        take_out(&conns->values, connection);
     }
     if (has_value) {
-        connection->value_seconds = engine->proc->now_seconds;
-        put_last(&engine->values, connection);
+        connection->value_seconds = conns->proc->now_seconds;
+        put_last(&conns->values, connection);
     }
 }
 
-static void tell(struct engine *engine, uint32_t seconds) {
-    struct value_list *values = &engine->values;
-    uint32_t now = engine->proc->now_seconds;
-    if (values->dropped == 0 || !notice_is_due(engine, values->told_seconds)) {
+static void tell(struct conns *conns, uint32_t seconds) {
+    struct value_list *values = &conns->values;
+    uint32_t now = conns->proc->now_seconds;
+    if (values->dropped == 0 || !conn_notice_is_due(conns, values->told_seconds)) {
         return;
     }
     char text[128];
@@ -48,33 +48,32 @@ static void tell(struct engine *engine, uint32_t seconds) {
         snprintf(text, sizeof text,
                  "worker %u: closed %u clients that were silent for %u s in the middle of a "
                  "value",
-                 engine->worker, values->dropped, seconds);
-    log_line(engine->log, text, (uint32_t)bytes);
+                 conns->worker, values->dropped, seconds);
+    log_line(conns->log, text, (uint32_t)bytes);
     values->dropped = 0;
     values->told_seconds = now;
 }
 
-void values_drop_silent(struct engine *engine) {
-    struct value_list *values = &engine->values;
-    uint64_t refusals = engine->proc->counters[COUNTER_store_no_memory];
+void conn_values_drop_silent(struct conns *conns) {
+    struct value_list *values = &conns->values;
+    uint64_t refusals = conns->proc->counters[COUNTER_store_no_memory];
     bool is_short = refusals != values->refusals_seen;
     values->refusals_seen = refusals;
-    uint64_t seconds = (uint64_t)live_get(engine->arena, LIVE_value_timeout_seconds);
+    uint64_t seconds = (uint64_t)live_get(conns->arena, LIVE_value_timeout_seconds);
     if (seconds == 0) {
         return;
     }
     seconds = is_short ? (seconds + SHORT_MEMORY_PART - 1) / SHORT_MEMORY_PART : seconds;
-    uint32_t now = engine->proc->now_seconds;
+    uint32_t now = conns->proc->now_seconds;
     while (values->first && values->first->value_seconds + seconds <= now) {
         struct connection *connection = values->first;
-        if (connection->backlog || connection->is_on_flash || connection->is_busy
-            || connection->is_parked) {
-            values_note(engine, connection);    // It is this server that does not listen now.
+        if (connection->state != CONN_READING && connection->state != CONN_YIELDED) {
+            conn_values_note(conns, connection);    // It is this server that does not listen now.
             continue;
         }
-        count(engine->proc, COUNTER_value_timeouts, 1);
+        count(conns->proc, COUNTER_value_timeouts, 1);
         values->dropped++;
-        connection_close(engine, connection);
+        conn_close(conns, connection);
     }
-    tell(engine, (uint32_t)seconds);
+    tell(conns, (uint32_t)seconds);
 }
