@@ -75,6 +75,7 @@ static uint32_t meaning_of(const struct connection *connection, uint32_t events)
 }
 
 void conn_told(struct conns *conns, struct connection *connection, uint32_t events) {
+    bool is_detour = connection->asked != connection->wants;
     events = meaning_of(connection, events);
     if (LIKELY(events & TRANSPORT_IN)) {
         connection->has_ended |= (events & (TRANSPORT_ENDED | TRANSPORT_HANG_UP)) != 0;
@@ -90,6 +91,10 @@ void conn_told(struct conns *conns, struct connection *connection, uint32_t even
         conn_writable(conns, connection);
     } else if (events & (TRANSPORT_HANG_UP | TRANSPORT_ERROR)) {
         conn_close(conns, connection);
+    }
+    if (UNLIKELY(is_detour)) {
+        conn_want(conns, connection, connection->wants);    // The transport may have no wish any
+                                                            // more.
     }
 }
 
