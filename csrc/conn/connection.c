@@ -7,10 +7,6 @@
 
 // How often one connection may fill the reply buffer before others get their turn.
 #define REPLIES_MAX 8
-// Large values, pipelined, are received one after the other in one turn of a connection up to so
-// many bytes.
-#define RECEIVE_BYTES_MAX (4u << 20)
-
 void conn_ask(struct conns *conns, struct connection *connection, uint32_t wants) {
     connection->wants = wants;
     connection->asked = transport_wanted(&connection->transport, wants);
@@ -229,22 +225,17 @@ static void converse(struct conns *conns, struct connection *connection, const c
     }
 }
 
-// The transport may hold more, of large values among other things.
-static void receive_values(struct conns *conns, struct connection *connection) {
-    uint64_t before = conns->proc->counters[COUNTER_bytes_read];
-    while (conn_input_has_value(connection)
-           && conns->proc->counters[COUNTER_bytes_read] - before < RECEIVE_BYTES_MAX) {
-        // What it was answered before the value may be deferred, and has to leave before what comes
-        // behind it.
-        conns_send_deferred(conns);
-        if (!conn_input_has_value(connection)) {
-            break;
-        }
+// The transport may hold more of a large value that has just begun. What comes behind its end is
+// too little to begin another one, so this is done once.
+static void receive_value(struct conns *conns, struct connection *connection) {
+    // What it was answered before the value may be deferred, and has to leave before what comes
+    // behind it.
+    conns_send_deferred(conns);
+    if (conn_input_has_value(connection)) {
         size_t behind = conn_input_receive_value(conns, connection, conns->tail);
-        if (behind == 0) {
-            break;
+        if (behind > 0) {
+            converse(conns, connection, conns->tail, behind);
         }
-        converse(conns, connection, conns->tail, behind);
     }
 }
 
@@ -253,7 +244,9 @@ void conn_converse(struct conns *conns, struct connection *connection, const cha
     converse(conns, connection, in, bytes);
     if (UNLIKELY(connection->has_more)) {
         connection->reads_little = session_is_filling_value(&connection->session);
-        receive_values(conns, connection);
+        if (conn_input_has_value(connection)) {
+            receive_value(conns, connection);
+        }
         connection->session.arrived_bytes = 0;
     }
     conn_values_note(conns, connection);

@@ -26,8 +26,9 @@ struct memory_client {
     struct bytes heard;
     uint64_t takes_bytes;
     uint32_t record_bytes;
-    uint32_t edges;    // Events that its connection was not told of yet.
-    bool sends_first;
+    uint32_t edges;      // Events that its connection was not told of yet.
+    bool sends_first;    // Receiving moves nothing until its transport was told that it can send.
+    bool can_send;
     bool has_ended;
     bool is_broken;
     bool has_heard_end;
@@ -79,6 +80,7 @@ static ssize_t memory_receive_pieces(struct transport *transport, const struct i
     for (size_t i = 0; i < piece_count; i++) {
         room += pieces[i].iov_len;
     }
+    client->sends_first = client->sends_first && !client->can_send;
     size_t count = receivable(client, room);
     if (client->is_broken || client->sends_first || count == 0) {
         bool is_end = client->has_ended && !client->sends_first;
@@ -207,7 +209,7 @@ static bool tell(struct memory_loop *loop, struct memory_client *client) {
     if (!events || !conn_is_open(connection)) {
         return false;
     }
-    client->sends_first = client->sends_first && !(events & TRANSPORT_OUT);
+    client->can_send = events & TRANSPORT_OUT;
     if (client->has_ended && (connection->asked & TRANSPORT_IN)) {
         events |= TRANSPORT_ENDED;
     }

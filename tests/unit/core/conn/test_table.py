@@ -184,9 +184,9 @@ def test_values_wait_pinned_in_their_places(rig: Rig) -> None:
 
 def test_nobody_is_sent_more_than_four_mib_in_a_turn(rig: Rig) -> None:
     """A client that takes all it is sent as fast as it comes."""
-    reply = put(rig, b"l", b"l" * (3 * MIB)) * 4 + END
+    reply = put(rig, b"l", b"l" * (3 * MIB)) * 20 + END
     greedy, modest = rig.client(), rig.client()
-    greedy.say(b"get l l l l\r\n")
+    greedy.say(b"get" + b" l" * 20 + b"\r\n")
     modest.say(b"mn\r\n")
     rig.turn()
     heard = greedy.hear()
@@ -456,17 +456,18 @@ def test_parts_wait(rig: Rig) -> None:
     client.ask(b"lru_crawler metadump all\r\n")
     ticket = rig.request()
     assert rig.answer(ticket, b"one\r\n", MORE)
+    assert rig.streams() == [ticket]
     client.take(2)
     assert rig.answer(ticket, b"two\r\n", MORE)
     assert (client.state, client.shown) == ("PARKED_SENDING", lib.CONNECTION_WRITE)
     assert client.wants == (False, True)
     assert rig.answer(ticket, b"three\r\n", MORE)
+    assert rig.streams() == []
     client.take(MANY)
     rig.serve()
     assert client.state == "PARKED"
     assert client.wants == (False, False)
     assert client.hear() == b"one\r\ntwo\r\nthree\r\n"
-    # It was named already when the first part was sent, and nobody asked since.
     assert rig.streams() == [ticket]
     client.take(0)
     assert rig.answer(ticket, END)

@@ -56,3 +56,16 @@ def test_it_has_to_send_before_it_receives(rig: Rig) -> None:
     assert client.hear() == b"VERSION 1.6.38\r\n"
     # It waits for input again, and for nothing else.
     assert client.ask(b"mn\r\n") == b"MN\r\n"
+
+
+def test_more_comes_while_it_is_read_from_again(rig: Rig) -> None:
+    """In one turn it is received from for what the transport held, and for an event."""
+    reply = put(rig, b"a", b"x") + END
+    client = rig.client()
+    lib.memory_client_use_records(client.pointer, 6)
+    client.say(b"mn\r\nget a\r\nmn\r\n")
+    rig.turn()
+    assert (client.hear(), client.view.kept_bytes) == (b"MN\r\n", 2)
+    client.say(b"version\r\n")
+    rig.serve()
+    assert client.hear() == reply + b"MN\r\nVERSION 1.6.38\r\n"
