@@ -15,8 +15,8 @@ static uint64_t peek_key(const struct conns *conns, const char *in, size_t bytes
     while (end < bytes && (unsigned char)in[end] > ' ') {
         end++;
     }
-    uint64_t hash = store_hash(conns->store, in + 4, end - 4);
-    store_prefetch_bucket(conns->store, hash);
+    uint64_t hash = link_hash(conns->store, in + 4, end - 4);
+    link_prefetch_bucket(conns->store, hash);
     return hash;
 }
 
@@ -25,7 +25,7 @@ void conns_serve_staged(struct conns *conns) {
     conns->staged_count = 0;
     for (uint32_t i = 0; staged_count > 1 && i < staged_count; i++) {
         if (conns->staged[i].hash) {
-            store_prefetch_items(conns->store, conns->staged[i].hash);
+            link_prefetch_items(conns->store, conns->staged[i].hash);
         }
     }
     conns->is_deferring = staged_count > 1;
