@@ -49,30 +49,43 @@ void conn_ask(struct conns *conns, struct connection *connection, uint32_t wants
 void conn_want(struct conns *conns, struct connection *connection, uint32_t wants);
 // Has the connection read from again without waiting for an event.
 void conn_read_again(struct conns *conns, struct connection *connection);
+// Replies wait: the rest of a get's line is received all the same, if the session is within one.
+void conn_begin_ahead(struct conns *conns, struct connection *connection);
+// A command came, or goes on: it is not idle.
+void conn_note_command(struct conns *conns, struct connection *connection);
 // What its record shows.
 void conn_show(struct connection *connection, enum connection_state shown);
+
+// Keeps these bytes, which may lie in conns->lent, in place of what was kept. Returns false when
+// that would be too much, or there is no memory; then all is as before.
+bool conn_kept_put(struct conns *conns, struct connection *connection, const char *rest,
+                   size_t bytes);
+void conn_kept_drop(struct conns *conns, struct connection *connection);
+// The session borrows from kept input while it is fed with it, and it may be replaced: it is let go
+// to conns->lent first. What is left of it afterwards, and was not kept again, is freed by
+// conn_kept_take_back().
+void conn_kept_lend(struct conns *conns, struct connection *connection);
+void conn_kept_take_back(struct conns *conns);
+// Makes room behind the kept input. Returns false at the bound, or when there is no memory.
+bool conn_kept_make_room(struct conns *conns, struct connection *connection);
+// Whether the kept input holds a line's end. Each byte is looked at once.
+bool kept_has_line_end(struct kept_input *kept);
 
 // Keeps input that the session has not consumed, in place of what was kept; closes the connection
 // when it cannot be.
 void conn_input_keep(struct conns *conns, struct connection *connection, const char *rest,
                      size_t bytes);
-void conn_input_drop(struct conns *conns, struct connection *connection);
-// The session borrows from kept input while it is fed with it, and it may be replaced: it is let go
-// to conns->lent first. What is left of it afterwards, and was not kept again, is freed by
-// conn_input_take_back().
-void conn_input_lend(struct conns *conns, struct connection *connection);
-void conn_input_take_back(struct conns *conns);
 // Whether a large value is on its way of which more can be received now.
 bool conn_input_has_value(const struct connection *connection);
 // Receives a large value straight into its item, and what follows it into `behind`, a stage.
 // Returns how many bytes lie there for the session; has_more says whether to come again.
 size_t conn_input_receive_value(struct conns *conns, struct connection *connection, char *behind);
-// Replies wait: the rest of a get's line is received all the same, if the session is within one.
-void conn_input_begin_ahead(struct conns *conns, struct connection *connection);
-void conn_input_note_command(struct conns *conns, struct connection *connection);
 // Receives into the stage behind kept input. Returns how many bytes lie there for conn_converse(),
 // 0 for none.
 size_t conn_receive(struct conns *conns, struct connection *connection, char *stage);
+
+// Receives the rest of a get's line while replies wait.
+void conn_read_ahead(struct conns *conns, struct connection *connection);
 
 // Feeds received input to the session, sends the reply, keeps what is unfinished.
 void conn_converse(struct conns *conns, struct connection *connection, const char *in,
@@ -81,10 +94,8 @@ void conn_converse(struct conns *conns, struct connection *connection, const cha
 void conn_continue(struct conns *conns, struct connection *connection);
 // Goes on with a connection whose read from flash is done, or whose busy bucket may be free.
 void conn_resume(struct conns *conns, struct connection *connection);
-// Shows what the session waits for.
-void conn_show_waiting(struct connection *connection);
-// An administrative command came: the connection waits for conn_answer().
-void conn_park(struct conns *conns, struct connection *connection, bool is_pipelined);
+// Sends of the backlog what the client takes, and goes on when that is all of it.
+void conn_writable(struct conns *conns, struct connection *connection);
 
 // Sends the shared reply buffer. Returns false when the connection cannot go on now: it is closed,
 // or in CONN_SENDING.
@@ -96,8 +107,6 @@ bool conn_send(struct conns *conns, struct connection *connection, const char *b
 // Puts text behind a backlog. Returns false without memory.
 bool conn_backlog_append(struct conns *conns, struct connection *connection, const char *bytes,
                          uint32_t count_bytes);
-// Sends of the backlog what the client takes, and goes on when that is all of it.
-void conn_writable(struct conns *conns, struct connection *connection);
 // Sends of the backlog what the client takes. Returns TRANSPORT_END when that is all, and the
 // backlog is gone; TRANSPORT_LATER, with events asked for; or TRANSPORT_BROKEN.
 int conn_backlog_send(struct conns *conns, struct connection *connection);

@@ -49,38 +49,3 @@ bool conns_next_request(struct conns *conns, struct conn_request *request_out) {
 struct connection *conns_next_stream(struct conns *conns) {
     return conn_queue_pop(&conns->streams);
 }
-
-void conn_queue_push(struct conn_queue *queue, struct connection *connection) {
-    connection->queue_next = NULL;
-    if (queue->last) {
-        queue->last->queue_next = connection;
-    } else {
-        queue->first = connection;
-    }
-    queue->last = connection;
-}
-
-struct connection *conn_queue_pop(struct conn_queue *queue) {
-    struct connection *connection = queue->first;
-    if (connection) {
-        queue->first = connection->queue_next;
-        if (!queue->first) {
-            queue->last = NULL;
-        }
-        connection->queue_next = NULL;
-    }
-    return connection;
-}
-
-void conn_queue_remove(struct conn_queue *queue, struct connection *connection) {
-    struct connection *before = NULL;
-    for (struct connection *at = queue->first; at; before = at, at = at->queue_next) {
-        if (at == connection) {
-            *(before ? &before->queue_next : &queue->first) = at->queue_next;
-            if (queue->last == at) {
-                queue->last = before;
-            }
-            return;
-        }
-    }
-}

@@ -7,36 +7,6 @@
 // While stores are refused, this part of the time is enough.
 #define SHORT_MEMORY_PART 10
 
-static void take_out(struct value_list *values, struct connection *connection) {
-    struct connection *next = connection->value_next;
-    struct connection *previous = connection->value_previous;
-    *(previous ? &previous->value_next : &values->first) = next;
-    *(next ? &next->value_previous : &values->last) = previous;
-    connection->value_next = connection->value_previous = NULL;
-    connection->is_in_values = false;
-}
-
-static void put_last(struct value_list *values, struct connection *connection) {
-    connection->value_previous = values->last;
-    *(values->last ? &values->last->value_next : &values->first) = connection;
-    values->last = connection;
-    connection->is_in_values = true;
-}
-
-void conn_values_note(struct conns *conns, struct connection *connection) {
-    bool has_value = conn_is_open(connection) && session_is_reading_value(&connection->session);
-    if (LIKELY(!has_value && !connection->is_in_values)) {
-        return;
-    }
-    if (connection->is_in_values) {
-        take_out(&conns->values, connection);
-    }
-    if (has_value) {
-        connection->value_seconds = conns->proc->now_seconds;
-        put_last(&conns->values, connection);
-    }
-}
-
 static void tell(struct conns *conns, uint32_t seconds) {
     struct value_list *values = &conns->values;
     uint32_t now = conns->proc->now_seconds;

@@ -17,28 +17,7 @@
 // Where large values come so much is received at first: the line. How much has come behind it is
 // asked, and all of that goes straight into the item instead of being copied from the input.
 #define LITTLE_BYTES 512
-// While replies wait for a client that is still writing the keys of one get, so much of them is
-// kept: of one client, and of all clients of a worker together with the rest of their kept input.
-#define AHEAD_BYTES_MAX (32u << 20)
-#define AHEAD_BYTES_ALL_MAX (64u << 20)
-#define AHEAD_BYTES_FIRST 65536
 #define AHEAD_READS 32
-// A buffer of which less than a part like this is in use is exchanged for one that fits.
-#define SPARSE_PART 4
-
-static void count_input(struct conns *conns, int64_t buffers, int64_t bytes) {
-    conns->input_bytes += (uint64_t)bytes;
-    count(conns->proc, COUNTER_read_buf_count, (uint64_t)buffers);
-    count(conns->proc, COUNTER_read_buf_bytes, (uint64_t)bytes);
-}
-
-void conn_input_drop(struct conns *conns, struct connection *connection) {
-    if (connection->kept.base) {
-        count_input(conns, -1, -(int64_t)connection->kept.room);
-        free(connection->kept.base);
-        connection->kept = (struct kept_input){0};
-    }
-}
 
 // Says why, when it can be said, and closes.
 static void refuse_input(struct conns *conns, struct connection *connection) {
@@ -52,59 +31,11 @@ static void refuse_input(struct conns *conns, struct connection *connection) {
     conn_close(conns, connection);
 }
 
-void conn_input_lend(struct conns *conns, struct connection *connection) {
-    conns->lent = connection->kept;
-    connection->kept = (struct kept_input){0};
-    count_input(conns, conns->lent.base ? -1 : 0, -(int64_t)conns->lent.room);
-}
-
-void conn_input_take_back(struct conns *conns) {
-    free(conns->lent.base);
-    conns->lent = (struct kept_input){0};
-}
-
-// The rest lies in the buffer that was lent, and fills a good part of it: it stays there.
-static bool keep_lent(struct conns *conns, struct connection *connection, const char *rest,
-                      size_t bytes) {
-    struct kept_input *lent = &conns->lent;
-    uintptr_t offset = (uintptr_t)rest - (uintptr_t)lent->base;
-    if (!lent->base || offset >= lent->room || bytes * SPARSE_PART < lent->room) {
-        return false;
-    }
-    connection->kept = *lent;
-    connection->kept.at = (uint32_t)offset;
-    connection->kept.bytes = (uint32_t)bytes;
-    *lent = (struct kept_input){0};
-    count_input(conns, 1, connection->kept.room);
-    return true;
-}
-
-static uint64_t limit_of(const struct conns *conns) {
-    uint64_t limit =
-        (uint64_t)live_get(conns->arena, LIVE_read_buffer_limit_bytes) / conns->workers;
-    return limit ? limit : UINT64_MAX;
-}
-
 void conn_input_keep(struct conns *conns, struct connection *connection, const char *rest,
                      size_t bytes) {
-    if (LIKELY(bytes == 0)) {
-        conn_input_drop(conns, connection);
-        return;
-    }
-    if (keep_lent(conns, connection, rest, bytes)) {
-        return;
-    }
-    bool is_too_much = conns->input_bytes - connection->kept.room + bytes > limit_of(conns);
-    char *copy = is_too_much ? NULL : malloc(bytes);
-    if (!copy) {
+    if (UNLIKELY(!conn_kept_put(conns, connection, rest, bytes))) {
         refuse_input(conns, connection);
-        return;
     }
-    memcpy(copy, rest, bytes);
-    conn_input_drop(conns, connection);
-    connection->kept =
-        (struct kept_input){.base = copy, .bytes = (uint32_t)bytes, .room = (uint32_t)bytes};
-    count_input(conns, 1, (int64_t)bytes);
 }
 
 bool conn_input_has_value(const struct connection *connection) {
@@ -192,76 +123,16 @@ size_t conn_input_receive_value(struct conns *conns, struct connection *connecti
     return 0;
 }
 
-void conn_input_note_command(struct conns *conns, struct connection *connection) {
-    uint32_t now = conns->proc->now_seconds;
-    if (connection->last_command_seconds != now) {
-        connection->last_command_seconds = now;
-        SHARED_STORE(connection->record->last_command_seconds, now);
-    }
-}
-
-// Whether the kept input holds a line's end. Each byte is looked at once.
-static bool has_line_end(struct kept_input *kept) {
-    if (kept->line_end && kept->line_end > kept->at) {
-        return true;
-    }
-    uint32_t from = kept->scanned > kept->at ? kept->scanned : kept->at;
-    uint32_t end = kept->at + kept->bytes;
-    const char *found = end > from ? memchr(kept->base + from, '\n', end - from) : NULL;
-    kept->scanned = kept->line_end = found ? (uint32_t)(found - kept->base) + 1 : 0;
-    if (!found) {
-        kept->scanned = end;
-    }
-    return found != NULL;
-}
-
 static void end_ahead(struct conns *conns, struct connection *connection) {
     conn_move(connection, CONN_SENDING);
     conn_want(conns, connection, TRANSPORT_OUT);
 }
 
-void conn_input_begin_ahead(struct conns *conns, struct connection *connection) {
-    if (connection->state == CONN_SENDING && session_is_in_get(&connection->session)
-        && !has_line_end(&connection->kept)) {
-        conn_move(connection, CONN_SENDING_AHEAD);
-        conn_want(conns, connection, TRANSPORT_IN | TRANSPORT_OUT);
-    }
-}
-
-// Makes room behind the kept input. Returns false at the bound, or when there is no memory.
-static bool make_room(struct conns *conns, struct connection *connection) {
-    struct kept_input *kept = &connection->kept;
-    if (kept->at + kept->bytes < kept->room) {
-        return true;
-    }
-    // What is done with at the front is not taken along.
-    uint32_t room = kept->bytes < AHEAD_BYTES_FIRST / 2 ? AHEAD_BYTES_FIRST : 2 * kept->bytes;
-    room = room < AHEAD_BYTES_MAX ? room : AHEAD_BYTES_MAX;
-    uint64_t all = conns->input_bytes - kept->room + room;
-    if (room <= kept->bytes || all > AHEAD_BYTES_ALL_MAX || all > limit_of(conns)) {
-        return false;
-    }
-    char *base = malloc(room);
-    if (!base) {
-        count(conns->proc, COUNTER_malloc_fails, 1);
-        return false;
-    }
-    struct kept_input larger = {
-        .base = base, .bytes = kept->bytes, .room = room, .scanned = kept->bytes};
-    if (kept->bytes) {
-        memcpy(base, kept->base + kept->at, kept->bytes);
-    }
-    conn_input_drop(conns, connection);
-    *kept = larger;
-    count_input(conns, 1, room);
-    return true;
-}
-
 // Replies wait until the client takes them, and it takes none before it has written its whole get.
-static void read_ahead(struct conns *conns, struct connection *connection) {
+void conn_read_ahead(struct conns *conns, struct connection *connection) {
     struct kept_input *kept = &connection->kept;
     for (int reads = 0; reads < AHEAD_READS; reads++) {
-        if (!make_room(conns, connection)) {
+        if (!conn_kept_make_room(conns, connection)) {
             count(conns->proc, COUNTER_read_ahead_refused, 1);
             end_ahead(conns, connection);
             return;
@@ -279,7 +150,7 @@ static void read_ahead(struct conns *conns, struct connection *connection) {
         }
         count(conns->proc, COUNTER_bytes_read, (uint64_t)received);
         kept->bytes += (uint32_t)received;
-        if (has_line_end(kept)) {
+        if (kept_has_line_end(kept)) {
             end_ahead(conns, connection);
             return;
         }
@@ -287,23 +158,8 @@ static void read_ahead(struct conns *conns, struct connection *connection) {
     conn_read_again(conns, connection);
 }
 
-// An event of input for a connection that does not converse now.
-static void receive_otherwise(struct conns *conns, struct connection *connection) {
-    if (connection->state == CONN_SENDING_AHEAD) {
-        read_ahead(conns, connection);
-        conn_writable(conns, connection);    // The event may have told of both.
-    } else if (conn_is_waiting(connection)) {
-        connection->has_missed_input = true;
-    }
-    // In the other states asking for input again brings the event again.
-}
-
 size_t conn_receive(struct conns *conns, struct connection *connection, char *stage) {
-    if (UNLIKELY(connection->state != CONN_READING)) {
-        receive_otherwise(conns, connection);
-        return 0;
-    }
-    conn_input_note_command(conns, connection);
+    conn_note_command(conns, connection);
     size_t kept = connection->kept.bytes;
     if (UNLIKELY(session_is_filling_value(&connection->session)) && kept == 0) {
         size_t behind = conn_input_receive_value(conns, connection, stage);

@@ -146,6 +146,21 @@ static bool send_or_keep(struct conns *conns, struct connection *connection, str
     return false;
 }
 
+// The common case first: text, which the client takes at once.
+bool conn_send(struct conns *conns, struct connection *connection, const char *bytes,
+               uint32_t count_bytes) {
+    ssize_t sent = transport_send(&connection->transport, bytes, count_bytes);
+    if (LIKELY(sent > 0)) {
+        count(conns->proc, COUNTER_bytes_written, (uint64_t)sent);
+        if (LIKELY(sent == count_bytes)) {
+            return true;
+        }
+    }
+    struct outgoing out = {.text = bytes, .text_bytes = count_bytes};
+    out.sent = sent > 0 ? (uint32_t)sent : 0;
+    return send_or_keep(conns, connection, &out);
+}
+
 bool conn_flush(struct conns *conns, struct connection *connection) {
     struct reply *reply = &conns->reply;
     struct outgoing out = {.text = reply->start,
@@ -153,12 +168,9 @@ bool conn_flush(struct conns *conns, struct connection *connection) {
                            .values = reply->values,
                            .value_count = reply->value_count};
     reply_clear(reply);
-    return send_or_keep(conns, connection, &out);
-}
-
-bool conn_send(struct conns *conns, struct connection *connection, const char *bytes,
-               uint32_t count_bytes) {
-    struct outgoing out = {.text = bytes, .text_bytes = count_bytes};
+    if (LIKELY(out.value_count == 0)) {
+        return out.text_bytes == 0 || conn_send(conns, connection, out.text, out.text_bytes);
+    }
     return send_or_keep(conns, connection, &out);
 }
 
@@ -166,7 +178,7 @@ void conns_send_deferred(struct conns *conns) {
     for (uint32_t i = 0; i < conns->deferred_count; i++) {
         struct deferred *deferred = &conns->deferred[i];
         if (UNLIKELY(!conn_send(conns, deferred->connection, deferred->text, deferred->bytes))) {
-            conn_input_begin_ahead(conns, deferred->connection);
+            conn_begin_ahead(conns, deferred->connection);
         }
     }
     conns->deferred_count = 0;
@@ -186,19 +198,6 @@ bool conn_backlog_append(struct conns *conns, struct connection *connection, con
     connection->backlog = backlog;
     count(conns->proc, COUNTER_response_buf_bytes, count_bytes);
     return true;
-}
-
-void conn_backlog_drop(struct conns *conns, struct connection *connection) {
-    struct backlog *backlog = connection->backlog;
-    if (backlog) {
-        for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
-            reply_value_release(conns->store, &backlog->values[i]);
-        }
-        count(conns->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)backlog->bytes);
-        free(backlog);
-        connection->backlog = NULL;
-        conn_readers_note(conns, connection);
-    }
 }
 
 int conn_backlog_send(struct conns *conns, struct connection *connection) {

@@ -21,33 +21,6 @@
 // What is short, as bits.
 enum { SHORT_OF_PINS = 1, SHORT_OF_ITEM_MEMORY = 2, SHORT_OF_COPIES = 4 };
 
-static void take_out(struct reader_list *readers, struct connection *connection) {
-    struct connection *next = connection->reader_next;
-    struct connection *previous = connection->reader_previous;
-    *(previous ? &previous->reader_next : &readers->first) = next;
-    *(next ? &next->reader_previous : &readers->last) = previous;
-    if (readers->cursor == connection) {
-        readers->cursor = next;
-    }
-    connection->reader_next = connection->reader_previous = NULL;
-    connection->is_in_readers = false;
-}
-
-void conn_readers_note(struct conns *conns, struct connection *connection) {
-    struct reader_list *readers = &conns->readers;
-    const struct backlog *backlog = connection->backlog;
-    if (connection->is_in_readers) {
-        take_out(readers, connection);
-    }
-    if (backlog && backlog->value_first < backlog->value_count) {
-        connection->progress_seconds = conns->proc->now_seconds;
-        connection->reader_previous = readers->last;
-        *(readers->last ? &readers->last->reader_next : &readers->first) = connection;
-        readers->last = connection;
-        connection->is_in_readers = true;
-    }
-}
-
 static uint32_t find_shortage(const struct conns *conns) {
     const struct store *store = conns->store;
     uint64_t limit = (uint64_t)live_get(conns->arena, LIVE_limit_bytes);

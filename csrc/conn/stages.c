@@ -42,6 +42,17 @@ void conns_serve_staged(struct conns *conns) {
     conns_send_deferred(conns);
 }
 
+// An event of input for a connection that does not converse now.
+static void hear_meanwhile(struct conns *conns, struct connection *connection) {
+    if (connection->state == CONN_SENDING_AHEAD) {
+        conn_read_ahead(conns, connection);
+        conn_writable(conns, connection);    // The event may have told of both.
+    } else if (conn_is_waiting(connection)) {
+        connection->has_missed_input = true;
+    }
+    // In the other states asking for input again brings the event again.
+}
+
 // Receives for one connection into the next stage; serves the group when all stages are full.
 static void stage(struct conns *conns, struct connection *connection) {
     if (UNLIKELY(connection->is_staged)) {
@@ -50,6 +61,10 @@ static void stage(struct conns *conns, struct connection *connection) {
     if (UNLIKELY(connection->state == CONN_YIELDED)) {
         conn_continue(conns, connection);
         conn_read_again(conns, connection);    // What came meanwhile has had its event.
+        return;
+    }
+    if (UNLIKELY(connection->state != CONN_READING)) {
+        hear_meanwhile(conns, connection);
         return;
     }
     char *place = conns->input + (size_t)conns->staged_count * STAGE_BYTES;

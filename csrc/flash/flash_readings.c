@@ -58,7 +58,7 @@ bool flash_readings_grow(struct flash_reader *reader, uint32_t by) {
 }
 
 struct flash_reading *flash_reading_take(struct flash_reader *reader, uint64_t address,
-                                          uint32_t page, uint64_t page_version) {
+                                         uint32_t page, uint64_t page_version) {
     if (UNLIKELY(reader->free == NULL) && !flash_readings_grow(reader, reader->readings)) {
         return NULL;
     }

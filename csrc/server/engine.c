@@ -15,11 +15,6 @@
 // Who waits for a bucket that another process holds is tried again so often.
 #define BUSY_NS 1000000
 
-bool source_watch(struct engine *engine, int fd, struct source *source, uint32_t events) {
-    struct epoll_event event = {.events = events, .data.ptr = source};
-    return epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
 // The coarse clock is off by a few milliseconds.
 void engine_update_clock(struct engine *engine) {
     store_wake(engine->store);

@@ -120,6 +120,12 @@ static inline struct connection_record *record_at(const struct engine *engine, u
     return (struct connection_record *)(engine->arena->base + engine->root->records_offset) + id;
 }
 
+static inline bool source_watch(struct engine *engine, int fd, struct source *source,
+                                uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = source};
+    return epoll_ctl(engine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 static inline uint64_t read_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
@@ -156,12 +162,10 @@ void clients_close(struct engine *engine);
 void clients_drop_idle(struct engine *engine);
 extern const struct conn_host client_host;
 
-bool source_watch(struct engine *engine, int fd, struct source *source, uint32_t events);
-
 // Accepts from a listener, and puts what it got where it belongs.
 void listener_serve(struct engine *engine, struct listener *listener);
-// Hands a connection to the worker with this inbox; the descriptor stays the caller's. Returns false
-// when the inbox is full.
+// Hands a connection to the worker with this inbox; the descriptor stays the caller's. Returns
+// false when the inbox is full.
 bool inbox_send(int inbox_fd, int fd, const struct hand_over *note);
 // Takes connections that others accepted.
 void inbox_serve(struct engine *engine);

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.core.conn.rig import Rig
-from tests.unit.core.driver import MIB, Cache
+from tests.support.core.conn_rig import Rig
+from tests.support.core.driver import MIB, Cache
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ An encrypting transport does both.
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.conn.rig import MANY, Rig
-from tests.unit.core.conn.test_table import END, put, shown
+from tests.support.core.conn_rig import END, MANY, Rig, put, shown
 
 
 @pytest.mark.parametrize("record_bytes", [1, 7, 100, 16_384])

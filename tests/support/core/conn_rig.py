@@ -3,10 +3,11 @@
 from typing import Any
 
 from pymc.core.ffi import ffi, lib, text
-from tests.unit.core.driver import Cache, Handle
+from tests.support.core.driver import Cache, Handle
 
 HEAR_BYTES = 1 << 20
 MANY = 1 << 40
+END = b"END\r\n"
 
 
 class Client:
@@ -123,3 +124,23 @@ class Rig:
         while lib.memory_loop_next_stream(self.loop, out):
             found.append(int(out[0]))
         return found
+
+
+def shown(key: bytes, value: bytes) -> bytes:
+    return b"VALUE %s 0 %d\r\n%s\r\n" % (key, len(value), value)
+
+
+def put(rig: Rig, key: bytes, value: bytes) -> bytes:
+    """Stores it; how a get shows it."""
+    assert rig.handle.put(key, value).outcome == lib.STORE_STORED
+    return shown(key, value)
+
+
+def stuck(rig: Rig, behind: bytes = b"", taken: int = 10) -> tuple[Client, bytes]:
+    """One that takes only some bytes of a reply, and the whole reply."""
+    reply = put(rig, b"a", b"x" * 1000) + END
+    client = rig.client()
+    client.take(taken)
+    client.say(b"get a\r\n" + behind)
+    rig.serve()
+    return client, reply
