@@ -143,7 +143,7 @@ class TestFlush:
     def test_a_number_from_before_the_flush(self) -> None:
         """What is made of an old value is flushed with it, whatever number it takes."""
         site = site_at(
-            "link/link_handle_inline.h", "link_numbers_for", "SHARED_ADD", "store/store_delete.c"
+            "link/link_handle_inline.h", "link_numbers_for", "SHARED_ADD", "store/store_arith.c"
         )
         with two_actors() as (worker, flusher):
             worker.do(lambda: worker.handle.put(KEY, b"10"))
@@ -156,7 +156,7 @@ class TestFlush:
 
     def test_numbers_overtake_the_mark(self) -> None:
         """So many are given out before the mark is up that it has to be raised again."""
-        site = site_at("store/store_setup.c", "raise_word", "SHARED_CAS")
+        site = site_at("store/store_flush.c", "raise_word", "SHARED_CAS")
 
         def overtake(handle: Handle) -> None:
             for i in range(1500):
@@ -173,7 +173,7 @@ class TestFlush:
 
     def test_a_store_between_mark_and_numbers(self) -> None:
         """It is flushed with the rest; what comes after the flush stays."""
-        site = site_at("store/store_setup.c", "raise_word", "SHARED_CAS")
+        site = site_at("store/store_flush.c", "raise_word", "SHARED_CAS")
         with two_actors() as (worker, flusher):
             stand = flusher.stand_at(site, flusher.handle.flush_all, countdown=2)
             worker.do(lambda: worker.handle.put(KEY, b"early"))
