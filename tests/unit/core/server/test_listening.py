@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import lib
+from tests.support.core.round_server import Server
 from tests.support.deadline import wait_until
-from tests.unit.core.server.test_turns import Server
 
 MICROSECONDS = 1_000_000
 
