@@ -10,6 +10,8 @@ from dataclasses import dataclass
 OWN_INCLUDES_MAX = 6
 # The server has the clock that all others are told; the flash room measures its devices.
 CLOCK_ROOMS = {"server", "flash"}
+# Bytes of clients go through a transport, descriptors through an inbox, lines through a log's pipe.
+SOCKET_FILES = re.compile(r"csrc/(conn/transport_\w+|server/handover|base/log)\.[ch]$")
 # clang-format sees to code; comments, strings that it cannot break and tables are checked here.
 COLUMNS_MAX = 100
 
@@ -20,6 +22,7 @@ _DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", re.M)
 _CLOCK = re.compile(
     r"\b(clock_gettime|clock_nanosleep|gettimeofday|timespec_get|time|clock|__rdtsc|_rdtsc)\s*\("
 )
+_SOCKET = re.compile(r"\b(send|recv|sendto|recvfrom|sendmsg|recvmsg|sendmmsg|recvmmsg)\s*\(")
 _ENVIRONMENT = re.compile(r"\b(getenv|secure_getenv|setenv|putenv|environ)\b")
 _SLEEP = re.compile(r"\b(sleep|usleep|nanosleep)\s*\(")
 _RAW_WRITE = re.compile(
@@ -137,7 +140,7 @@ def mutable_globals(path: str, text: str) -> Iterator[Finding]:
 
 
 def calls(path: str, text: str) -> Iterator[Finding]:
-    """Clock reads below the server room, looks at the environment, sleeps in tests."""
+    """Clock reads, sockets and the environment where they do not belong; sleeps in tests."""
     room = path.split("/")[1] if path.startswith("csrc/") else ""
     for number, line in enumerate(blank(text).splitlines(), start=1):
         if room and room not in CLOCK_ROOMS and (found := _CLOCK.search(line)):
@@ -146,6 +149,8 @@ def calls(path: str, text: str) -> Iterator[Finding]:
                 number,
                 f"{found.group(1)}(): only server, and flash for device times, ask the time",
             )
+        if room and not SOCKET_FILES.match(path) and (found := _SOCKET.search(line)):
+            yield Finding(path, number, f"{found.group(1)}(): sockets are for conn's transports")
         if room and (found := _ENVIRONMENT.search(line)):
             yield Finding(path, number, f"{found.group(1)}: C reads no environment")
         if path.startswith("tests/") and (found := _SLEEP.search(line)):

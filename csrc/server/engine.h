@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "conn/connection.h"
 #include "proto/prefix.h"
 #include "proto/session.h"
 #include "store/store.h"
@@ -90,25 +91,11 @@ uint32_t engine_stay(struct engine *engine, uint32_t quiet_milliseconds, uint32_
 // Once a second: idle time-outs, scheduled work, the clock. Call also when nothing happens.
 void engine_tick(struct engine *engine);
 
-// An administrative command that waits for Python's answer; its connection is parked until then.
-struct engine_request {
-    uint64_t connection;    // For engine_reply(); never used twice.
-    const char *line;       // The command line without its line end; borrowed until engine_reply().
-    uint32_t line_bytes;
-    bool is_pipelined;    // There were commands before it whose replies are not yet sent, or input
-                          // behind it.
-};
-bool engine_next_request(struct engine *engine, struct engine_request *request_out);
+// The next administrative command that waits for Python's answer; false when there is none.
+bool engine_next_request(struct engine *engine, struct conn_request *request_out);
 
-// How an answer goes on.
-enum engine_reply_kind {
-    ENGINE_REPLY_DONE,    // The command is answered; the connection goes on.
-    ENGINE_REPLY_MORE,    // More follows: engine_next_stream() names the connection when this part
-                          // is sent.
-    ENGINE_REPLY_CLOSE    // Send, then close.
-};
-// Sends bytes as (part of) the answer; copies them. Unknown connections (closed since) are ignored:
-// returns false.
+// Sends bytes as (part of) the answer, `kind`: enum conn_answer_kind; copies them. Unknown
+// connections (closed since) are ignored: returns false.
 bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
                   uint32_t byte_count, int kind);
 
@@ -119,7 +106,7 @@ bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
 // told_fd, until then or until engine_reply(), which takes the answer back.
 int engine_lend(struct engine *engine, uint64_t connection, int told_fd);
 
-// A connection whose last ENGINE_REPLY_MORE part was sent (more_out true), or that closed meanwhile
+// A connection whose last CONN_ANSWER_MORE part was sent (more_out true), or that closed meanwhile
 // (false).
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out);
 
@@ -127,27 +114,6 @@ bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *m
 // authentication on.
 int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count);
 
-// One connection as `stats conns` shows it.
-struct connection_record {
-    uint32_t worker;
-    uint32_t id;    // Unique in the server while the connection lives.
-    uint32_t last_command_seconds;
-    uint16_t port;    // Of the peer; 0 for unix sockets.
-    uint16_t listen_port;
-    uint8_t family;    // 4, 6, or 1 for unix.
-    uint8_t state;     // enum connection_state
-    uint8_t address[16];
-    uint8_t listen_address[16];
-};
-enum connection_state {
-    CONNECTION_FREE,
-    CONNECTION_READ,
-    CONNECTION_NREAD,
-    CONNECTION_SWALLOW,
-    CONNECTION_WRITE,
-    CONNECTION_PARKED,
-    CONNECTION_IO_QUEUE
-};
 // Copies the records of live connections of the whole server from *next_id on, in the order of
 // their ids and at most `most` of them; moves *next_id on and returns how many. Begin with 0; 0
 // records are the end.

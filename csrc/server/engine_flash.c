@@ -29,7 +29,8 @@ int engine_flash_open(struct engine *engine, const struct engine_options *option
     if (status != PYMC_OK) {
         return status;
     }
-    proto_set_reader(engine->proto, engine->reader);
+    engine->conns.reader = engine->reader;
+    proto_set_reader(engine->conns.proto, engine->reader);
     engine->flash.kind = engine->deadline.kind = SOURCE_FLASH;
     engine->deadline_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     bool is_good =
@@ -46,28 +47,12 @@ void engine_flash_close(struct engine *engine) {
     }
 }
 
-// Goes on with the connections of these waiters, in their order.
-static void resume_told(struct engine *engine, struct flash_waiter *told) {
-    engine->is_deferring = told->next != NULL;
-    while (told) {
-        struct flash_waiter *next = told->next;
-        connection_resume(
-            engine, (struct connection *)((char *)told - offsetof(struct connection, waiter)));
-        if (engine->deferred_count == STAGES) {
-            connections_send_deferred(engine);
-        }
-        told = next;
-    }
-    engine->is_deferring = false;
-    connections_send_deferred(engine);
-}
-
 void engine_flash_serve(struct engine *engine) {
     for (int pass = 0; pass < FLASH_PASSES && (pass == 0 || flash_reader_has_done(engine->reader));
          pass++) {
         struct flash_waiter *told = flash_reader_reap(engine->reader, engine->now_ns / 1000);
         if (told) {
-            resume_told(engine, told);
+            conns_serve_read(&engine->conns, told);
         }
         flash_reader_submit(engine->reader);
     }

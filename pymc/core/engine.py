@@ -41,9 +41,9 @@ class FlashReaderKind(IntEnum):
 class ReplyKind(IntEnum):
     """How an answer goes on: it is complete, more follows, or the connection closes."""
 
-    DONE = lib.ENGINE_REPLY_DONE
-    MORE = lib.ENGINE_REPLY_MORE
-    CLOSE = lib.ENGINE_REPLY_CLOSE
+    DONE = lib.CONN_ANSWER_DONE
+    MORE = lib.CONN_ANSWER_MORE
+    CLOSE = lib.CONN_ANSWER_CLOSE
 
 
 class FlashReads(Record):
@@ -185,7 +185,7 @@ class Engine:
 
     def requests(self) -> Iterator[Request]:
         """Takes the commands that wait for an answer."""
-        out = ffi.new("struct engine_request *")
+        out = ffi.new("struct conn_request *")
         while lib.engine_next_request(self._pointer, out):
             line = bytes(ffi.buffer(out.line, out.line_bytes)) if out.line_bytes else b""
             yield Request(out.connection, line, bool(out.is_pipelined))

@@ -16,8 +16,10 @@ _FULL_CHAIN = "only when a chain of the index takes no more entries: test_index.
 _CORRUPT = "only for items that cannot be, which no story makes: test_corrupt.py"
 
 UNREACHED = {
+    "conn/": _SERVER,
     "server/": _SERVER,
     "shm/lock_inline.h@server/": _SERVER,
+    "shm/proc_inline.h@conn/": _SERVER,
     "shm/proc_inline.h@server/": _SERVER,
     "flash/flash_io.c flash_fault_set": _DEVICE_ERRORS,
     "flash/flash_io.c fault_met": _DEVICE_ERRORS,

@@ -59,6 +59,8 @@ def messages(path: str, text: str) -> list[str]:
             "time(): only server",
         ),
         ("csrc/store/a.c", HEAD + "void f(void) {\n    clock_gettime(0, 0);\n}\n", "ask the time"),
+        ("csrc/server/a.c", HEAD + "void f(void) {\n    send(1, 0, 0, 0);\n}\n", "transports"),
+        ("csrc/conn/input.c", HEAD + "void f(void) {\n    recv(1, 0, 0, 0);\n}\n", "transports"),
         ("csrc/server/a.c", HEAD + 'void f(void) {\n    getenv("A");\n}\n', "no environment"),
         ("csrc/slab/a.c", HEAD + "static int count;\n", "file scope: count"),
         ("csrc/slab/a.c", HEAD + "int counts[2] = {1, 2};\n", "file scope: counts"),
@@ -98,6 +100,7 @@ def test_broken(path: str, text: str, message: str) -> None:
         ("tests/unit/test_a.py", PY_HEAD + "from tests.support.core.driver import Cache\n"),
         ("tests/crash/test_a.py", PY_HEAD + "from tests.crash import plan\n"),
         ("csrc/server/a.c", HEAD + "void f(void) {\n    clock_gettime(0, 0);\n}\n"),
+        ("csrc/conn/transport_socket.c", HEAD + "void f(void) {\n    recv(1, 0, 0, 0);\n}\n"),
         (
             "csrc/store/a.c",
             HEAD + '// time(NULL)\nint f(void) {\n    return uptime(1, "time(");\n}\n',

@@ -168,9 +168,9 @@ def test_a_command_for_python_ends_it(make: Callable[[int], Cluster]) -> None:
             continue
     assert answer == b"END\r\n"
     assert worker.stay(FOR_EVER_MS) == lib.ENGINE_REQUESTS
-    request = ffi.new("struct engine_request *")
+    request = ffi.new("struct conn_request *")
     assert lib.engine_next_request(worker.engine, request)
-    assert lib.engine_reply(worker.engine, request.connection, b"END\r\n", 5, lib.ENGINE_REPLY_DONE)
+    assert lib.engine_reply(worker.engine, request.connection, b"END\r\n", 5, lib.CONN_ANSWER_DONE)
     assert client.recv(100) == b"END\r\n"
     assert worker.stay(0) == 0
 

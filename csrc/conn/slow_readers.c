@@ -2,7 +2,7 @@
 // others lack it.
 #include <stdio.h>
 
-#include "server/server_internal.h"
+#include "conn/conn_internal.h"
 
 // Who has taken nothing for so long has its values copied out, or is closed.
 #define COPIED_AFTER_SECONDS 2
@@ -21,50 +21,23 @@
 // What is short, as bits.
 enum { SHORT_OF_PINS = 1, SHORT_OF_ITEM_MEMORY = 2, SHORT_OF_COPIES = 4 };
 
-static void take_out(struct reader_list *readers, struct connection *connection) {
-    struct connection *next = connection->reader_next;
-    struct connection *previous = connection->reader_previous;
-    *(previous ? &previous->reader_next : &readers->first) = next;
-    *(next ? &next->reader_previous : &readers->last) = previous;
-    if (readers->cursor == connection) {
-        readers->cursor = next;
-    }
-    connection->reader_next = connection->reader_previous = NULL;
-    connection->is_in_readers = false;
-}
-
-void readers_note(struct engine *engine, struct connection *connection) {
-    struct reader_list *readers = &engine->readers;
-    const struct backlog *backlog = connection->backlog;
-    if (connection->is_in_readers) {
-        take_out(readers, connection);
-    }
-    if (backlog && backlog->value_first < backlog->value_count) {
-        connection->progress_seconds = engine->proc->now_seconds;
-        connection->reader_previous = readers->last;
-        *(readers->last ? &readers->last->reader_next : &readers->first) = connection;
-        readers->last = connection;
-        connection->is_in_readers = true;
-    }
-}
-
-static uint32_t find_shortage(const struct engine *engine) {
-    const struct store *store = engine->store;
-    uint64_t limit = (uint64_t)live_get(engine->arena, LIVE_memory_limit_bytes);
-    uint64_t waiting = engine->proc->counters[COUNTER_response_buf_bytes];
+static uint32_t find_shortage(const struct conns *conns) {
+    const struct store *store = conns->store;
+    uint64_t limit = (uint64_t)live_get(conns->arena, LIVE_memory_limit_bytes);
+    uint64_t waiting = conns->proc->counters[COUNTER_response_buf_bytes];
     return (link_pins_are_scarce(store) ? SHORT_OF_PINS : 0)
            | (link_limbo_bytes(store) > limit / LIMBO_PART ? SHORT_OF_ITEM_MEMORY : 0)
            | (waiting > WAITING_BYTES_TIGHT ? SHORT_OF_COPIES : 0);
 }
 
 // Whether the connection holds any of what is short.
-static bool holds(const struct engine *engine, const struct connection *connection,
+static bool holds(const struct conns *conns, const struct connection *connection,
                   uint32_t shortage) {
     const struct backlog *backlog = connection->backlog;
     for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
         const struct reply_value *value = &backlog->values[i];
         uint32_t held = value->owned ? SHORT_OF_COPIES : SHORT_OF_PINS;
-        if (!value->owned && link_is_unlinked(engine->store, value->ref)) {
+        if (!value->owned && link_is_unlinked(conns->store, value->ref)) {
             held |= SHORT_OF_ITEM_MEMORY;
         }
         if (held & shortage) {
@@ -76,46 +49,45 @@ static bool holds(const struct engine *engine, const struct connection *connecti
 
 // Copies all pinned values out, or none. Returns the bytes copied, 0 when that is more than there
 // is room for.
-static uint32_t copy_out(struct engine *engine, struct backlog *backlog, uint32_t bytes_max) {
+static uint32_t copy_out(struct conns *conns, struct backlog *backlog, uint32_t bytes_max) {
     uint64_t bytes = 0;
     for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
         bytes += backlog->values[i].owned ? 0 : backlog->values[i].value_bytes;
     }
     if (bytes > bytes_max
-        || engine->proc->counters[COUNTER_response_buf_bytes] + bytes > WAITING_BYTES_COPIED_OUT) {
+        || conns->proc->counters[COUNTER_response_buf_bytes] + bytes > WAITING_BYTES_COPIED_OUT) {
         return 0;
     }
     for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
-        if (!backlog->values[i].owned
-            && !reply_value_copy_out(engine->store, &backlog->values[i])) {
+        if (!backlog->values[i].owned && !reply_value_copy_out(conns->store, &backlog->values[i])) {
             return 0;
         }
     }
     return (uint32_t)bytes;
 }
 
-static void tell(struct engine *engine) {
-    struct reader_list *readers = &engine->readers;
-    uint32_t now = engine->proc->now_seconds;
-    if (readers->closed == 0 || !notice_is_due(engine, readers->told_seconds)) {
+static void tell(struct conns *conns) {
+    struct reader_list *readers = &conns->readers;
+    uint32_t now = conns->proc->now_seconds;
+    if (readers->closed == 0 || !conn_notice_is_due(conns, readers->told_seconds)) {
         return;
     }
     char text[160];
     int bytes = snprintf(text, sizeof text,
                          "worker %u: closed %u clients that took nothing of their answers for %u s "
                          "and held memory that others lacked",
-                         engine->worker, readers->closed, CLOSED_AFTER_SECONDS);
-    log_line(engine->log, text, (uint32_t)bytes);
+                         conns->worker, readers->closed, CLOSED_AFTER_SECONDS);
+    log_line(conns->log, text, (uint32_t)bytes);
     readers->closed = 0;
     readers->told_seconds = now;
 }
 
-static void relieve(struct engine *engine) {
-    struct reader_list *readers = &engine->readers;
-    uint32_t now = engine->proc->now_seconds;
+static void relieve(struct conns *conns) {
+    struct reader_list *readers = &conns->readers;
+    uint32_t now = conns->proc->now_seconds;
     uint32_t room = COPIED_BYTES_MAX;
     uint32_t closes = CLOSES_MAX;
-    uint32_t shortage = find_shortage(engine);
+    uint32_t shortage = find_shortage(conns);
     struct connection *connection = readers->cursor ? readers->cursor : readers->first;
     readers->cursor = NULL;
     for (uint32_t looks = LOOKS_MAX; connection && shortage && closes > 0; looks--) {
@@ -125,24 +97,24 @@ static void relieve(struct engine *engine) {
             readers->cursor = looks == 0 ? connection : NULL;
             break;
         }
-        if (holds(engine, connection, shortage)) {
+        if (holds(conns, connection, shortage)) {
             bool is_of_use = (shortage & ~(uint32_t)SHORT_OF_COPIES) && room > 0;
-            uint32_t copied = is_of_use ? copy_out(engine, connection->backlog, room) : 0;
+            uint32_t copied = is_of_use ? copy_out(conns, connection->backlog, room) : 0;
             room -= copied;
-            count(engine->proc, COUNTER_readers_copied, copied > 0);
+            count(conns->proc, COUNTER_readers_copied, copied > 0);
             if (copied == 0 && seconds >= CLOSED_AFTER_SECONDS) {
-                count(engine->proc, COUNTER_readers_closed, 1);
+                count(conns->proc, COUNTER_readers_closed, 1);
                 readers->closed++;
                 closes--;
-                connection_close(engine, connection);
+                conn_close(conns, connection);
             }
-            shortage = find_shortage(engine);
+            shortage = find_shortage(conns);
         }
         connection = next;
     }
 }
 
-void readers_relieve(struct engine *engine) {
-    relieve(engine);
-    tell(engine);
+void conn_readers_relieve(struct conns *conns) {
+    relieve(conns);
+    tell(conns);
 }

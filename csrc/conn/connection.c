@@ -1,0 +1,129 @@
+// A connection's beginning and end, what it wants and shows, and what it waits for.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "conn/conn_internal.h"
+
+void conn_ask(struct conns *conns, struct connection *connection, uint32_t wants) {
+    connection->wants = wants;
+    connection->asked = transport_wanted(&connection->transport, wants);
+    conns->host->ask(conns, connection);
+}
+
+void conn_want(struct conns *conns, struct connection *connection, uint32_t wants) {
+    if (conn_is_open(connection)
+        && (connection->wants != wants
+            || connection->asked != transport_wanted(&connection->transport, wants))) {
+        conn_ask(conns, connection, wants);
+    }
+}
+
+void conn_show(struct connection *connection, enum connection_state shown) {
+    connection->shown = (uint8_t)shown;
+    SHARED_STORE(connection->record->state, (uint8_t)shown);
+}
+
+static void log_event(struct conns *conns, const struct connection *connection, const char *what) {
+    if (live_get(conns->arena, LIVE_verbosity) > 1) {
+        char text[80];
+        int bytes = snprintf(text, sizeof text, "<%d %s", connection->session.log_id, what);
+        log_line(conns->log, text, (uint32_t)bytes);
+    }
+}
+
+void conn_open(struct conns *conns, struct connection *connection, struct connection_record *record,
+               int log_id) {
+    connection->record = record;
+    connection->shown = CONNECTION_READ;
+    connection->session.proto = conns->proto;
+    connection->session.log_id = log_id;
+    connection->last_command_seconds = conns->proc->now_seconds;
+    record->last_command_seconds = conns->proc->now_seconds;
+    connection->wants = TRANSPORT_IN;
+    connection->asked = transport_wanted(&connection->transport, connection->wants);
+    count(conns->proc, COUNTER_total_connections, 1);
+    count(conns->proc, COUNTER_curr_connections, 1);
+    log_event(conns, connection, "new auto-negotiating client connection");
+}
+
+void conn_backlog_drop(struct conns *conns, struct connection *connection) {
+    struct backlog *backlog = connection->backlog;
+    if (backlog) {
+        for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
+            reply_value_release(conns->store, &backlog->values[i]);
+        }
+        count(conns->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)backlog->bytes);
+        free(backlog);
+        connection->backlog = NULL;
+        conn_readers_note(conns, connection);
+    }
+}
+
+// What it waited for is not waited for any more.
+static void leave_waits(struct conns *conns, struct connection *connection) {
+    for (struct connection **link = &conns->again; connection->is_in_again && *link;
+         link = &(*link)->again_next) {
+        if (*link == connection) {
+            *link = connection->again_next;
+            break;
+        }
+    }
+    conn_queue_remove(&conns->requests, connection);
+    conn_queue_remove(&conns->streams, connection);
+    if (connection->state == CONN_ON_BUCKET) {
+        conn_queue_remove(&conns->busy, connection);
+    } else if (connection->state == CONN_ON_FLASH) {
+        flash_reader_unwait(conns->reader, &connection->waiter);
+    }
+}
+
+void conn_close(struct conns *conns, struct connection *connection) {
+    if (!conn_is_open(connection)) {
+        return;
+    }
+    log_event(conns, connection, "connection closed.");
+    leave_waits(conns, connection);
+    conn_move(connection, CONN_CLOSED);
+    conn_backlog_drop(conns, connection);
+    conn_kept_drop(conns, connection);
+    if (UNLIKELY(conns->reader)) {
+        session_abort_reads(&connection->session);
+    }
+    value_drop(&connection->session);
+    conn_values_note(conns, connection);
+    free(connection->admin_line);
+    connection->admin_line = NULL;
+    conns->host->closed(conns, connection);
+    transport_close(&connection->transport);
+    count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
+}
+
+void conn_read_again(struct conns *conns, struct connection *connection) {
+    if (!connection->is_in_again && conn_is_open(connection)) {
+        connection->is_in_again = true;
+        connection->again_next = conns->again;
+        conns->again = connection;
+    }
+}
+
+void conn_begin_ahead(struct conns *conns, struct connection *connection) {
+    if (connection->state == CONN_SENDING && session_is_in_get(&connection->session)
+        && !kept_has_line_end(&connection->kept)) {
+        conn_move(connection, CONN_SENDING_AHEAD);
+        conn_want(conns, connection, TRANSPORT_IN | TRANSPORT_OUT);
+    }
+}
+
+void conn_note_command(struct conns *conns, struct connection *connection) {
+    uint32_t now = conns->proc->now_seconds;
+    if (connection->last_command_seconds != now) {
+        connection->last_command_seconds = now;
+        SHARED_STORE(connection->record->last_command_seconds, now);
+    }
+}
+
+bool conn_is_idle(const struct conns *conns, const struct connection *connection,
+                  uint64_t timeout_seconds) {
+    return connection->shown == CONNECTION_READ
+           && connection->last_command_seconds + timeout_seconds < conns->proc->now_seconds;
+}

@@ -1,0 +1,51 @@
+// What the connections of a worker share: buffers, queues, and who wants to be answered.
+#include <stdlib.h>
+
+#include "conn/conn_internal.h"
+
+int conns_open(struct conns *conns, struct store *store, const char *version,
+               const struct conn_host *host) {
+    conns->host = host;
+    conns->store = store;
+    conns->proc = store->proc;
+    conns->arena = store->arena;
+    conns->workers = 1;
+    conns->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
+    conns->tail = conns->input ? conns->input + (size_t)STAGES * STAGE_BYTES : NULL;
+    conns->reply_base = conns->reply.start = malloc(REPLY_BYTES);
+    if (!conns->input || !conns->reply_base
+        || proto_open(store, version, &conns->proto) != PYMC_OK) {
+        return PYMC_NO_MEMORY;
+    }
+    conns->reply.end = conns->reply_base + REPLY_BYTES;
+    conns->reply.values = conns->reply_values;
+    conns->reply.values_room = REPLY_VALUES;
+    reply_clear(&conns->reply);
+    return PYMC_OK;
+}
+
+void conns_close(struct conns *conns) {
+    proto_close(conns->proto);
+    free(conns->input);
+    free(conns->reply_base);
+}
+
+void conns_tick(struct conns *conns) {
+    conn_values_drop_silent(conns);
+    conn_readers_relieve(conns);
+    conn_notices_tell(conns);
+}
+
+bool conns_next_request(struct conns *conns, struct conn_request *request_out) {
+    const struct connection *connection = conn_queue_pop(&conns->requests);
+    if (!connection) {
+        return false;
+    }
+    *request_out = (struct conn_request){connection->ticket, connection->admin_line,
+                                         connection->admin_bytes, connection->admin_is_pipelined};
+    return true;
+}
+
+struct connection *conns_next_stream(struct conns *conns) {
+    return conn_queue_pop(&conns->streams);
+}

@@ -1,0 +1,94 @@
+// The lists that connections are in: queues, half-sent values, slow readers.
+#include "conn/conn_internal.h"
+
+void conn_queue_push(struct conn_queue *queue, struct connection *connection) {
+    connection->queue_next = NULL;
+    if (queue->last) {
+        queue->last->queue_next = connection;
+    } else {
+        queue->first = connection;
+    }
+    queue->last = connection;
+}
+
+struct connection *conn_queue_pop(struct conn_queue *queue) {
+    struct connection *connection = queue->first;
+    if (connection) {
+        queue->first = connection->queue_next;
+        if (!queue->first) {
+            queue->last = NULL;
+        }
+        connection->queue_next = NULL;
+    }
+    return connection;
+}
+
+void conn_queue_remove(struct conn_queue *queue, struct connection *connection) {
+    struct connection *before = NULL;
+    for (struct connection *at = queue->first; at; before = at, at = at->queue_next) {
+        if (at == connection) {
+            *(before ? &before->queue_next : &queue->first) = at->queue_next;
+            if (queue->last == at) {
+                queue->last = before;
+            }
+            return;
+        }
+    }
+}
+
+static void take_out_value(struct value_list *values, struct connection *connection) {
+    struct connection *next = connection->value_next;
+    struct connection *previous = connection->value_previous;
+    *(previous ? &previous->value_next : &values->first) = next;
+    *(next ? &next->value_previous : &values->last) = previous;
+    connection->value_next = connection->value_previous = NULL;
+    connection->is_in_values = false;
+}
+
+static void put_last_value(struct value_list *values, struct connection *connection) {
+    connection->value_previous = values->last;
+    *(values->last ? &values->last->value_next : &values->first) = connection;
+    values->last = connection;
+    connection->is_in_values = true;
+}
+
+void conn_values_note(struct conns *conns, struct connection *connection) {
+    bool has_value = conn_is_open(connection) && session_is_reading_value(&connection->session);
+    if (LIKELY(!has_value && !connection->is_in_values)) {
+        return;
+    }
+    if (connection->is_in_values) {
+        take_out_value(&conns->values, connection);
+    }
+    if (has_value) {
+        connection->value_seconds = conns->proc->now_seconds;
+        put_last_value(&conns->values, connection);
+    }
+}
+
+static void take_out_reader(struct reader_list *readers, struct connection *connection) {
+    struct connection *next = connection->reader_next;
+    struct connection *previous = connection->reader_previous;
+    *(previous ? &previous->reader_next : &readers->first) = next;
+    *(next ? &next->reader_previous : &readers->last) = previous;
+    if (readers->cursor == connection) {
+        readers->cursor = next;
+    }
+    connection->reader_next = connection->reader_previous = NULL;
+    connection->is_in_readers = false;
+}
+
+void conn_readers_note(struct conns *conns, struct connection *connection) {
+    struct reader_list *readers = &conns->readers;
+    const struct backlog *backlog = connection->backlog;
+    if (connection->is_in_readers) {
+        take_out_reader(readers, connection);
+    }
+    if (backlog && backlog->value_first < backlog->value_count) {
+        connection->progress_seconds = conns->proc->now_seconds;
+        connection->reader_previous = readers->last;
+        *(readers->last ? &readers->last->reader_next : &readers->first) = connection;
+        readers->last = connection;
+        connection->is_in_readers = true;
+    }
+}

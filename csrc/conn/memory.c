@@ -1,0 +1,335 @@
+// The transport of clients in memory, and the loop that serves them.
+#include "conn/memory.h"
+
+#include <stdlib.h>
+
+#include "conn/conn_internal.h"
+
+// Bytes in the order in which they were put in.
+struct bytes {
+    char *base;
+    size_t at;
+    size_t count;
+    size_t room;
+};
+
+struct memory_loop {
+    struct conns conns;    // First: what is told of connections finds its loop by it.
+    struct memory_client *clients;
+    struct memory_client **last;
+};
+
+struct memory_client {
+    struct memory_loop *loop;
+    struct memory_client *next;
+    struct bytes said;
+    struct bytes heard;
+    uint64_t takes_bytes;
+    uint32_t record_bytes;
+    uint32_t edges;      // Events that its connection was not told of yet.
+    bool sends_first;    // Receiving moves nothing until its transport was told that it can send.
+    bool can_send;
+    bool has_ended;
+    bool is_broken;
+    bool has_heard_end;
+    bool is_closed;
+    struct connection_record record;
+    struct connection connection;
+};
+
+static bool bytes_put(struct bytes *bytes, const void *from, size_t count) {
+    if (bytes->at + bytes->count + count > bytes->room) {
+        size_t room = 2 * (bytes->count + count);
+        char *base = malloc(room);
+        if (!base) {
+            return false;
+        }
+        if (bytes->count) {
+            memcpy(base, bytes->base + bytes->at, bytes->count);
+        }
+        free(bytes->base);
+        *bytes = (struct bytes){.base = base, .count = bytes->count, .room = room};
+    }
+    if (count) {
+        memcpy(bytes->base + bytes->at + bytes->count, from, count);
+    }
+    bytes->count += count;
+    return true;
+}
+
+static size_t bytes_take(struct bytes *bytes, void *place, size_t most) {
+    size_t count = bytes->count < most ? bytes->count : most;
+    if (count) {
+        memcpy(place, bytes->base + bytes->at, count);
+    }
+    bytes->at += count;
+    bytes->count -= count;
+    return count;
+}
+
+// What can be received now, of `most` bytes that are asked for.
+static size_t receivable(const struct memory_client *client, size_t most) {
+    size_t count = client->said.count < most ? client->said.count : most;
+    return client->record_bytes && client->record_bytes < count ? client->record_bytes : count;
+}
+
+static ssize_t memory_receive_pieces(struct transport *transport, const struct iovec *pieces,
+                                     size_t piece_count) {
+    struct memory_client *client = transport->client;
+    size_t room = 0;
+    for (size_t i = 0; i < piece_count; i++) {
+        room += pieces[i].iov_len;
+    }
+    client->sends_first = client->sends_first && !client->can_send;
+    size_t count = receivable(client, room);
+    if (client->is_broken || client->sends_first || count == 0) {
+        bool is_end = client->has_ended && !client->sends_first;
+        return client->is_broken ? TRANSPORT_BROKEN : is_end ? TRANSPORT_END : TRANSPORT_LATER;
+    }
+    size_t left = count;
+    for (size_t i = 0; left > 0; i++) {
+        left -= bytes_take(&client->said, pieces[i].iov_base,
+                           left < pieces[i].iov_len ? left : pieces[i].iov_len);
+    }
+    transport->holds_input = client->record_bytes && client->said.count > 0;
+    return (ssize_t)count;
+}
+
+static ssize_t memory_receive(struct transport *transport, void *place, size_t bytes) {
+    struct iovec piece = {place, bytes};
+    return memory_receive_pieces(transport, &piece, 1);
+}
+
+static ssize_t memory_send(struct transport *transport, const void *bytes, size_t count) {
+    struct memory_client *client = transport->client;
+    size_t taken = count < client->takes_bytes ? count : (size_t)client->takes_bytes;
+    if (client->is_broken || !bytes_put(&client->heard, bytes, taken)) {
+        return TRANSPORT_BROKEN;
+    }
+    client->takes_bytes -= taken;
+    return taken ? (ssize_t)taken : TRANSPORT_LATER;
+}
+
+static ssize_t memory_send_pieces(struct transport *transport, const struct iovec *pieces,
+                                  size_t piece_count) {
+    ssize_t all = 0;
+    for (size_t i = 0; i < piece_count; i++) {
+        ssize_t sent = memory_send(transport, pieces[i].iov_base, pieces[i].iov_len);
+        if (sent <= 0) {
+            return all ? all : sent;
+        }
+        all += sent;
+        if ((size_t)sent < pieces[i].iov_len) {
+            break;
+        }
+    }
+    return all;
+}
+
+static uint32_t memory_arrived(struct transport *transport) {
+    return (uint32_t)receivable(transport->client, UINT32_MAX);
+}
+
+static uint32_t memory_wanted(const struct transport *transport, uint32_t wants) {
+    return transport->client->sends_first && (wants & TRANSPORT_IN) ? TRANSPORT_OUT : wants;
+}
+
+static void memory_shut_down(struct transport *transport) {
+    transport->client->has_heard_end = true;
+}
+
+static void memory_close(struct transport *transport) {
+    transport->client->is_closed = true;
+}
+
+static const struct transport_ops memory_ops = {.receive = memory_receive,
+                                                .receive_pieces = memory_receive_pieces,
+                                                .send = memory_send,
+                                                .send_pieces = memory_send_pieces,
+                                                .arrived = memory_arrived,
+                                                .wanted = memory_wanted,
+                                                .shut_down = memory_shut_down,
+                                                .close = memory_close};
+
+static void host_ask(struct conns *conns, struct connection *connection) {
+    (void)conns;
+    struct memory_client *client = connection->transport.client;
+    client->edges |= client->said.count || client->has_ended ? TRANSPORT_IN : 0;
+    client->edges |= client->takes_bytes ? TRANSPORT_OUT : 0;
+}
+
+// The client's memory is its loop's, until that is closed.
+static void host_closed(struct conns *conns, struct connection *connection) {
+    (void)conns;
+    connection->transport.client->edges = 0;
+}
+
+int memory_loop_open(struct store *store, struct flash_reader *reader,
+                     struct memory_loop **loop_out) {
+    static const struct conn_host host = {.ask = host_ask, .closed = host_closed};
+    struct memory_loop *loop = calloc(1, sizeof *loop);
+    if (!loop) {
+        return PYMC_NO_MEMORY;
+    }
+    loop->last = &loop->clients;
+    if (conns_open(&loop->conns, store, NULL, &host) != PYMC_OK) {
+        memory_loop_close(loop);
+        return PYMC_NO_MEMORY;
+    }
+    loop->conns.reader = reader;
+    proto_set_reader(loop->conns.proto, reader);
+    *loop_out = loop;
+    return PYMC_OK;
+}
+
+void memory_loop_close(struct memory_loop *loop) {
+    if (!loop) {
+        return;
+    }
+    for (struct memory_client *client = loop->clients; client; client = client->next) {
+        conn_close(&loop->conns, &client->connection);
+    }
+    conns_close(&loop->conns);
+    while (loop->clients) {
+        struct memory_client *client = loop->clients;
+        loop->clients = client->next;
+        free(client->said.base);
+        free(client->heard.base);
+        free(client);
+    }
+    free(loop);
+}
+
+// Returns whether its connection was told of anything.
+static bool tell(struct memory_loop *loop, struct memory_client *client) {
+    struct connection *connection = &client->connection;
+    uint32_t gone = TRANSPORT_ERROR | TRANSPORT_HANG_UP;
+    uint32_t events = client->edges & (connection->asked | gone);
+    client->edges = 0;
+    if (!events || !conn_is_open(connection)) {
+        return false;
+    }
+    client->can_send = events & TRANSPORT_OUT;
+    if (client->has_ended && (connection->asked & TRANSPORT_IN)) {
+        events |= TRANSPORT_ENDED;
+    }
+    conn_told(&loop->conns, connection, events);
+    return true;
+}
+
+bool memory_loop_turn(struct memory_loop *loop) {
+    struct conns *conns = &loop->conns;
+    bool was_anything = conns->again || conns->busy.first;
+    conns_serve_again(conns);
+    for (struct memory_client *client = loop->clients; client; client = client->next) {
+        was_anything |= tell(loop, client);
+    }
+    conns_serve_staged(conns);
+    if (conns->reader) {
+        struct flash_waiter *told = flash_reader_reap(conns->reader, 0);
+        was_anything |= told != NULL;
+        if (told) {
+            conns_serve_read(conns, told);
+        }
+        flash_reader_submit(conns->reader);
+    }
+    conns_serve_busy(conns);
+    return was_anything;
+}
+
+void memory_loop_tick(struct memory_loop *loop) {
+    conns_tick(&loop->conns);
+}
+
+bool memory_loop_next_request(struct memory_loop *loop, struct conn_request *request_out) {
+    return conns_next_request(&loop->conns, request_out);
+}
+
+bool memory_loop_answer(struct memory_loop *loop, uint64_t connection, const char *bytes,
+                        uint32_t byte_count, int kind) {
+    for (struct memory_client *client = loop->clients; client; client = client->next) {
+        if (conn_is_parked(&client->connection) && client->connection.ticket == connection) {
+            return conn_answer(&loop->conns, &client->connection, bytes, byte_count, kind);
+        }
+    }
+    return false;
+}
+
+bool memory_loop_next_stream(struct memory_loop *loop, uint64_t *connection_out) {
+    const struct connection *connection = conns_next_stream(&loop->conns);
+    if (connection) {
+        *connection_out = connection->ticket;
+    }
+    return connection != NULL;
+}
+
+int memory_client_open(struct memory_loop *loop, struct memory_client **client_out) {
+    struct memory_client *client = calloc(1, sizeof *client);
+    if (!client) {
+        return PYMC_NO_MEMORY;
+    }
+    client->loop = loop;
+    client->takes_bytes = UINT64_MAX;
+    client->connection.transport = (struct transport){.ops = &memory_ops, .client = client};
+    client->record.state = CONNECTION_READ;
+    conn_open(&loop->conns, &client->connection, &client->record, 0);
+    *loop->last = client;
+    loop->last = &client->next;
+    *client_out = client;
+    return PYMC_OK;
+}
+
+int memory_client_say(struct memory_client *client, const char *bytes, size_t byte_count) {
+    if (!bytes_put(&client->said, bytes, byte_count)) {
+        return PYMC_NO_MEMORY;
+    }
+    client->edges |= TRANSPORT_IN;
+    return PYMC_OK;
+}
+
+void memory_client_end(struct memory_client *client) {
+    client->has_ended = true;
+    client->edges |= TRANSPORT_IN;
+}
+
+void memory_client_break(struct memory_client *client) {
+    client->is_broken = true;
+    client->edges |= TRANSPORT_IN | TRANSPORT_OUT | TRANSPORT_ERROR | TRANSPORT_HANG_UP;
+}
+
+void memory_client_take(struct memory_client *client, uint64_t byte_count) {
+    client->takes_bytes = byte_count;
+    client->edges |= byte_count ? TRANSPORT_OUT : 0;
+}
+
+void memory_client_use_records(struct memory_client *client, uint32_t record_bytes) {
+    client->record_bytes = record_bytes;
+}
+
+void memory_client_send_first(struct memory_client *client) {
+    client->sends_first = true;
+}
+
+size_t memory_client_hear(struct memory_client *client, char *place, size_t place_bytes) {
+    return bytes_take(&client->heard, place, place_bytes);
+}
+
+void memory_client_lend(struct memory_client *client) {
+    conn_lend(&client->connection);
+}
+
+void memory_client_lent_is_done(struct memory_client *client) {
+    conn_lent_is_done(&client->loop->conns, &client->connection);
+}
+
+void memory_client_view(const struct memory_client *client, struct memory_view *view_out) {
+    const struct connection *connection = &client->connection;
+    *view_out = (struct memory_view){.state = connection->state,
+                                     .shown = client->record.state,
+                                     .wants_input = connection->wants & TRANSPORT_IN,
+                                     .wants_room = connection->wants & TRANSPORT_OUT,
+                                     .has_heard_end = client->has_heard_end,
+                                     .is_closed = client->is_closed,
+                                     .waiting_bytes = client->said.count,
+                                     .kept_bytes = connection->kept.bytes};
+}

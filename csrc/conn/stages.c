@@ -1,0 +1,154 @@
+// Serving connections: what their events mean, and groups of them whose input is received before
+// any of it is looked at.
+#include <stddef.h>
+
+#include "conn/conn_internal.h"
+
+// The hash of the key of a plain get or set at the start of the input, its bucket on the way to the
+// cache.
+static uint64_t peek_key(const struct conns *conns, const char *in, size_t bytes) {
+    if (bytes < 8 || bytes > 2048 || in[3] != ' '
+        || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
+        return 0;
+    }
+    size_t end = 4;
+    while (end < bytes && (unsigned char)in[end] > ' ') {
+        end++;
+    }
+    uint64_t hash = link_hash(conns->store, in + 4, end - 4);
+    link_prefetch_bucket(conns->store, hash);
+    return hash;
+}
+
+void conns_serve_staged(struct conns *conns) {
+    uint32_t staged_count = conns->staged_count;
+    conns->staged_count = 0;
+    for (uint32_t i = 0; staged_count > 1 && i < staged_count; i++) {
+        if (conns->staged[i].hash) {
+            link_prefetch_items(conns->store, conns->staged[i].hash);
+        }
+    }
+    conns->is_deferring = staged_count > 1;
+    for (uint32_t i = 0; i < staged_count; i++) {
+        struct connection *connection = conns->staged[i].connection;
+        connection->is_staged = false;
+        if (LIKELY(conn_is_open(connection))) {
+            conn_converse(conns, connection, conns->input + (size_t)i * STAGE_BYTES,
+                          conns->staged[i].bytes);
+            conn_check(connection);
+        }
+    }
+    conns->is_deferring = false;
+    conns_send_deferred(conns);
+}
+
+// An event of input for a connection that does not converse now.
+static void hear_meanwhile(struct conns *conns, struct connection *connection) {
+    if (connection->state == CONN_SENDING_AHEAD) {
+        conn_read_ahead(conns, connection);
+        conn_writable(conns, connection);    // The event may have told of both.
+    } else if (conn_is_waiting(connection)) {
+        connection->has_missed_input = true;
+    }
+    // In the other states asking for input again brings the event again.
+}
+
+// Receives for one connection into the next stage; serves the group when all stages are full.
+static void stage(struct conns *conns, struct connection *connection) {
+    if (UNLIKELY(connection->is_staged)) {
+        conns_serve_staged(conns);    // What it sent first comes first.
+    }
+    if (UNLIKELY(connection->state == CONN_YIELDED)) {
+        conn_continue(conns, connection);
+        conn_read_again(conns, connection);    // What came meanwhile has had its event.
+        return;
+    }
+    if (UNLIKELY(connection->state != CONN_READING)) {
+        hear_meanwhile(conns, connection);
+        return;
+    }
+    char *place = conns->input + (size_t)conns->staged_count * STAGE_BYTES;
+    size_t bytes = conn_receive(conns, connection, place);
+    if (bytes == 0) {
+        return;
+    }
+    connection->is_staged = true;
+    conns->staged[conns->staged_count++] =
+        (struct staged){connection, bytes, peek_key(conns, place, bytes)};
+    if (conns->staged_count == STAGES) {
+        conns_serve_staged(conns);
+    }
+}
+
+// An event that only the transport asked for stands for what the connection wants.
+static uint32_t meaning_of(const struct connection *connection, uint32_t events) {
+    uint32_t moves = TRANSPORT_IN | TRANSPORT_OUT;
+    if (LIKELY(connection->asked == connection->wants) || !(events & moves)) {
+        return events;
+    }
+    return (events & ~moves) | connection->wants;
+}
+
+void conn_told(struct conns *conns, struct connection *connection, uint32_t events) {
+    bool is_detour = connection->asked != connection->wants;
+    events = meaning_of(connection, events);
+    if (LIKELY(events & TRANSPORT_IN)) {
+        connection->has_ended |= (events & (TRANSPORT_ENDED | TRANSPORT_HANG_UP)) != 0;
+        bool is_gone = (events & (TRANSPORT_HANG_UP | TRANSPORT_ERROR)) != 0;
+        if (UNLIKELY(is_gone && conn_is_waiting(connection))) {
+            conn_close(conns, connection);
+        } else {
+            stage(conns, connection);
+        }
+    } else if (!conn_is_open(connection)) {
+        return;
+    } else if (events & TRANSPORT_OUT) {
+        conn_writable(conns, connection);
+    } else if (events & (TRANSPORT_HANG_UP | TRANSPORT_ERROR)) {
+        conn_close(conns, connection);
+    }
+    if (UNLIKELY(is_detour)) {
+        conn_want(conns, connection, connection->wants);    // The transport may have no wish any
+                                                            // more.
+    }
+}
+
+void conns_serve_again(struct conns *conns) {
+    struct connection *again = conns->again;
+    conns->again = NULL;
+    while (again) {
+        struct connection *next = again->again_next;
+        again->is_in_again = false;
+        stage(conns, again);
+        again = next;
+    }
+}
+
+void conns_serve_read(struct conns *conns, struct flash_waiter *told) {
+    conns->is_deferring = told->next != NULL;
+    while (told) {
+        struct flash_waiter *next = told->next;
+        struct connection *connection =
+            (struct connection *)((char *)told - offsetof(struct connection, waiter));
+        conn_resume(conns, connection);
+        conn_check(connection);
+        if (conns->deferred_count == STAGES) {
+            conns_send_deferred(conns);
+        }
+        told = next;
+    }
+    conns->is_deferring = false;
+    conns_send_deferred(conns);
+}
+
+void conns_serve_busy(struct conns *conns) {
+    // Those that have to wait on are queued again, behind the others.
+    uint32_t waiting = 0;
+    for (const struct connection *at = conns->busy.first; at; at = at->queue_next) {
+        waiting++;
+    }
+    for (struct connection *at; waiting > 0 && (at = conn_queue_pop(&conns->busy)); waiting--) {
+        conn_resume(conns, at);
+        conn_check(at);
+    }
+}

@@ -1,0 +1,72 @@
+// Hand-over of connections between workers: a descriptor and a note through the receiver's inbox.
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "server/server_internal.h"
+
+bool inbox_send(int inbox_fd, int fd, const struct hand_over *note) {
+    struct iovec iov = {(void *)note, sizeof *note};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    return inbox_fd >= 0
+           && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *note;
+}
+
+bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
+    struct hand_over note = {.listener = listener};
+    socklen_t size = sizeof note.peer;
+    // A client that has gone already has no name, and its new worker will notice.
+    (void)getpeername(fd, &note.peer.any, &size);
+    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && inbox_send(inbox_fd, fd, &note);
+}
+
+void inbox_serve(struct engine *engine) {
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct hand_over note;
+        struct iovec iov = {&note, sizeof note};
+        union {
+            struct cmsghdr header;
+            char room[CMSG_SPACE(sizeof(int))];
+        } control;
+        struct msghdr message = {.msg_iov = &iov,
+                                 .msg_iovlen = 1,
+                                 .msg_control = &control,
+                                 .msg_controllen = sizeof control};
+        ssize_t received = recvmsg(engine->inbox_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (received < 0) {
+            return;
+        }
+        if (received != (ssize_t)sizeof note || note.worker >= engine->workers) {
+            continue;
+        }
+        if (note.worker != engine->worker || note.epoch != engine->epoch) {
+            // It was counted for another worker, for a life of this one that is over, or not at
+            // all.
+            server_place_here(engine, note.worker, note.epoch);
+        }
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        if (!header || header->cmsg_type != SCM_RIGHTS) {
+            // The descriptor did not fit into this process's table; its peer sees the end.
+            server_load_change(engine, -1);
+            continue;
+        }
+        int fd;
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+        client_open(engine, fd,
+                    note.listener < engine->listener_count ? &engine->listeners[note.listener]
+                                                           : NULL,
+                    &note.peer, true);
+    }
+}
