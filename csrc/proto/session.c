@@ -14,17 +14,55 @@ int session_create(struct proto *proto, struct session **session_out) {
     if (!session) {
         return PYMC_NO_MEMORY;
     }
-    session->proto = proto;
+    session_init(session, proto, 0);
     *session_out = session;
     return PYMC_OK;
 }
 
 void session_destroy(struct session *session) {
     if (session) {
-        session_abort_reads(session);
-        value_drop(session);
+        session_end(session);
         free(session);
     }
+}
+
+void session_init(struct session *session, struct proto *proto, int log_id) {
+    *session = (struct session){.proto = proto, .log_id = log_id};
+}
+
+void session_end(struct session *session) {
+    session_abort_reads(session);
+    value_drop(session);
+}
+
+uint64_t session_peek_key(const struct proto *proto, const char *in, size_t bytes) {
+    if (bytes < 8 || bytes > LINE_BYTES_MAX || in[3] != ' '
+        || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
+        return 0;
+    }
+    size_t end = 4;
+    while (end < bytes && (unsigned char)in[end] > ' ') {
+        end++;
+    }
+    uint64_t hash = store_hash(proto->store, in + 4, end - 4);
+    store_prefetch_bucket(proto->store, hash);
+    return hash;
+}
+
+void session_fetch_items(const struct proto *proto, uint64_t hash) {
+    store_prefetch_items(proto->store, hash);
+}
+
+void session_set_turn(struct session *session, uint64_t requests_until) {
+    session->requests_until = requests_until;
+}
+
+void session_set_arrived(struct session *session, size_t bytes) {
+    session->arrived_bytes = bytes;
+}
+
+size_t session_arrived(const struct session *session) {
+    return session->arrived_bytes;
 }
 
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out) {

@@ -133,8 +133,7 @@ void connection_open(struct engine *engine, int fd, const struct listener *liste
     connection->told_fd = -1;
     connection->record = record;
     connection->state = CONNECTION_READ;
-    connection->session.proto = engine->proto;
-    connection->session.log_id = fd;
+    session_init(&connection->session, engine->proto, fd);
     connection->last_command_seconds = engine->proc->now_seconds;
     connection->interest = READ_INTEREST;
     fill_record(record_at(engine, record), record, listener, peer);
@@ -221,9 +220,8 @@ void connection_close(struct engine *engine, struct connection *connection) {
     input_drop(engine, connection);
     if (UNLIKELY(engine->reader)) {
         leave_flash(engine, connection);
-        session_abort_reads(&connection->session);
     }
-    value_drop(&connection->session);
+    session_end(&connection->session);
     values_note(engine, connection);
     free(connection->admin_line);
     connection->admin_line = NULL;
@@ -497,9 +495,10 @@ static void converse(struct engine *engine, struct connection *connection, const
     }
     engine->reply.start = engine->reply.at;
     int64_t requests_max = live_get(engine->arena, LIVE_requests_per_event);
-    connection->session.requests_until =
-        UNLIKELY(requests_max) ? engine->proc->counters[COUNTER_requests] + (uint64_t)requests_max
-                               : 0;
+    session_set_turn(&connection->session,
+                     UNLIKELY(requests_max)
+                         ? engine->proc->counters[COUNTER_requests] + (uint64_t)requests_max
+                         : 0);
     for (uint32_t replies = 1;; replies++) {
         size_t consumed;
         int stop =
@@ -555,7 +554,7 @@ void connection_converse(struct engine *engine, struct connection *connection, c
     if (UNLIKELY(connection->has_more)) {
         connection->reads_little = session_is_filling_value(&connection->session);
         receive_values(engine, connection);
-        connection->session.arrived_bytes = 0;
+        session_set_arrived(&connection->session, 0);
     }
     values_note(engine, connection);
     if (UNLIKELY(connection->has_more)) {

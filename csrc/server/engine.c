@@ -377,29 +377,13 @@ static void accept_some(struct engine *engine, struct listener *listener) {
 struct staged {
     struct connection *connection;
     size_t bytes;
-    uint64_t hash;    // Of the first command's key, when it was easy to see; 0 otherwise.
+    uint64_t hash;    // From session_peek_key().
 };
-
-// The hash of the key of a plain get or set at the start of the input, its bucket on the way to the
-// cache.
-static uint64_t peek_key(const struct engine *engine, const char *in, size_t bytes) {
-    if (bytes < 8 || bytes > 2048 || in[3] != ' '
-        || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
-        return 0;
-    }
-    size_t end = 4;
-    while (end < bytes && (unsigned char)in[end] > ' ') {
-        end++;
-    }
-    uint64_t hash = store_hash(engine->store, in + 4, end - 4);
-    store_prefetch_bucket(engine->store, hash);
-    return hash;
-}
 
 static void converse_staged(struct engine *engine, struct staged *staged, uint32_t count_staged) {
     for (uint32_t i = 0; count_staged > 1 && i < count_staged; i++) {
         if (staged[i].hash) {
-            store_prefetch_items(engine->store, staged[i].hash);
+            session_fetch_items(engine->proto, staged[i].hash);
         }
     }
     engine->is_deferring = count_staged > 1;
@@ -462,7 +446,8 @@ static uint32_t stage(struct engine *engine, struct connection *connection, stru
         return count_staged;
     }
     connection->is_staged = true;
-    staged[count_staged++] = (struct staged){connection, bytes, peek_key(engine, place, bytes)};
+    staged[count_staged++] =
+        (struct staged){connection, bytes, session_peek_key(engine->proto, place, bytes)};
     if (count_staged == STAGES) {
         converse_staged(engine, staged, count_staged);
         return 0;

@@ -137,11 +137,11 @@ static void find_places(struct connection *connection, char *behind, struct dire
     struct session *session = &connection->session;
     char *place = NULL;
     bool is_last;
-    size_t arrived = session->arrived_bytes;
+    size_t arrived = session_arrived(session);
     size_t fits = session_direct_place(session, 0, &place, &is_last);
     // Without room in the item the session is fed: it gives the value up.
     bool goes_behind = fits == 0;
-    session->arrived_bytes = 0;
+    session_set_arrived(session, 0);
     places->count = 0;
     places->value_room = 0;
     while (fits > 0) {
@@ -323,7 +323,7 @@ size_t connection_receive(struct engine *engine, struct connection *connection, 
     // Behind the last bytes is the end.
     connection->has_more = (size_t)received == space || connection->has_ended;
     if (UNLIKELY(space == LITTLE_BYTES && connection->has_more)) {
-        connection->session.arrived_bytes = ask_arrived(connection);
+        session_set_arrived(&connection->session, ask_arrived(connection));
     }
     return kept + (size_t)received;
 }

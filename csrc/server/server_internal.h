@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "proto/session_internal.h"
+#include "proto/reply_inline.h"
+#include "proto/session_inline.h"
 #include "server/engine.h"
 
 // Connections whose input is received before any of it is looked at, so that their memory latencies
