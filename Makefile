@@ -10,10 +10,10 @@ BUILD ?= $(or $(PYMC_BUILD),release)
 export PYMC_BUILD := $(BUILD)
 ARGS ?=
 PY := .venv/bin/python
-C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def)
+C_FILES := $(wildcard csrc/LAYERS csrc/*.py $(foreach room,csrc/* csrc/*/*,$(room)/*.[ch] $(room)/*.def))
 C_FORMATTED := $(wildcard csrc/*.c csrc/*/*.[ch] csrc/*/*/*.[ch] tests/fuzz/*.[ch] bench/*/*.[ch])
 # A folder's time changes when a file is added or removed.
-C_ROOMS := $(wildcard csrc/*/.)
+C_ROOMS := $(wildcard csrc/*/. csrc/*/*/.)
 CORE := build/$(BUILD)/ready
 PY_FILES := $(wildcard pymc/*.py pymc/*/*.py)
 BYTECODE := build/bytecode

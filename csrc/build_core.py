@@ -11,7 +11,7 @@ and when it is imported. Unset or empty, it means release.
     coverage     pymc.core._core_coverage debug, unoptimised, counting lines for gcov
 
 Each module has `ffi` and `lib`. The C code sees PYMC_BUILD_VARIANT, the variant's name as a string.
-Every csrc/<room>/*.c is compiled into build/<variant>/; only what changed, headers included, is
+Every C file of a room is compiled into build/<variant>/; only what changed, headers included, is
 compiled again. The declarations come from the headers themselves: csrc/cdef.py.
 
 The variant `fuzz` (clang) makes no module: it links tests/fuzz/fuzz_<target>.c with the core.
@@ -45,6 +45,8 @@ ARM64 = "aarch64-linux-gnu-gcc"
 
 COMMON = ["-std=gnu11", "-D_GNU_SOURCE=", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-plt"]
 COMMON += ["-fno-omit-frame-pointer", "-fno-semantic-interposition", "-g", f"-I{CSRC}"]
+# Files are named from their room on, wherever the tree lies: "store/store.c".
+COMMON += [f"-fmacro-prefix-map={CSRC}/="]
 if platform.machine() == "x86_64":
     # SSE4.2 (CRC32C in hardware) is in every server of the last 15 years; more would not be.
     COMMON.append("-march=x86-64-v2")
@@ -109,13 +111,13 @@ def variant_named(name: str) -> Variant:
 
 def sources() -> list[Path]:
     """Every C file of the rooms."""
-    return sorted(CSRC.glob("*/*.c"))
+    return cdef.room_files(CSRC, "*.c")
 
 
 def libraries() -> list[str]:
     """Linker flags: the libraries whose headers some C file includes."""
     wanted = {"liburing.h": "-luring", "openssl/ssl.h": "-lssl -lcrypto", "lz4.h": "-llz4"}
-    text = "\n".join(path.read_text() for path in CSRC.glob("*/*.[ch]"))
+    text = "\n".join(path.read_text() for path in cdef.room_files(CSRC, "*.[ch]"))
     found = [flags for header, flags in wanted.items() if f"#include <{header}>" in text]
     return " ".join([*found, "-pthread"]).split()
 
@@ -174,7 +176,9 @@ def dependencies_of(dep_file: Path) -> list[Path] | None:
 
 def compile_one(variant: Variant, source: Path, folder: Path, flags: list[str]) -> Path:
     """Compiles `source` into `folder` unless the object there is current; returns the object."""
-    stem = f"{source.parent.name}__{source.stem}" if source.is_relative_to(CSRC) else source.stem
+    stem = source.stem
+    if source.is_relative_to(CSRC):
+        stem = "__".join(source.relative_to(CSRC).with_suffix("").parts)
     target, dep_file = folder / f"{stem}.o", folder / f"{stem}.d"
     known = dependencies_of(dep_file)
     if known is not None and is_current(target, known):

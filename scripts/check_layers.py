@@ -13,11 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def violations(csrc: Path) -> list[str]:
     """Every include that goes up, sideways or nowhere, as `file:line: what is wrong`."""
+    csrc = csrc.resolve()
     levels = cdef.read_layers(csrc / "LAYERS")
     level_of = {room: level for level, rooms in enumerate(levels) for room in rooms}
     found = []
-    for source in sorted(csrc.glob("*/*.[ch]")):
-        room = source.parent.name
+    for source in cdef.room_files(csrc, "*.[ch]"):
+        room = cdef.room_of(csrc, source)
         if room not in level_of:
             found.append(f"csrc/{room}:1: this room has no line in csrc/LAYERS")
             continue
@@ -26,7 +27,9 @@ def violations(csrc: Path) -> list[str]:
             target = cdef.resolve_include(csrc, source, name)
             if target is None:
                 found.append(f"{place}: {name} is no file below csrc")
-            elif (other := target.parent.name) != room and level_of[other] >= level_of[room]:
+            elif (other := cdef.room_of(csrc, target)) != room and level_of[other] >= level_of[
+                room
+            ]:
                 relation = "beside" if level_of[other] == level_of[room] else "above"
                 found.append(f"{place}: {room} includes {name}, but {other} is {relation} it")
     return sorted(set(found))

@@ -20,6 +20,12 @@ struct CACHE_ALIGNED lane { uint64_t count; };
 struct lanes { uint32_t used; struct lane lanes[2]; };
 MUST_CHECK int lane_twice(int count);
 const char *variant(void);
+const char *part_file(void);
+"""
+# A file in a folder of the room.
+PART = """// Names itself.
+#include "base/lane.h"
+const char *part_file(void) { return __FILE__; }
 """
 SOURCE = """// A sample room.
 #include "base/lane.h"
@@ -44,6 +50,8 @@ def core(tmp_path: Path) -> Path:
     (tmp_path / "csrc" / "LAYERS").write_text("base\n")
     (room / "lane.h").write_text(HEADER)
     (room / "lane.c").write_text(SOURCE)
+    (room / "part").mkdir()
+    (room / "part" / "lane.c").write_text(PART)
     return room
 
 
@@ -75,10 +83,11 @@ def test_module_of_a_variant(core: Path, variant: str, module: str) -> None:
     script = (
         f"from pymc.core.{module} import ffi, lib\n"
         "print(lib.lane_twice(21), ffi.string(lib.variant()).decode(),"
+        " ffi.string(lib.part_file()).decode(),"
         " ffi.sizeof('struct lanes'), ffi.offsetof('struct lanes', 'lanes'))"
     )
     shown = run(core, "-c", script)
-    assert shown.stdout.split() == ["42", variant, "192", "64"], shown.stderr
+    assert shown.stdout.split() == ["42", variant, "base/part/lane.c", "192", "64"], shown.stderr
 
 
 def test_only_what_changed_is_built(core: Path) -> None:
@@ -96,8 +105,8 @@ def test_only_what_changed_is_built(core: Path) -> None:
     [
         ("int lane_gone(void);\n", "", "declared in a header, defined nowhere: lane_gone"),
         ("", "static int unused(void) { return 1; }\n", "defined but not used"),
-        ("#define LANES (1 + 1)\n", "", "csrc/base/lane.h:10: not allowed"),
-        ("int f(gibberish x);\n", "", "csrc/base/lane.h:10"),
+        ("#define LANES (1 + 1)\n", "", "csrc/base/lane.h:11: not allowed"),
+        ("int f(gibberish x);\n", "", "csrc/base/lane.h:11"),
     ],
 )
 def test_refused(core: Path, header: str, source: str, message: str) -> None:
