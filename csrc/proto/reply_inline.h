@@ -119,6 +119,15 @@ static inline char *put_i64(char *at, int64_t value) {
     return put_u64(at, (uint64_t)value);
 }
 
+// What a command is answered with that waited for a bucket for too long.
+#define REPLY_BUSY "SERVER_ERROR busy\r\n"
+// Answers a command that stores, with an outcome that all protocols of lines call an error:
+// STORE_TOO_LARGE, STORE_NO_MEMORY or EXECUTE_BUSY.
+void reply_refusal(struct reply *reply, int outcome);
+// Takes back what a command has put into the reply since it stood at `start` and had so many
+// values.
+void reply_take_back(struct store *store, struct reply *reply, char *start, uint32_t values);
+
 enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
 
 // Memory for a copy of a large value that waits behind a reply, counted in response_buf_bytes.
