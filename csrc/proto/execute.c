@@ -19,14 +19,14 @@ int execute_put_off(struct session *session) {
 // too.
 static bool bring(struct session *session, const char *key, uint32_t key_bytes, const void *request,
                   int *outcome) {
-    uint64_t hash = store_hash(session_store(session), key, key_bytes);
+    uint64_t hash = link_hash(session_store(session), key, key_bytes);
     int brought = execute_bring_back(session, key, key_bytes, hash, false);
     if (store_is_put_off(brought) || brought == STORE_NO_MEMORY) {
         *outcome = brought;
         return false;
     }
     if (!session_may_look_again(session)) {
-        *outcome = store_refused(session_store(session), COUNTER_oom_gave_up);
+        *outcome = space_refused(session_store(session), COUNTER_oom_gave_up);
         return false;
     }
     return true;

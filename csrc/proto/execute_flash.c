@@ -9,25 +9,25 @@ static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool
     count(store->proc, COUNTER_ext_late_looks, 1);
     count(store->proc, COUNTER_miss_from_extstore, is_get);
     if (changes) {
-        store_flash_forget(store, entry, hash);
+        link_forget_entry(store, entry, hash);
     } else {
-        store_pass_by(store, entry);
+        link_pass_by(store, entry);
     }
 }
 
 // Flash has nothing of the key. Returns STORE_MISS when memory had nothing either all the time,
 // STORE_HIT when it may have now; else EXECUTE_AGAIN.
 static int missing_on_flash(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
-                            uint32_t round, struct store_view *view) {
-    if (store_holds(view)) {
+                            uint32_t round, struct link_view *view) {
+    if (link_holds(view)) {
         return STORE_MISS;
     }
-    if (round < STORE_LOOKS_OPTIMISTIC) {
+    if (round < LINK_LOOKS_OPTIMISTIC) {
         return EXECUTE_AGAIN;
     }
     // Its bucket is changing all the time: what is under its lock is true.
-    int found = store_find_locked(store, key, key_bytes, hash, view);
-    store_let_go(store, view);
+    int found = link_find_locked(store, key, key_bytes, hash, view);
+    link_let_go(store, view);
     if (found == STORE_ON_FLASH) {
         return EXECUTE_AGAIN;
     }
@@ -37,7 +37,7 @@ static int missing_on_flash(struct store *store, const char *key, uint32_t key_b
 // Looks at the entry's record. Returns EXECUTE_AGAIN when it is not the key's, or is not what the
 // entry names any more.
 static int look_at(struct session *session, uint64_t entry, const char *key, uint32_t key_bytes,
-                   uint64_t hash, bool is_get, bool changes, struct store_view *view,
+                   uint64_t hash, bool is_get, bool changes, struct link_view *view,
                    const struct flash_read **read_out) {
     struct store *store = session_store(session);
     if (!session_can_read(session)) {
@@ -50,7 +50,7 @@ static int look_at(struct session *session, uint64_t entry, const char *key, uin
     if (UNLIKELY(read->result == FLASH_READ_LATE)) {
         pass_by(session, entry, hash, is_get, changes);
     } else {
-        int found = store_flash_view(store, read, key, key_bytes, hash, view);
+        int found = tier_view(store, read, key, key_bytes, hash, view);
         if (found == STORE_HIT || found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
             *read_out = read;
             return found;
@@ -59,7 +59,7 @@ static int look_at(struct session *session, uint64_t entry, const char *key, uin
             return found;
         }
         if (found == STORE_NOT_FOUND) {
-            store_rule_out(store, entry);    // The read stays held: the command may be done over
+            link_rule_out(store, entry);    // The read stays held: the command may be done over
                                              // again.
         } else {
             session_release_looked(session);
@@ -69,19 +69,19 @@ static int look_at(struct session *session, uint64_t entry, const char *key, uin
 }
 
 int execute_look_on_flash(struct session *session, const char *key, uint32_t key_bytes,
-                          uint64_t hash, bool is_get, bool changes, struct store_view *view,
+                          uint64_t hash, bool is_get, bool changes, struct link_view *view,
                           const struct flash_read **read_out) {
     struct store *store = session_store(session);
     *read_out = NULL;
-    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
-        uint64_t entry = store_flash_entry(store, hash);
+    for (uint32_t round = 0; round < LINK_LOOKS_MAX; round++) {
+        uint64_t entry = link_flash_entry(store, hash);
         int found =
             entry ? look_at(session, entry, key, key_bytes, hash, is_get, changes, view, read_out)
                   : missing_on_flash(store, key, key_bytes, hash, round, view);
         if (found != EXECUTE_AGAIN) {
             return found;
         }
-        found = store_find(store, key, key_bytes, hash, view);
+        found = link_find(store, key, key_bytes, hash, view);
         if (found != STORE_MISS) {
             return store_is_put_off(found) ? found : STORE_HIT;
         }
@@ -91,35 +91,35 @@ int execute_look_on_flash(struct session *session, const char *key, uint32_t key
 
 // The same for a key of which nothing is known: memory comes first.
 static int look_anywhere(struct session *session, const char *key, uint32_t key_bytes,
-                         uint64_t hash, bool is_get, struct store_view *view,
+                         uint64_t hash, bool is_get, struct link_view *view,
                          const struct flash_read **read_out) {
     *read_out = NULL;
-    int found = store_find(session_store(session), key, key_bytes, hash, view);
+    int found = link_find(session_store(session), key, key_bytes, hash, view);
     if (found != STORE_MISS) {
         return store_is_put_off(found) ? found : STORE_HIT;
     }
     found = execute_look_on_flash(session, key, key_bytes, hash, is_get, true, view, read_out);
     return found == STORE_NO_MEMORY
-               ? store_refused(session_store(session), COUNTER_oom_process_memory)
+               ? space_refused(session_store(session), COUNTER_oom_process_memory)
                : found;
 }
 
 int execute_bring_back(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
                        bool is_get) {
     struct store *store = session_store(session);
-    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
-        struct store_view view;
+    for (uint32_t round = 0; round < LINK_LOOKS_MAX; round++) {
+        struct link_view view;
         const struct flash_read *read;
         int found = look_anywhere(session, key, key_bytes, hash, is_get, &view, &read);
         if (found != STORE_HIT || !read) {
             return found;
         }
-        int brought = store_bring_back(store, read, &view, key, hash);
+        int brought = tier_bring_back(store, read, &view, key, hash);
         if (brought == STORE_NO_MEMORY || store_is_put_off(brought)) {
             return brought;
         }
         if (!session_may_look_again(session)) {
-            return store_refused(store, COUNTER_oom_gave_up);
+            return space_refused(store, COUNTER_oom_gave_up);
         }
         if (brought == STORE_STORED) {
             return STORE_HIT;
@@ -131,8 +131,8 @@ int execute_bring_back(struct session *session, const char *key, uint32_t key_by
 bool execute_delete_on_flash(struct session *session, const struct store_delete *request,
                              int *outcome) {
     struct store *store = session_store(session);
-    uint64_t hash = store_hash(store, request->key, request->key_bytes);
-    struct store_view view;
+    uint64_t hash = link_hash(store, request->key, request->key_bytes);
+    struct link_view view;
     const struct flash_read *read;
     int found = look_anywhere(session, request->key, request->key_bytes, hash, false, &view, &read);
     if (found == STORE_NO_MEMORY || store_is_put_off(found)) {
@@ -140,14 +140,14 @@ bool execute_delete_on_flash(struct session *session, const struct store_delete 
         return false;
     }
     if (found == STORE_HIT && read) {
-        int deleted = store_flash_delete(store, read, &view, request->key, hash);
+        int deleted = tier_delete(store, read, &view, request->key, hash);
         if (deleted == STORE_DELETED || store_is_put_off(deleted)) {
             *outcome = deleted;
             return false;
         }
     }
     if (!session_may_look_again(session)) {
-        *outcome = store_refused(store, COUNTER_oom_gave_up);
+        *outcome = space_refused(store, COUNTER_oom_gave_up);
         return false;
     }
     return true;
@@ -158,8 +158,8 @@ void execute_note_record(struct execute_get get) {
     if (!get.is_counted || !get.is_read) {
         return;
     }
-    if (store_flash_note_read(store, get.read, get.view, get.hash)) {
-        int brought = store_bring_back(store, get.read, get.view, get.key, get.hash);
+    if (tier_note_read(store, get.read, get.view, get.hash)) {
+        int brought = tier_bring_back(store, get.read, get.view, get.key, get.hash);
         count(store->proc, COUNTER_recache_from_extstore, brought == STORE_STORED);
     }
 }

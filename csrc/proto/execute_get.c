@@ -4,7 +4,7 @@
 
 int execute_unanswered(struct execute_get get, enum put_result put) {
     struct store *store = session_store(get.session);
-    store_let_go(store, get.view);
+    link_let_go(store, get.view);
     if (put == PUT_CHANGED) {
         return EXECUTE_AGAIN;
     }
@@ -56,7 +56,7 @@ static int vivify(struct execute_get *get, int found) {
     struct store_result result;
     int outcome = execute_make(get->session, &write, &result);
     if (outcome == STORE_STORED || outcome == STORE_NOT_STORED) {
-        store_count_dead(session_store(get->session), found);
+        link_count_dead(session_store(get->session), found);
         get->is_created = outcome == STORE_STORED;
         return EXECUTE_AGAIN;
     }
@@ -66,12 +66,12 @@ static int vivify(struct execute_get *get, int found) {
 static int missing(struct execute_get *get, int found) {
     struct store *store = session_store(get->session);
     if (found != STORE_MISS && !get->read) {
-        store_reap(store, get->view);
+        link_reap(store, get->view);
     }
     if (get->vivifies && !get->is_created) {
         return vivify(get, found);
     }
-    store_count_dead(store, found);
+    link_count_dead(store, found);
     return found;
 }
 
@@ -101,9 +101,9 @@ static int after_look(struct execute_get *get, int found, struct reply *reply) {
 int execute_get_on(struct execute_get get, int found, struct reply *reply) {
     struct session *session = get.session;
     int outcome = found == EXECUTE_AGAIN ? found : after_look(&get, found, reply);
-    for (uint32_t round = 1; outcome == EXECUTE_AGAIN && round < STORE_LOOKS_MAX; round++) {
+    for (uint32_t round = 1; outcome == EXECUTE_AGAIN && round < LINK_LOOKS_MAX; round++) {
         found =
-            store_look(session_store(session), get.key, get.key_bytes, get.hash, round, get.view);
+            link_look(session_store(session), get.key, get.key_bytes, get.hash, round, get.view);
         outcome = after_look(&get, found, reply);
     }
     outcome = outcome == EXECUTE_AGAIN ? execute_put_off(session) : outcome;

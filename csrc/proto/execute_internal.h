@@ -67,7 +67,7 @@ struct execute_get {
     const void *line;                  // The parser's own, for put_head().
     execute_put_head put_head;
     // What put_head() sees and says: the item, and how the read changes it.
-    struct store_view *view;
+    struct link_view *view;
     const struct flash_read *read;    // The view is of this record; NULL: it is of memory.
     bool is_changed;
     uint32_t set_state;
@@ -94,13 +94,13 @@ static inline __attribute__((always_inline)) int execute_answer(struct execute_g
                                                                 execute_put_head put_head,
                                                                 struct reply *reply) {
     struct store *store = session_store(get->session);
-    struct store_view *view = get->view;
+    struct link_view *view = get->view;
     char *start = reply->at;
     uint32_t values = reply->value_count;
     char *at = put_head(get, start);
     enum put_result put = PUT_DONE;
     if (!get->wants_value) {
-        put = get->read || store_holds(view) ? PUT_DONE : PUT_CHANGED;
+        put = get->read || link_holds(view) ? PUT_DONE : PUT_CHANGED;
         reply->at = LIKELY(put == PUT_DONE) ? at : start;
     } else {
         put = UNLIKELY(get->read) ? reply_put_record(store, view, at, reply)
@@ -116,16 +116,16 @@ static inline __attribute__((always_inline)) int execute_answer(struct execute_g
             return changed;
         }
     } else if (LIKELY(!get->read)) {
-        if (get->is_read && UNLIKELY(store_wants_bump(store, view))) {
-            store_bump(store, view);
+        if (get->is_read && UNLIKELY(link_wants_bump(store, view))) {
+            link_bump(store, view);
         }
-        store_let_go(store, view);
+        link_let_go(store, view);
     }
     if (get->is_counted) {
         if (UNLIKELY(get->is_touch)) {
             class_count(store, view->class_id, CLASS_touch_hits, 1);
         } else {
-            store_count_hit(store, view);
+            link_count_hit(store, view);
         }
     }
     if (UNLIKELY(get->read)) {
@@ -143,7 +143,7 @@ static inline __attribute__((always_inline)) int execute_get(struct execute_get 
                                                              struct reply *reply) {
     const struct session *session = get->session;
     int found =
-        store_look(session_store(session), get->key, get->key_bytes, get->hash, 0, get->view);
+        link_look(session_store(session), get->key, get->key_bytes, get->hash, 0, get->view);
     if (LIKELY(found == STORE_HIT)) {
         found = execute_answer(get, put_head, reply);
         if (LIKELY(found != EXECUTE_AGAIN)) {
@@ -157,7 +157,7 @@ static inline __attribute__((always_inline)) int execute_get(struct execute_get 
 
 // For the files of this part.
 
-// Looks for a key on flash that store_find() has just found missing in memory (`view` is of that
+// Looks for a key on flash that link_find() has just found missing in memory (`view` is of that
 // look-up). Returns
 //   STORE_HIT        *read_out == NULL: it is in memory now; else the view is the record's, until
 //                    session_settle();
@@ -169,7 +169,7 @@ static inline __attribute__((always_inline)) int execute_get(struct execute_get 
 // Where the device does not answer, the key counts as missing. `changes`: then its entry goes,
 // since whoever is told that a value to be changed is not there must not find it unchanged later.
 int execute_look_on_flash(struct session *session, const char *key, uint32_t key_bytes,
-                          uint64_t hash, bool is_get, bool changes, struct store_view *view,
+                          uint64_t hash, bool is_get, bool changes, struct link_view *view,
                           const struct flash_read **read_out);
 // The same for a key of which nothing is known, and puts what is on flash into memory. STORE_HIT:
 // look there (again).

@@ -45,13 +45,13 @@ uint64_t session_peek_key(const struct proto *proto, const char *in, size_t byte
     while (end < bytes && (unsigned char)in[end] > ' ') {
         end++;
     }
-    uint64_t hash = store_hash(proto->store, in + 4, end - 4);
-    store_prefetch_bucket(proto->store, hash);
+    uint64_t hash = link_hash(proto->store, in + 4, end - 4);
+    link_prefetch_bucket(proto->store, hash);
     return hash;
 }
 
 void session_fetch_items(const struct proto *proto, uint64_t hash) {
-    store_prefetch_items(proto->store, hash);
+    link_prefetch_items(proto->store, hash);
 }
 
 void session_set_turn(struct session *session, uint64_t requests_until) {

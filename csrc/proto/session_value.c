@@ -44,7 +44,7 @@ void session_value_begin(struct session *session, struct session_value *value,
     static const struct store_result none;
     if (!value) {
         // Without a buffer there is no way to know how much to skip.
-        store_refused(session_store(session), COUNTER_oom_process_memory);
+        space_refused(session_store(session), COUNTER_oom_process_memory);
         REPLY_LITERAL(reply, "SERVER_ERROR out of memory reading request\r\n");
         session->mode = MODE_CLOSE;
         return;

@@ -40,7 +40,7 @@ static void release(struct session *session, uint32_t places) {
 
 // What the command under way noted in the store's handle is not for those that come next.
 static void leave_no_trace(struct session *session) {
-    store_rule_out_none(session_store(session));
+    link_rule_out_none(session_store(session));
     session_store(session)->needed_ref = 0;
 }
 
@@ -146,12 +146,12 @@ void session_look_ahead(struct session *session, const char *key, uint32_t key_b
                         uint64_t hash) {
     struct store *store = session_store(session);
     struct session_flash *flash = session->flash;
-    struct store_view view;
+    struct link_view view;
     if (!flash->waits_for || flash->held == UINT32_MAX
-        || store_find(store, key, key_bytes, hash, &view) != STORE_MISS) {
+        || link_find(store, key, key_bytes, hash, &view) != STORE_MISS) {
         return;
     }
-    uint64_t entry = store_flash_entry(store, hash);
+    uint64_t entry = link_flash_entry(store, hash);
     uint32_t place;
     struct flash_read *read = entry ? hold(session, entry, true, &place) : NULL;
     if (read && read->state != FLASH_READ_DONE) {

@@ -34,7 +34,7 @@ static inline __attribute__((always_inline)) bool weigh(const struct execute_get
     return won;
 }
 
-static uint32_t idle_seconds(const struct session *session, const struct store_view *view) {
+static uint32_t idle_seconds(const struct session *session, const struct link_view *view) {
     uint32_t idle = session_store(session)->proc->now_seconds - view->time_seconds;
     return (int32_t)idle > 0 ? idle : 0;
 }
@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) char *put_flag(char *at, const stru
                                                             const struct token *flag,
                                                             uint32_t *expiry) {
     const struct session *session = get->session;
-    const struct store_view *view = get->view;
+    const struct link_view *view = get->view;
     switch (flag->text[0]) {
     case 'T': *expiry = session_expiry(session, request->expiry); return at;
     case 'N':
@@ -142,12 +142,12 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, int
         reply_line(reply, error);
         return;
     }
-    struct store_view view;
+    struct link_view view;
     struct execute_get get = {
         .session = session,
         .key = request.key,
         .key_bytes = request.key_bytes,
-        .hash = store_hash(session_store(session), request.key, request.key_bytes),
+        .hash = link_hash(session_store(session), request.key, request.key_bytes),
         .view = &view,
         .line = &request,
         .put_head = put_head_again,
@@ -171,7 +171,7 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, int
 // The line of an item that `me` shows.
 static char *put_debug_line(struct execute_get *get, char *at) {
     const struct meta_request *request = get->line;
-    const struct store_view *view = get->view;
+    const struct link_view *view = get->view;
     int64_t now = session_store(get->session)->proc->now_seconds;
     at = PUT_LITERAL(at, "ME ");
     at = put_bytes(at, request->key_text, request->key_text_bytes);
@@ -205,8 +205,8 @@ static bool parse_debug(const struct token *tokens, uint32_t words, struct meta_
 // Says what is known of the item, and changes and counts nothing of it.
 static int show_item(struct session *session, const struct meta_request *request,
                      struct reply *reply) {
-    struct store_view view;
-    uint64_t hash = store_hash(session_store(session), request->key, request->key_bytes);
+    struct link_view view;
+    uint64_t hash = link_hash(session_store(session), request->key, request->key_bytes);
     struct execute_get get = {.session = session,
                               .key = request->key,
                               .key_bytes = request->key_bytes,
@@ -257,7 +257,7 @@ void meta_look_ahead(struct session *session, const char *in, const char *end) {
         uint32_t key_bytes = (uint32_t)(key_end - key);
         if (lines > 0 && key_bytes > 0 && key_bytes <= KEY_BYTES_MAX) {
             session_look_ahead(session, key, key_bytes,
-                               store_hash(session_store(session), key, key_bytes));
+                               link_hash(session_store(session), key, key_bytes));
         }
         in = newline + 1;
     }

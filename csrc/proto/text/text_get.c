@@ -13,7 +13,7 @@ struct wanted {
 
 // The line before a value.
 static inline __attribute__((always_inline)) char *put_head(struct execute_get *get, char *at) {
-    const struct store_view *view = get->view;
+    const struct link_view *view = get->view;
     at = PUT_LITERAL(at, "VALUE ");
     at = put_bytes(at, get->key, get->key_bytes);
     *at++ = ' ';
@@ -46,7 +46,7 @@ static void count_key(struct store *store, const struct wanted *wanted, bool tou
 // Answers one key. Returns what execute_get() does.
 static int get_one(struct session *session, const struct wanted *wanted, bool with_cas,
                    struct reply *reply) {
-    struct store_view view;
+    struct link_view view;
     struct execute_get get = {.session = session,
                               .key = wanted->key,
                               .key_bytes = wanted->key_bytes,
@@ -63,7 +63,7 @@ static int get_one(struct session *session, const struct wanted *wanted, bool wi
 // gat: the expiry changes with the look; counted as a touch only.
 static int touch_one(struct session *session, const struct wanted *wanted, bool with_cas,
                      struct reply *reply) {
-    struct store_view view;
+    struct link_view view;
     struct execute_get get = {.session = session,
                               .key = wanted->key,
                               .key_bytes = wanted->key_bytes,
@@ -114,7 +114,7 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
     struct store *store = session_store(session);
     for (uint32_t i = 0; i < count_wanted; i++) {
         if (batch[i].is_key) {
-            store_prefetch_items(store, batch[i].hash);
+            link_prefetch_items(store, batch[i].hash);
         }
     }
     bool with_cas = session->get_kind == TEXT_GET_CAS || session->get_kind == TEXT_GET_TOUCH_CAS;
@@ -277,8 +277,8 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
             break;
         }
         if (LIKELY(wanted->is_key)) {
-            wanted->hash = store_hash(store, wanted->key, wanted->key_bytes);
-            store_prefetch_bucket(store, wanted->hash);
+            wanted->hash = link_hash(store, wanted->key, wanted->key_bytes);
+            link_prefetch_bucket(store, wanted->hash);
         }
         in_line = !wanted->ends_line;
         lines += wanted->ends_line;

@@ -51,8 +51,8 @@ static void prefetch(struct session *session, const char *in, const char *end) {
         if (!newline || newline - in > LINE_BYTES_MAX) {
             break;
         }
-        hashes[found] = store_hash(store, in + 4, (size_t)(key_end - in - 4));
-        store_prefetch_bucket(store, hashes[found++]);
+        hashes[found] = link_hash(store, in + 4, (size_t)(key_end - in - 4));
+        link_prefetch_bucket(store, hashes[found++]);
         // The value's size is the last word; anything else there ends the guessing.
         const char *digit = newline - (newline[-1] == '\r' ? 2 : 1);
         uint64_t value_bytes = 0;
@@ -70,7 +70,7 @@ static void prefetch(struct session *session, const char *in, const char *end) {
     session->fetched_until = in;
     // With one command there is nothing to overlap with; storing it does its own prefetching.
     for (uint32_t i = 0; found > 1 && i < found; i++) {
-        store_prefetch_items(store, hashes[i]);
+        link_prefetch_items(store, hashes[i]);
     }
 }
 
