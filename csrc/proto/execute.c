@@ -108,7 +108,7 @@ int execute_make(struct session *session, const struct store_write *write,
 int execute_begin(struct session *session, const struct store_write *write, bool forgets_refused,
                   struct store_making *making) {
     int outcome = store_begin(session_store(session), write, making);
-    if (outcome == STORE_HIT) {
+    if (outcome == STORE_ROOM_MADE) {
         prefix_count(session_store(session), write->key, write->key_bytes, PREFIX_SET, false);
         return outcome;
     }

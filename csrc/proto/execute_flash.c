@@ -16,25 +16,25 @@ static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool
 }
 
 // Flash has nothing of the key. Returns STORE_MISS when memory had nothing either all the time,
-// STORE_HIT when it may have now; else EXECUTE_AGAIN.
+// STORE_HIT when it may have now; else STORE_LOOK_AGAIN.
 static int missing_on_flash(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
                             uint32_t round, struct link_view *view) {
     if (link_holds(view)) {
         return STORE_MISS;
     }
     if (round < LINK_LOOKS_OPTIMISTIC) {
-        return EXECUTE_AGAIN;
+        return STORE_LOOK_AGAIN;
     }
     // Its bucket is changing all the time: what is under its lock is true.
     int found = link_find_locked(store, key, key_bytes, hash, view);
     link_let_go(store, view);
     if (found == STORE_ON_FLASH) {
-        return EXECUTE_AGAIN;
+        return STORE_LOOK_AGAIN;
     }
     return found == STORE_MISS || store_is_put_off(found) ? found : STORE_HIT;
 }
 
-// Looks at the entry's record. Returns EXECUTE_AGAIN when it is not the key's, or is not what the
+// Looks at the entry's record. Returns STORE_LOOK_AGAIN when it is not the key's, or is not what the
 // entry names any more.
 static int look_at(struct session *session, uint64_t entry, const char *key, uint32_t key_bytes,
                    uint64_t hash, bool is_get, bool changes, struct link_view *view,
@@ -58,14 +58,14 @@ static int look_at(struct session *session, uint64_t entry, const char *key, uin
         if (UNLIKELY(found == STORE_NO_MEMORY)) {
             return found;
         }
-        if (found == STORE_NOT_FOUND) {
+        if (found == STORE_OTHER_KEY) {
             link_rule_out(store, entry);    // The read stays held: the command may be done over
-                                             // again.
+                                            // again.
         } else {
             session_release_looked(session);
         }
     }
-    return session_may_look_again(session) ? EXECUTE_AGAIN : STORE_MISS;
+    return session_may_look_again(session) ? STORE_LOOK_AGAIN : STORE_MISS;
 }
 
 int execute_look_on_flash(struct session *session, const char *key, uint32_t key_bytes,
@@ -78,7 +78,7 @@ int execute_look_on_flash(struct session *session, const char *key, uint32_t key
         int found =
             entry ? look_at(session, entry, key, key_bytes, hash, is_get, changes, view, read_out)
                   : missing_on_flash(store, key, key_bytes, hash, round, view);
-        if (found != EXECUTE_AGAIN) {
+        if (found != STORE_LOOK_AGAIN) {
             return found;
         }
         found = link_find(store, key, key_bytes, hash, view);

@@ -6,7 +6,7 @@ int execute_unanswered(struct execute_get get, enum put_result put) {
     struct store *store = session_store(get.session);
     link_let_go(store, get.view);
     if (put == PUT_CHANGED) {
-        return EXECUTE_AGAIN;
+        return STORE_LOOK_AGAIN;
     }
     count(store->proc, COUNTER_get_oom_extstore, get.read && get.is_counted);
     return STORE_NO_MEMORY;
@@ -22,7 +22,7 @@ int execute_change(struct execute_get get) {
         return execute_put_off(get.session);
     }
     // Without memory for a field the item stays as it is.
-    return marked == STORE_MISS ? EXECUTE_AGAIN : STORE_HIT;
+    return marked == STORE_LOOK_AGAIN ? STORE_LOOK_AGAIN : STORE_HIT;
 }
 
 // What the read would change is brought back to memory first. Returns what execute_look_on_flash()
@@ -42,7 +42,7 @@ static int look_on_flash(struct execute_get *get, char *scratch) {
     return found;
 }
 
-// Makes the empty item of a read that asks for one. Returns EXECUTE_AGAIN when there is an item
+// Makes the empty item of a read that asks for one. Returns STORE_LOOK_AGAIN when there is an item
 // now, this client's or another's who was faster.
 static int vivify(struct execute_get *get, int found) {
     struct store_write write = {.key = get->key,
@@ -58,7 +58,7 @@ static int vivify(struct execute_get *get, int found) {
     if (outcome == STORE_STORED || outcome == STORE_NOT_STORED) {
         link_count_dead(session_store(get->session), found);
         get->is_created = outcome == STORE_STORED;
-        return EXECUTE_AGAIN;
+        return STORE_LOOK_AGAIN;
     }
     return outcome == EXECUTE_WAITS || outcome == EXECUTE_BUSY ? outcome : STORE_NOT_STORED;
 }
@@ -75,14 +75,14 @@ static int missing(struct execute_get *get, int found) {
     return found;
 }
 
-// One look came to `found`. Returns what execute_get() does, or EXECUTE_AGAIN.
+// One look came to `found`. Returns what execute_get() does, or STORE_LOOK_AGAIN.
 static int after_look(struct execute_get *get, int found, struct reply *reply) {
     struct store *store = session_store(get->session);
     get->read = NULL;
     if ((found == STORE_MISS || found == STORE_ON_FLASH) && get->session->proto->reader) {
         found = look_on_flash(get, reply->at);
         if (found == STORE_HIT && !get->read) {
-            return EXECUTE_AGAIN;
+            return STORE_LOOK_AGAIN;
         }
     }
     if (store_is_put_off(found)) {
@@ -100,13 +100,13 @@ static int after_look(struct execute_get *get, int found, struct reply *reply) {
 
 int execute_get_on(struct execute_get get, int found, struct reply *reply) {
     struct session *session = get.session;
-    int outcome = found == EXECUTE_AGAIN ? found : after_look(&get, found, reply);
-    for (uint32_t round = 1; outcome == EXECUTE_AGAIN && round < LINK_LOOKS_MAX; round++) {
+    int outcome = found == STORE_LOOK_AGAIN ? found : after_look(&get, found, reply);
+    for (uint32_t round = 1; outcome == STORE_LOOK_AGAIN && round < LINK_LOOKS_MAX; round++) {
         found =
             link_look(session_store(session), get.key, get.key_bytes, get.hash, round, get.view);
         outcome = after_look(&get, found, reply);
     }
-    outcome = outcome == EXECUTE_AGAIN ? execute_put_off(session) : outcome;
+    outcome = outcome == STORE_LOOK_AGAIN ? execute_put_off(session) : outcome;
     if (outcome == EXECUTE_WAITS) {
         session->has_vivified = get.is_created;
     } else {

@@ -8,6 +8,9 @@
 #pragma once
 
 #include "proto/session_internal.h"
+#include "space/space_take_inline.h"
+#include "store/store_mark_inline.h"
+#include "tier/tier_read.h"
 
 // What comes of a request besides the outcomes that the store's operation names.
 enum execute_outcome {
@@ -75,13 +78,10 @@ struct execute_get {
     uint32_t expiry_seconds;
 };
 
-// What a look came to when the item changed meanwhile: look again.
-#define EXECUTE_AGAIN (-3)
-
-// Goes on with a read of which the first look came to `found`, or to EXECUTE_AGAIN.
+// Goes on with a read of which the first look came to `found`, or to STORE_LOOK_AGAIN.
 int execute_get_on(struct execute_get get, int found, struct reply *reply);
 // Makes the change that the read makes to the viewed item, and lets its bucket go. Returns
-// STORE_HIT, or why it cannot be: EXECUTE_AGAIN, EXECUTE_WAITS, EXECUTE_BUSY.
+// STORE_HIT, or why it cannot be: STORE_LOOK_AGAIN, EXECUTE_WAITS, EXECUTE_BUSY.
 int execute_change(struct execute_get get);
 // The viewed value did not get into the reply; lets its bucket go.
 int execute_unanswered(struct execute_get get, enum put_result put);
@@ -89,7 +89,7 @@ int execute_unanswered(struct execute_get get, enum put_result put);
 // read often. The view may be gone then.
 void execute_note_record(struct execute_get get);
 
-// Answers with the viewed item. Returns STORE_HIT, EXECUTE_AGAIN, or why there is no answer.
+// Answers with the viewed item. Returns STORE_HIT, STORE_LOOK_AGAIN, or why there is no answer.
 static inline __attribute__((always_inline)) int execute_answer(struct execute_get *get,
                                                                 execute_put_head put_head,
                                                                 struct reply *reply) {
@@ -146,7 +146,7 @@ static inline __attribute__((always_inline)) int execute_get(struct execute_get 
         link_look(session_store(session), get->key, get->key_bytes, get->hash, 0, get->view);
     if (LIKELY(found == STORE_HIT)) {
         found = execute_answer(get, put_head, reply);
-        if (LIKELY(found != EXECUTE_AGAIN)) {
+        if (LIKELY(found != STORE_LOOK_AGAIN)) {
             return found;
         }
     } else if (LIKELY(found == STORE_MISS && !session->proto->reader && !get->vivifies)) {

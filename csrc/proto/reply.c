@@ -50,7 +50,7 @@ enum put_result reply_put_copy(struct store *store, const struct link_view *view
     // What changes meanwhile may look longer than the room that was taken for it.
     while (copied < view->value_bytes
            && (bytes = link_value_span(store, view->item, view->state, view->class_id, copied,
-                                        &piece))) {
+                                       &piece))) {
         bytes = bytes < view->value_bytes - copied ? bytes : view->value_bytes - copied;
         racy_copy(copy + copied, piece, bytes);
         copied += bytes;

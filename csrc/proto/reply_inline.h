@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "base/check_inline.h"
+#include "link/link_claims_inline.h"
+#include "link/link_value_inline.h"
 #include "proto/session.h"
-#include "store/store_find_inline.h"
 
 // Room a command may count on: one copied value, its header, and a generous line.
 #define REPLY_ROOM_BYTES (LINK_COPY_BYTES_MAX + 2048)
@@ -76,7 +77,7 @@ static inline uint32_t reply_value_span(const struct store *store, const struct 
         return value->value_bytes - offset;
     }
     return link_value_span(store, link_item(store, value->ref), value->state, value->class_id,
-                            offset, place_out);
+                           offset, place_out);
 }
 
 static inline bool reply_is_full(const struct reply *reply) {

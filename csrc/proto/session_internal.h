@@ -2,11 +2,11 @@
 // in, and how a session waits.
 #pragma once
 
-#include "proto/commands.h"
+#include "link/link_copy_inline.h"
 #include "proto/reply_inline.h"
 #include "proto/session_inline.h"
 #include "proto/token_inline.h"
-#include "store/store_flash.h"
+#include "store/store.h"
 
 #define KEY_BYTES_MAX 250
 #define LINE_BYTES_MAX 2048

@@ -50,7 +50,7 @@ void session_value_begin(struct session *session, struct session_value *value,
         return;
     }
     int outcome = execute_begin(session, &value->write, value->forgets_refused, &value->making);
-    if (outcome == STORE_HIT) {
+    if (outcome == STORE_ROOM_MADE) {
         session->value = value;
         session->mode = MODE_VALUE;
         return;

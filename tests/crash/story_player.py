@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pymc.core.ffi import ffi, lib
 from tests.crash.plan import BEGIN_SECONDS, Companion, Operation
 from tests.crash.stories import FAR_SECONDS
-from tests.unit.core.driver import EPOCH_UNIX_SECONDS, Cache
-from tests.unit.core.lru.queues import Queues, fit_probation
-from tests.unit.core.shrinking import shrink_step
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import EPOCH_UNIX_SECONDS, Cache
+from tests.support.core.lru_queues import Queues, fit_probation
+from tests.support.core.shrinking import shrink_step
+from tests.support.core.talk import Talk
 
 VISITOR_SLOT = 4
 _SIZES = (10, 60, 150, 400, 900, 2000)
@@ -147,13 +147,13 @@ class StoryPlayer:
 
     def _do_making(self, one: Operation) -> None:
         making = self.handle.begin(one.key, len(one.value), flags=one.number)
-        if making.outcome == lib.STORE_HIT:
+        if making.outcome == lib.STORE_ROOM_MADE:
             making.fill_all(one.value)
             making.commit()
 
     def _do_making_ends(self, one: Operation) -> None:
         making = self.handle.begin(b"never", len(one.value))
-        if making.outcome == lib.STORE_HIT:
+        if making.outcome == lib.STORE_ROOM_MADE:
             making.fill(one.value[:4000])
             if one.number % 2:
                 making.abandon()
@@ -205,7 +205,7 @@ class StoryPlayer:
 
     def _do_dump(self, one: Operation) -> None:
         place, more = ffi.new("char[]", 8192), ffi.new("bool *", True)
-        cursor = ffi.new("struct store_cursor *")
+        cursor = ffi.new("struct space_cursor *")
         arguments = (cursor, lib.STORE_DUMP_META, 500, ffi.NULL, place, 8192, more)
         while more[0]:
             lib.store_dump_step(self.handle.store, *arguments)

@@ -143,20 +143,20 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, int
         return;
     }
     struct link_view view;
-    struct execute_get get = {
-        .session = session,
-        .key = request.key,
-        .key_bytes = request.key_bytes,
-        .hash = link_hash(session_store(session), request.key, request.key_bytes),
-        .view = &view,
-        .line = &request,
-        .put_head = put_head_again,
-        .wants_value = meta_has(&request, 'v'),
-        .is_counted = true,
-        .is_read = !meta_has(&request, 'u'),
-        .is_touch = meta_has(&request, 'T'),
-        .has_expiry = meta_has(&request, 'T'),
-        .is_created = session->has_vivified};
+    struct execute_get get = {.session = session,
+                              .key = request.key,
+                              .key_bytes = request.key_bytes,
+                              .hash =
+                                  link_hash(session_store(session), request.key, request.key_bytes),
+                              .view = &view,
+                              .line = &request,
+                              .put_head = put_head_again,
+                              .wants_value = meta_has(&request, 'v'),
+                              .is_counted = true,
+                              .is_read = !meta_has(&request, 'u'),
+                              .is_touch = meta_has(&request, 'T'),
+                              .has_expiry = meta_has(&request, 'T'),
+                              .is_created = session->has_vivified};
     if (meta_has(&request, 'N')) {
         get.vivifies = true;
         get.vivify_expiry_seconds = meta_expiry_of_new(session, &request);

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import LADDER, MIB, Cache, Handle, Mode, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, Cache, Handle, Mode, Outcome
+from tests.support.core.talk import Talk
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def store() -> Iterator[Handle]:
 
 
 def _damage(store: Handle, key: bytes, value_bytes: int, parts: int = 0) -> None:
-    assert lib.store_damage(store.store, key, len(key), value_bytes, parts)
+    assert lib.link_damage(store.store, key, len(key), value_bytes, parts)
 
 
 LINES = [

@@ -9,15 +9,15 @@ from random import Random
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER
-from tests.unit.core.flash_cache import FlashCache, Log
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER
+from tests.support.core.flash_cache import FlashCache, Log
 
 VALUE = b"x" * 900
 # Each stream that evictions go to has as many buffers that take records, at any time.
 STREAMS = (int(lib.FLASH_DEFAULT), int(lib.FLASH_CHUNKED), int(lib.FLASH_LOW_TTL))
 SPARE = 2
 ROOMY = Log(pages=48, page_bytes=2 * MIB, wbuf_bytes=MIB)
-SOURCE = (Path(__file__).parents[4] / "csrc" / "store" / "store_evict.c").read_text()
+SOURCE = (Path(__file__).parents[4] / "csrc" / "space" / "space_evict.c").read_text()
 
 
 def defined(name: str) -> int:

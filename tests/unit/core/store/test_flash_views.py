@@ -2,53 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pymc.core.ffi import ffi, lib
-from tests.support.deadline import wait_until
-from tests.unit.core.driver import Found
-from tests.unit.core.flash_cache import FlashCache, Log
-
-KEY = b"k"
-# More than struct store_view has; only C knows its fields.
-VIEW_BYTES = 512
-
-
-class Command:
-    """What a command on a key that is on flash does, step by step."""
-
-    def __init__(self, tier: FlashCache) -> None:
-        self.tier = tier
-        self.store = tier.worker.store
-        self.hash = int(lib.hash_of(KEY, len(KEY), tier.cache.shape.hash_seed))
-        self._memory = ffi.new("char[]", VIEW_BYTES)
-        self.view = ffi.cast("struct store_view *", self._memory)
-        self.read: Any = ffi.NULL
-
-    def read_record(self) -> None:
-        entry = lib.store_flash_entry(self.store, self.hash)
-        assert entry
-        self.read = lib.flash_reader_begin(self.tier.reads.pointer, entry)
-
-        def is_done() -> bool:
-            self.tier.reads.wait()
-            return bool(self.read.state == lib.FLASH_READ_DONE)
-
-        wait_until(is_done, "the record is read", pause_seconds=0)
-
-    def look(self) -> int:
-        return int(lib.store_flash_view(self.store, self.read, KEY, len(KEY), self.hash, self.view))
-
-    def bring_back(self) -> int:
-        return int(lib.store_bring_back(self.store, self.read, self.view, KEY, self.hash))
-
-    def delete(self) -> int:
-        return int(lib.store_flash_delete(self.store, self.read, self.view, KEY, self.hash))
-
-    def close(self) -> None:
-        lib.flash_reader_release(self.tier.reads.pointer, self.read)
+from pymc.core.ffi import lib
+from tests.support.core.driver import Found
+from tests.support.core.flash_cache import FlashCache, Log
+from tests.support.core.flash_command import KEY, Command
 
 
 @pytest.fixture
@@ -99,14 +59,14 @@ def test_nothing_comes_back_from_a_page_that_is_drained(command: Command) -> Non
     """Its entry goes with the page, and the item would count as one with a copy for ever."""
     assert command.look() == lib.STORE_HIT
     drain(command.tier)
-    assert command.bring_back() == lib.STORE_NOT_STORED
+    assert command.bring_back() == lib.STORE_LOOK_AGAIN
     assert items(command.tier) == 0
 
 
 def test_nothing_is_deleted_by_a_record_of_a_page_that_is_drained(command: Command) -> None:
     assert command.look() == lib.STORE_HIT
     drain(command.tier)
-    assert command.delete() == lib.STORE_NOT_STORED
+    assert command.delete() == lib.STORE_LOOK_AGAIN
     assert command.tier.entries() == 1
 
 
@@ -128,9 +88,9 @@ def test_a_page_that_is_in_use_again_has_other_records(command: Command, after_l
     assert tier.to_flash() == 1
     assert lib.flash_entry_at(tier.flash, tier.worker.proc, command.hash, address)
     if after_look:
-        assert command.bring_back() == lib.STORE_NOT_STORED
-        assert command.delete() == lib.STORE_NOT_STORED
+        assert command.bring_back() == lib.STORE_LOOK_AGAIN
+        assert command.delete() == lib.STORE_LOOK_AGAIN
     else:
-        assert command.look() == lib.STORE_NOT_STORED
+        assert command.look() == lib.STORE_LOOK_AGAIN
     assert (tier.entries(), items(tier)) == (1, 0)
     assert tier.send(b"get k\r\n") == b"VALUE k 0 3\r\nnew\r\nEND\r\n"

@@ -7,7 +7,7 @@ import pytest
 
 from pymc import cli
 from pymc.slab_sizes import ladder
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 
 
 def sizes_of_the_server() -> list[int]:
@@ -80,7 +80,7 @@ def one_operation(store: Handle, dice: Dice) -> Outcome:
         return store.put(key, value, cas_compare=found.cas, flags=7).outcome
     if what == "big":
         making = store.begin(key, len(value), cas_new=dice.random.randrange(1, 1 << 60))
-        if making.outcome != Outcome.HIT:
+        if making.outcome != Outcome.ROOM_MADE:
             return making.outcome
         left = value
         while left:
