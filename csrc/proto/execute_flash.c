@@ -3,85 +3,80 @@
 #include "proto/execute_internal.h"
 
 // The device does not answer for the entry's record.
-static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool is_get,
-                    bool changes) {
-    struct store *store = session_store(session);
+static void pass_by(const struct execute_look *look, uint64_t entry) {
+    struct store *store = session_store(look->session);
     count(store->proc, COUNTER_ext_late_looks, 1);
-    count(store->proc, COUNTER_miss_from_extstore, is_get);
-    if (changes) {
-        link_forget_entry(store, entry, hash);
+    count(store->proc, COUNTER_miss_from_extstore, look->is_get);
+    if (look->changes) {
+        link_forget_entry(store, entry, look->hash);
     } else {
         link_pass_by(store, entry);
     }
 }
 
 // Flash has nothing of the key. Returns STORE_MISS when memory had nothing either all the time,
-// STORE_HIT when it may have now; else STORE_LOOK_AGAIN.
-static int missing_on_flash(struct store *store, const char *key, uint32_t key_bytes, uint64_t hash,
-                            uint32_t round, struct link_view *view) {
-    if (link_holds(view)) {
+// STORE_HIT when it may have now, STORE_BUSY, or STORE_LOOK_AGAIN.
+static int missing_on_flash(const struct execute_look *look, uint32_t round) {
+    struct store *store = session_store(look->session);
+    if (link_holds(look->view)) {
         return STORE_MISS;
     }
     if (round < LINK_LOOKS_OPTIMISTIC) {
         return STORE_LOOK_AGAIN;
     }
     // Its bucket is changing all the time: what is under its lock is true.
-    int found = link_find_locked(store, key, key_bytes, hash, view);
-    link_let_go(store, view);
+    int found = link_find_locked(store, look->key, look->key_bytes, look->hash, look->view);
+    link_let_go(store, look->view);
     if (found == STORE_ON_FLASH) {
         return STORE_LOOK_AGAIN;
     }
     return found == STORE_MISS || store_is_put_off(found) ? found : STORE_HIT;
 }
 
-// Looks at the entry's record. Returns STORE_LOOK_AGAIN when it is not the key's, or is not what the
-// entry names any more.
-static int look_at(struct session *session, uint64_t entry, const char *key, uint32_t key_bytes,
-                   uint64_t hash, bool is_get, bool changes, struct link_view *view,
-                   const struct flash_read **read_out) {
-    struct store *store = session_store(session);
+// Looks at what was read of the entry's record. Returns STORE_LOOK_AGAIN when it is not the key's,
+// or not what the entry names any more.
+static int look_at_record(struct execute_look *look, uint64_t entry,
+                          const struct flash_read *read) {
+    struct store *store = session_store(look->session);
+    if (UNLIKELY(read->result == FLASH_READ_LATE)) {
+        pass_by(look, entry);
+        return STORE_LOOK_AGAIN;
+    }
+    int found = tier_view(store, read, look->key, look->key_bytes, look->hash, look->view);
+    switch (found) {
+    case STORE_HIT:
+    case STORE_MISS_EXPIRED:
+    case STORE_MISS_FLUSHED: look->read = read; return found;
+    case STORE_NO_MEMORY: return found;
+    // The read stays held: the command may be done over again.
+    case STORE_OTHER_KEY: link_rule_out(store, entry); return STORE_LOOK_AGAIN;
+    default: session_release_looked(look->session); return STORE_LOOK_AGAIN;
+    }
+}
+
+static int look_at_entry(struct execute_look *look, uint64_t entry) {
+    struct session *session = look->session;
     if (!session_can_read(session)) {
         return STORE_NO_MEMORY;
     }
-    const struct flash_read *read = session_need_read(session, entry, is_get);
+    const struct flash_read *read = session_need_read(session, entry, look->is_get);
     if (!read) {
         return STORE_ON_FLASH;
     }
-    if (UNLIKELY(read->result == FLASH_READ_LATE)) {
-        pass_by(session, entry, hash, is_get, changes);
-    } else {
-        int found = tier_view(store, read, key, key_bytes, hash, view);
-        if (found == STORE_HIT || found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
-            *read_out = read;
-            return found;
-        }
-        if (UNLIKELY(found == STORE_NO_MEMORY)) {
-            return found;
-        }
-        if (found == STORE_OTHER_KEY) {
-            link_rule_out(store, entry);    // The read stays held: the command may be done over
-                                            // again.
-        } else {
-            session_release_looked(session);
-        }
-    }
-    return session_may_look_again(session) ? STORE_LOOK_AGAIN : STORE_MISS;
+    int found = look_at_record(look, entry, read);
+    return found == STORE_LOOK_AGAIN && !session_may_look_again(session) ? STORE_MISS : found;
 }
 
-int execute_look_on_flash(struct session *session, const char *key, uint32_t key_bytes,
-                          uint64_t hash, bool is_get, bool changes, struct link_view *view,
-                          const struct flash_read **read_out) {
-    struct store *store = session_store(session);
-    *read_out = NULL;
+int execute_look_on_flash(struct execute_look *look) {
+    struct store *store = session_store(look->session);
+    look->read = NULL;
     for (uint32_t round = 0; round < LINK_LOOKS_MAX; round++) {
-        uint64_t entry = link_flash_entry(store, hash);
-        int found =
-            entry ? look_at(session, entry, key, key_bytes, hash, is_get, changes, view, read_out)
-                  : missing_on_flash(store, key, key_bytes, hash, round, view);
+        uint64_t entry = link_flash_entry(store, look->hash);
+        int found = entry ? look_at_entry(look, entry) : missing_on_flash(look, round);
         if (found != STORE_LOOK_AGAIN) {
             return found;
         }
-        found = link_find(store, key, key_bytes, hash, view);
+        found = link_find(store, look->key, look->key_bytes, look->hash, look->view);
         if (found != STORE_MISS) {
             return store_is_put_off(found) ? found : STORE_HIT;
         }
@@ -90,31 +85,34 @@ int execute_look_on_flash(struct session *session, const char *key, uint32_t key
 }
 
 // The same for a key of which nothing is known: memory comes first.
-static int look_anywhere(struct session *session, const char *key, uint32_t key_bytes,
-                         uint64_t hash, bool is_get, struct link_view *view,
-                         const struct flash_read **read_out) {
-    *read_out = NULL;
-    int found = link_find(session_store(session), key, key_bytes, hash, view);
+static int look_anywhere(struct execute_look *look) {
+    struct store *store = session_store(look->session);
+    look->read = NULL;
+    int found = link_find(store, look->key, look->key_bytes, look->hash, look->view);
     if (found != STORE_MISS) {
         return store_is_put_off(found) ? found : STORE_HIT;
     }
-    found = execute_look_on_flash(session, key, key_bytes, hash, is_get, true, view, read_out);
-    return found == STORE_NO_MEMORY
-               ? space_refused(session_store(session), COUNTER_oom_process_memory)
-               : found;
+    found = execute_look_on_flash(look);
+    return found == STORE_NO_MEMORY ? space_refused(store, COUNTER_oom_process_memory) : found;
 }
 
 int execute_bring_back(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
                        bool is_get) {
     struct store *store = session_store(session);
+    struct link_view view;
+    struct execute_look look = {.session = session,
+                                .key = key,
+                                .key_bytes = key_bytes,
+                                .hash = hash,
+                                .is_get = is_get,
+                                .changes = true,
+                                .view = &view};
     for (uint32_t round = 0; round < LINK_LOOKS_MAX; round++) {
-        struct link_view view;
-        const struct flash_read *read;
-        int found = look_anywhere(session, key, key_bytes, hash, is_get, &view, &read);
-        if (found != STORE_HIT || !read) {
+        int found = look_anywhere(&look);
+        if (found != STORE_HIT || !look.read) {
             return found;
         }
-        int brought = tier_bring_back(store, read, &view, key, hash);
+        int brought = tier_bring_back(store, look.read, &view, key, hash);
         if (brought == STORE_NO_MEMORY || store_is_put_off(brought)) {
             return brought;
         }
@@ -131,16 +129,20 @@ int execute_bring_back(struct session *session, const char *key, uint32_t key_by
 bool execute_delete_on_flash(struct session *session, const struct store_delete *request,
                              int *outcome) {
     struct store *store = session_store(session);
-    uint64_t hash = link_hash(store, request->key, request->key_bytes);
     struct link_view view;
-    const struct flash_read *read;
-    int found = look_anywhere(session, request->key, request->key_bytes, hash, false, &view, &read);
+    struct execute_look look = {.session = session,
+                                .key = request->key,
+                                .key_bytes = request->key_bytes,
+                                .hash = link_hash(store, request->key, request->key_bytes),
+                                .changes = true,
+                                .view = &view};
+    int found = look_anywhere(&look);
     if (found == STORE_NO_MEMORY || store_is_put_off(found)) {
         *outcome = found;
         return false;
     }
-    if (found == STORE_HIT && read) {
-        int deleted = tier_delete(store, read, &view, request->key, hash);
+    if (found == STORE_HIT && look.read) {
+        int deleted = tier_delete(store, look.read, &view, request->key, look.hash);
         if (deleted == STORE_DELETED || store_is_put_off(deleted)) {
             *outcome = deleted;
             return false;

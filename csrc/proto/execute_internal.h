@@ -28,8 +28,8 @@ int execute_put(struct session *session, const struct store_write *write, const 
 // The same for an empty item that no client called a set: nothing is counted.
 int execute_make(struct session *session, const struct store_write *write,
                  struct store_result *result);
-// The same as execute_put() for a value that comes in pieces, see store_begin() and what follows it. EXECUTE_WAITS
-// leaves the value as it is.
+// The same as execute_put() for a value that comes in pieces, see store_begin() and what follows
+// it. EXECUTE_WAITS leaves the value as it is.
 int execute_begin(struct session *session, const struct store_write *write, bool forgets_refused,
                   struct store_making *making);
 int execute_commit(struct session *session, const struct store_write *write,
@@ -157,22 +157,30 @@ static inline __attribute__((always_inline)) int execute_get(struct execute_get 
 
 // For the files of this part.
 
-// Looks for a key on flash that link_find() has just found missing in memory (`view` is of that
+// A key that is looked for where its value may be on flash.
+struct execute_look {
+    struct session *session;
+    const char *key;
+    uint32_t key_bytes;
+    uint64_t hash;
+    bool is_get;     // Its reads are counted as a get's.
+    bool changes;    // For who will change the value: an entry whose device does not answer goes
+                     // then, since whoever is told that the key is missing must not find it
+                     // unchanged later.
+    struct link_view *view;
+    const struct flash_read *read;    // Found: the view is of this record; NULL: of memory.
+};
+// Looks on flash for a key that link_find() has just found missing in memory (the view is of that
 // look-up). Returns
-//   STORE_HIT        *read_out == NULL: it is in memory now; else the view is the record's, until
+//   STORE_HIT        without look->read: it is in memory now; else the view is the record's, until
 //                    session_settle();
-//   STORE_MISS, STORE_MISS_EXPIRED, STORE_MISS_FLUSHED
-//                    it is nowhere; with *read_out == NULL the view is of memory;
+//   STORE_MISS, STORE_MISS_EXPIRED, STORE_MISS_FLUSHED    it is nowhere;
 //   STORE_NO_MEMORY;
-//   what puts it off (store_is_put_off()): for a read the session is parked already, see
-//                    execute_put_off().
-// Where the device does not answer, the key counts as missing. `changes`: then its entry goes,
-// since whoever is told that a value to be changed is not there must not find it unchanged later.
-int execute_look_on_flash(struct session *session, const char *key, uint32_t key_bytes,
-                          uint64_t hash, bool is_get, bool changes, struct link_view *view,
-                          const struct flash_read **read_out);
-// The same for a key of which nothing is known, and puts what is on flash into memory. STORE_HIT:
-// look there (again).
+//   what puts it off (store_is_put_off()): see execute_put_off().
+// Where the device does not answer, the key counts as missing.
+int execute_look_on_flash(struct execute_look *look);
+// Puts what is on flash of a key into memory; nothing is known of it before. STORE_HIT: look there
+// (again). Else as execute_look_on_flash().
 int execute_bring_back(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
                        bool is_get);
 // Goes on with a delete that flash has a say in. Returns true when the store is to be asked again,

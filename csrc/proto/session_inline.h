@@ -1,5 +1,5 @@
-// The session as its owner embeds it: a connection holds one without a second allocation. Its fields
-// are the protocol's own; everybody else uses the functions of session.h.
+// The session as its owner embeds it: a connection holds one without a second allocation. Its
+// fields are the protocol's own; everybody else uses the functions of session.h.
 #pragma once
 
 #include "proto/session.h"

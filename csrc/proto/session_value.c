@@ -1,5 +1,5 @@
-// Values that come in pieces, whatever protocol brings them: into their item as they come, or thrown
-// away.
+// Values that come in pieces, whatever protocol brings them: into their item as they come, or
+// thrown away.
 #include <stdlib.h>
 
 #include "proto/execute_internal.h"

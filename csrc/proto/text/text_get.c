@@ -322,7 +322,8 @@ size_t text_get_go_on(struct session *session, const char *in, size_t bytes, str
     }
 }
 
-// A key that is too long anywhere in the line spoils the whole command, before anything is answered.
+// A key that is too long anywhere in the line makes the whole command an error, before anything is
+// answered.
 static bool has_long_key(const char *keys, const char *end) {
     for (const char *key = keys; end - keys > KEY_BYTES_MAX && key < end;) {
         const char *start;
