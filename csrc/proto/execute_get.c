@@ -28,8 +28,15 @@ int execute_change(struct execute_get get) {
 // What the read would change is brought back to memory first. Returns what execute_look_on_flash()
 // does.
 static int look_on_flash(struct execute_get *get, char *scratch) {
-    int found = execute_look_on_flash(get->session, get->key, get->key_bytes, get->hash,
-                                      get->is_counted, get->is_touch, get->view, &get->read);
+    struct execute_look look = {.session = get->session,
+                                .key = get->key,
+                                .key_bytes = get->key_bytes,
+                                .hash = get->hash,
+                                .is_get = get->is_counted,
+                                .changes = get->is_touch,
+                                .view = get->view};
+    int found = execute_look_on_flash(&look);
+    get->read = look.read;
     if (found != STORE_HIT || !get->read) {
         return found;
     }

@@ -4,8 +4,8 @@ import pytest
 
 from pymc.control.commands import HANDLERS
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import LADDER, MIB, Cache
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, Cache
+from tests.support.core.talk import Talk
 
 NUMBERS = range(lib.commands_count())
 WORDS = {ffi.string(lib.commands_word(number)): number for number in NUMBERS}
