@@ -68,7 +68,7 @@ enum put_result reply_put_copy(struct store *store, const struct link_view *view
 enum put_result reply_put_record(struct store *store, const struct link_view *view, char *at,
                                  struct reply *reply) {
     if (view->value_bytes <= LINK_COPY_BYTES_MAX) {
-        at = put_bytes(at, view->value, view->value_bytes);
+        at = reply_put_bytes(at, view->value, view->value_bytes);
         reply->at = PUT_LITERAL(at, "\r\n");
         return PUT_DONE;
     }
@@ -144,18 +144,18 @@ int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint6
     for (uint32_t i = 0; i < reply->value_count; i++) {
         struct reply_value *value = &reply->values[i];
         const char *mark = reply->start + value->buffer_offset;
-        place = put_bytes(place, from, (size_t)(mark - from));
+        place = reply_put_bytes(place, from, (size_t)(mark - from));
         from = mark;
         const char *piece;
         uint32_t bytes;
         uint32_t offset = 0;
         while ((bytes = reply_value_span(proto->store, value, offset, &piece))) {
-            place = put_bytes(place, piece, bytes);
+            place = reply_put_bytes(place, piece, bytes);
             offset += bytes;
         }
         reply_value_release(proto->store, value);
     }
-    put_bytes(place, from, (size_t)(reply->at - from));
+    reply_put_bytes(place, from, (size_t)(reply->at - from));
     reply_clear(reply);
     return (int64_t)total;
 }

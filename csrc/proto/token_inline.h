@@ -70,7 +70,7 @@ static inline bool token_is(const struct token *token, const char *word) {
     return strlen(word) == token->bytes && memcmp(token->text, word, token->bytes) == 0;
 }
 
-static inline bool is_c_space(char c) {
+static inline bool token_is_blank(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
@@ -79,7 +79,7 @@ static inline bool is_c_space(char c) {
 static inline bool token_number(const char *text, uint32_t bytes, bool *negative_out,
                                 uint64_t *out) {
     uint32_t i = 0;
-    while (i < bytes && is_c_space(text[i])) {
+    while (i < bytes && token_is_blank(text[i])) {
         i++;
     }
     *negative_out = i < bytes && text[i] == '-';
@@ -96,7 +96,7 @@ static inline bool token_number(const char *text, uint32_t bytes, bool *negative
         value = value * 10 + digit;
     }
     *out = value;
-    return i > first && (i == bytes || is_c_space(text[i]));
+    return i > first && (i == bytes || token_is_blank(text[i]));
 }
 
 static inline bool token_u64(const char *text, uint32_t bytes, uint64_t *out) {

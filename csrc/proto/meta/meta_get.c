@@ -50,11 +50,11 @@ static inline __attribute__((always_inline)) char *put_flag(char *at, const stru
     case 'N':
         *expiry = get->is_created ? session_expiry(session, request->vivify_expiry) : *expiry;
         return at;
-    case 'c': return put_u64(PUT_LITERAL(at, " c"), view->cas);
-    case 'f': return put_u64(PUT_LITERAL(at, " f"), view->client_flags);
-    case 'h': return put_u64(PUT_LITERAL(at, " h"), view->state & ITEM_FETCHED ? 1 : 0);
-    case 'l': return put_u64(PUT_LITERAL(at, " l"), idle_seconds(session, view));
-    case 's': return put_u64(PUT_LITERAL(at, " s"), view->value_bytes);
+    case 'c': return reply_put_u64(PUT_LITERAL(at, " c"), view->cas);
+    case 'f': return reply_put_u64(PUT_LITERAL(at, " f"), view->client_flags);
+    case 'h': return reply_put_u64(PUT_LITERAL(at, " h"), view->state & ITEM_FETCHED ? 1 : 0);
+    case 'l': return reply_put_u64(PUT_LITERAL(at, " l"), idle_seconds(session, view));
+    case 's': return reply_put_u64(PUT_LITERAL(at, " s"), view->value_bytes);
     case 't': return meta_put_ttl(at, session, *expiry);
     case 'O': return meta_put_flag(at, flag);
     case 'k': return meta_put_item_key(at, request, view->state & ITEM_BINARY_KEY);
@@ -70,7 +70,7 @@ static inline __attribute__((always_inline)) char *put_head(struct execute_get *
     get->is_changed = !get->is_created && (get->is_touch || won);
     get->set_state = won ? ITEM_TOKEN_SENT : 0;
     uint32_t expiry = expiry_at_first(get, request);
-    at = get->wants_value ? put_u64(PUT_LITERAL(at, "VA "), get->view->value_bytes)
+    at = get->wants_value ? reply_put_u64(PUT_LITERAL(at, "VA "), get->view->value_bytes)
                           : PUT_LITERAL(at, "HD");
     for (uint32_t i = 0; i < request->return_count; i++) {
         at = put_flag(at, get, request, &request->returns[i], &expiry);
@@ -174,17 +174,17 @@ static char *put_debug_line(struct execute_get *get, char *at) {
     const struct link_view *view = get->view;
     int64_t now = session_store(get->session)->proc->now_seconds;
     at = PUT_LITERAL(at, "ME ");
-    at = put_bytes(at, request->key_text, request->key_text_bytes);
+    at = reply_put_bytes(at, request->key_text, request->key_text_bytes);
     at = PUT_LITERAL(at, " exp=");
-    at = put_i64(at, view->expiry_seconds ? (int64_t)view->expiry_seconds - now : -1);
-    at = put_u64(PUT_LITERAL(at, " la="), idle_seconds(get->session, view));
-    at = put_u64(PUT_LITERAL(at, " cas="), view->cas);
+    at = reply_put_i64(at, view->expiry_seconds ? (int64_t)view->expiry_seconds - now : -1);
+    at = reply_put_u64(PUT_LITERAL(at, " la="), idle_seconds(get->session, view));
+    at = reply_put_u64(PUT_LITERAL(at, " cas="), view->cas);
     at = PUT_LITERAL(at, " fetch=");
     at = view->state & ITEM_FETCHED ? PUT_LITERAL(at, "yes") : PUT_LITERAL(at, "no");
-    at = put_u64(PUT_LITERAL(at, " cls="), view->class_id);
+    at = reply_put_u64(PUT_LITERAL(at, " cls="), view->class_id);
     uint64_t size = ITEM_HEADER_BYTES + item_optional_bytes(view->state) + view->key_bytes
                     + (uint64_t)view->value_bytes;
-    at = put_u64(PUT_LITERAL(at, " size="), size);
+    at = reply_put_u64(PUT_LITERAL(at, " size="), size);
     return PUT_LITERAL(at, "\r\n");
 }
 

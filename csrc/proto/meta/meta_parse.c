@@ -119,14 +119,14 @@ uint32_t meta_expiry_of_new(const struct session *session, const struct meta_req
 
 char *meta_put_key(char *at, const struct meta_request *request) {
     at = PUT_LITERAL(at, " k");
-    at = put_bytes(at, request->key_text, request->key_text_bytes);
+    at = reply_put_bytes(at, request->key_text, request->key_text_bytes);
     return meta_has(request, 'b') ? PUT_LITERAL(at, " b") : at;
 }
 
 char *meta_put_item_key(char *at, const struct meta_request *request, bool is_binary) {
     at = PUT_LITERAL(at, " k");
     if (!is_binary) {
-        return put_bytes(at, request->key, request->key_bytes);
+        return reply_put_bytes(at, request->key, request->key_bytes);
     }
     at += base64_encode(at, request->key, request->key_bytes);
     return PUT_LITERAL(at, " b");
@@ -135,10 +135,11 @@ char *meta_put_item_key(char *at, const struct meta_request *request, bool is_bi
 char *meta_put_ttl(char *at, const struct session *session, uint32_t expiry_seconds) {
     int64_t now = session_store(session)->proc->now_seconds;
     at = PUT_LITERAL(at, " t");
-    return expiry_seconds ? put_i64(at, (int64_t)expiry_seconds - now) : PUT_LITERAL(at, "-1");
+    return expiry_seconds ? reply_put_i64(at, (int64_t)expiry_seconds - now)
+                          : PUT_LITERAL(at, "-1");
 }
 
 char *meta_put_flag(char *at, const struct token *flag) {
     *at++ = ' ';
-    return put_bytes(at, flag->text, flag->bytes);
+    return reply_put_bytes(at, flag->text, flag->bytes);
 }

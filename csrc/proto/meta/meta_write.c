@@ -14,8 +14,8 @@ static char *put_returns(char *at, const struct meta_request *request, uint64_t 
         switch (flag->text[0]) {
         case 'O': at = meta_put_flag(at, flag); break;
         case 'k': at = meta_put_key(at, request); break;
-        case 'c': at = put_u64(PUT_LITERAL(at, " c"), cas); break;
-        case 's': at = put_u64(PUT_LITERAL(at, " s"), value_bytes); break;
+        case 'c': at = reply_put_u64(PUT_LITERAL(at, " c"), cas); break;
+        case 's': at = reply_put_u64(PUT_LITERAL(at, " s"), value_bytes); break;
         default: break;
         }
     }
@@ -222,7 +222,7 @@ static char *put_arith_flag(char *at, const struct session *session,
     switch (flag->text[0]) {
     case 'O': return meta_put_flag(at, flag);
     case 'k': return meta_put_key(at, request);
-    case 'c': return put_u64(PUT_LITERAL(at, " c"), number->cas);
+    case 'c': return reply_put_u64(PUT_LITERAL(at, " c"), number->cas);
     case 'T': *expiry = session_expiry(session, request->expiry); return at;
     case 'N':
         *expiry = number->vivified ? session_expiry(session, request->vivify_expiry) : *expiry;
@@ -239,10 +239,10 @@ static void put_arith(const struct session *session, const struct meta_request *
         return;
     }
     char digits[24];
-    uint32_t digit_count = (uint32_t)(put_u64(digits, number->value) - digits);
+    uint32_t digit_count = (uint32_t)(reply_put_u64(digits, number->value) - digits);
     char *at = reply->at;
     bool wants_value = meta_has(request, 'v');
-    at = wants_value ? put_u64(PUT_LITERAL(at, "VA "), digit_count) : PUT_LITERAL(at, "HD");
+    at = wants_value ? reply_put_u64(PUT_LITERAL(at, "VA "), digit_count) : PUT_LITERAL(at, "HD");
     uint32_t expiry =
         number->vivified ? session_expiry(session, request->vivify_expiry) : number->expiry_seconds;
     for (uint32_t i = 0; i < request->return_count; i++) {
@@ -250,14 +250,14 @@ static void put_arith(const struct session *session, const struct meta_request *
     }
     at = PUT_LITERAL(at, "\r\n");
     if (wants_value) {
-        at = put_bytes(at, digits, digit_count);
+        at = reply_put_bytes(at, digits, digit_count);
         at = PUT_LITERAL(at, "\r\n");
     }
     reply->at = at;
 }
 
 static void arith_other(const struct meta_request *request, const char *code, struct reply *reply) {
-    char *at = put_bytes(reply->at, code, 2);
+    char *at = reply_put_bytes(reply->at, code, 2);
     at = put_returns(at, request, 0, 0, "Ok");
     reply->at = PUT_LITERAL(at, "\r\n");
 }

@@ -15,14 +15,14 @@ struct wanted {
 static inline __attribute__((always_inline)) char *put_head(struct execute_get *get, char *at) {
     const struct link_view *view = get->view;
     at = PUT_LITERAL(at, "VALUE ");
-    at = put_bytes(at, get->key, get->key_bytes);
+    at = reply_put_bytes(at, get->key, get->key_bytes);
     *at++ = ' ';
-    at = put_u64(at, view->client_flags);
+    at = reply_put_u64(at, view->client_flags);
     *at++ = ' ';
-    at = put_u64(at, view->value_bytes);
+    at = reply_put_u64(at, view->value_bytes);
     if (get->wants_cas) {
         *at++ = ' ';
-        at = put_u64(at, view->cas);
+        at = reply_put_u64(at, view->cas);
     }
     return PUT_LITERAL(at, "\r\n");
 }
@@ -85,7 +85,7 @@ static int touch_one(struct session *session, const struct wanted *wanted, bool 
 // still to come, what follows is thrown away.
 static uint32_t fail_get(struct session *session, const struct wanted *batch, uint32_t at,
                          uint32_t count_wanted, const char *error, struct reply *reply) {
-    reply->at = put_bytes(reply->at, error, strlen(error));
+    reply->at = reply_put_bytes(reply->at, error, strlen(error));
     while (!batch[at].ends_line) {
         if (at + 1 == count_wanted) {
             session->get_is_broken = true;

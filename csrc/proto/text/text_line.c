@@ -11,7 +11,7 @@ static void put_arith(struct reply *reply, int outcome, uint64_t value) {
     switch (outcome) {
     case EXECUTE_BUSY: REPLY_LITERAL(reply, REPLY_BUSY); break;
     case STORE_STORED:
-        reply->at = put_u64(reply->at, value);
+        reply->at = reply_put_u64(reply->at, value);
         REPLY_LITERAL(reply, "\r\n");
         break;
     case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
