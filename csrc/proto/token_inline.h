@@ -78,6 +78,12 @@ static inline bool token_is_blank(char c) {
 // error.
 static inline bool token_number(const char *text, uint32_t bytes, bool *negative_out,
                                 uint64_t *out) {
+    if (bytes == 1) {
+        // Most numbers of commands are a 0.
+        *negative_out = false;
+        *out = (uint64_t)(text[0] - '0');
+        return text[0] >= '0' && text[0] <= '9';
+    }
     uint32_t i = 0;
     while (i < bytes && token_is_blank(text[i])) {
         i++;
