@@ -35,8 +35,7 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
                int log_id) {
     connection->record = record;
     connection->shown = CONNECTION_READ;
-    connection->session.proto = conns->proto;
-    connection->session.log_id = log_id;
+    session_init(&connection->session, conns->proto, log_id);
     connection->last_command_seconds = conns->proc->now_seconds;
     record->last_command_seconds = conns->proc->now_seconds;
     connection->wants = TRANSPORT_IN;
@@ -86,10 +85,7 @@ void conn_close(struct conns *conns, struct connection *connection) {
     conn_move(connection, CONN_CLOSED);
     conn_backlog_drop(conns, connection);
     conn_kept_drop(conns, connection);
-    if (UNLIKELY(conns->reader)) {
-        session_abort_reads(&connection->session);
-    }
-    value_drop(&connection->session);
+    session_end(&connection->session);
     conn_values_note(conns, connection);
     free(connection->admin_line);
     connection->admin_line = NULL;

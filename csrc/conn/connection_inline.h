@@ -4,7 +4,8 @@
 #include "base/log.h"
 #include "conn/connection.h"
 #include "conn/transport_inline.h"
-#include "proto/session_internal.h"
+#include "proto/reply_inline.h"
+#include "proto/session_inline.h"
 
 // Connections whose input is received before any of it is looked at, so that their memory latencies
 // overlap.

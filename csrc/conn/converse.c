@@ -109,9 +109,10 @@ static void converse(struct conns *conns, struct connection *connection, const c
     }
     conns->reply.start = conns->reply.at;
     int64_t requests_max = live_get(conns->arena, LIVE_requests_per_event);
-    connection->session.requests_until =
-        UNLIKELY(requests_max) ? conns->proc->counters[COUNTER_requests] + (uint64_t)requests_max
-                               : 0;
+    session_set_turn(&connection->session,
+                     UNLIKELY(requests_max)
+                         ? conns->proc->counters[COUNTER_requests] + (uint64_t)requests_max
+                         : 0);
     for (uint32_t replies = 1;; replies++) {
         size_t consumed;
         int stop =
@@ -159,7 +160,7 @@ void conn_converse(struct conns *conns, struct connection *connection, const cha
         if (conn_input_has_value(connection)) {
             receive_value(conns, connection);
         }
-        connection->session.arrived_bytes = 0;
+        session_set_arrived(&connection->session, 0);
     }
     conn_values_note(conns, connection);
     if (UNLIKELY(connection->has_more)) {

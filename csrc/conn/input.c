@@ -71,11 +71,11 @@ static void find_places(struct connection *connection, char *behind, struct dire
     struct session *session = &connection->session;
     char *place = NULL;
     bool is_last;
-    size_t arrived = session->arrived_bytes;
+    size_t arrived = session_arrived(session);
     size_t fits = session_direct_place(session, 0, &place, &is_last);
     // Without room in the item the session is fed: it gives the value up.
     bool goes_behind = fits == 0;
-    session->arrived_bytes = 0;
+    session_set_arrived(session, 0);
     places->count = 0;
     places->value_room = 0;
     while (fits > 0) {
@@ -183,7 +183,7 @@ size_t conn_receive(struct conns *conns, struct connection *connection, char *st
     count(conns->proc, COUNTER_bytes_read, (uint64_t)received);
     connection->has_more = may_hold_more(connection, (size_t)received == space);
     if (UNLIKELY(space == LITTLE_BYTES && connection->has_more)) {
-        connection->session.arrived_bytes = transport_arrived(&connection->transport);
+        session_set_arrived(&connection->session, transport_arrived(&connection->transport));
     }
     return kept + (size_t)received;
 }

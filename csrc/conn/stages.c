@@ -4,28 +4,12 @@
 
 #include "conn/conn_internal.h"
 
-// The hash of the key of a plain get or set at the start of the input, its bucket on the way to the
-// cache.
-static uint64_t peek_key(const struct conns *conns, const char *in, size_t bytes) {
-    if (bytes < 8 || bytes > 2048 || in[3] != ' '
-        || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
-        return 0;
-    }
-    size_t end = 4;
-    while (end < bytes && (unsigned char)in[end] > ' ') {
-        end++;
-    }
-    uint64_t hash = link_hash(conns->store, in + 4, end - 4);
-    link_prefetch_bucket(conns->store, hash);
-    return hash;
-}
-
 void conns_serve_staged(struct conns *conns) {
     uint32_t staged_count = conns->staged_count;
     conns->staged_count = 0;
     for (uint32_t i = 0; staged_count > 1 && i < staged_count; i++) {
         if (conns->staged[i].hash) {
-            link_prefetch_items(conns->store, conns->staged[i].hash);
+            session_fetch_items(conns->proto, conns->staged[i].hash);
         }
     }
     conns->is_deferring = staged_count > 1;
@@ -74,7 +58,7 @@ static void stage(struct conns *conns, struct connection *connection) {
     }
     connection->is_staged = true;
     conns->staged[conns->staged_count++] =
-        (struct staged){connection, bytes, peek_key(conns, place, bytes)};
+        (struct staged){connection, bytes, session_peek_key(conns->proto, place, bytes)};
     if (conns->staged_count == STAGES) {
         conns_serve_staged(conns);
     }

@@ -59,7 +59,8 @@ static void add(uint64_t *place) {
     SHARED_STORE(*place, *place + 1);
 }
 
-void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int what, bool is_hit) {
+void prefix_count_now(struct store *store, const char *key, uint32_t key_bytes, int what,
+                      bool is_hit) {
     struct prefix_root *root = root_of(store->arena);
     const char *end = memchr(key, (char)live_get(store->arena, LIVE_prefix_delimiter), key_bytes);
     if (!root || !end || end == key) {

@@ -1,14 +1,19 @@
-// What conversations share, users and passwords, and a reply buffer for tests.
+// What all conversations of a process share.
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/session_internal.h"
+#include "proto/commands_internal.h"
 
 int proto_open(struct store *store, const char *version, struct proto **proto_out) {
     struct proto *proto = calloc(1, sizeof *proto);
-    if (!proto) {
+    struct command_slot *commands = calloc(COMMAND_SLOTS, sizeof *commands);
+    if (!proto || !commands) {
+        free(proto);
+        free(commands);
         return PYMC_NO_MEMORY;
     }
+    commands_open(commands);
+    proto->commands = commands;
     proto->store = store;
     snprintf(proto->version, sizeof proto->version, "%s", version ? version : "1.6.38");
     *proto_out = proto;
@@ -31,176 +36,7 @@ void proto_close(struct proto *proto) {
             free(room);
         }
         free(proto->auth_lines);
+        free(proto->commands);
         free(proto);
     }
-}
-
-int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count) {
-    char *copy = NULL;
-    if (lines) {
-        copy = malloc(byte_count + 1u);
-        if (!copy) {
-            return PYMC_NO_MEMORY;
-        }
-        memcpy(copy, lines, byte_count);
-    }
-    free(proto->auth_lines);
-    proto->auth_lines = copy;
-    proto->auth_bytes = lines ? byte_count : 0;
-    return PYMC_OK;
-}
-
-// Takes the same time whatever differs, for passwords.
-static bool is_same(const char *a, uint32_t a_bytes, const char *b, uint32_t b_bytes) {
-    uint32_t difference = a_bytes ^ b_bytes;
-    for (uint32_t i = 0; i < b_bytes; i++) {
-        difference |=
-            (uint32_t)((unsigned char)b[i] ^ (unsigned char)(a_bytes ? a[i % a_bytes] : 0));
-    }
-    return difference == 0;
-}
-
-bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes,
-                const char *password, uint32_t password_bytes) {
-    const char *at = proto->auth_lines;
-    const char *end = at + proto->auth_bytes;
-    bool is_known = false;
-    while (at && at < end) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        const char *line_end = newline ? newline : end;
-        const char *colon = memchr(at, ':', (size_t)(line_end - at));
-        if (colon) {
-            bool user_fits = is_same(at, (uint32_t)(colon - at), user, user_bytes);
-            bool password_fits =
-                is_same(colon + 1, (uint32_t)(line_end - colon - 1), password, password_bytes);
-            is_known |= user_fits & password_fits;
-        }
-        at = line_end + 1;
-    }
-    return is_known;
-}
-
-char *reply_own(struct store *store, uint32_t value_bytes) {
-    bool is_bounded = store->proc->counters[COUNTER_response_buf_bytes] < REPLY_WAITING_BYTES_MAX;
-    char *copy = is_bounded ? malloc(value_bytes) : NULL;
-    count(store->proc, COUNTER_response_buf_bytes, copy ? value_bytes : 0);
-    return copy;
-}
-
-void reply_put_owned(const struct link_view *view, char *copy, char *at, struct reply *reply) {
-    reply->values[reply->value_count++] =
-        (struct reply_value){.owned = copy,
-                             .buffer_offset = (uint32_t)(at - reply->start),
-                             .value_bytes = view->value_bytes};
-    reply->owned_bytes += view->value_bytes;
-    if (reply->owned_bytes >= REPLY_OWNED_BYTES_MAX) {
-        reply->value_max = reply->value_count;    // This reply is full.
-    }
-    reply->at = PUT_LITERAL(at, "\r\n");
-}
-
-enum put_result reply_put_copy(struct store *store, const struct link_view *view, char *at,
-                               struct reply *reply) {
-    char *copy = reply_own(store, view->value_bytes);
-    if (!copy) {
-        return PUT_NO_MEMORY;
-    }
-    uint32_t copied = 0;
-    const char *piece;
-    uint32_t bytes;
-    // What changes meanwhile may look longer than the room that was taken for it.
-    while (copied < view->value_bytes
-           && (bytes = link_value_span(store, view->item, view->state, view->class_id, copied,
-                                       &piece))) {
-        bytes = bytes < view->value_bytes - copied ? bytes : view->value_bytes - copied;
-        racy_copy(copy + copied, piece, bytes);
-        copied += bytes;
-    }
-    if (copied < view->value_bytes || !link_holds(view)) {
-        count(store->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)view->value_bytes);
-        free(copy);
-        return PUT_CHANGED;
-    }
-    reply_put_owned(view, copy, at, reply);
-    count(store->proc, COUNTER_get_copied_for_claims, 1);
-    return PUT_DONE;
-}
-
-bool reply_value_copy_out(struct store *store, struct reply_value *value) {
-    char *copy = reply_own(store, value->value_bytes);
-    if (!copy) {
-        return false;
-    }
-    uint32_t copied = 0;
-    const char *piece;
-    uint32_t bytes;
-    while (copied < value->value_bytes
-           && (bytes = reply_value_span(store, value, copied, &piece))) {
-        memcpy(copy + copied, piece, bytes);
-        copied += bytes;
-    }
-    PYMC_CHECK(copied == value->value_bytes);    // It is pinned: its bytes do not change.
-    link_unpin(store, value->pin);
-    value->owned = copy;
-    return true;
-}
-
-int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out) {
-    if (buffer_bytes < REPLY_ROOM_BYTES || values_max == 0) {
-        return PYMC_INVALID;
-    }
-    struct reply *reply = calloc(1, sizeof *reply);
-    char *buffer = malloc(buffer_bytes);
-    struct reply_value *values = calloc(values_max, sizeof *values);
-    if (!reply || !buffer || !values) {
-        free(reply);
-        free(buffer);
-        free(values);
-        return PYMC_NO_MEMORY;
-    }
-    *reply = (struct reply){
-        .start = buffer, .end = buffer + buffer_bytes, .values = values, .values_room = values_max};
-    reply_clear(reply);
-    *reply_out = reply;
-    return PYMC_OK;
-}
-
-void reply_destroy(struct proto *proto, struct reply *reply) {
-    if (!reply) {
-        return;
-    }
-    for (uint32_t i = 0; i < reply->value_count; i++) {
-        reply_value_release(proto->store, &reply->values[i]);
-    }
-    free(reply->start);
-    free(reply->values);
-    free(reply);
-}
-
-int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint64_t place_bytes) {
-    uint64_t total = (uint64_t)(reply->at - reply->start);
-    for (uint32_t i = 0; i < reply->value_count; i++) {
-        total += reply->values[i].value_bytes;
-    }
-    if (total > place_bytes) {
-        return -1;
-    }
-    const char *from = reply->start;
-    for (uint32_t i = 0; i < reply->value_count; i++) {
-        struct reply_value *value = &reply->values[i];
-        const char *mark = reply->start + value->buffer_offset;
-        place = put_bytes(place, from, (size_t)(mark - from));
-        from = mark;
-        const char *piece;
-        uint32_t bytes;
-        uint32_t offset = 0;
-        while ((bytes = reply_value_span(proto->store, value, offset, &piece))) {
-            place = put_bytes(place, piece, bytes);
-            offset += bytes;
-        }
-        reply_value_release(proto->store, value);
-    }
-    put_bytes(place, from, (size_t)(reply->at - from));
-    reply_clear(reply);
-    return (int64_t)total;
 }

@@ -84,19 +84,19 @@ static inline bool reply_is_full(const struct reply *reply) {
     return (size_t)(reply->end - reply->at) < REPLY_ROOM_BYTES
            || reply->value_count == reply->value_max;
 }
-static inline char *put_bytes(char *at, const char *bytes, size_t count) {
+static inline char *reply_put_bytes(char *at, const char *bytes, size_t count) {
     memcpy(at, bytes, count);
     return at + count;
 }
-#define PUT_LITERAL(at, literal) put_bytes((at), "" literal "", sizeof(literal) - 1)
+#define PUT_LITERAL(at, literal) reply_put_bytes((at), "" literal "", sizeof(literal) - 1)
 #define REPLY_LITERAL(reply, literal) ((reply)->at = PUT_LITERAL((reply)->at, literal))
 
 static inline void reply_line(struct reply *reply, const char *line) {
-    reply->at = put_bytes(reply->at, line, strlen(line));
+    reply->at = reply_put_bytes(reply->at, line, strlen(line));
     reply->at = PUT_LITERAL(reply->at, "\r\n");
 }
 
-static inline char *put_u64(char *at, uint64_t value) {
+static inline char *reply_put_u64(char *at, uint64_t value) {
     if (value < 10) {
         *at = (char)('0' + value);
         return at + 1;
@@ -112,13 +112,22 @@ static inline char *put_u64(char *at, uint64_t value) {
     }
     return at;
 }
-static inline char *put_i64(char *at, int64_t value) {
+static inline char *reply_put_i64(char *at, int64_t value) {
     if (value < 0) {
         *at++ = '-';
-        return put_u64(at, (uint64_t)-value);
+        return reply_put_u64(at, (uint64_t)-value);
     }
-    return put_u64(at, (uint64_t)value);
+    return reply_put_u64(at, (uint64_t)value);
 }
+
+// What a command is answered with that waited for a bucket for too long.
+#define REPLY_BUSY "SERVER_ERROR busy\r\n"
+// Answers a command that stores, with an outcome that all protocols of lines call an error:
+// STORE_TOO_LARGE, STORE_NO_MEMORY or EXECUTE_BUSY.
+void reply_refusal(struct reply *reply, int outcome);
+// Takes back what a command has put into the reply since it stood at `start` and had so many
+// values.
+void reply_take_back(struct store *store, struct reply *reply, char *start, uint32_t values);
 
 enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
 

@@ -29,6 +29,10 @@ void proto_set_log(struct proto *proto, struct log *log);
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
 void session_destroy(struct session *session);
+// The same for a session that is embedded in its owner (session_inline.h). Borrows the protocol.
+// `log_id` is what its lines are shown with under -vv: the descriptor, as in memcached.
+void session_init(struct session *session, struct proto *proto, int log_id);
+void session_end(struct session *session);
 
 // Why session_feed() stopped.
 enum session_stop {
@@ -51,6 +55,17 @@ enum session_stop {
 // fed again, with more behind it.
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply,
                  size_t *consumed_out);
+
+// For many sessions that are fed in turn, so that their waits for memory overlap: the hash of the
+// first key in input that is to be fed, its bucket on the way to the cache. 0 when the key is not
+// easy to see.
+uint64_t session_peek_key(const struct proto *proto, const char *in, size_t bytes);
+// Then, when the buckets of all of them are on their way: the candidates' items follow.
+void session_fetch_items(const struct proto *proto, uint64_t hash);
+
+// The session stops with SESSION_YIELD once the process has answered so many requests in all; 0:
+// never.
+void session_set_turn(struct session *session, uint64_t requests_until);
 
 // The command that parked the session; borrowed from the input it was fed with.
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out);
@@ -75,6 +90,11 @@ void session_abort_reads(struct session *session);
 size_t session_direct_place(struct session *session, size_t ahead_bytes, char **place_out,
                             bool *is_last_out);
 void session_direct_filled(struct session *session, size_t bytes);
+
+// How many bytes have surely come behind the input that is fed next. It lets a large value begin
+// before so much of it is in the input. The caller sets it back to 0 once that is no longer true.
+void session_set_arrived(struct session *session, size_t bytes);
+size_t session_arrived(const struct session *session);
 
 // What a session is doing, as enum connection_state in server/engine.h knows it.
 bool session_is_reading_value(const struct session *session);

@@ -1,12 +1,12 @@
-// The session's state and what the protocol's files share.
+// What the files of the protocol's room share: what sessions have in common, values that are coming
+// in, and how a session waits.
 #pragma once
 
 #include "link/link_copy_inline.h"
 #include "proto/reply_inline.h"
+#include "proto/session_inline.h"
 #include "proto/token_inline.h"
-#include "space/space_take_inline.h"
-#include "store/store_mark_inline.h"
-#include "tier/tier_read.h"
+#include "store/store.h"
 
 #define KEY_BYTES_MAX 250
 #define LINE_BYTES_MAX 2048
@@ -14,88 +14,21 @@
 // them is there, since a value that is only announced shall take no item memory; then they go
 // straight into their item.
 #define VALUE_BUFFERED_MAX 8192
-#define META_RETURNS_MAX 20
-#define OPAQUE_BYTES_MAX 32
+
+struct command_slot;
 
 struct proto {
     struct store *store;
     struct flash_reader *reader;         // NULL without a flash tier.
     struct session_flash *flash_free;    // Room for sessions that read, kept for the next one.
     struct log *log;                     // NULL: none.
+    struct command_slot *commands;       // See commands_find().
     char *auth_lines;
     uint32_t auth_bytes;
     char version[64];
 };
 
 enum session_mode { MODE_COMMAND, MODE_VALUE, MODE_SWALLOW, MODE_PARKED, MODE_CLOSE };
-enum get_kind { GET_NONE, GET_PLAIN, GET_CAS, GET_TOUCH, GET_TOUCH_CAS };
-
-// A parsed meta command line.
-struct meta_request {
-    const char *key;
-    uint32_t key_bytes;
-    uint32_t key_text_bytes;    // As the client sent it, for `k`.
-    const char *key_text;
-    uint64_t flags_seen;    // Bit per letter, see META_BIT().
-    uint32_t return_count;
-    struct token returns[META_RETURNS_MAX];    // Flags in request order.
-    int32_t expiry;                            // T
-    int32_t vivify_expiry;                     // N
-    int32_t recache;                           // R, an expiry like the other two.
-    uint32_t client_flags;                     // F
-    char mode;                                 // M
-    uint64_t cas_compare;                      // C
-    uint64_t cas_new;                          // E
-    uint64_t delta;                            // D
-    uint64_t initial;                          // J
-    char binary_key[192];
-};
-#define META_BIT(letter) (1ull << ((letter) - 'A'))
-static inline bool meta_has(const struct meta_request *request, char letter) {
-    return request->flags_seen & META_BIT(letter);
-}
-
-// A value on its way in, with all that is needed to finish its command.
-struct session_value {
-    struct store_write write;
-    struct store_making making;
-    uint32_t trailer_seen;    // Bytes of the closing \r\n that came already.
-    bool trailer_bad;
-    bool is_quiet;    // noreply
-    bool is_meta;
-    char key[256];
-    struct meta_request meta;
-    char meta_line[];    // What meta.returns points into.
-};
-
-struct session {
-    struct proto *proto;
-    struct session_value *value;
-    struct session_flash *flash;    // Its reads from flash; NULL while it has none.
-    const char *admin_line;
-    const char *fetched_until;    // Input up to here has had its memory prefetched; valid during
-                                  // one feed.
-    uint64_t swallow_bytes;
-    uint64_t arrived_bytes;    // So many have surely come behind the input; valid during one feed.
-    uint32_t admin_bytes;
-    uint32_t get_expiry;
-    uint64_t requests_until;    // The process's count of requests at which its turn ends; 0: no
-                                // such end.
-    uint8_t mode;
-    uint8_t get_kind;     // Not GET_NONE: the input stands inside the key list of a get.
-    bool awaits_value;    // The input ends within a value that waits there for its rest.
-    bool is_waiting;      // The command under way waits for a read or a bucket, and has left no
-                          // trace.
-    bool is_busy;         // It waits for a bucket.
-    bool has_vivified;    // Before it had to wait it made the item that it answers from.
-    bool has_begun;       // Its first byte was seen.
-    bool is_authenticated;
-    bool get_is_broken;             // The rest of the get's line is thrown away.
-    bool is_verbose;                // Command lines are shown (-vv); found out once per feed.
-    uint32_t busy_rounds;           // How often the command under way met a busy bucket ...
-    uint32_t busy_since_seconds;    // ... and since when.
-    int log_id;                     // What they are shown with, as memcached does: the descriptor.
-};
 
 static inline struct store *session_store(const struct session *session) {
     return session->proto->store;
@@ -106,9 +39,14 @@ static inline bool session_has_had_its_turn(const struct session *session, uint6
            && session->proto->store->proc->counters[COUNTER_requests] + more
                   >= session->requests_until;
 }
+// A request was answered: counted once, however often it was begun.
+static inline void session_count_request(const struct session *session) {
+    count(session->proto->store->proc, COUNTER_requests, 1);
+}
 
 // An expiry as the client gave it, on the cache's clock: 0 never, 1 at once.
-static inline uint32_t expiry_from_client(const struct store *store, int32_t client) {
+static inline uint32_t session_expiry(const struct session *session, int32_t client) {
+    const struct store *store = session_store(session);
     if (client == 0) {
         return 0;
     }
@@ -122,18 +60,63 @@ static inline uint32_t expiry_from_client(const struct store *store, int32_t cli
     return store->proc->now_seconds + (uint32_t)client;
 }
 
-// Statistics per prefix; called only when LIVE_detail_enabled is on.
-void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int what, bool is_hit);
+// Before authentication: handles the command whose line is [line, line_end) and whose value, if it
+// has one, begins at `body`. Returns false when the value is not all there yet; *consumed says how
+// much of the body is done with.
+bool session_authenticate(struct session *session, const char *line, const char *line_end,
+                          const char *body, size_t body_bytes, struct reply *reply,
+                          size_t *consumed);
+
+// Statistics per prefix.
 enum prefix_what { PREFIX_GET, PREFIX_SET, PREFIX_DELETE };
-static inline void count_prefix(struct store *store, const char *key, uint32_t key_bytes, int what,
+void prefix_count_now(struct store *store, const char *key, uint32_t key_bytes, int what,
+                      bool is_hit);
+static inline void prefix_count(struct store *store, const char *key, uint32_t key_bytes, int what,
                                 bool is_hit) {
     if (UNLIKELY(live_get(store->arena, LIVE_detail_enabled))) {
-        prefix_count(store, key, key_bytes, what, is_hit);
+        prefix_count_now(store, key, key_bytes, what, is_hit);
     }
 }
 
+// A value on its way in, with all that is needed to finish its command. A parser that needs more
+// begins its own structure with one.
+struct session_value {
+    struct store_write write;
+    struct store_making making;
+    uint32_t trailer_seen;    // Bytes of the closing \r\n that came already.
+    bool trailer_bad;
+    bool is_quiet;           // Says nothing, whatever comes of it.
+    bool forgets_refused;    // As execute_put() has it.
+    // Answers the command; `outcome` is what execute_put() would return.
+    void (*answer)(const struct session_value *value, int outcome,
+                   const struct store_result *result, struct reply *reply);
+    char key[256];
+};
+// How a value of which `body_bytes` are there gets into the store.
+enum session_value_way {
+    VALUE_IS_WHOLE,      // It is all there, with its line end: execute_put().
+    VALUE_MAY_WAIT,      // It can stay in the input until more comes.
+    VALUE_COMES_LATER    // session_value_begin(). Also when its line end is missing, so that it
+                         // makes no difference how it came; and when it is too large, since that is
+                         // answered at once.
+};
+enum session_value_way session_value_way(const struct session *session,
+                                         const struct store_write *write, const char *line_start,
+                                         const char *body, size_t body_bytes);
+// Sets up a value that was allocated, but for `answer` and the flags.
+void session_value_init(struct session_value *value, const struct store_write *write);
+// Turns to receiving the value, NULL when there was no memory for it; when room cannot be had,
+// answers and swallows it. Owns: the session. When the session is parked it is freed.
+void session_value_begin(struct session *session, struct session_value *value, struct reply *reply);
+// Goes on with a value that is coming in pieces. Returns the bytes consumed.
+size_t session_value_feed(struct session *session, const char *in, size_t bytes,
+                          struct reply *reply);
+void session_value_drop(struct session *session);
+// The bytes that come next are thrown away.
+void session_swallow(struct session *session, uint64_t bytes);
+
 // A session's reads from flash. A command that meets flash is done over again when its read is
-// done: reads are found by the address of their record. They are given back by flash_settle() or
+// done: reads are found by the address of their record. They are given back by session_settle() or
 // when the session has nothing more to do.
 #define FLASH_READS_MAX 32
 struct session_flash {
@@ -146,108 +129,20 @@ struct session_flash {
     struct session_flash *next_free;
 };
 
-// Goes on with a key that link_find() has just found missing in memory (`view` is of that
-// look-up). Returns
-//   STORE_HIT        *read_out == NULL: it is in memory now; else the view is the record's, until
-//                    flash_settle();
-//   STORE_MISS, STORE_MISS_EXPIRED, STORE_MISS_FLUSHED
-//                    it is nowhere; with *read_out == NULL the view is of memory;
-//   STORE_ON_FLASH   the session is parked: leave no trace and return;
-//   STORE_BUSY       see session_put_off();
-//   STORE_NO_MEMORY.
-// Where the device does not answer, the key counts as missing. `changes`: then its entry goes,
-// since whoever is told that a value to be changed is not there must not find it unchanged later.
-int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
-               bool is_get, bool changes, struct link_view *view, struct flash_read **read_out);
-// The same, and puts what is found on flash into memory. STORE_HIT: look there (again).
-int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
-                bool is_get);
-// A bucket that the command needs is busy (STORE_BUSY). Returns true when the session is parked:
-// leave no trace and return. False when the command has waited for BUSY_SECONDS_MAX: answer it with
-// REPLY_BUSY.
-bool session_put_off(struct session *session);
-#define REPLY_BUSY "SERVER_ERROR busy"
-// An operation said STORE_ON_FLASH or STORE_BUSY. Returns true when it is to be done over again;
-// else the session is parked (is_waiting), or *outcome is STORE_NO_MEMORY or, for REPLY_BUSY,
-// STORE_BUSY.
-bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, int *outcome);
-// For `do outcome = store_...(); while (met_flash(...));`
-static inline bool met_flash(struct session *session, const char *key, uint32_t key_bytes,
-                             int *outcome) {
-    return store_is_put_off(*outcome) && flash_retry(session, key, key_bytes, outcome);
-}
-// store_delete() that goes on on flash. Returns what it does, STORE_BUSY for REPLY_BUSY; or the
-// session is parked.
-int flash_delete(struct session *session, const struct store_delete *request);
-// Counts a get's read of a record, and brings the item back to memory when it is read often. The
-// view may be gone then.
-void flash_note_read(struct session *session, const struct flash_read *read,
-                     const struct link_view *view, const char *key, uint64_t hash);
+// Whether the session can read from flash at all.
+bool session_can_read(struct session *session);
+// The read of the entry that the command under way needs, done; NULL when the session is parked
+// until it may be. Requires: session_can_read(). `is_get`: it is counted as a get's, once.
+struct flash_read *session_need_read(struct session *session, uint64_t entry, bool is_get);
+// What the command under way has looked at is of no use to it.
+void session_release_looked(struct session *session);
+// Whether the command under way, sent to look again once more, may do so.
+bool session_may_look_again(struct session *session);
 // The command under way, or one key of a get, is answered: gives back the reads it has looked at.
-void flash_settle(struct session *session);
+void session_settle(struct session *session);
 // While the session is parked: begins the read that a later get of the key will want.
-void flash_look_ahead(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash);
-// The same for whole mg lines at the start of the input.
-void flash_look_ahead_meta(struct session *session, const char *in, const char *end);
-
-// Reads keys of get commands from the input; returns bytes consumed. Sets *stop_out when it cannot
-// go on.
-size_t text_gets(struct session *session, const char *in, size_t bytes, struct reply *reply,
-                 bool *full_out);
-// Begins a get-like command whose words stand in the line; leaves the key list to text_gets().
-// Returns how many bytes of the line are done with.
-size_t text_get_begin(struct session *session, const char *line, const char *end,
-                      enum get_kind kind, struct reply *reply);
-
-// Brings the memory of pipelined plain `set` commands nearer, a window of them at a time.
-void text_update_prefetch(struct session *session, const char *in, const char *end);
-
-// What a storage command line asks of the input behind it.
-enum update_wants { UPDATE_DONE, UPDATE_MORE, UPDATE_STREAM };
-// Handles a storage command whose line ends at `body`; `bytes` are there behind it. Consumes from
-// the body. UPDATE_MORE: value_may_wait(), or the session is parked (is_waiting).
-enum update_wants text_update(struct session *session, struct token *tokens, uint32_t count,
-                              const char *body, size_t bytes, struct reply *reply,
-                              size_t *body_consumed);
-enum update_wants meta_set(struct session *session, const char *line, const char *line_end,
-                           const char *body, size_t bytes, struct reply *reply,
-                           size_t *body_consumed);
-// Whether a value of which `bytes` are there can stay in the input until more comes. One that is
-// too large cannot: that is answered at once.
-bool value_may_wait(const struct session *session, const struct store_write *write,
-                    size_t line_bytes, size_t bytes);
-// Goes on with a value that is coming in pieces. Returns the bytes consumed.
-size_t value_feed(struct session *session, const char *in, size_t bytes, struct reply *reply);
-void value_finish(struct session *session, struct reply *reply);
-void value_drop(struct session *session);
-// Turns to streaming the value described by `value`; when room cannot be had, answers and swallows
-// it.
-void value_begin(struct session *session, struct session_value *value, struct reply *reply);
-void text_outcome(struct reply *reply, int outcome);
-void meta_set_outcome(const struct meta_request *request, int outcome,
-                      const struct store_result *result, struct reply *reply);
-
-void text_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
-void text_touch(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
-void text_delete(struct session *session, struct token *tokens, uint32_t count,
-                 struct reply *reply);
-void text_flush_all(struct session *session, struct token *tokens, uint32_t count,
-                    struct reply *reply);
-
-// Parses the words behind a meta command. Returns NULL, or the error line to answer with.
-const char *meta_parse(const struct token *tokens, uint32_t count, uint32_t flags_from,
-                       char command, struct meta_request *request);
-// The expiry of an item that mg or ma makes: of T and N the one that comes last.
-uint32_t meta_expiry_of_new(const struct store *store, const struct meta_request *request);
-void meta_get(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
-void meta_delete(struct session *session, struct token *tokens, uint32_t count,
-                 struct reply *reply);
-void meta_arith(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
-void meta_debug(struct session *session, struct token *tokens, uint32_t count, struct reply *reply);
-// Appends ` k<key>[ b]`: the key as the client sent it, or as the item that was made with it has
-// it.
-char *meta_put_key(char *at, const struct meta_request *request);
-char *meta_put_item_key(char *at, const struct meta_request *request, bool is_binary);
-
-bool auth_check(const struct proto *proto, const char *user, uint32_t user_bytes,
-                const char *password, uint32_t password_bytes);
+void session_look_ahead(struct session *session, const char *key, uint32_t key_bytes,
+                        uint64_t hash);
+// A bucket that the command needs is busy. Returns true when the session is parked: leave no trace
+// and return. False when the command has waited for BUSY_SECONDS_MAX: it is to be given up.
+bool session_put_off(struct session *session);

@@ -45,11 +45,12 @@ UNREACHED = {
     "slab/slab_page.c slab_drain_cancel_resting": (
         "before a refusal, when somebody at rest empties pages: test_neighbours.py"
     ),
-    "shm/proc_inline.h@proto/proto.c count": "values are copied only when all claims are taken",
+    "shm/proc_inline.h@proto/reply.c count": "values are copied only when all claims are taken",
     "shm/proc_inline.h@store/store_dump.c count": _WAITS,
-    "shm/lock_inline.h@proto/flash_reads.c lock_give": _RACES,
-    "shm/lock_inline.h@proto/meta_get.c lock_give": _RACES,
-    "shm/lock_inline.h@proto/text_get.c lock_give": _RACES,
+    "shm/lock_inline.h@proto/execute_flash.c lock_give": _RACES,
+    "shm/lock_inline.h@proto/execute_get.c lock_give": _RACES,
+    "shm/lock_inline.h@proto/meta/meta_get.c lock_give": _RACES,
+    "shm/lock_inline.h@proto/text/text_get.c lock_give": _RACES,
     "table/table_resize.c pair_lock": "only who meets a bucket that is held: test_busy.py",
     "link/link_look.c ": _CORRUPT,
     "item/item_inline.h@link/link_look.c item_set_state": _CORRUPT,

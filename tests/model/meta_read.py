@@ -35,6 +35,8 @@ def _hit(reference: Reference, key: bytes, flags: Flags, is_new: bool) -> bytes:
         if word[0] == "T":
             # What stands behind T sees what it changed.
             entry = replace(entry, expiry_seconds=expiry(reference, flags.number("T")))
+        elif word[0] == "N" and is_new:
+            entry = replace(entry, expiry_seconds=expiry(reference, flags.number("N")))
         out += Flags((word,)).returned(
             key,
             f=entry.flags,

@@ -1,7 +1,8 @@
 // The flags of meta commands, their numbers, base64 keys.
 #include "base/base64.h"
-#include "proto/session_internal.h"
+#include "proto/meta/meta_internal.h"
 
+#define OPAQUE_BYTES_MAX 32
 #define BAD_TOKEN "CLIENT_ERROR bad token in command line format"
 
 static const char *parse_mode(const char *text, uint32_t bytes, struct meta_request *request) {
@@ -80,7 +81,7 @@ const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flag
     if (tokens[1].bytes > KEY_BYTES_MAX) {
         return "CLIENT_ERROR bad command line format";
     }
-    if (words - flags_from > (command == 's' ? 16u : 17u)) {
+    if (words - flags_from > (command == 's' ? META_SET_FLAGS_MAX : META_FLAGS_MAX)) {
         return command == 'g' ? "CLIENT_ERROR options flags are too long"
                               : "CLIENT_ERROR options flags too long";
     }
@@ -103,14 +104,14 @@ const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flag
     return error && is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error;
 }
 
-uint32_t meta_expiry_of_new(const struct store *store, const struct meta_request *request) {
+uint32_t meta_expiry_of_new(const struct session *session, const struct meta_request *request) {
     uint32_t expiry = 0;
     for (uint32_t i = 0; i < request->return_count; i++) {
         char letter = request->returns[i].text[0];
         if (letter == 'T') {
-            expiry = expiry_from_client(store, request->expiry);
+            expiry = session_expiry(session, request->expiry);
         } else if (letter == 'N') {
-            expiry = expiry_from_client(store, request->vivify_expiry);
+            expiry = session_expiry(session, request->vivify_expiry);
         }
     }
     return expiry;
@@ -118,15 +119,27 @@ uint32_t meta_expiry_of_new(const struct store *store, const struct meta_request
 
 char *meta_put_key(char *at, const struct meta_request *request) {
     at = PUT_LITERAL(at, " k");
-    at = put_bytes(at, request->key_text, request->key_text_bytes);
+    at = reply_put_bytes(at, request->key_text, request->key_text_bytes);
     return meta_has(request, 'b') ? PUT_LITERAL(at, " b") : at;
 }
 
 char *meta_put_item_key(char *at, const struct meta_request *request, bool is_binary) {
     at = PUT_LITERAL(at, " k");
     if (!is_binary) {
-        return put_bytes(at, request->key, request->key_bytes);
+        return reply_put_bytes(at, request->key, request->key_bytes);
     }
     at += base64_encode(at, request->key, request->key_bytes);
     return PUT_LITERAL(at, " b");
+}
+
+char *meta_put_ttl(char *at, const struct session *session, uint32_t expiry_seconds) {
+    int64_t now = session_store(session)->proc->now_seconds;
+    at = PUT_LITERAL(at, " t");
+    return expiry_seconds ? reply_put_i64(at, (int64_t)expiry_seconds - now)
+                          : PUT_LITERAL(at, "-1");
+}
+
+char *meta_put_flag(char *at, const struct token *flag) {
+    *at++ = ' ';
+    return reply_put_bytes(at, flag->text, flag->bytes);
 }

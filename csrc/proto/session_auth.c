@@ -1,0 +1,94 @@
+// Users and passwords, and the one command that a client has before it named itself.
+#include <stdlib.h>
+
+#include "proto/session_internal.h"
+
+int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count) {
+    char *copy = NULL;
+    if (lines) {
+        copy = malloc(byte_count + 1u);
+        if (!copy) {
+            return PYMC_NO_MEMORY;
+        }
+        memcpy(copy, lines, byte_count);
+    }
+    free(proto->auth_lines);
+    proto->auth_lines = copy;
+    proto->auth_bytes = lines ? byte_count : 0;
+    return PYMC_OK;
+}
+
+// Takes the same time whatever differs, for passwords.
+static bool is_same(const char *a, uint32_t a_bytes, const char *b, uint32_t b_bytes) {
+    uint32_t difference = a_bytes ^ b_bytes;
+    for (uint32_t i = 0; i < b_bytes; i++) {
+        difference |=
+            (uint32_t)((unsigned char)b[i] ^ (unsigned char)(a_bytes ? a[i % a_bytes] : 0));
+    }
+    return difference == 0;
+}
+
+static bool is_known_user(const struct proto *proto, const char *user, uint32_t user_bytes,
+                          const char *password, uint32_t password_bytes) {
+    const char *at = proto->auth_lines;
+    const char *end = at + proto->auth_bytes;
+    bool is_known = false;
+    while (at && at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        const char *line_end = newline ? newline : end;
+        const char *colon = memchr(at, ':', (size_t)(line_end - at));
+        if (colon) {
+            bool user_fits = is_same(at, (uint32_t)(colon - at), user, user_bytes);
+            bool password_fits =
+                is_same(colon + 1, (uint32_t)(line_end - colon - 1), password, password_bytes);
+            is_known |= user_fits & password_fits;
+        }
+        at = line_end + 1;
+    }
+    return is_known;
+}
+
+// Before authentication only a `set` with the credentials as its value means anything.
+bool session_authenticate(struct session *session, const char *line, const char *line_end,
+                          const char *body, size_t body_bytes, struct reply *reply,
+                          size_t *consumed) {
+    struct token tokens[TOKENS_MAX];
+    uint32_t words = tokens_split(line, line_end, tokens);
+    uint32_t value_bytes;
+    *consumed = 0;
+    if (words > 0 && token_is(&tokens[0], "quit")) {
+        session->mode = MODE_CLOSE;
+        return true;
+    }
+    if (words < 5 || !token_is(&tokens[0], "set")
+        || !token_u32(tokens[4].text, tokens[4].bytes, &value_bytes) || value_bytes > 1024
+        || body - line > LINE_BYTES_MAX) {
+        reply_line(reply, "CLIENT_ERROR unauthenticated");
+        return true;
+    }
+    if (body_bytes < value_bytes + 2) {
+        return false;
+    }
+    *consumed = value_bytes + 2;
+    const char *space = memchr(body, ' ', value_bytes);
+    const char *error = NULL;
+    if (memcmp(body + value_bytes, "\r\n", 2) != 0) {
+        error = "CLIENT_ERROR bad command line termination";
+    } else if (!space) {
+        error = "CLIENT_ERROR bad authentication token format";
+    } else if (!is_known_user(session->proto, body, (uint32_t)(space - body), space + 1,
+                              (uint32_t)(body + value_bytes - space - 1))) {
+        error = "CLIENT_ERROR authentication failure";
+    }
+    struct proc *proc = session_store(session)->proc;
+    // What is no token at all is no attempt either.
+    count(proc, COUNTER_auth_cmds, space != NULL);
+    if (error) {
+        count(proc, COUNTER_auth_errors, space != NULL);
+        reply_line(reply, error);
+        return true;
+    }
+    session->is_authenticated = true;
+    REPLY_LITERAL(reply, "STORED\r\n");
+    return true;
+}
