@@ -53,6 +53,7 @@ check: .venv/ready-dev build/system-check
 	@.venv/bin/clang-format --dry-run -Werror $(C_FORMATTED) || { echo "run make format"; exit 1; }
 	@.venv/bin/mypy $(wildcard csrc/*.py pymc scripts tests bench)
 	@$(PY) scripts/check_layers.py
+	@$(PY) scripts/check_counters.py
 	@$(if $(ALL_ROOMS),.venv/bin/lint-imports --no-logo >build/imports 2>&1 || { cat build/imports; exit 1; })
 	@$(PY) csrc/build_core.py --syntax-only
 	@$(PY) csrc/build_launcher.py --syntax-only

@@ -1,6 +1,7 @@
 """Checks that the C rooms include only what lies below them, as csrc/LAYERS says.
 
-The Python rooms' order is in pyproject.toml, where import-linter reads it.
+The tables of counters are the exception: the meter reads those of all rooms, and nobody else reads
+another room's. The Python rooms' order is in pyproject.toml, where import-linter reads it.
 """
 
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from csrc import cdef
 
 ROOT = Path(__file__).resolve().parent.parent
+COUNTERS = "counters.def"
+METER = "meter"
 
 
 def violations(csrc: Path) -> list[str]:
@@ -16,7 +19,7 @@ def violations(csrc: Path) -> list[str]:
     levels = cdef.read_layers(csrc / "LAYERS")
     level_of = {room: level for level, rooms in enumerate(levels) for room in rooms}
     found = []
-    for source in sorted(csrc.glob("*/*.[ch]")):
+    for source in sorted([*csrc.glob("*/*.[ch]"), *csrc.glob("*/*.def")]):
         room = source.parent.name
         if room not in level_of:
             found.append(f"csrc/{room}:1: this room has no line in csrc/LAYERS")
@@ -26,10 +29,29 @@ def violations(csrc: Path) -> list[str]:
             target = cdef.resolve_include(csrc, source, name)
             if target is None:
                 found.append(f"{place}: {name} is no file below csrc")
-            elif (other := target.parent.name) != room and level_of[other] >= level_of[room]:
+                continue
+            other = target.parent.name
+            if target.name == COUNTERS and other != room:
+                if room != METER:
+                    found.append(f"{place}: {name} is read by the meter and by {other} only")
+            elif other != room and level_of[other] >= level_of[room]:
                 relation = "beside" if level_of[other] == level_of[room] else "above"
                 found.append(f"{place}: {room} includes {name}, but {other} is {relation} it")
-    return sorted(set(found))
+    return sorted(set(found) | set(forgotten_counters(csrc, levels)))
+
+
+def forgotten_counters(csrc: Path, levels: list[list[str]]) -> list[str]:
+    """Says so when meter/rooms.def does not have the rooms that count, in the order of LAYERS."""
+    table = csrc / METER / "rooms.def"
+    if not table.exists():
+        return []
+    order = [room for level in levels for room in level]
+    above = order[order.index(METER) + 1 :]
+    wanted = [f"{room}/{COUNTERS}" for room in above if (csrc / room / COUNTERS).exists()]
+    listed = [name for _, name in cdef.quoted_includes(table)]
+    if listed == wanted:
+        return []
+    return [f"csrc/{METER}/rooms.def:1: the rooms that count are {', '.join(wanted)}"]
 
 
 def main() -> int:

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "flash/flash.h"
+#include "meter/meter_inline.h"
 #include "shm/lock_inline.h"
 
 #define FLASH_ADDRESS_BITS 36

@@ -4,19 +4,11 @@
 #include "base/hash_inline.h"
 #include "index/index_internal.h"
 #include "lru/lru_internal.h"
+#include "meter/meter_inline.h"
 #include "shm/live_inline.h"
 #include "slab/slab_internal.h"
 #include "store/item_inline.h"
 #include "store/store_maintain.h"
-
-enum class_counter {
-#define COUNTER(name) CLASS_##name,
-#define GAUGE(name) CLASS_##name,
-#include "store/class_counters.def"
-#undef COUNTER
-#undef GAUGE
-    CLASS_COUNTER_COUNT
-};
 
 #define STORE_PENDING 8
 // So many pages there are under any limit: fewer would not let items of different sizes in.

@@ -2,6 +2,7 @@
 // what it had in hand.
 #include "flash/flash_buffers.h"
 #include "flash/flash_index.h"
+#include "meter/meter.h"
 #include "store/store_txn_inline.h"
 
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
@@ -24,6 +25,7 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     }
     FAULT_POINT(self, "store.repair.unlocked");
     store_limbo_repair(store, self, dead_slot_index);
+    meter_end_process(store->arena, dead_slot_index);
 }
 
 bool store_reclaim_slot(struct store *store, uint32_t slot_index) {

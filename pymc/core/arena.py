@@ -51,7 +51,7 @@ class LargePages(Record):
 
 
 COUNTER_NAMES: tuple[str, ...] = tuple(
-    text(lib.counter_name(i)) for i in range(lib.counter_count())
+    text(lib.meter_row(i).name) for i in range(lib.meter_count())
 )
 COUNTER_INDEX = {name: index for index, name in enumerate(COUNTER_NAMES)}
 LIVE_NAMES: tuple[str, ...] = tuple(text(lib.live_name(i)) for i in range(lib.live_count()))
@@ -185,10 +185,10 @@ class Arena:
 
     def count_for(self, slot: int, name: str) -> None:
         """Counts one in another process's slot; only for what the supervisor alone counts."""
-        lib.counters_add(self.pointer, slot, COUNTER_INDEX[name], 1)
+        lib.meter_add_for(self.pointer, slot, COUNTER_INDEX[name], 1)
 
     def counters(self, slot: int) -> dict[str, int]:
         """One slot's own counters since the server started, by name."""
         values = ffi.new("uint64_t[]", len(COUNTER_NAMES))
-        lib.counters_read(self.pointer, slot, values)
+        lib.meter_read(self.pointer, slot, values)
         return dict(zip(COUNTER_NAMES, values, strict=True))

@@ -13,7 +13,7 @@ from pymc.record import Record
 
 CLASSES_MAX = int(lib.SLAB_CLASSES_MAX)
 CLASS_COUNTER_NAMES: tuple[str, ...] = tuple(
-    text(lib.class_counter_name(i)) for i in range(lib.class_counter_count())
+    text(lib.meter_class_row(i).name) for i in range(lib.meter_class_count())
 )
 
 
@@ -121,7 +121,7 @@ class Store:
 
     def count(self, name: str, by: int = 1) -> None:
         """Adds to one of this process's counters."""
-        lib.proc_count(self._proc, COUNTER_INDEX[name], by)
+        lib.meter_add(self._proc, COUNTER_INDEX[name], by)
 
     def arm_fault(self, name: str, countdown: int = 1) -> None:
         """Lets this process die at a fault point (debug builds only)."""

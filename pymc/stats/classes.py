@@ -72,6 +72,10 @@ def _items_values(class_id: int, counters: dict[str, int], ages: ClassAges) -> d
         "age": ages.cold_seconds,
         "mem_requested": not_flushed(counters, "item_bytes", "flushed_item_bytes"),
         "evicted_time": counters["evicted_age_seconds"],
+        # There are no tails of lists, and nothing goes from one to the other.
+        "tailrepairs": 0,
+        "lrutail_reflocked": 0,
+        "moves_to_cold": 0,
     }
 
 

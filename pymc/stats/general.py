@@ -67,9 +67,9 @@ def _rows(shown: Shown) -> str:
     pid uptime time version libevent pointer_size rusage_user rusage_system
     max_connections curr_connections total_connections {"rejected_connections" * shown.rejected}
     connection_structures response_obj_oom=zero response_obj_count=zero
-    response_obj_bytes=response_buf_bytes read_buf_count read_buf_bytes read_buf_bytes_free
-    read_buf_oom reserved_fds cmd_get cmd_set cmd_flush cmd_touch cmd_meta get_hits
-    get_misses get_expired get_flushed {" ".join(GET_KEYS) * shown.flash}
+    response_obj_bytes=response_buf_bytes read_buf_count read_buf_bytes
+    read_buf_bytes_free=zero read_buf_oom reserved_fds cmd_get cmd_set cmd_flush cmd_touch
+    cmd_meta get_hits get_misses get_expired get_flushed {" ".join(GET_KEYS) * shown.flash}
     delete_misses delete_hits incr_misses incr_hits decr_misses decr_hits cas_misses cas_hits
     cas_badval touch_hits touch_misses store_too_large store_no_memory auth_cmds auth_errors
     {"idle_kicks" * shown.idle_timeout} bytes_read bytes_written limit_maxbytes accepting_conns
@@ -80,18 +80,18 @@ def _rows(shown: Shown) -> str:
     log_worker_written=zero log_watcher_skipped=zero log_watcher_sent=zero log_watchers=zero
     {general_keys() * shown.flash} unexpected_napi_ids=zero round_robin_fallback=zero bytes
     curr_items total_items slab_global_page_pool expired_unfetched evicted_unfetched
-    {"evicted_active" * shown.maintainer} evictions=evicted reclaimed crawler_reclaimed
-    crawler_items_checked lrutail_reflocked {_MAINTAINER_ROWS * shown.maintainer}
+    {"evicted_active" * shown.maintainer} evictions reclaimed crawler_reclaimed
+    crawler_items_checked lrutail_reflocked=zero {_MAINTAINER_ROWS * shown.maintainer}
     """
 
 
 _REASSIGN_ROWS = """
-    slab_reassign_rescues slab_reassign_chunk_rescues slab_reassign_inline_reclaim
-    slab_reassign_busy_items slab_reassign_busy_deletes
+    slab_reassign_rescues slab_reassign_chunk_rescues slab_reassign_inline_reclaim=zero
+    slab_reassign_busy_items slab_reassign_busy_deletes=zero
     slab_reassign_busy_nomem=slab_reassign_evictions_nomem slab_reassign_running slabs_moved
     """
 _MAINTAINER_ROWS = """
-    moves_to_cold moves_to_warm moves_within_lru direct_reclaims lru_bumps_dropped=zero
+    moves_to_cold=zero moves_to_warm moves_within_lru direct_reclaims lru_bumps_dropped=zero
     """
 
 

@@ -151,7 +151,7 @@ class Rig:
 
     def counters(self) -> dict[str, int]:
         values = ffi.new("uint64_t[]", len(COUNTER_NAMES))
-        lib.counters_read(self.arena.pointer, 0, values)
+        lib.meter_read(self.arena.pointer, 0, values)
         return dict(zip(COUNTER_NAMES, values, strict=True))
 
     def path_state(self, path: int = 0) -> Any:
