@@ -8,6 +8,7 @@ from typing import Any
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
 from pymc.core.ledger import Ledger
+from pymc.core.meter import COUNTER_INDEX, COUNTER_NAMES
 from pymc.record import Record
 
 
@@ -50,10 +51,6 @@ class LargePages(Record):
     got_bytes: int = 0
 
 
-COUNTER_NAMES: tuple[str, ...] = tuple(
-    text(lib.meter_row(i).name) for i in range(lib.meter_count())
-)
-COUNTER_INDEX = {name: index for index, name in enumerate(COUNTER_NAMES)}
 LIVE_NAMES: tuple[str, ...] = tuple(text(lib.live_name(i)) for i in range(lib.live_count()))
 _LIVE_INDEX = {name: index for index, name in enumerate(LIVE_NAMES)}
 SLOTS_MAX = int(lib.ARENA_SLOTS_MAX)

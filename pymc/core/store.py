@@ -5,16 +5,14 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Any
 
-from pymc.core.arena import COUNTER_INDEX, COUNTER_NAMES, Arena, Role
+from pymc.core.arena import Arena, Role
 from pymc.core.errors import check
-from pymc.core.ffi import ffi, lib, text
+from pymc.core.ffi import ffi, lib
 from pymc.core.flash import Flash
+from pymc.core.meter import CLASS_COUNTER_NAMES, COUNTER_INDEX, COUNTER_NAMES
 from pymc.record import Record
 
 CLASSES_MAX = int(lib.SLAB_CLASSES_MAX)
-CLASS_COUNTER_NAMES: tuple[str, ...] = tuple(
-    text(lib.meter_class_row(i).name) for i in range(lib.meter_class_count())
-)
 
 
 class Outcome(IntEnum):

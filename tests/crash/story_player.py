@@ -180,6 +180,7 @@ class StoryPlayer:
         lib.arena_clock_freeze(self.cache.arena, 0)
         lib.arena_clock_set_wall(self.cache.arena, 5 * 10**9, (EPOCH_UNIX_SECONDS + 999) * 10**9)
         lib.meter_add_for(self.cache.arena, VISITOR_SLOT, 0, 1)
+        lib.meter_add(self.handle.proc, 0, 1)
         self.cache.set_live("verbosity", 1)
         lib.proc_beat(self.handle.proc)
         lib.proc_set_late(self.cache.arena, self.handle.slot, True)

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pymc.core.arena import COUNTER_NAMES, Arena
+from pymc.core.arena import Arena
 from pymc.core.ffi import ffi, lib
 from pymc.core.flash import Flash, FlashGeometry, flash_reserve_bytes
+from pymc.core.meter import COUNTER_NAMES
 from tests.support.deadline import WAIT_SECONDS
 
 KIB = 1024
