@@ -43,6 +43,10 @@ _UNSCALED = re.compile(
     r"|monotonic\(\)( - \w+ <| \+) [0-9]"
     r"|\b[A-Z_]*(LIMIT|ANSWER|WAIT|STOP|DEADLINE|GONE|PROMPT|HANG|RUN)_SECONDS = [0-9]"
 )
+# How a test came about is for the history; its name says what it tests.
+_CAME_ABOUT = re.compile(
+    r"(^|_)(review|regressions?|mended|bugs?|fix(es|ed)?|more|extra|various|issues?\d*)(_|$)"
+)
 # Polling a condition needs a pause between two looks: in one place, and with a deadline.
 _SLEEPS_ALLOWED = "tests/support/"
 
@@ -119,6 +123,27 @@ def check_python(path: str, text: str) -> Iterator[Finding]:
                 yield Finding(path, number, "a deadline: scaled(), so that slow machines may wait")
 
 
+def check_tests(path: str, text: str) -> Iterator[Finding]:
+    """Test files are named after what they test, and share only what stands in tests/support."""
+    if _CAME_ABOUT.search(Path(path).stem.removeprefix("test_")):
+        yield Finding(path, 1, f"{Path(path).stem}: name the file after what it tests")
+    suite = path.split("/")[1]
+    for line, name in _imported_names(text):
+        if name.startswith("tests.") and ".test_" in name:
+            yield Finding(path, line, "what test files share stands in tests/support")
+        elif name.startswith("tests.") and name.split(".")[1] not in ("support", suite):
+            yield Finding(path, line, f"used by tests/{suite} too: move it to tests/support")
+
+
+def _imported_names(text: str) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each import."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
 def check_c(path: str, text: str) -> Iterator[Finding]:
     """The rules for C files."""
     for function in check_c_rules.functions(text):
@@ -164,6 +189,8 @@ def findings_of(texts: dict[str, str]) -> list[Finding]:
         found += check_size(path, text)
         if path.endswith(".py"):
             found += check_python(path, text)
+            if path.startswith("tests/"):
+                found += check_tests(path, text)
         elif path.endswith((".c", ".h")):
             found += check_c(path, text)
     found += check_c_rules.dead_files({p: t for p, t in texts.items() if _is_c(p)})

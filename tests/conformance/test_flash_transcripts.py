@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.conformance.test_transcripts import TRANSCRIPTS
-from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, KIB, Admission, FlashKeeper
-from tests.model.flash_replay import Replay
-from tests.support.transcript import Transcript
-from tests.unit.core.driver import MIB, Cache, Handle
-from tests.unit.core.flash_cache import Log
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, Cache, Handle
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, KIB, Admission, FlashKeeper
+from tests.support.core.flash_replay import Replay
+from tests.support.core.talk import Talk
+from tests.support.transcript import Transcript, all_transcripts
 
 START_SECONDS = 100
 LIMIT_BYTES = 64 * MIB
@@ -46,7 +45,7 @@ ELSEWHERE = (
 )
 HERE = [
     _without_server(transcript)
-    for transcript in TRANSCRIPTS
+    for transcript in all_transcripts()
     if not transcript.path.name.startswith(ELSEWHERE)
 ]
 SETTINGS = {"-I 512k": ("item_bytes_max", 512 * KIB), "-C": ("cas_enabled", 0)}

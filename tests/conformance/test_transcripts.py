@@ -1,18 +1,15 @@
 """Replays every wire transcript on pymc and on each memcached of this machine; all must agree."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.programs import Program, faketime_library, oracle_programs, pymc_program
 from tests.support.replay import replay
 from tests.support.server import Server, ServerPool, server_pool
-from tests.support.transcript import Transcript, read_transcript
+from tests.support.transcript import Transcript, all_transcripts
 
-TRANSCRIPTS = [
-    read_transcript(path) for path in sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
-]
+TRANSCRIPTS = all_transcripts()
 # Enough threads for a second worker to be there; few enough to keep the machine free.
 THREADS = ("-t", "2")
 

@@ -3,10 +3,10 @@
 import random
 from dataclasses import dataclass
 
-from tests.crash.children import Child, Journal
 from tests.crash.plan import Player, operations, value_of
+from tests.support.children import Child, Journal
+from tests.support.core.driver import Cache, Handle
 from tests.support.deadline import scaled
-from tests.unit.core.driver import Cache, Handle
 
 SHARED_KEYS = 40
 CHECKER_SLOT = 0

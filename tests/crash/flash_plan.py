@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 
-from tests.crash.children import Journal
-from tests.unit.core.flash.index_driver import (
+from tests.support.children import Journal
+from tests.support.core.flash_index_driver import (
     NO_MEMORY,
     START_BITS,
     UNITS_PER_PAGE,

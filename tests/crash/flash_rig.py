@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pymc.core.ffi import ffi, lib
 from tests.crash.plan import LIFETIME_SECONDS, Model, Operation, operations, value_of
-from tests.model.flash_keeper import ADMIT_COMPRESSED, FlashKeeper
-from tests.unit.core.driver import MIB, TINY_LADDER
-from tests.unit.core.flash_cache import Log
-from tests.unit.core.flash_reads import Reads
-from tests.unit.core.shrinking import shrink_step
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, TINY_LADDER
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import ADMIT_COMPRESSED, FlashKeeper
+from tests.support.core.flash_reads import Reads
+from tests.support.core.shrinking import shrink_step
+from tests.support.core.talk import Talk
 
 KIB = 1 << 10
 # Small enough for an index that begins with the fewest buckets.

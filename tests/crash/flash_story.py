@@ -7,7 +7,7 @@ from tempfile import mkdtemp
 from tests.crash.flash_rig import ROOMY, SURVIVOR, TIGHT, VICTIM, Plan, Rig, work
 from tests.crash.flash_verify import judge
 from tests.crash.site_cases import Begin
-from tests.unit.core.flash_cache import Log
+from tests.support.core.flash_cache import Log
 
 _OPERATIONS = 700
 _RUSH = 2400

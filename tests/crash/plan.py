@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import Cache, Handle, Mode
-from tests.unit.core.lru.queues import fit_probation
-from tests.unit.core.shrinking import shrink_step
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import Cache, Handle, Mode
+from tests.support.core.lru_queues import fit_probation
+from tests.support.core.shrinking import shrink_step
+from tests.support.core.talk import Talk
 
 BEGIN_SECONDS = 100
 # After all clocks of the plan, and before anything expires.

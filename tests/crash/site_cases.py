@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tests.crash.children import Child, Journal, run_child
+from tests.support.children import Child, Journal, run_child
 from tests.support.deadline import scaled
 from tests.support.sites import Hits, all_sites, arm
 

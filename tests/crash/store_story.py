@@ -10,7 +10,7 @@ from tests.crash.plan import BEGIN_SECONDS, COMPANION_SLOT, Operation
 from tests.crash.site_cases import REPAIRER, VICTIM, Begin
 from tests.crash.stories import Ledger
 from tests.crash.story_player import VISITOR_SLOT, StoryPlayer
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
 
 _DEAD_SLOTS = (VICTIM, REPAIRER, COMPANION_SLOT, VISITOR_SLOT)
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 
 from tests.crash.plan import Operation, clustered, value_of
-from tests.unit.core.driver import MIB
+from tests.support.core.driver import MIB
 
 FAR_SECONDS = 100_000
 _SIZES = (10, 60, 150, 400, 900)

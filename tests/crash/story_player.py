@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pymc.core.ffi import ffi, lib
 from tests.crash.plan import BEGIN_SECONDS, Companion, Operation
 from tests.crash.stories import FAR_SECONDS
-from tests.unit.core.driver import EPOCH_UNIX_SECONDS, Cache
-from tests.unit.core.lru.queues import Queues, fit_probation
-from tests.unit.core.shrinking import shrink_step
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import EPOCH_UNIX_SECONDS, Cache
+from tests.support.core.lru_queues import Queues, fit_probation
+from tests.support.core.shrinking import shrink_step
+from tests.support.core.talk import Talk
 
 VISITOR_SLOT = 4
 _SIZES = (10, 60, 150, 400, 900, 2000)

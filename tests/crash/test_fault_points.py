@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.crash.children import End, Journal, run_child
 from tests.crash.plan import Companion, Player, operations
 from tests.crash.points import FLUSH_POINTS, REPAIR_POINTS, TXN_REPAIR_POINTS, WORK_POINTS
 from tests.crash.verify import survive
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache
+from tests.support.children import End, Journal, run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache
 
 pytestmark = pytest.mark.debug
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.children import Child, End, run_child
 from tests.crash.flash_plan import PlanJournal, empty, look, operations, work
 from tests.crash.points import fault_points
+from tests.support.children import Child, End, run_child
+from tests.support.core.flash_index_driver import NO_MEMORY, Handle, Tier, hash_of
 from tests.support.deadline import wait_until
-from tests.unit.core.flash.index_driver import NO_MEMORY, Handle, Tier, hash_of
 
 POINTS = [name for name in fault_points() if name.startswith("flash.index.")]
 REPAIR_POINTS = [name for name in POINTS if name.startswith("flash.index.repair.")]

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.crash.children import run_child
-from tests.unit.core.flash.index_driver import BUCKET_BYTES, START_BITS, Handle, Tier, hash_of
+from tests.support.children import run_child
+from tests.support.core.flash_index_driver import BUCKET_BYTES, START_BITS, Handle, Tier, hash_of
 
 VICTIM = 1
 SURVIVOR = 2

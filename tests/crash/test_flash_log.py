@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.crash.children import Journal, run_child
-from tests.unit.core.flash.log import Buffer, Log
+from tests.support.children import Journal, run_child
+from tests.support.core.flash_log import Buffer, Log
 
 pytestmark = pytest.mark.debug
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.children import Journal, run_child
 from tests.crash.flash_rig import ROOMY, SURVIVOR, TIGHT, VICTIM, Plan, Rig, allowed_values, work
 from tests.crash.flash_verify import check_values, judge
 from tests.crash.points import FLASH_POINTS
+from tests.support.children import Journal, run_child
 
 pytestmark = pytest.mark.debug
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.crash.children import run_child
 from tests.crash.points import NEIGHBOUR_POINTS
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
+from tests.support.children import run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
 
 pytestmark = pytest.mark.debug
 

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from tests.crash.children import Child, Journal, run_child
+from tests.support.children import Child, Journal, run_child
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER, Cache
+from tests.support.core.pipelines import check_values, keep_house, pipeline
+from tests.support.core.talk import Talk
 from tests.support.deadline import wait_until
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Cache
-from tests.unit.core.pipelines import check_values, keep_house, pipeline
-from tests.unit.core.talk import Talk
 
 WORKERS = 3
 LIMIT_BYTES = 6 * MIB

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from pymc.core.ffi import lib
-from tests.crash.children import run_child
 from tests.crash.points import PROBATION_POINTS
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
-from tests.unit.core.lru.queues import Queues, fit_probation
+from tests.support.children import run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
+from tests.support.core.lru_queues import Queues, fit_probation
 
 pytestmark = pytest.mark.debug
 

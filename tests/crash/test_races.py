@@ -9,12 +9,12 @@ import pytest
 
 from pymc.core.ffi import lib
 from tests.crash.plan import value_of
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
+from tests.support.core.shrinking import shrink
+from tests.support.core.talk import Talk
 from tests.support.deadline import wait_until
 from tests.support.sites import Gate, site_at
 from tests.support.standing import Deed, Worker
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
-from tests.unit.core.shrinking import shrink
-from tests.unit.core.talk import Talk
 
 T = TypeVar("T")
 

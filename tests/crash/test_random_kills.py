@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from tests.crash.children import run_child
 from tests.crash.crowd import CHECKER_SLOT, Crowd, Member, is_sound
 from tests.crash.plan import LATER_SECONDS
 from tests.crash.verify import missing_keys
+from tests.support.children import run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache
 from tests.support.deadline import wait_until
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache
 
 WORKERS = 3
 OPERATIONS_MAX = 3000

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.crash.children import End, run_child
 from tests.crash.plan import COMPANION_SLOT, LATER_SECONDS, Companion, value_of
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
+from tests.support.children import End, run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
 
 pytestmark = pytest.mark.debug
 

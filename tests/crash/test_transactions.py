@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import pytest
 
 from pymc.core.ffi import ffi, lib, text
-from tests.crash.children import run_child
 from tests.crash.points import RECLAIM_POINTS, TXN_REPAIR_POINTS, WORK_POINTS
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode
-from tests.unit.core.talk import Talk
+from tests.support.children import run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode
+from tests.support.core.talk import Talk
 
 pytestmark = pytest.mark.debug
 

@@ -9,7 +9,7 @@ from tests.crash.plan import (
     Player,
     operations,
 )
-from tests.unit.core.driver import Cache, Handle
+from tests.support.core.driver import Cache, Handle
 
 
 def expectations(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.flash_witness import Witness, store_still_items
-from tests.e2e.test_flash_server import fetch_all, fill, value
 from tests.support.deadline import wait_until
+from tests.support.flash_server import fetch_all, fill, value
+from tests.support.flash_witness import Witness, store_still_items
 from tests.support.programs import Program
 from tests.support.server import Server
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.core.driver import MIB, Cache, Handle
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, Cache, Handle
+from tests.support.core.talk import Talk
 
 CORPUS = Path(__file__).parent / "corpus" / "text"
 SEEDS = sorted(path.name for path in CORPUS.iterdir())

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from tests.unit.core.driver import Cache, Handle, Shape
+from tests.support.core.driver import Cache, Handle, Shape
 
 # A slot's locks belong to the thread that opened it, so slot 1 lives in a thread of its own.
 _second = ThreadPoolExecutor(1, thread_name_prefix="slot-1")

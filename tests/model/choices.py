@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from hypothesis import strategies as st
 
-from tests.unit.core.driver import MIB, Mode
+from tests.support.core.driver import MIB, Mode
 
 # Few, so that operations meet.
 KEYS = [b"a", b"key-of-some-length", b"x" * 250]

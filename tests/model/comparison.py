@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from tests.model import choices
 from tests.model.actors import Actors
 from tests.model.reference import Reference
-from tests.unit.core.driver import Found, Making, Mode, Outcome, Shape, Write
+from tests.support.core.driver import Found, Making, Mode, Outcome, Shape, Write
 
 START_SECONDS = 100
 # State bits of store_read, as csrc/store/item_inline.h has them.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.model.reference import Clear, Count, Entry, Reference
-from tests.unit.core.driver import Mode, Outcome, Write
+from tests.support.core.driver import Mode, Outcome, Write
 
 # Numbers below this are given by the store; those that clients choose are above.
 CAS_CHOSEN_MIN = 1_000_000

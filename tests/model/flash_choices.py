@@ -14,8 +14,8 @@ from tests.model.conversation import (
     simple,
     update,
 )
-from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, Admission
 from tests.model.meta_read import meta_get
+from tests.support.core.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, Admission
 
 KEYS = [b"a", b"b", b"x" * 250]
 CROWD = [b"crowd-%d" % number for number in range(40)]

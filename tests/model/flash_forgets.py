@@ -12,7 +12,7 @@ from tests.model.flash_choices import CROWD, KEYS, commands, crowd, fill, fillin
 from tests.model.flash_machine import MOVE_TURNS_MAX, START_SECONDS, KeeperWork, pages
 from tests.model.flash_same import talks
 from tests.model.reference import Reference
-from tests.unit.core.talk import Talk
+from tests.support.core.talk import Talk
 
 # More than these would be a sign that the commands tell too little.
 WORLDS_MAX = 64

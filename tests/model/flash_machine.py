@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.model.flash_choices import admissions
-from tests.model.flash_keeper import KIB, TINY_LOG, Admission, FlashKeeper
-from tests.unit.core.driver import LADDER, MIB
-from tests.unit.core.flash_cache import Log
+from tests.support.core.driver import LADDER, MIB
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import KIB, TINY_LOG, Admission, FlashKeeper
 
 START_SECONDS = 100
 MOVE_TURNS_MAX = 20

@@ -17,8 +17,8 @@ from tests.model.flash_choices import (
     multigets,
 )
 from tests.model.flash_machine import START_SECONDS, WIDE_LOG, KeeperWork
-from tests.unit.core.driver import MIB, Cache
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, Cache
+from tests.support.core.talk import Talk
 
 ITEM_BYTES_MAX = 40_000
 talks = st.integers(0, 1)

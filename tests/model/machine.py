@@ -9,7 +9,7 @@ from pymc.core.ffi import lib
 from tests.model import choices
 from tests.model.comparison import Comparison
 from tests.model.reference import Clear, Count
-from tests.unit.core.driver import Making, Mode, Outcome, Write
+from tests.support.core.driver import Making, Mode, Outcome, Write
 
 MOVE_TURNS_MAX = 50
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.model.conversation import Command, Flags, cas_of, expiry, put, ttl
 from tests.model.reference import Reference
-from tests.unit.core.driver import Mode, Outcome, Write
+from tests.support.core.driver import Mode, Outcome, Write
 
 
 def meta_get(key: bytes, flags: Flags) -> Command:

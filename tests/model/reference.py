@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from tests.unit.core.driver import Mode, Outcome, Write
+from tests.support.core.driver import Mode, Outcome, Write
 
 NUMBER_MODULUS = 1 << 64
 BLANKS = b" \t\n\v\f\r"

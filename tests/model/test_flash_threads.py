@@ -12,12 +12,12 @@ from random import Random
 import pytest
 
 from pymc.core.ffi import lib
-from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, KIB, TINY_LOG, FlashKeeper
+from tests.support.core.driver import MIB, Handle
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, KIB, TINY_LOG, FlashKeeper
+from tests.support.core.flash_reads import Reads
+from tests.support.core.talk import Talk
 from tests.support.deadline import scaled
-from tests.unit.core.driver import MIB, Handle
-from tests.unit.core.flash_cache import Log
-from tests.unit.core.flash_reads import Reads
-from tests.unit.core.talk import Talk
 
 WORKERS = 3
 KEYS = 60

@@ -20,8 +20,8 @@ from tests.model.conversation import (
 )
 from tests.model.meta_read import meta_get
 from tests.model.reference import Reference
-from tests.unit.core.driver import MIB, Cache
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, Cache
+from tests.support.core.talk import Talk
 
 NOW_SECONDS = 100
 keys = st.sampled_from([b"a", b"b", b"x" * 250])

@@ -7,7 +7,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from tests.model import choices
 from tests.model.machine import StoreMachine
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Shape
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER, Shape
 
 LIVE = {"item_bytes_max": choices.ITEM_BYTES_MAX}
 

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
+_TRANSCRIPTS = Path(__file__).resolve().parents[1] / "conformance" / "transcripts"
 _DIRECTIVE = re.compile(
     r"(>>>|>>=|>>\||<<<|<<=|<<~|<<\*|<<#|\?\?\?|\+\+\+|~~~|@@@|!!!)(?:\[([^\]]+)\])?(?: (.*))?"
 )
@@ -206,3 +207,8 @@ def _check(path: Path, step: Step) -> None:
             raise TranscriptError(f"only `close` is known, not {step.text}")
     except TranscriptError as error:
         raise TranscriptError(f"{path.name}:{step.line}: {error}") from None
+
+
+def all_transcripts() -> list[Transcript]:
+    """Every transcript of the conformance suite, in the order of their names."""
+    return [read_transcript(path) for path in sorted(_TRANSCRIPTS.glob("*.txt"))]

@@ -1,5 +1,7 @@
 """Each house rule on a text that breaks it and one that does not; then the repository itself."""
 
+import re
+
 import pytest
 
 from scripts import check_c_rules, check_tidy
@@ -7,6 +9,9 @@ from scripts.check_c_rules import Finding
 
 HEAD = "// Says what this file is for.\n"
 PY_HEAD = '"""Says what this file is for."""\n'
+
+_LAYERS = (check_tidy.ROOT / "csrc" / "LAYERS").read_text().splitlines()
+ROOMS = [room for line in _LAYERS for room in re.findall(r"\w+", line.partition("#")[0])]
 
 
 def messages(path: str, text: str) -> list[str]:
@@ -34,6 +39,19 @@ def messages(path: str, text: str) -> list[str]:
         ("tests/unit/test_a.py", PY_HEAD + "client.settimeout(5)\n", "a deadline: scaled()"),
         ("tests/unit/test_a.py", PY_HEAD + "end = monotonic() + 9\n", "a deadline: scaled()"),
         ("tests/unit/test_a.py", PY_HEAD + "ANSWER_SECONDS = 5.0\n", "a deadline: scaled()"),
+        ("tests/e2e/test_review_server.py", PY_HEAD, "name the file after what it tests"),
+        ("tests/unit/test_more.py", PY_HEAD, "name the file after what it tests"),
+        (
+            "tests/unit/test_a.py",
+            PY_HEAD + "from tests.unit.core.test_b import f\n",
+            "test files share",
+        ),
+        (
+            "tests/unit/test_a.py",
+            PY_HEAD + "from tests.crash.plan import f\n",
+            "used by tests/unit too",
+        ),
+        ("tests/support/a.py", PY_HEAD + "import tests.unit.b\n", "by tests/support too"),
         ("tests/fuzz/a.c", HEAD + "void f(void) {\n    usleep(1);\n}\n", "usleep(): wait"),
         (
             "csrc/store/a.c",
@@ -77,6 +95,8 @@ def test_broken(path: str, text: str, message: str) -> None:
         ("tests/unit/test_a.py", PY_HEAD + "run(timeout=scaled(60))\n"),
         ("tests/support/wait.py", PY_HEAD + "time.sle" + "ep(0.01)\n"),
         ("tests/unit/test_a.py", PY_HEAD + "await asyncio.sle" + "ep(0)\n"),
+        ("tests/unit/test_a.py", PY_HEAD + "from tests.support.core.driver import Cache\n"),
+        ("tests/crash/test_a.py", PY_HEAD + "from tests.crash import plan\n"),
         ("csrc/server/a.c", HEAD + "void f(void) {\n    clock_gettime(0, 0);\n}\n"),
         (
             "csrc/store/a.c",
@@ -101,6 +121,14 @@ def test_broken(path: str, text: str, message: str) -> None:
 )
 def test_allowed(path: str, text: str) -> None:
     assert messages(path, text) == []
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "a_room_to_come"])
+@pytest.mark.parametrize("read", ["clock_gettime(0, 0)", "time(0)", "__rdtsc()"])
+def test_who_may_read_clocks(room: str, read: str) -> None:
+    found = messages(f"csrc/{room}/a.c", HEAD + f"void f(void) {{\n    {read};\n}}\n")
+    assert bool(found) == (room not in ("server", "flash"))
+    assert all("ask the time" in message for message in found)
 
 
 def test_functions_are_measured_past_literals_and_macros() -> None:

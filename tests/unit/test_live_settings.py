@@ -13,7 +13,7 @@ from pymc.live_settings import (
     read_live_settings,
     write_live_settings,
 )
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 KEEPER_STATE = {"crawler_running", "slab_move_running"}
 

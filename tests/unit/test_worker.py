@@ -11,7 +11,7 @@ from pymc.auth_file import Users
 from pymc.core.engine import Engine, Wants
 from pymc.record import replace
 from pymc.worker import Worker
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 class Asked:

@@ -15,7 +15,7 @@ from pymc.control.messages import (
     send,
 )
 from pymc.core.flash import Wanted
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 BAD_FORMAT = "CLIENT_ERROR bad command line format"
 PCTS = "ERROR hot and warm pcts must not exceed 80"

@@ -12,7 +12,7 @@ from pymc.control.commands import HANDLERS
 from pymc.control.control import SLICE_SECONDS, Control
 from pymc.control.messages import AnswerMessage, Told, WakeMessage, receive, send
 from pymc.core.engine import Engine, ReplyKind, Request
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 DONE, MORE, CLOSE = ReplyKind.DONE, ReplyKind.MORE, ReplyKind.CLOSE
 BIG = b"x" * 40_000

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.core.driver import TINY_LADDER, Cache, Handle
+from tests.support.core.driver import TINY_LADDER, Cache, Handle
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pymc.core.errors import BusyError, InvalidArgumentError
 from pymc.core.maintain import Crawl, Dump, DumpKind, SizeCount, begin_move
 from pymc.core.snapshots import read_class, read_index, read_slab
 from pymc.core.store import Outcome, Store
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 def test_live_settings_by_name() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from pymc.core.arena import Role
 from pymc.core.store import Store
-from tests.unit.inprocess import in_process
-from tests.unit.keeper.path_rig import Rig, Said
+from tests.support.inprocess import in_process
+from tests.support.path_rig import Rig, Said
 
 
 @pytest.fixture

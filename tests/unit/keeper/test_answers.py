@@ -11,7 +11,7 @@ from pymc.control.answers import WAITING, Command, Parts
 from pymc.control.commands import HANDLERS
 from pymc.control.messages import Told
 from pymc.keeper.answers import ANSWERS_MAX, SLICE_SECONDS, SLICES_PER_STEP, Answers
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 STEPS_MAX = 10_000
 PART = b"x" * 32768

@@ -5,7 +5,7 @@ import errno
 from pymc.core.flash import Full, PageState, Why
 from pymc.core.flash_paths import Probed
 from pymc.policy.path_recovery import FULL_QUIET_SECONDS, FULL_SECONDS
-from tests.unit.keeper.path_rig import Rig, Said
+from tests.support.path_rig import Rig, Said
 
 
 def test_a_full_file_system_is_tried_and_told_once(rig: Rig, said: Said) -> None:

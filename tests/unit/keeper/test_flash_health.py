@@ -11,7 +11,7 @@ from pymc.policy.path_recovery import (
     OUT_SECONDS,
     WRITE_SECONDS,
 )
-from tests.unit.keeper.path_rig import Rig, Said, Threads
+from tests.support.path_rig import Rig, Said, Threads
 
 
 def test_a_path_that_was_going_out_is_taken_out_again(rig: Rig) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pymc.keeper.flash_index_watch import IndexWatch
 from pymc.policy.flash_index import TOLD_AGAIN_SECONDS
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 LINE = "index takes 100 % of memory: fewer, larger items or more -m"
 

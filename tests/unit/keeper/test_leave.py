@@ -6,7 +6,7 @@ import pytest
 
 from pymc.keeper import leave
 from pymc.keeper.leave import LeaveJob, pause_seconds
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 class Walk:

@@ -12,8 +12,8 @@ from pymc.keeper.reclaim import Reclaim, _use_of
 from pymc.policy.compaction import Plan
 from pymc.policy.flash_snapshot import PageUse
 from tests.support.deadline import scaled
-from tests.unit.inprocess import InProcess
-from tests.unit.keeper.test_flash_tier import fill, tier, until
+from tests.support.inprocess import InProcess
+from tests.support.keeper_tier import fill, tier, until
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pymc.keeper.crawler import Crawler
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
 from pymc.policy.shrink import Move
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 STEPS_MAX = 10_000
 

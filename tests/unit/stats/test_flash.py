@@ -13,10 +13,10 @@ from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.stats.flash import items_on_flash_only
+from tests.support.inprocess import InProcess, in_process
 from tests.support.programs import Program
 from tests.support.server import Server
-from tests.unit.inprocess import InProcess, in_process
-from tests.unit.stats.test_general import PROXY, keys
+from tests.support.stats_keys import PROXY, keys
 
 FLASH = "ext_page_size=4,ext_wbuf_size=2,ext_path={}/flash:16m"
 

@@ -9,19 +9,10 @@ from pymc.core.meter import COUNTER_NAMES
 from pymc.core.store import Store
 from pymc.stats.cpu_times import read_cpu_times
 from pymc.stats.lines import stat_reply
+from tests.support.inprocess import in_process
 from tests.support.programs import Program
 from tests.support.server import Server
-from tests.unit.inprocess import in_process
-
-# What memcached has only when it was built with its proxy.
-PROXY = re.compile("proxy_")
-
-
-def keys(reply: bytes) -> list[str]:
-    lines = reply.decode().split("\r\n")
-    assert lines[-2:] == ["END", ""]
-    assert all(re.fullmatch(r"STAT \S+ .+", line) for line in lines[:-2])
-    return [line.split(" ")[1] for line in lines[:-2]]
+from tests.support.stats_keys import PROXY, keys
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pymc.stats.memory import private_bytes
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 MIB = 1 << 20
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -8,7 +8,7 @@ import pytest
 from pymc.stats import walks
 from pymc.stats.connections import shown_address
 from pymc.stats.walks import CACHEDUMP_BYTES_MAX
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 
 def test_sizes_only_with_track_sizes() -> None:

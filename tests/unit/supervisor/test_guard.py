@@ -16,7 +16,7 @@ from pymc.supervisor.children import Child
 from pymc.supervisor.guard import Guard, _pulse
 from pymc.supervisor.process_state import read_state
 from tests.support.deadline import wait_until
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 # The test itself has slot 0.
 HOLDER, WAITER = 1, 2

@@ -11,7 +11,7 @@ from pymc.core.arena import Arena, LargePages
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.supervisor import large_pages
 from pymc.supervisor.large_pages import INDEX_SHARE, huge_bytes, shortage, take_large_pages
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 MIB = 1 << 20
 MADV_POPULATE_WRITE, MADV_COLLAPSE, MAP_FIXED = 23, 25, 0x10

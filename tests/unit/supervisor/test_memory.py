@@ -21,6 +21,7 @@ from pymc.supervisor.memory import (
     plan_memory,
     settle_memory,
 )
+from tests.support.memory_file import COVERED
 
 GIGABYTE = 1024 * MEGABYTE
 MACHINE = MemoryLimits(24 * GIGABYTE)
@@ -172,10 +173,6 @@ def test_notes_are_said_at_start(capfd: pytest.CaptureFixture[str]) -> None:
     arena.close()
     assert capfd.readouterr().err == "".join(f"{note}\n" for note in plan.notes)
     assert plan.notes
-
-
-# What -m covers; all other rooms are the constant that ARCHITECTURE states.
-COVERED = {"index_buckets", "index_overflow", "rings", "ghost", "slab_pages", "flash_index"}
 
 
 @pytest.mark.parametrize("flash", [False, True])

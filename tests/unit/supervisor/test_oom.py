@@ -2,7 +2,7 @@
 
 from pymc import cli
 from pymc.supervisor.oom import OomWatch
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 MEGABYTE = 1 << 20
 FOLDER = "/sys/fs/cgroup/box"

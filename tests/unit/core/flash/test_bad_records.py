@@ -5,17 +5,9 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash.log import HEADER_BYTES, Buffer, Log
+from tests.support.core.flash_log import HEADER_BYTES, Buffer, Log, name_all
 
 IMAGES = [b"%05d" % number * 190 for number in range(40)]
-
-
-def name_all(log: Log, written: dict[int, bytes]) -> None:
-    """Lets the index name the records."""
-    for number, (address, image) in enumerate(written.items()):
-        hash_ = number * 0x9E3779B97F4A7C15 % 2**64
-        record_bytes = HEADER_BYTES + len(image)
-        assert lib.flash_insert(log.flash, log.proc, hash_, address, record_bytes) == 0
 
 
 def overwrite(log: Log, offset: int, data: bytes) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from pymc.core.ffi import ffi, lib
 from pymc.flash_format import Damage, Record, find_pages, read_records
-from tests.unit.core.flash.log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
-from tests.unit.core.flash.test_format import image_of
+from tests.support.core.flash_log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log, image_of
 
 FREE, FILLING, SEALED = (
     lib.FLASH_BUFFER_FREE,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.flash.log import HEADER_BYTES, WBUF, Buffer, Log
+from tests.support.core.flash_log import HEADER_BYTES, WBUF, Buffer, Log
 
 FILLERS = 3
 # Few pages of small buffers, so that each is used again many times.

@@ -11,28 +11,15 @@ from pymc.core.checksum import crc32c
 from pymc.core.ffi import ffi, lib
 from pymc.flash_dump import main
 from pymc.flash_format import Damage, Gap, Record, find_pages, read_records
-from tests.unit.core.flash.log import BLOCK, EPOCH_UNIX_SECONDS, PAGE, WBUF, Buffer, Log
-
-EXPIRES, CLIENT_FLAGS, OWN_CAS = 4, 8, 16
-
-
-def image_of(
-    key: bytes,
-    value: bytes,
-    expiry_seconds: int = 0,
-    flags: int = 0,
-    cas: int = 77,
-    stored: bytes | None = None,
-) -> bytes:
-    """An item's image as the store writes it."""
-    is_own = cas >= 1 << 48
-    state = EXPIRES * bool(expiry_seconds) | CLIENT_FLAGS * bool(flags) | OWN_CAS * is_own
-    low, high = (5, 0) if is_own else (cas & 0xFFFFFFFF, cas >> 32)
-    image = struct.pack("<IIIHH", 1000, len(value) << 8 | len(key), low, high, state)
-    image += struct.pack("<I", expiry_seconds) if expiry_seconds else b""
-    image += struct.pack("<I", flags) if flags else b""
-    image += struct.pack("<Q", cas) if is_own else b""
-    return image + key + (value if stored is None else stored)
+from tests.support.core.flash_log import (
+    BLOCK,
+    EPOCH_UNIX_SECONDS,
+    PAGE,
+    WBUF,
+    Buffer,
+    Log,
+    image_of,
+)
 
 
 def squeeze(value: bytes) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import ffi
-from tests.unit.core.flash.index_driver import (
+from tests.support.core.flash_index_driver import (
     BUCKET_BYTES,
     BUSY,
     CANDIDATES_MAX,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from pymc.core.ffi import ffi
-from tests.unit.core.flash.index_driver import (
+from tests.support.core.flash_index_driver import (
     BUSY,
     CANDIDATES_MAX,
     HASH_BITS,

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.flash.index_driver import (
+from tests.support.core.flash_index_driver import (
     BUCKET_BYTES,
     START_BITS,
     UNITS_PER_PAGE,

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.unit.core.flash.index_driver import (
+from tests.support.core.flash_index_driver import (
     BUSY,
     CANDIDATES_MAX,
     UNITS_PER_PAGE,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash.log import BLOCK, WBUF, Buffer, Log
+from tests.support.core.flash_log import BLOCK, WBUF, Buffer, Log
 
 pytestmark = pytest.mark.debug
 

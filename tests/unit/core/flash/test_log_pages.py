@@ -8,7 +8,7 @@ import pytest
 from pymc.core.checksum import crc32c
 from pymc.core.ffi import lib
 from pymc.flash_format import find_pages
-from tests.unit.core.flash.log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
+from tests.support.core.flash_log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
 
 FREE, OPEN = lib.FLASH_PAGE_FREE, lib.FLASH_PAGE_OPEN
 FULL, DRAINING, BAD = lib.FLASH_PAGE_FULL, lib.FLASH_PAGE_DRAINING, lib.FLASH_PAGE_BAD

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.flash.log import PAGE, WBUF, Log
+from tests.support.core.flash_log import PAGE, WBUF, Log
 
 
 def test_files_are_made_private_empty_and_whole(tmp_path: Path) -> None:

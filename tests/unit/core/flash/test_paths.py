@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.flash.log import PAGE, WBUF, Buffer, Log
-from tests.unit.core.flash.test_bad_records import name_all
+from tests.support.core.flash_log import PAGE, WBUF, Buffer, Log, name_all
 
 FREE, OPEN = lib.FLASH_PAGE_FREE, lib.FLASH_PAGE_OPEN
 FULL, BAD = lib.FLASH_PAGE_FULL, lib.FLASH_PAGE_BAD

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.support.deadline import WAIT_SECONDS
-from tests.unit.core.flash.reader_rig import (
+from tests.support.core.flash_reader_rig import (
     BLOCK_BYTES,
     HEADER_BYTES,
     KIB,
@@ -23,6 +22,7 @@ from tests.unit.core.flash.reader_rig import (
     body_of,
     entry_of,
 )
+from tests.support.deadline import WAIT_SECONDS
 
 pytestmark = pytest.mark.parametrize("kind", sorted(KINDS))
 

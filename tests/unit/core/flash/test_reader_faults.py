@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash.reader_rig import HEADER_BYTES, KINDS, Rig, entry_of
+from tests.support.core.flash_reader_rig import HEADER_BYTES, KINDS, Rig, entry_of
 
 pytestmark = pytest.mark.parametrize("kind", sorted(KINDS))
 

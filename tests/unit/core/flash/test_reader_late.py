@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib, text
+from tests.support.core.flash_reader_rig import KIB, KINDS, Reader, Record, Rig, body_of
 from tests.support.deadline import wait_until
-from tests.unit.core.flash.reader_rig import KIB, KINDS, Reader, Record, Rig, body_of
 
 pytestmark = [
     pytest.mark.parametrize("kind", sorted(KINDS)),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi
-from tests.unit.core.flash.reader_rig import KIB, KINDS, Rig
+from tests.support.core.flash_reader_rig import KIB, KINDS, Rig
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash.reader_rig import KIB, KINDS, Reader, Record, Rig, body_of
+from tests.support.core.flash_reader_rig import KIB, KINDS, Reader, Record, Rig, body_of
 
 BOUND_BYTES = 48 * KIB
 

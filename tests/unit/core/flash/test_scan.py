@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.flash.log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
+from tests.support.core.flash_log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
 
 
 def many_images(dice: random.Random, total_bytes: int, most_bytes: int) -> list[bytes]:

@@ -5,10 +5,10 @@ import random
 import pytest
 
 from pymc.core.ffi import lib
+from tests.support.core.driver import MIB, Cache, Handle
+from tests.support.core.index_keys import BUCKET_BYTES, colliding_keys
+from tests.support.core.shrinking import shrink, shrink_step
 from tests.support.memory_file import memory_files, occupied_bytes
-from tests.unit.core.driver import MIB, Cache, Handle
-from tests.unit.core.index.test_index import BUCKET_BYTES, colliding_keys
-from tests.unit.core.shrinking import shrink, shrink_step
 
 KIB = 1024
 

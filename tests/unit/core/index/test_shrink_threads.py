@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.unit.core.driver import Cache
-from tests.unit.core.shrinking import shrink, shrink_step
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import Cache
+from tests.support.core.shrinking import shrink, shrink_step
+from tests.support.core.talk import Talk
 
 STILL = [b"s%d" % i for i in range(200)]
 # At least so many tides, and more until the index has shrunk so often.

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import MIB, Cache, Handle
-from tests.unit.core.lru.queues import GROUP_BYTES, arena_bytes, fit_probation
+from tests.support.core.driver import MIB, Cache, Handle
+from tests.support.core.lru_queues import GROUP_BYTES, arena_bytes, fit_probation
 
 ITEMS = 100_000
 # The chance that one place of a set looks like another key.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.core.driver import LADDER, MIB, Cache, Handle
-from tests.unit.core.lru.queues import (
+from tests.support.core.driver import LADDER, MIB, Cache, Handle
+from tests.support.core.lru_queues import (
     GROUP_BYTES,
     SEGMENT_BYTES,
     SEGMENT_ENTRIES,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import LADDER, MIB, Cache, Handle, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, Cache, Handle, Outcome
+from tests.support.core.talk import Talk
 
 
 class Rig:

@@ -6,20 +6,16 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, TINY_LADDER, Making
-from tests.unit.core.flash_cache import FlashCache, Log, Rules
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, TINY_LADDER, Making
+from tests.support.core.flash_cache import FlashCache, Log, Rules
+from tests.support.core.talk import Talk
 
 
 @pytest.fixture(params=[lib.FLASH_READER_AUTO, lib.FLASH_READER_THREADS], ids=["auto", "threads"])
 def tier(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FlashCache]:
     with FlashCache(tmp_path, Log(kind=request.param)) as made:
         yield made
-        made.reads.wait_for_all()
-        assert made.reads.memory_bytes() == 0
-        made.worker.limbo_step()
-        made.worker.check()
-        made.entries()
+        made.check_at_rest()
 
 
 def value_of(key: str, value_bytes: int = 100) -> bytes:

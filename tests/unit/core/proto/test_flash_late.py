@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash_cache import FlashCache, Log
+from tests.support.core.flash_cache import FlashCache, Log
 
 OLD = b"VALUE k 0 2\r\n10\r\nEND\r\n"
 GONE = b"END\r\n"
@@ -21,11 +21,7 @@ def tier(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FlashCache]
         assert made.counters()["items"] == 0
         set_late(made, is_late=True)
         yield made
-        made.reads.wait_for_all()
-        assert made.reads.memory_bytes() == 0
-        made.worker.limbo_step()
-        made.worker.check()
-        made.entries()
+        made.check_at_rest()
 
 
 def set_late(tier: FlashCache, *, is_late: bool) -> None:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.unit.core.driver import TINY_LADDER
-from tests.unit.core.flash_cache import FlashCache, Log, Rules
+from tests.support.core.driver import TINY_LADDER
+from tests.support.core.flash_cache import FlashCache, Log, Rules
 
 LARGE = b"L" * 40_000
 SETUPS = {

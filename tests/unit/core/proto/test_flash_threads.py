@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER
+from tests.support.core.flash_cache import FlashCache, Log, Rules
+from tests.support.core.pipelines import check_values, pipeline
+from tests.support.core.talk import Talk
 from tests.support.deadline import WAIT_SECONDS, wait_until
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER
-from tests.unit.core.flash_cache import FlashCache, Log, Rules
-from tests.unit.core.pipelines import check_values, pipeline
-from tests.unit.core.talk import Talk
 
 THREADS = 2
 PIPELINES = 12

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
+from tests.support.core.talk import Talk
 
 LARGE = b"L" * 9000
 STREAMS = {

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tests.unit.core.driver import MIB, Cache, Handle, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, Cache, Handle, Outcome
+from tests.support.core.talk import Talk
 
 SEED = 20_817
 # Around the sizes at which a value among others, one alone, and any value stops being copied.

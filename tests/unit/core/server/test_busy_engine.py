@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import lib
+from tests.support.core.driver import Handle
+from tests.support.core.engine_server import Server
 from tests.support.deadline import WAIT_SECONDS, wait_until
-from tests.unit.core.driver import Handle
-from tests.unit.core.server.test_half_sent import Server
 
 ANSWER = b"VALUE held 0 1\r\n7\r\nEND\r\n"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
+from tests.support.core.flash_engine_server import KINDS, Server, shown
 from tests.support.deadline import WAIT_SECONDS, wait_until
-from tests.unit.core.server.test_flash_engine import KINDS, Server, shown
 
 pytestmark = [
     pytest.mark.debug,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.server.test_half_sent import TIMEOUT_SECONDS, Server
+from tests.support.core.engine_server import TIMEOUT_SECONDS, Server
 
 SEED = 5_511
 MIB = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.core.server.test_half_sent import Server
+from tests.support.core.engine_server import Server
 
 MIB = 1 << 20
 AHEAD_BYTES_MAX = 32 * MIB

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import Cache, Handle
+from tests.support.core.driver import Cache, Handle
 
 CONNECTIONS_MAX = 64
 WORKERS = 2

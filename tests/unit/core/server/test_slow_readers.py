@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import MIB, Cache
-from tests.unit.core.pin_holder import PINS_MAX, VALUE, PinHolder, roomy_cache
-from tests.unit.core.server.test_half_sent import Server as HalfSentServer
+from tests.support.core.driver import MIB, Cache
+from tests.support.core.engine_server import Server as HalfSentServer
+from tests.support.core.pin_holder import PINS_MAX, VALUE, PinHolder, roomy_cache
 
 CONNECTIONS_MAX = 300
 BUFFER_BYTES = 4096

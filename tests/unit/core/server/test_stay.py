@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
+from tests.support.core.driver import MIB, Cache, Handle
 from tests.support.deadline import WAIT_SECONDS, wait_until
-from tests.unit.core.driver import MIB, Cache, Handle
 
 CONNECTIONS_MAX = 256
 # Long enough to fail by the suite's time limit: what is tested ends the wait, time does not.

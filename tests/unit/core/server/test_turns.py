@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, Cache
+from tests.support.core.driver import MIB, Cache
 
 CONNECTIONS_MAX = 16
 END = b"END\r\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import EPOCH_UNIX_SECONDS, LIVE, Cache
+from tests.support.core.driver import EPOCH_UNIX_SECONDS, LIVE, Cache
 
 SECOND_NS = 1_000_000_000
 

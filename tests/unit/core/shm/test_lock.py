@@ -5,8 +5,8 @@ import signal
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
+from tests.support.core.driver import Cache, Handle
 from tests.support.deadline import wait_until
-from tests.unit.core.driver import Cache, Handle
 
 RANK = 40
 OWNER = 1

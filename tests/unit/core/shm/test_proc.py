@@ -3,7 +3,7 @@
 import os
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import Cache
+from tests.support.core.driver import Cache
 
 
 def open_status(cache: Cache, slot: int, role: int) -> int:

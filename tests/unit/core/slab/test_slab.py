@@ -1,7 +1,7 @@
 """Pages, classes and magazines as snapshots show them."""
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import LADDER, MIB, Cache, Handle
+from tests.support.core.driver import LADDER, MIB, Cache, Handle
 
 
 def test_classes_are_the_ladder(store: Handle) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.core.driver import Found, Handle, Outcome
+from tests.support.core.driver import Found, Handle, Outcome
 
 MOST = (1 << 64) - 1
 

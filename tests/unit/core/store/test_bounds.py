@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
+from tests.support.core.talk import Talk
 
 pytestmark = pytest.mark.debug
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
+from tests.support.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
 
 Operation = Callable[[Handle], object]
 # Counters that tell of the waiting itself.

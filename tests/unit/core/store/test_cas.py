@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.core.driver import Found, Handle, Mode, Outcome
+from tests.support.core.driver import Found, Handle, Mode, Outcome
 
 STALE = 64
 TOKEN_SENT = 128

@@ -1,6 +1,6 @@
 """Deleting: plain, compared, stale marks and tombstones."""
 
-from tests.unit.core.driver import Found, Handle, Outcome
+from tests.support.core.driver import Found, Handle, Outcome
 
 STALE = 64
 TOKEN_SENT = 128

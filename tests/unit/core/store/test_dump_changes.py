@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
 
 STAYING = 4000
 

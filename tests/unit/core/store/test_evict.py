@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 
 VALUE = b"x" * 900
 

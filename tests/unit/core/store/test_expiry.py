@@ -1,6 +1,6 @@
 """Expiry: lazy at look-ups, swept by the crawl, changed by touch."""
 
-from tests.unit.core.driver import Found, Handle, Outcome
+from tests.support.core.driver import Found, Handle, Outcome
 
 
 def expiry(store: Handle, key: bytes) -> int:

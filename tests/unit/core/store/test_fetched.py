@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.unit.core.driver import Found, Handle, Mode, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import Found, Handle, Mode, Outcome
+from tests.support.core.talk import Talk
 
 FETCHED, READS_LOW, READS_HIGH = 256, 512, 8192
 

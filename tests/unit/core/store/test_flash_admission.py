@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.model.flash_keeper import FlashKeeper
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Making
-from tests.unit.core.flash_cache import Log
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER, Making
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import FlashKeeper
 
 NOW = 100
 VERDICTS = (

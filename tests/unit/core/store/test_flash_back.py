@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from pymc.core.ffi import lib
-from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, Admission, FlashKeeper
-from tests.unit.core.driver import TINY_LADDER, Found
-from tests.unit.core.flash_cache import Log
+from tests.support.core.driver import TINY_LADDER, Found
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, Admission, FlashKeeper
 
 ON_FLASH = 32768
 NOISE = Random(7).randbytes(14_000)

@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.model.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, Admission, FlashKeeper
-from tests.unit.core.flash_cache import Log
-from tests.unit.core.talk import Talk
+from tests.support.core.flash_cache import Log
+from tests.support.core.flash_keeper import ADMIT_ALL, ADMIT_COMPRESSED, Admission, FlashKeeper
+from tests.support.core.talk import Talk
 
 needs_faults = pytest.mark.debug
 NOISE = Random(5).randbytes(12_000)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.flash_keeper import FlashKeeper
-from tests.unit.core.driver import Found
+from tests.support.core.driver import Found
+from tests.support.core.flash_keeper import FlashKeeper
 
 ON_FLASH = 32768
 KEY = b"k"

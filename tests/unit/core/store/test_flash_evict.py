@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER
-from tests.unit.core.flash_cache import FlashCache, Log
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER
+from tests.support.core.flash_cache import FlashCache, Log
 
 VALUE = b"x" * 900
 # Each stream that evictions go to has as many buffers that take records, at any time.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.flash_keeper import FlashKeeper
+from tests.support.core.flash_keeper import FlashKeeper
 
 LATER = 200
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pymc.core.ffi import lib
-from tests.model.flash_keeper import TINY_LOG, FlashKeeper
+from tests.support.core.flash_keeper import TINY_LOG, FlashKeeper
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Found, Handle, Mode, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Found, Handle, Mode, Outcome
 
 
 def shown(store: Handle) -> dict[str, int]:

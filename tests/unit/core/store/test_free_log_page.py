@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pymc.core.ffi import lib
-from tests.unit.core.flash_cache import FlashCache, Log, Rules
+from tests.support.core.flash_cache import FlashCache, Log, Rules
 
 
 def test_a_page_that_is_free_again_belongs_to_no_stream(tmp_path: Path) -> None:

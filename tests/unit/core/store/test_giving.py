@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
 
 SMALL, LARGE = b"s" * 200, b"l" * 900
 SMALL_PER_PAGE, LARGE_PER_PAGE = 4096, 1024

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER, Cache, Found, Handle, Mode, Outcome
+from tests.support.core.talk import Talk
 from tests.support.deadline import WAIT_SECONDS
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Cache, Found, Handle, Mode, Outcome
-from tests.unit.core.talk import Talk
 
 
 @pytest.mark.parametrize("mode", [Mode.APPEND, Mode.PREPEND])

@@ -8,9 +8,9 @@ from itertools import accumulate
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
-from tests.unit.core.lru.queues import Queues
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.support.core.lru_queues import Queues
+from tests.support.core.talk import Talk
 
 VALUE = b"x" * 900
 # Half of what hot_lru_pct says: where probation's share begins.

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 
 
 def noise(value_bytes: int, seed: int = 0) -> bytes:

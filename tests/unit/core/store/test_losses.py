@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
+from tests.support.core.talk import Talk
 
 
 def lost_by_class(store: Handle) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
 
 
 def moved(store: Handle, from_class: int, to_class: int, chunks: int = 1 << 30) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from pymc import cli
 from pymc.slab_sizes import ladder
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 
 
 def sizes_of_the_server() -> list[int]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.crash.children import run_child
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
-from tests.unit.core.talk import Talk
+from tests.support.children import run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.support.core.talk import Talk
 
 VALUE = bytes(i % 250 for i in range(20_000))
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle
-from tests.unit.core.lru.queues import Queues, arena_bytes, fit_probation, place
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
+from tests.support.core.lru_queues import Queues, arena_bytes, fit_probation, place
 
 VALUE = b"x" * 20
 LIMIT = 4 * MIB

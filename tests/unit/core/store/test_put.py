@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.core.driver import LADDER, Cache, Found, Handle, Mode, Outcome
+from tests.support.core.driver import LADDER, Cache, Found, Handle, Mode, Outcome
 
 
 def found(store: Handle, key: bytes) -> Found:

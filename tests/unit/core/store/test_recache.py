@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import MIB, Found
-from tests.unit.core.flash_cache import FlashCache, Log
-from tests.unit.core.store.test_flash_views import KEY, Command
+from tests.support.core.driver import MIB, Found
+from tests.support.core.flash_cache import FlashCache, Log
+from tests.support.core.flash_command import KEY, Command
 
 LARGE = b"v" * 3000
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Found, Handle, Outcome
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Found, Handle, Outcome
 
 SMALL, LARGE = b"s" * 200, b"l" * 900
 

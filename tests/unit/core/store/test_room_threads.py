@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Cache, Handle
-from tests.unit.core.pipelines import check_values, value_of
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER, Cache, Handle
+from tests.support.core.pipelines import check_values, value_of
+from tests.support.core.talk import Talk
 
 LIMIT_BYTES = 6 * MIB
 STORERS = 2

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from tests.crash.children import run_child
-from tests.unit.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
-from tests.unit.core.pin_holder import PINS_MAX, PinHolder, roomy_cache
-from tests.unit.core.talk import Talk
+from tests.support.children import run_child
+from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Outcome
+from tests.support.core.pin_holder import PINS_MAX, PinHolder, roomy_cache
+from tests.support.core.talk import Talk
 
 SEED = 7_121
 READERS = 12

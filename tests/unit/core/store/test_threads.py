@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from tests.unit.core.driver import LADDER, MIB, TINY_LADDER, Cache
-from tests.unit.core.pipelines import check_values, keep_house, pipeline
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, TINY_LADDER, Cache
+from tests.support.core.pipelines import check_values, keep_house, pipeline
+from tests.support.core.talk import Talk
 
 THREADS = 3
 PIPELINES = 12

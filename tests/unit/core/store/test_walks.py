@@ -3,7 +3,7 @@
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import EPOCH_UNIX_SECONDS, MIB, TINY_LADDER, Cache, Handle
+from tests.support.core.driver import EPOCH_UNIX_SECONDS, MIB, TINY_LADDER, Cache, Handle
 
 
 def dump(store: Handle, kind: int, chunks: int, place_bytes: int = 4096) -> list[bytes]:

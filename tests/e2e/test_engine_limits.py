@@ -1,4 +1,4 @@
-"""Rare paths of the event engine: ends of input, turns of greedy clients, limits, odd lines."""
+"""The event engine at its limits: ends of input, greedy clients, full buffers, odd lines."""
 
 import contextlib
 import os

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import COUNTERS
+from tests.support.core.driver import COUNTERS
 
 BLOCK = 4096
 PAGE = 1 << 20
@@ -268,3 +268,33 @@ class Buffer:
         status = self.write()
         self.finish(status)
         return status
+
+
+EXPIRES, CLIENT_FLAGS, OWN_CAS = 4, 8, 16
+
+
+def image_of(
+    key: bytes,
+    value: bytes,
+    expiry_seconds: int = 0,
+    flags: int = 0,
+    cas: int = 77,
+    stored: bytes | None = None,
+) -> bytes:
+    """An item's image as the store writes it."""
+    is_own = cas >= 1 << 48
+    state = EXPIRES * bool(expiry_seconds) | CLIENT_FLAGS * bool(flags) | OWN_CAS * is_own
+    low, high = (5, 0) if is_own else (cas & 0xFFFFFFFF, cas >> 32)
+    image = struct.pack("<IIIHH", 1000, len(value) << 8 | len(key), low, high, state)
+    image += struct.pack("<I", expiry_seconds) if expiry_seconds else b""
+    image += struct.pack("<I", flags) if flags else b""
+    image += struct.pack("<Q", cas) if is_own else b""
+    return image + key + (value if stored is None else stored)
+
+
+def name_all(log: Log, written: dict[int, bytes]) -> None:
+    """Lets the index name the records."""
+    for number, (address, image) in enumerate(written.items()):
+        hash_ = number * 0x9E3779B97F4A7C15 % 2**64
+        record_bytes = HEADER_BYTES + len(image)
+        assert lib.flash_insert(log.flash, log.proc, hash_, address, record_bytes) == 0

@@ -1,7 +1,7 @@
 """Lets the indexes of a store shrink, as the keeper does."""
 
 from pymc.core.ffi import lib
-from tests.unit.core.driver import Handle
+from tests.support.core.driver import Handle
 
 
 def shrink_step(handle: Handle, buckets: int) -> bool:

@@ -3,7 +3,7 @@
 import random
 import re
 
-from tests.unit.core.driver import MIB, Handle
+from tests.support.core.driver import MIB, Handle
 
 COMMANDS = 250
 KEYS = 1500

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.unit.core.driver import TINY_LADDER, Cache, Handle
-from tests.unit.core.pin_holder import PinHolder, roomy_cache
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import TINY_LADDER, Cache, Handle
+from tests.support.core.pin_holder import PinHolder, roomy_cache
+from tests.support.core.talk import Talk
 
 BLANKS = b" " * 9_000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.flash_cache import FlashCache, Log
+from tests.support.core.flash_cache import FlashCache, Log
 
 KIB = 1 << 10
 ALL = 1 << 30

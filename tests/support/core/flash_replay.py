@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pymc.core.ffi import lib
+from tests.support.core.driver import Handle
+from tests.support.core.talk import Talk
 from tests.support.transcript import Kind, Step, Transcript, bytes_of, pattern_of
-from tests.unit.core.driver import Handle
-from tests.unit.core.talk import Talk
 
 # What needs a server; the counters of two replays are compared with each other instead.
 _PASSED_OVER = (Kind.COUNTER, Kind.COMPARE)

@@ -1,4 +1,4 @@
-"""What a review found in reclaim: who dies between two stores costs no page and no peace."""
+"""Reclaiming pages after a death between two stores: it costs no page, and the keeper has rest."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ import pytest
 from pymc.core.arena import Role
 from pymc.core.flash import PageState
 from pymc.core.store import Store
-from tests.unit.inprocess import InProcess
-from tests.unit.keeper.test_flash_tier import fill, tier, turn, until
+from tests.support.inprocess import InProcess
+from tests.support.keeper_tier import fill, tier, turn, until
 
 pytestmark = pytest.mark.debug
 

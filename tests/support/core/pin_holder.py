@@ -3,8 +3,8 @@
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, Cache, Handle
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, Cache, Handle
+from tests.support.core.talk import Talk
 
 PINS_MAX = 8192
 # Above the size up to which values are copied when pins are short, in chunks of their own size.

@@ -1,13 +1,13 @@
-"""What a review found in the store with flash: nothing leaks, what is deleted stays so."""
+"""Little memory, or many alike in the index of flash: nothing leaks, what is deleted stays so."""
 
 from pathlib import Path
 
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import MIB, TINY_LADDER, Making
-from tests.unit.core.flash_cache import FlashCache
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import MIB, TINY_LADDER, Making
+from tests.support.core.flash_cache import FlashCache
+from tests.support.core.talk import Talk
 
 # Above what waits in the input until it is whole: such a value streams into its item.
 STREAMED_BYTES = 20_000

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import Handle
+from tests.support.core.driver import Handle
 
 SEGMENT_ENTRIES = 256
 SEGMENT_BYTES = 1024

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import Handle
+from tests.support.core.driver import Handle
 
 REPLY_BUFFER_BYTES = 32768
 DRAIN_BYTES = 64 << 20

@@ -1,11 +1,11 @@
-"""What a review found in the engine with flash: who lacks memory for a read keeps its turn."""
+"""The engine with little memory for reads from flash: who lacks it for a read keeps its turn."""
 
 import time
 from pathlib import Path
 
 from pymc.core.ffi import lib
+from tests.support.core.flash_engine_server import READ_SECONDS, Server, needs_faults, shown
 from tests.support.deadline import WAIT_SECONDS
-from tests.unit.core.server.test_flash_engine import READ_SECONDS, Server, needs_faults, shown
 
 LARGE_BYTES = 60_000
 # For one large read, or for some small ones.

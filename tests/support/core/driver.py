@@ -6,13 +6,13 @@ from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib, text
-from tests.unit.core.flash_reads import Reads
-from tests.unit.core.records import Found as Found
-from tests.unit.core.records import Mode as Mode
-from tests.unit.core.records import Number as Number
-from tests.unit.core.records import Outcome as Outcome
-from tests.unit.core.records import Stored as Stored
-from tests.unit.core.records import Write as Write
+from tests.support.core.flash_reads import Reads
+from tests.support.core.records import Found as Found
+from tests.support.core.records import Mode as Mode
+from tests.support.core.records import Number as Number
+from tests.support.core.records import Outcome as Outcome
+from tests.support.core.records import Stored as Stored
+from tests.support.core.records import Write as Write
 
 # Few classes, so that tests meet borrowing, page moves and eviction in small arenas.
 LADDER = (48, 64, 96, 128, 192, 256, 512, 1024, 4096, 16384, 65536, 524288)

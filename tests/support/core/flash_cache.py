@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
-from tests.unit.core.driver import LADDER, MIB, Cache, Handle, Shape
-from tests.unit.core.flash_reads import Reads
-from tests.unit.core.talk import Talk
+from tests.support.core.driver import LADDER, MIB, Cache, Handle, Shape
+from tests.support.core.flash_reads import Reads
+from tests.support.core.talk import Talk
 
 CONNECTIONS_MAX = 100
 ALL = 1 << 30
@@ -136,6 +136,14 @@ class FlashCache:
         """The first worker's reads from flash."""
         assert self.worker.reads is not None
         return self.worker.reads
+
+    def check_at_rest(self) -> None:
+        """Asserts that no read is under way, that nothing leaks, and that all structures hold."""
+        self.reads.wait_for_all()
+        assert self.reads.memory_bytes() == 0
+        self.worker.limbo_step()
+        self.worker.check()
+        self.entries()
 
     def set_live(self, name: str, value: int) -> None:
         self.cache.set_live(name, value)
