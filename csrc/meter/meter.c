@@ -49,6 +49,23 @@ void meter_read(const struct arena *arena, uint32_t slot_index, uint64_t *values
     }
 }
 
+void meter_read_peaks(const struct arena *arena, uint64_t *values) {
+    static const uint16_t peaks[] = {
+#define COUNTER(...)
+#define PEAK(name, ...) COUNTER_##name,
+#include "shm/counters.def"
+// That one first: this one ends the definitions.
+#include "meter/rooms.def"
+    };
+    for (size_t i = 0; i < sizeof peaks / sizeof *peaks; i++) {
+        values[peaks[i]] = 0;
+        for (uint32_t slot = 0; slot < arena->header->slots; slot++) {
+            uint64_t value = SHARED_LOAD(slot_at(arena, slot)->counters[peaks[i]]);
+            values[peaks[i]] = value > values[peaks[i]] ? value : values[peaks[i]];
+        }
+    }
+}
+
 void meter_add(struct proc *proc, uint32_t number, uint64_t by) {
     PYMC_CHECK(number < COUNTER_COUNT);
     count(proc, number, by);

@@ -31,6 +31,9 @@ const struct meter_row *meter_class_row(uint32_t number);
 // as a whole. Requires: slot_index < slots. No lock.
 void meter_read(const struct arena *arena, uint32_t slot_index, uint64_t *values);
 
+// Sets those of values[meter_count()] that are peaks to the highest of all slots. No lock.
+void meter_read_peaks(const struct arena *arena, uint64_t *values);
+
 // Adds to one of this process's counters, for what is counted outside C. Requires: number <
 // meter_count().
 void meter_add(struct proc *proc, uint32_t number, uint64_t by);

@@ -98,6 +98,7 @@ static void counters_sum(const struct store *store, uint64_t *values) {
             values[i] += SHARED_LOAD(counters[UNLIKELY(all_flushed) ? counter_of_all(i) : i]);
         }
     }
+    meter_read_peaks(store->arena, values);
 }
 
 void store_counters_read(struct store *store, uint64_t *values) {

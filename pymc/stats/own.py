@@ -9,7 +9,6 @@ from pymc.server_context import ServerContext
 from pymc.stats.memory import memory_report
 from pymc.stats.report import Values, report_parts, templates
 
-_LONGEST = "lock_longest_wait_us"
 # The lines in order; pymc/stats/report.py says how to read it.
 OWN = """
 worker_{worker}_pid gauge id The worker's process number, 0 when it is dead.
@@ -105,8 +104,6 @@ def _process_values(server: ServerContext) -> dict[str, object]:
         "keeper_pid": server.keeper_pid(),
         "keeper_restarts": max(keepers - 1, 0),
         "processes_late": sum(arena.pulse(slot).is_late for slot in slots),
-        # In one process: a sum would say nothing.
-        _LONGEST: max(arena.counters(slot)[_LONGEST] for slot in server.slots),
     }
 
 

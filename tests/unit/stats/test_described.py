@@ -11,7 +11,7 @@ from pymc.core.meter import CounterRow, class_counter_rows, counter_rows
 from pymc.stats import report
 from pymc.stats.described import TABLES, Described, describe
 from pymc.stats.report import Line, read_table, templates
-from tests.unit.inprocess import in_process
+from tests.support.inprocess import in_process
 
 LINES = list(describe())
 FLASH = "ext_page_size=4,ext_wbuf_size=2,ext_path={}/flash:16m"

@@ -8,7 +8,7 @@ from pymc.core.meter import COUNTER_NAMES
 from pymc.core.snapshots import IndexSnapshot
 from pymc.stats import general
 from pymc.stats.described import describe
-from tests.unit.inprocess import InProcess, in_process
+from tests.support.inprocess import InProcess, in_process
 
 FLASH = "ext_page_size=4,ext_wbuf_size=2,ext_path={}/flash:16m"
 

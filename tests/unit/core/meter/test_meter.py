@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib, text
-from tests.unit.core.driver import CLASS_COUNTERS, COUNTERS, Cache
+from tests.support.core.driver import CLASS_COUNTERS, COUNTERS, Cache
 
 ROWS = [lib.meter_row(number) for number in range(lib.meter_count())]
 CLASS_ROWS = [lib.meter_class_row(number) for number in range(lib.meter_class_count())]
@@ -43,6 +43,16 @@ def test_counters_belong_to_slots_and_are_summed(cache: Cache) -> None:
     assert list(values) == [8] + [0] * (lib.meter_count() - 1)
     lib.store_counters_reset(one.store)
     assert two.counters()[COUNTERS[0]] == 0
+
+
+def test_of_peaks_the_highest_counts(cache: Cache) -> None:
+    one, two = cache.open(0), cache.open(1)
+    for number in range(lib.meter_count()):
+        lib.meter_add(one.proc, number, 5)
+        lib.meter_add(two.proc, number, 7)
+    single = {name for name, value in one.counters().items() if value == 7}
+    assert single == {text(row.name) for row in ROWS if row.kind == lib.METER_PEAK}
+    assert single == {"lock_longest_wait_us"}
 
 
 def test_only_counters_are_reset(cache: Cache) -> None:
