@@ -10,10 +10,10 @@ BUILD ?= $(or $(PYMC_BUILD),release)
 export PYMC_BUILD := $(BUILD)
 ARGS ?=
 PY := .venv/bin/python
-C_FILES := $(wildcard csrc/LAYERS csrc/*.py csrc/*/*.c csrc/*/*.h csrc/*/*.def)
+C_FILES := $(wildcard csrc/LAYERS csrc/LIBRARIES csrc/*.py $(foreach room,csrc/* csrc/*/*,$(room)/*.[ch] $(room)/*.def))
 C_FORMATTED := $(wildcard csrc/*.c csrc/*/*.[ch] csrc/*/*/*.[ch] tests/fuzz/*.[ch] bench/*/*.[ch])
 # A folder's time changes when a file is added or removed.
-C_ROOMS := $(wildcard csrc/*/.)
+C_ROOMS := $(wildcard csrc/*/. csrc/*/*/.)
 CORE := build/$(BUILD)/ready
 PY_FILES := $(wildcard pymc/*.py pymc/*/*.py)
 BYTECODE := build/bytecode
@@ -51,7 +51,8 @@ check: .venv/ready-dev build/system-check
 	@.venv/bin/ruff format --check -q . || { echo "run make format"; exit 1; }
 	@.venv/bin/ruff check -q .
 	@.venv/bin/clang-format --dry-run -Werror $(C_FORMATTED) || { echo "run make format"; exit 1; }
-	@.venv/bin/mypy $(wildcard csrc/*.py pymc scripts tests bench)
+	@$(PY) csrc/build_core.py --stub
+	@.venv/bin/mypy $(wildcard setup.py) $(wildcard csrc/*.py pymc scripts tests bench)
 	@$(PY) scripts/check_layers.py
 	@$(PY) scripts/check_counters.py
 	@$(if $(ALL_ROOMS),.venv/bin/lint-imports --no-logo >build/imports 2>&1 || { cat build/imports; exit 1; })
@@ -66,6 +67,16 @@ format: .venv/ready-dev
 	@.venv/bin/ruff format -q .
 	@.venv/bin/ruff check -q --fix .
 	@.venv/bin/clang-format -i $(C_FORMATTED)
+
+##   make wheel                        build dist/: the source distribution and a wheel from it
+.PHONY: wheel
+wheel: .venv/ready-dev
+	@$(PY) -m build --outdir dist .
+
+##   make check-wheel                  build them elsewhere, install the wheel and talk to its server
+.PHONY: check-wheel
+check-wheel: .venv/ready-dev
+	@$(PY) scripts/check_wheel.py
 
 ##   make bench [ARGS="..."]           measure beside memcached and print the ratios
 .PHONY: bench
@@ -94,7 +105,7 @@ map: .venv/ready-runtime
 ##   make clean                        remove what was built; .venv stays
 .PHONY: clean
 clean:
-	@rm -rf build dist pymc/core/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf build dist pymc/core/*.so pymc/core/_core.pyi *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find csrc pymc scripts tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 ##   make help                         print this list
@@ -127,6 +138,6 @@ $(LAUNCHER): csrc/launcher.c csrc/build_launcher.py $(realpath $(PY)) .venv/read
 $(NEWEST):
 	@$(PY) scripts/peers.py newest >/dev/null || echo "comparisons with the newest memcached are left out"
 
-build/system-%: scripts/setup_system.sh
+build/system-%: scripts/setup_system.sh csrc/LIBRARIES
 	@mkdir -p build
 	@scripts/setup_system.sh $* >$@.new && mv $@.new $@

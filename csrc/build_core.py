@@ -10,8 +10,9 @@ and when it is imported. Unset or empty, it means release.
     tsan         pymc.core._core_tsan     debug with ThreadSanitizer (needs LD_PRELOAD)
     coverage     pymc.core._core_coverage debug, unoptimised, counting lines for gcov
 
-Each module has `ffi` and `lib`. The C code sees PYMC_BUILD_VARIANT, the variant's name as a string.
-Every csrc/<room>/*.c is compiled into build/<variant>/; only what changed, headers included, is
+Each module has `ffi` and `lib`; what `lib` has, _core.pyi says to type checkers (csrc/stub.py). The
+C code sees PYMC_BUILD_VARIANT, the name of the variant as a string.
+Every C file of a room is compiled into build/<variant>/; only what changed, headers included, is
 compiled again. The declarations come from the headers themselves: csrc/cdef.py.
 
 The variant `fuzz` (clang) makes no module: it links tests/fuzz/fuzz_<target>.c with the core.
@@ -20,6 +21,7 @@ The variant `fuzz` (clang) makes no module: it links tests/fuzz/fuzz_<target>.c 
 import argparse
 import fcntl
 import hashlib
+import importlib.metadata
 import io
 import os
 import platform
@@ -35,16 +37,16 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from csrc import cdef
+from csrc import cdef, stub
+from csrc.toolchain import ARM64, CSRC, ROOT, BuildError, libraries, raise_if_any, run
 
-CSRC = Path(__file__).resolve().parent
-ROOT = CSRC.parent
 MODULE_FOLDER = ROOT / "pymc" / "core"
 JOBS = 2
-ARM64 = "aarch64-linux-gnu-gcc"
 
 COMMON = ["-std=gnu11", "-D_GNU_SOURCE=", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-plt"]
 COMMON += ["-fno-omit-frame-pointer", "-fno-semantic-interposition", "-g", f"-I{CSRC}"]
+# Files are named from their room on, wherever the tree lies: "store/store.c".
+COMMON += [f"-fmacro-prefix-map={CSRC}/="]
 if platform.machine() == "x86_64":
     # SSE4.2 (CRC32C in hardware) is in every server of the last 15 years; more would not be.
     COMMON.append("-march=x86-64-v2")
@@ -70,10 +72,6 @@ VARIANTS = {
 _GCC_ONLY = {"-fno-semantic-interposition"}
 
 
-class BuildError(Exception):
-    """The build cannot go on; the message says why and where."""
-
-
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One way to build the core: its compiler, its flags and where its files go."""
@@ -89,14 +87,17 @@ class Variant:
         return "pymc.core._core" + ("" if self.name == "release" else f"_{self.name}")
 
     @property
-    def module_path(self) -> Path:
-        """Where the built extension lies."""
+    def file_name(self) -> str:
+        """The file of the built extension."""
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
-        return MODULE_FOLDER / f"{self.module_name.rpartition('.')[2]}{suffix}"
+        return f"{self.module_name.rpartition('.')[2]}{suffix}"
 
 
-def variant_named(name: str) -> Variant:
-    """The variant with its flags; raises BuildError for an unknown name."""
+def variant_named(name: str, builds: Path = ROOT / "build") -> Variant:
+    """The variant with its flags, built in a folder of `builds`.
+
+    Raises BuildError for an unknown name.
+    """
     if name not in VARIANTS:
         raise BuildError(f"PYMC_BUILD={name}: not one of {', '.join(VARIANTS)}")
     flags = [*COMMON, *VARIANTS[name], f'-DPYMC_BUILD_VARIANT="{name}"']
@@ -104,20 +105,17 @@ def variant_named(name: str) -> Variant:
     if name == "fuzz":
         compiler = ["clang"]
         flags = [flag for flag in flags if flag not in _GCC_ONLY]
-    return Variant(name, compiler, flags, ROOT / "build" / name)
+    return Variant(name, compiler, flags, builds / name)
 
 
 def sources() -> list[Path]:
     """Every C file of the rooms."""
-    return sorted(CSRC.glob("*/*.c"))
+    return cdef.room_files(CSRC, "*.c")
 
 
-def libraries() -> list[str]:
-    """Linker flags: the libraries whose headers some C file includes."""
-    wanted = {"liburing.h": "-luring", "openssl/ssl.h": "-lssl -lcrypto", "lz4.h": "-llz4"}
-    text = "\n".join(path.read_text() for path in CSRC.glob("*/*.[ch]"))
-    found = [flags for header, flags in wanted.items() if f"#include <{header}>" in text]
-    return " ".join([*found, "-pthread"]).split()
+def library_flags() -> list[str]:
+    """The words for the linker."""
+    return [*(flag for library in libraries() for flag in library.flags), "-pthread"]
 
 
 @contextmanager
@@ -136,13 +134,41 @@ def write_if_changed(path: Path, text: str) -> None:
 
 
 def emit_binding(variant: Variant) -> Path:
-    """Lets cffi write the C file of the extension module from the interface headers."""
+    """Lets cffi write the C file of the extension module from the interface headers.
+
+    Beside it lies a stub for type checkers. Reading declarations takes cffi longer than most C
+    files take the compiler, so nothing is done while they stay the same.
+    """
+    headers = cdef.interface_headers(CSRC)
+    text = cdef.cdef_text(headers)
+    binding, told = variant.folder / "_core.c", variant.folder / "_core.cdef"
+    # Whatever else the two files are made from.
+    makers = [f"// cffi {cffi_version()}", (CSRC / "stub.py").read_text()]
+    key = "\n".join([*makers, text])
+    if binding.is_file() and told.is_file() and told.read_text() == key:
+        return binding
+    told.unlink(missing_ok=True)
+    write_binding(variant, headers, text, binding)
+    write_if_changed(variant.folder / "_core.pyi", stub.stub_text(text))
+    told.write_text(key)
+    return binding
+
+
+def cffi_version() -> str:
+    """The version of cffi; raises BuildError when there is none."""
+    try:
+        return importlib.metadata.version("cffi")
+    except importlib.metadata.PackageNotFoundError:
+        raise BuildError("pymc: no cffi: pip install cffi") from None
+
+
+def write_binding(variant: Variant, headers: list[cdef.Header], text: str, binding: Path) -> None:
+    """Has cffi write `binding`; a file that stays the same keeps its time."""
     from cffi import FFI, CDefError, FFIError
 
-    headers = cdef.interface_headers(CSRC)
     ffi = FFI()
     try:
-        ffi.cdef(cdef.cdef_text(headers))
+        ffi.cdef(text)
     except (CDefError, FFIError, NotImplementedError, TypeError) as error:
         raise BuildError(f"cffi does not take the interface headers: {error}") from error
     includes = "".join(f'#include "{header.path}"\n' for header in headers)
@@ -150,10 +176,8 @@ def emit_binding(variant: Variant) -> Path:
     fresh = variant.folder / "_core.new.c"
     with redirect_stdout(io.StringIO()):
         ffi.emit_c_code(str(fresh))
-    binding = variant.folder / "_core.c"
     write_if_changed(binding, fresh.read_text())
     fresh.unlink()
-    return binding
 
 
 def is_current(product: Path, dependencies: list[Path]) -> bool:
@@ -174,7 +198,9 @@ def dependencies_of(dep_file: Path) -> list[Path] | None:
 
 def compile_one(variant: Variant, source: Path, folder: Path, flags: list[str]) -> Path:
     """Compiles `source` into `folder` unless the object there is current; returns the object."""
-    stem = f"{source.parent.name}__{source.stem}" if source.is_relative_to(CSRC) else source.stem
+    stem = source.stem
+    if source.is_relative_to(CSRC):
+        stem = "__".join(source.relative_to(CSRC).with_suffix("").parts)
     target, dep_file = folder / f"{stem}.o", folder / f"{stem}.d"
     known = dependencies_of(dep_file)
     if known is not None and is_current(target, known):
@@ -187,15 +213,6 @@ def compile_one(variant: Variant, source: Path, folder: Path, flags: list[str]) 
     return target
 
 
-def run(command: list[str]) -> None:
-    """Runs a compiler or linker; raises BuildError with what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode != 0:
-        raise BuildError(done.stderr.strip() or f"failed: {shlex.join(command)}")
-    if done.stderr.strip():
-        print(done.stderr.strip(), file=sys.stderr)
-
-
 def compile_all(variant: Variant, binding: Path | None) -> list[Path]:
     """Compiles every source (and cffi's file, which is not held to our warnings)."""
     key = "\n".join([*variant.compiler, *variant.flags, *WARNINGS, platform.python_version()])
@@ -206,9 +223,7 @@ def compile_all(variant: Variant, binding: Path | None) -> list[Path]:
         work.append((binding, ["-w", f"-I{sysconfig.get_path('include')}"]))
     with ThreadPoolExecutor(JOBS) as pool:
         tasks = [pool.submit(compile_one, variant, path, folder, flags) for path, flags in work]
-    failures = [str(error) for task in tasks if (error := task.exception())]
-    if failures:
-        raise BuildError("\n\n".join(failures))
+    raise_if_any([str(error) for task in tasks if (error := task.exception())])
     return [task.result() for task in tasks]
 
 
@@ -222,25 +237,37 @@ def check_symbols(binding: Path, module: Path) -> None:
         raise BuildError(f"declared in a header, defined nowhere: {', '.join(missing)}")
 
 
-def build_module(variant: Variant) -> bool:
-    """Builds the variant's extension module; returns False when it was current."""
+def build_module(variant: Variant, folder: Path = MODULE_FOLDER) -> bool:
+    """Builds the variant's extension module and its stub into `folder`.
+
+    Returns False when the module was current.
+    """
     with locked(variant.folder):
         binding = emit_binding(variant)
         objects = compile_all(variant, binding)
-        link = [*variant.compiler, *variant.flags, "-shared", *map(str, objects), *libraries()]
+        folder.mkdir(parents=True, exist_ok=True)
+        # All variants have the same declarations.
+        write_if_changed(folder / "_core.pyi", binding.with_suffix(".pyi").read_text())
+        link = [*variant.compiler, *variant.flags, "-shared", *map(str, objects), *library_flags()]
         record = variant.folder / "link"
         write_if_changed(record, shlex.join(link) + "\n")
-        if is_current(variant.module_path, [*objects, record]):
+        module = folder / variant.file_name
+        if is_current(module, [*objects, record]):
             return False
         # Linked beside and moved over: a running server keeps the file it has mapped.
-        fresh = variant.folder / variant.module_path.name
+        fresh = folder / f".{variant.file_name}.new"
         started_ns = time.time_ns()
         run([*link, "-Wl,-z,relro,-z,now", "-o", str(fresh)])
         check_symbols(binding, fresh)
         os.utime(fresh, ns=(started_ns, started_ns))
-        MODULE_FOLDER.mkdir(parents=True, exist_ok=True)
-        fresh.replace(variant.module_path)
+        fresh.replace(module)
         return True
+
+
+def write_stub() -> None:
+    """Writes the stub of the core beside its module, for type checkers, without a compiler."""
+    text = cdef.cdef_text(cdef.interface_headers(CSRC))
+    write_if_changed(MODULE_FOLDER / "_core.pyi", stub.stub_text(text))
 
 
 def build_fuzzer(target: str) -> Path:
@@ -254,7 +281,7 @@ def build_fuzzer(target: str) -> Path:
     with locked(variant.folder):
         objects = compile_all(variant, None)
         link = [*variant.compiler, *variant.flags, "-fsanitize=fuzzer,address,undefined"]
-        run([*link, str(source), *map(str, objects), *libraries(), "-o", str(program)])
+        run([*link, str(source), *map(str, objects), *library_flags(), "-o", str(program)])
     return program
 
 
@@ -280,8 +307,7 @@ def compile_each(command: list[str], files: list[Path]) -> None:
     """Runs the command on every file; raises BuildError with all that went wrong."""
     with ThreadPoolExecutor(JOBS) as pool:
         tasks = [pool.submit(run, [*command, str(file)]) for file in files]
-    if failures := [str(error) for task in tasks if (error := task.exception())]:
-        raise BuildError("\n\n".join(failures))
+    raise_if_any([str(error) for task in tasks if (error := task.exception())])
 
 
 def main() -> int:
@@ -289,11 +315,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Builds the C core in place.")
     parser.add_argument("--syntax-only", action="store_true", help="only judge the C files")
     parser.add_argument("--fuzz", metavar="TARGET", help="build a fuzzer and print its path")
+    parser.add_argument("--stub", action="store_true", help="only write the stub of the module")
     parser.add_argument("--print-cdef", action="store_true", help="print the lifted declarations")
     options = parser.parse_args()
     try:
         if options.print_cdef:
             print(cdef.cdef_text(cdef.interface_headers(CSRC)))
+        elif options.stub:
+            write_stub()
         elif options.syntax_only:
             check_warnings()
         elif options.fuzz:
@@ -303,7 +332,7 @@ def main() -> int:
             started = time.monotonic()
             if build_module(variant):
                 seconds = time.monotonic() - started
-                print(f"built {variant.module_path.relative_to(ROOT)} in {seconds:.1f} s")
+                print(f"built pymc/core/{variant.file_name} in {seconds:.1f} s")
     except (BuildError, cdef.HeaderError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -16,17 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from csrc.build_core import (
-    ARM64,
-    CSRC,
-    ROOT,
-    WARNINGS,
-    BuildError,
-    is_current,
-    locked,
-    run,
-    write_if_changed,
-)
+from csrc.build_core import WARNINGS, is_current, locked, write_if_changed
+from csrc.toolchain import ARM64, CSRC, ROOT, BuildError, run
 
 SOURCE = CSRC / "launcher.c"
 FOLDER = ROOT / "build" / "launcher"
@@ -58,7 +49,9 @@ def setting(name: str) -> str:
 def ways() -> list[Way]:
     """The ways that this Python's files allow, the best first."""
     includes = [f"-I{sysconfig.get_path('include')}", f"-I{sysconfig.get_path('platinclude')}"]
-    needed = shlex.split(" ".join(setting(name) for name in ("LIBS", "SYSLIBS", "MODLIBS")))
+    words = shlex.split(" ".join(setting(name) for name in ("LIBS", "SYSLIBS", "MODLIBS")))
+    # Debian's Python 3.14 names a library of blanks.
+    needed = [word for word in words if word.strip()]
     archive = Path(setting("LIBPL")) / setting("LIBRARY")
     folder = Path(setting("LIBDIR"))
     shared = folder / setting("INSTSONAME")

@@ -1,7 +1,8 @@
 """Lifts cffi's declarations (the cdef) from the interface headers of the C core.
 
 The header that the compiler reads is the only declaration there is: nothing is written down twice.
-Interface headers are csrc/<room>/*.h except *_inline.h and *_internal.h. What may stand in one:
+Interface headers are the *.h of a room's folder, and of the folders in it, except *_inline.h and
+*_internal.h. What may stand in one:
 
     comments, struct/union/enum/typedef, prototypes, bool and stdint types, opaque structs,
     bit-fields, flexible arrays, function-pointer typedefs, `#define NAME 63` (integer literals).
@@ -46,6 +47,16 @@ def read_layers(layers_file: Path) -> list[list[str]]:
     return [[room.strip() for room in line.split("|")] for line in lines if line]
 
 
+def room_files(csrc: Path, pattern: str) -> list[Path]:
+    """The files of all rooms, those in a room's own folders included: csrc/<room>[/<part>]/."""
+    return sorted([*csrc.glob(f"*/{pattern}"), *csrc.glob(f"*/*/{pattern}")])
+
+
+def room_of(csrc: Path, path: Path) -> str:
+    """The room that a file below `csrc` belongs to."""
+    return path.relative_to(csrc).parts[0]
+
+
 def is_interface(header: Path) -> bool:
     """Tells whether cffi sees this header."""
     return header.suffix == ".h" and not header.stem.endswith(("_inline", "_internal"))
@@ -57,15 +68,11 @@ def interface_headers(csrc: Path) -> list[Header]:
     Raises HeaderError for text outside the grammar, include cycles and rooms without a level.
     """
     rooms = [room for level in read_layers(csrc / "LAYERS") for room in level]
-    for folder in sorted(path for path in csrc.iterdir() if any(path.glob("*.[ch]"))):
-        if folder.name not in rooms:
-            raise HeaderError(f"csrc/{folder.name}: this room has no line in csrc/LAYERS")
-    paths = [
-        header
-        for room in rooms
-        for header in sorted((csrc / room).glob("*.h"))
-        if is_interface(header)
-    ]
+    for path in room_files(csrc, "*.[ch]"):
+        if (room := room_of(csrc, path)) not in rooms:
+            raise HeaderError(f"csrc/{room}: this room has no line in csrc/LAYERS")
+    headers = [header for header in room_files(csrc, "*.h") if is_interface(header)]
+    paths = sorted(headers, key=lambda header: rooms.index(room_of(csrc, header)))
     return [_read(csrc, header) for header in _by_includes(csrc, paths)]
 
 
@@ -77,7 +84,7 @@ def cdef_text(headers: list[Header]) -> str:
 def resolve_include(csrc: Path, header: Path, name: str) -> Path | None:
     """The file below `csrc` that `#include "name"` in `header` means, None if there is none."""
     for candidate in (header.parent / name, csrc / name):
-        if candidate.is_file():
+        if candidate.is_file() and candidate.resolve().is_relative_to(csrc.resolve()):
             return candidate.resolve()
     return None
 

@@ -48,8 +48,8 @@ def read_rows(csrc: Path) -> list[Row]:
 
 def counted_in_c(csrc: Path) -> Iterator[tuple[str, Path]]:
     """Every name of a counter in a statement that counts, and the file of the statement."""
-    for source in sorted(csrc.glob("*/*.[ch]")):
-        if source.parent.name == METER:
+    for source in cdef.room_files(csrc, "*.[ch]"):
+        if cdef.room_of(csrc, source) == METER:
             continue
         for statement in cdef.strip_comments(source.read_text()).split(";"):
             for found in _NAMED.finditer(statement):
@@ -79,7 +79,7 @@ def violations(csrc: Path, package: Path) -> list[str]:
     counted = {f"COUNTER_{word}" for word in counted_in_python(package)}
     for name, source in counted_in_c(csrc):
         counted.add(name)
-        row, room = row_of.get(name), source.parent.name
+        row, room = row_of.get(name), cdef.room_of(csrc, source)
         if row and row.room != room and level_of[row.room] >= level_of[room]:
             place = f"csrc/{source.relative_to(csrc)}"
             found.append(

@@ -16,11 +16,12 @@ METER = "meter"
 
 def violations(csrc: Path) -> list[str]:
     """Every include that goes up, sideways or nowhere, as `file:line: what is wrong`."""
+    csrc = csrc.resolve()
     levels = cdef.read_layers(csrc / "LAYERS")
     level_of = {room: level for level, rooms in enumerate(levels) for room in rooms}
     found = []
-    for source in sorted([*csrc.glob("*/*.[ch]"), *csrc.glob("*/*.def")]):
-        room = source.parent.name
+    for source in [*cdef.room_files(csrc, "*.[ch]"), *cdef.room_files(csrc, "*.def")]:
+        room = cdef.room_of(csrc, source)
         if room not in level_of:
             found.append(f"csrc/{room}:1: this room has no line in csrc/LAYERS")
             continue
@@ -30,7 +31,7 @@ def violations(csrc: Path) -> list[str]:
             if target is None:
                 found.append(f"{place}: {name} is no file below csrc")
                 continue
-            other = target.parent.name
+            other = cdef.room_of(csrc, target)
             if target.name == COUNTERS and other != room:
                 if room != METER:
                     found.append(f"{place}: {name} is read by the meter and by {other} only")

@@ -51,10 +51,10 @@ look() {
     missing=""
     command -v gcc >/dev/null || { need gcc; need libc6-dev; }
     command -v make >/dev/null || need make
-    has_header stdlib.h || need libc6-dev
-    has_header xxhash.h || need libxxhash-dev
-    has_header liburing.h || need liburing-dev
-    has_header lz4.h || need liblz4-dev
+    while read -r header package flags; do
+        case $header in '' | '#'*) continue ;; esac
+        has_header "$header" || need "$package"
+    done <csrc/LIBRARIES
     choose_python
     case $purpose in
     test | bench)

@@ -18,7 +18,8 @@ fi
 what=.
 [ "$purpose" = dev ] && what='.[dev]'
 echo "installing what pyproject.toml asks for ($purpose) into .venv"
-.venv/bin/python -m pip install -q --disable-pip-version-check --no-input -e "$what" </dev/null
+# The core is make's to build, in the variant that is wanted.
+PYMC_BUILD=none .venv/bin/python -m pip install -q --disable-pip-version-check --no-input -e "$what" </dev/null
 # pip has put a script in the place of the program pymc.
 .venv/bin/python csrc/build_launcher.py
 touch "$stamp"

@@ -29,19 +29,10 @@ const struct fault_site *fault_site_at(uint32_t index) {
     return &__start_fault_sites[index];
 }
 
-// A path from its room on: "room/file.c".
-static const char *from_room(const char *path) {
-    const char *slash = strrchr(path, '/');
-    while (slash && slash > path && slash[-1] != '/') {
-        slash--;
-    }
-    return slash ? slash : path;
-}
-
 static uint32_t write_name(const struct fault_site *site, char *name_out) {
     bool is_own = strcmp(site->file, site->unit) == 0;
-    int bytes = snprintf(name_out, FAULT_NAME_BYTES, "%s:%u%s%s", from_room(site->file), site->line,
-                         is_own ? "" : "@", is_own ? "" : from_room(site->unit));
+    int bytes = snprintf(name_out, FAULT_NAME_BYTES, "%s:%u%s%s", site->file, site->line,
+                         is_own ? "" : "@", is_own ? "" : site->unit);
     PYMC_CHECK(bytes > 0 && bytes < FAULT_NAME_BYTES);
     return (uint32_t)bytes;
 }

@@ -83,7 +83,7 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
 int flash_buffer_write(struct flash *flash, uint32_t number);
 // After flash_buffer_write(): counts it, frees the buffer, closes its page when that is full. After
 // an error its page takes no more; no entry may name the buffer's records any more
-// (store_buffer_finish() sees to it). With PYMC_NOT_FOUND a sealed buffer that is in vain is freed
+// (tier_buffer_finish() sees to it). With PYMC_NOT_FOUND a sealed buffer that is in vain is freed
 // unwritten; what names its page goes with a sweep.
 void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number, int status);
 // Gives the memory of free buffers back to the system, all but the first `kept`. Returns how many

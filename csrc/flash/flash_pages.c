@@ -2,6 +2,16 @@
 #include "flash/flash_buffers_internal.h"
 #include "shm/proc_internal.h"
 
+bool flash_page_has_buffers(const struct flash *flash, uint32_t page) {
+    for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
+        const struct flash_buffer *buffer = &flash->buffers[number];
+        if (SHARED_LOAD(buffer->state) != FLASH_BUFFER_FREE && SHARED_LOAD(buffer->page) == page) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t flash_page_count(const struct flash *flash) {
     return flash->root->page_count;
 }

@@ -4,122 +4,17 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/crc32c.h"
 #include "flash/flash_buffers.h"
 #include "flash/flash_clock_inline.h"
 #include "flash/flash_index_inline.h"
 #include "flash/flash_readings_inline.h"
-#include "flash/flash_record_inline.h"
 
-// A record has at least an item's header after its own.
-#define RECORD_BYTES_MIN (sizeof(struct flash_record) + 16)
 // What is pinned for the device's use at most; reads beyond it are allocated one by one.
 #define MAPPED_BYTES_MAX (2ull << 20)
-#define SLOW_US 1000000
-
-void flash_reader_signal(struct flash_reader *reader) {
-    if (!reader->is_signalled) {
-        reader->is_signalled = true;
-        uint64_t one = 1;
-        // Full would be readable too.
-        ssize_t written = write(reader->event_fd, &one, sizeof(one));
-        (void)written;
-    }
-}
-
-// --- Readings and their table. ---
-
-static void table_put(struct flash_reader *reader, struct flash_reading *reading) {
-    struct flash_reading **place = table_place(reader, reading->seen.address);
-    reading->chain = *place;
-    reading->is_in_table = true;
-    *place = reading;
-}
-
-// Twice as many buckets as readings, at least; a table that may not grow still works.
-static void table_grow(struct flash_reader *reader) {
-    uint32_t bits = 33u - (uint32_t)__builtin_clz(reader->readings | 15);
-    uint64_t buckets = reader->table ? 1ull << (64 - reader->table_shift) : 0;
-    struct flash_reading **bigger = calloc(1ull << bits, sizeof(*bigger));
-    if (bigger == NULL) {
-        return;
-    }
-    struct flash_reading **old = reader->table;
-    reader->table = bigger;
-    reader->table_shift = 64 - bits;
-    for (uint64_t i = 0; i < buckets; i++) {
-        for (struct flash_reading *reading = old[i], *next; reading; reading = next) {
-            next = reading->chain;
-            table_put(reader, reading);
-        }
-    }
-    free(old);
-}
-
-static bool readings_grow(struct flash_reader *reader, uint32_t by) {
-    struct flash_reading *chunk;
-    if (reader->chunk_count == FLASH_READER_CHUNKS
-        || (chunk = calloc(by, sizeof(*chunk))) == NULL) {
-        return false;
-    }
-    reader->chunks[reader->chunk_count++] = chunk;
-    reader->readings += by;
-    for (uint32_t i = by; i-- > 0;) {
-        chunk[i].next = reader->free;
-        reader->free = &chunk[i];
-    }
-    table_grow(reader);
-    return reader->table != NULL;
-}
-
-static struct flash_reading *reading_take(struct flash_reader *reader, uint64_t address,
-                                          uint32_t page, uint64_t page_version) {
-    if (UNLIKELY(reader->free == NULL) && !readings_grow(reader, reader->readings)) {
-        return NULL;
-    }
-    struct flash_reading *reading = reader->free;
-    reader->free = reading->next;
-    reader->in_use++;
-    reading->seen = (struct flash_read){
-        .address = address, .page = page, .page_version = page_version, .holds = 1};
-    reading->memory = NULL;
-    reading->is_in_table = false;
-    reading->is_given_up = false;
-    ring_clear(&reading->waiters);
-    return reading;
-}
-
-void flash_reading_give_memory(struct flash_reader *reader, struct flash_reading *reading) {
-    if (reading->memory != NULL) {
-        uint64_t charge = flash_memory_charge(reading->bytes);
-        flash_memory_give(&reader->memory, reading->memory);
-        reader->memory_used -= charge;
-        reader->paths[reading->path].memory_used -= charge;
-        reading->memory = NULL;
-        if (UNLIKELY(reader->starved_paths)) {
-            flash_reader_signal(reader);
-        }
-    }
-}
-
-// Nobody holds it and no device writes to it.
-void flash_reading_free(struct flash_reader *reader, struct flash_reading *reading) {
-    PYMC_DEBUG_CHECK(reading->seen.holds == 0 && ring_is_empty(&reading->waiters));
-    table_drop(reader, reading);
-    flash_reading_give_memory(reader, reading);
-    reading->next = reader->free;
-    reader->free = reading;
-    reader->in_use--;
-    if (UNLIKELY(reader->starved_paths)) {
-        flash_reader_signal(reader);
-    }
-}
-
-// --- Beginning. ---
 
 static struct flash_read *read_gone(struct flash_reader *reader, uint64_t address, uint32_t page,
                                     uint64_t version) {
-    struct flash_reading *reading = reading_take(reader, address, page, version);
+    struct flash_reading *reading = flash_reading_take(reader, address, page, version);
     return reading ? answer(reading, FLASH_READ_GONE) : NULL;
 }
 
@@ -185,8 +80,6 @@ static void enqueue(struct flash_reader *reader, struct flash_reading *reading) 
     reader->queued++;
 }
 
-static uint8_t judge(struct flash_reader *reader, const struct flash_reading *reading);
-
 // A record that waits in a write buffer is copied from there: the read is done at once.
 static bool read_buffer(struct flash_reader *reader, struct flash_reading *reading) {
     uint64_t offset = reading->page_offset + reading->skip;
@@ -197,7 +90,7 @@ static bool read_buffer(struct flash_reader *reader, struct flash_reading *readi
         return false;
     }
     reading->result = reading->bytes;
-    if (judge(reader, reading) != FLASH_READ_GOOD) {
+    if (flash_reading_judge(reader, reading) != FLASH_READ_GOOD) {
         // Its buffer was freed under our eyes; what the device has will tell.
         return false;
     }
@@ -211,7 +104,7 @@ static bool read_buffer(struct flash_reader *reader, struct flash_reading *readi
 static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry, uint32_t page,
                                     uint64_t version) {
     struct flash_reading *reading =
-        reading_take(reader, flash_entry_address(reader->flash, entry), page, version);
+        flash_reading_take(reader, flash_entry_address(reader->flash, entry), page, version);
     if (UNLIKELY(reading == NULL)) {
         return NULL;
     }
@@ -238,7 +131,7 @@ static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry,
         flash_reading_give_memory(reader, reading);
         return answer(reading, FLASH_READ_LATE);
     }
-    table_put(reader, reading);
+    flash_readings_put(reader, reading);
     enqueue(reader, reading);
     return &reading->seen;
 }
@@ -280,8 +173,6 @@ void flash_reader_release(struct flash_reader *reader, struct flash_read *read) 
         flash_reading_free(reader, reading);
     }
 }
-
-// --- Waiting. ---
 
 static void starve(struct flash_reader *reader, struct flash_waiter *waiter) {
     waiter->lacked_bytes = reader->lacked_bytes;
@@ -350,8 +241,6 @@ static void wake_starving(struct flash_reader *reader, struct flash_chain *woken
         flash_reader_signal(reader);
     }
 }
-
-// --- Handing over and collecting. ---
 
 // Returns how many were started.
 static uint32_t start_queued_of(struct flash_reader *reader, uint32_t number, uint64_t now_us) {
@@ -424,83 +313,6 @@ struct flash_waiter *flash_reader_reap(struct flash_reader *reader, uint64_t now
     return woken.first;
 }
 
-static uint8_t judge(struct flash_reader *reader, const struct flash_reading *reading) {
-    const struct flash_read *seen = &reading->seen;
-    if (reading->result != reading->bytes) {
-        return flash_is_refusal(-reading->result) ? FLASH_READ_REFUSED : FLASH_READ_FAILED;
-    }
-    // The record was complete before its entry was made; only a reuse of the page, with a new
-    // version, changes it.
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (!flash_page_is_readable(reader->flash, seen->page, seen->page_version)) {
-        return FLASH_READ_GONE;
-    }
-    const struct flash_record *record =
-        (const struct flash_record *)(reading->memory + reading->skip);
-    if (reading->record_bytes_most < RECORD_BYTES_MIN) {
-        return FLASH_READ_CORRUPT;
-    }
-    uint32_t bytes = flash_record_bytes(record);
-    if (bytes < RECORD_BYTES_MIN || bytes > reading->record_bytes_most
-        || record->page_version != (uint32_t)seen->page_version
-        || record->crc32c != crc32c(0, &record->sizes, bytes - sizeof(record->crc32c))) {
-        return FLASH_READ_CORRUPT;
-    }
-    count(reader->proc, COUNTER_ext_objects_read, 1);
-    count(reader->proc, COUNTER_ext_bytes_read, bytes);
-    return FLASH_READ_GOOD;
-}
-
-static void note_device(struct flash_reader *reader, const struct flash_reading *reading,
-                        uint64_t took_us) {
-    struct flash_path_state *path = &reader->flash->paths[reading->path];
-    flash_note_time(reader->times, took_us);
-    flash_count_read(reader->flash, reader->proc->slot_index, reading->path);
-    bool is_bad = reading->result != reading->bytes;
-    if (UNLIKELY(is_bad)) {
-        count(reader->proc, COUNTER_ext_read_errors, 1);
-    }
-    if (UNLIKELY(is_bad || took_us > SLOW_US) && !reader->back->uses_flash_io) {
-        SHARED_ADD(path->read_errors, is_bad && !flash_is_refusal(-reading->result), RELAXED);
-        SHARED_ADD(path->slow_reads, took_us > SLOW_US, RELAXED);
-    }
-}
-
-void flash_reader_complete(struct flash_reader *reader, struct flash_reading *reading,
-                           int64_t result, uint64_t now_us, struct flash_chain *woken) {
-    struct flash_read *seen = &reading->seen;
-    reading->result = result;
-    reader->under_way--;
-    reader->paths[reading->path].under_way--;
-    note_device(reader, reading, now_us - reading->at_device_us);
-    if (UNLIKELY(reading->is_given_up)) {
-        flash_reader_take_back(reader, reading);
-        return;
-    }
-    timed_drop(reader, reading);
-    if (seen->holds == 0) {
-        flash_reading_free(reader, reading);
-        return;
-    }
-    seen->result = judge(reader, reading);
-    seen->state = FLASH_READ_DONE;
-    if (UNLIKELY(seen->result == FLASH_READ_CORRUPT
-                 && reading->record_bytes_most >= RECORD_BYTES_MIN)) {
-        // The page was the same before and after, so this is not what was written there.
-        SHARED_ADD(reader->flash->paths[reading->path].bad_records, 1, RELAXED);
-    }
-    if (LIKELY(seen->result == FLASH_READ_GOOD)) {
-        seen->record = (const struct flash_record *)(reading->memory + reading->skip);
-    } else {
-        flash_reading_give_memory(reader, reading);
-    }
-    while (!ring_is_empty(&reading->waiters)) {
-        wake(woken, reading->waiters.next);
-    }
-}
-
-// --- The reader. ---
-
 static int open_back(struct flash_reader *reader, const struct flash_reader_options *options) {
     int status = PYMC_OS_ERROR;
     if (options->kind != FLASH_READER_THREADS) {
@@ -564,7 +376,7 @@ int flash_reader_open(struct flash *flash, struct proc *proc,
     int status = reader->event_fd < 0 ? PYMC_OS_ERROR
                                       : flash_memory_open(&reader->memory, mapped ? mapped : 1);
     reader->paths = calloc(paths, sizeof(*reader->paths));
-    if (status == PYMC_OK && (!reader->paths || !readings_grow(reader, reader->depth * 4))) {
+    if (status == PYMC_OK && (!reader->paths || !flash_readings_grow(reader, reader->depth * 4))) {
         status = PYMC_NO_MEMORY;
     }
     for (uint32_t number = 0; number < paths && reader->paths; number++) {

@@ -155,6 +155,14 @@ struct flash_reader {
 // A read that was started is done: `result` is the bytes read, or -errno.
 void flash_reader_complete(struct flash_reader *reader, struct flash_reading *reading,
                            int64_t result, uint64_t now_us, struct flash_chain *woken);
+// What a read that is done has brought: enum flash_read_result.
+uint8_t flash_reading_judge(struct flash_reader *reader, const struct flash_reading *reading);
+// A reading that one holds, without memory and not in the table. NULL: there are too many.
+struct flash_reading *flash_reading_take(struct flash_reader *reader, uint64_t address,
+                                         uint32_t page, uint64_t page_version);
+bool flash_readings_grow(struct flash_reader *reader, uint32_t by);
+// From here on others who want the record find it.
+void flash_readings_put(struct flash_reader *reader, struct flash_reading *reading);
 // Nobody holds the reading and no device writes to it.
 void flash_reading_free(struct flash_reader *reader, struct flash_reading *reading);
 // Gives its memory back, if it has any.

@@ -4,8 +4,6 @@
 
 #include "flash/flash_reader_internal.h"
 
-// --- Waiters: rings with a head. ---
-
 static inline void ring_clear(struct flash_waiter *head) {
     head->next = head;
     head->previous = head;
@@ -36,8 +34,6 @@ static inline bool ring_is_empty(const struct flash_waiter *head) {
     return head->next == head;
 }
 
-// --- The table. ---
-
 static inline struct flash_reading **table_place(const struct flash_reader *reader,
                                                  uint64_t address) {
     return &reader->table[address * 0x9e3779b97f4a7c15ull >> reader->table_shift];
@@ -54,8 +50,6 @@ static inline void table_drop(struct flash_reader *reader, struct flash_reading 
     *place = reading->chain;
     reading->is_in_table = false;
 }
-
-// --- Those under way on a path, in the order in which they were started. ---
 
 static inline void timed_put(struct flash_reader *reader, struct flash_reading *reading) {
     struct flash_reader_path *path = &reader->paths[reading->path];
@@ -78,8 +72,6 @@ static inline void timed_drop(struct flash_reader *reader, struct flash_reading 
         reader->timed_paths &= ~(1ull << reading->path);
     }
 }
-
-// --- Queues and ends. ---
 
 static inline struct flash_read *answer(struct flash_reading *reading, int result) {
     reading->seen.state = FLASH_READ_DONE;

@@ -37,16 +37,6 @@ void flash_buffer_read(const struct flash *flash, uint32_t number, struct flash_
     }
 }
 
-bool flash_page_has_buffers(const struct flash *flash, uint32_t page) {
-    for (uint32_t number = 0; number < flash->root->buffer_count; number++) {
-        const struct flash_buffer *buffer = &flash->buffers[number];
-        if (SHARED_LOAD(buffer->state) != FLASH_BUFFER_FREE && SHARED_LOAD(buffer->page) == page) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // A page of flushed records takes no others: it is free as a whole.
 static bool is_flushed(const struct flash *flash, uint32_t page) {
     uint64_t newest = SHARED_LOAD(flash->pages[page].newest_order);

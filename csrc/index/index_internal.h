@@ -167,7 +167,7 @@ struct index_place {
 
 // Adds an entry to a locked chain; PYMC_NO_MEMORY when a new overflow bucket is needed and none is
 // left, or the chain is as long as readers follow: then an entry of the chain must go, see
-// store_make_chain_room(). Crash: the entry is in or it is not.
+// space_make_chain_room(). Crash: the entry is in or it is not.
 MUST_CHECK int index_insert_locked(struct index *index, struct proc *proc, struct bucket *home,
                                    uint8_t tag, uint32_t ref);
 // Swaps the reference of an entry. Crash: one or the other.

@@ -41,7 +41,7 @@ void flash_settle(struct session *session) {
     if (flash) {
         release(session, flash->looked_at);
         flash->rounds = 0;
-        store_rule_out_none(session_store(session));
+        link_rule_out_none(session_store(session));
         session_store(session)->needed_ref = 0;
     }
 }
@@ -104,7 +104,7 @@ static int park(struct session *session, struct flash_read *read) {
     session->flash->waits_for = read;
     session->is_waiting = true;
     // Other sessions' commands come in between.
-    store_rule_out_none(session_store(session));
+    link_rule_out_none(session_store(session));
     session_store(session)->needed_ref = 0;
     return STORE_ON_FLASH;
 }
@@ -144,27 +144,27 @@ static void pass_by(struct session *session, uint64_t entry, uint64_t hash, bool
     count(store->proc, COUNTER_ext_late_looks, 1);
     count(store->proc, COUNTER_miss_from_extstore, is_get);
     if (changes) {
-        store_flash_forget(store, entry, hash);
+        link_forget_entry(store, entry, hash);
     } else {
-        store_pass_by(store, entry);
+        link_pass_by(store, entry);
     }
 }
 
 int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
-               bool is_get, bool changes, struct store_view *view, struct flash_read **read_out) {
+               bool is_get, bool changes, struct link_view *view, struct flash_read **read_out) {
     struct store *store = session_store(session);
     *read_out = NULL;
-    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
-        uint64_t entry = store_flash_entry(store, hash);
+    for (uint32_t round = 0; round < LINK_LOOKS_MAX; round++) {
+        uint64_t entry = link_flash_entry(store, hash);
         if (!entry) {
-            if (store_holds(view)) {
+            if (link_holds(view)) {
                 return STORE_MISS;
             }
             // Its bucket is changing all the time: what is under its lock is true.
-            int found = round >= STORE_LOOKS_OPTIMISTIC
-                            ? store_find_locked(store, key, key_bytes, hash, view)
+            int found = round >= LINK_LOOKS_OPTIMISTIC
+                            ? link_find_locked(store, key, key_bytes, hash, view)
                             : STORE_ON_FLASH;
-            store_let_go(store, view);
+            link_let_go(store, view);
             if (found != STORE_ON_FLASH) {
                 return found == STORE_MISS || found == STORE_BUSY ? found : STORE_HIT;
             }
@@ -176,11 +176,11 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
             if (!read) {
                 return STORE_ON_FLASH;
             }
-            int found = STORE_NOT_STORED;
+            int found = STORE_LOOK_AGAIN;
             if (UNLIKELY(read->result == FLASH_READ_LATE)) {
                 pass_by(session, entry, hash, is_get, changes);
             } else {
-                found = store_flash_view(store, read, key, key_bytes, hash, view);
+                found = tier_view(store, read, key, key_bytes, hash, view);
             }
             if (found == STORE_HIT || found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
                 *read_out = read;
@@ -189,9 +189,9 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
             if (UNLIKELY(found == STORE_NO_MEMORY)) {
                 return found;
             }
-            if (found == STORE_NOT_FOUND) {
-                store_rule_out(store, entry);    // The read stays held: the command may be done
-                                                 // over again.
+            if (found == STORE_OTHER_KEY) {
+                link_rule_out(store, entry);    // The read stays held: the command may be done
+                                                // over again.
             } else if (LIKELY(read->result != FLASH_READ_LATE)) {
                 release(session, session->flash->looked_at);
             }
@@ -199,7 +199,7 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
                 return STORE_MISS;
             }
         }
-        int found = store_find(store, key, key_bytes, hash, view);
+        int found = link_find(store, key, key_bytes, hash, view);
         if (found != STORE_MISS) {
             return found == STORE_BUSY ? STORE_BUSY : STORE_HIT;
         }
@@ -210,26 +210,26 @@ int flash_look(struct session *session, const char *key, uint32_t key_bytes, uin
 int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
                 bool is_get) {
     struct store *store = session_store(session);
-    struct store_view view;
-    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
+    struct link_view view;
+    for (uint32_t round = 0; round < LINK_LOOKS_MAX; round++) {
         struct flash_read *read;
-        int in_memory = store_find(store, key, key_bytes, hash, &view);
+        int in_memory = link_find(store, key, key_bytes, hash, &view);
         if (in_memory != STORE_MISS) {
             return in_memory == STORE_BUSY ? STORE_BUSY : STORE_HIT;
         }
         int found = flash_look(session, key, key_bytes, hash, is_get, true, &view, &read);
         if (found == STORE_NO_MEMORY) {
-            return store_refused(store, COUNTER_oom_process_memory);
+            return space_refused(store, COUNTER_oom_process_memory);
         }
         if (found != STORE_HIT || !read) {
             return found;
         }
-        int brought = store_bring_back(store, read, &view, key, hash);
+        int brought = tier_bring_back(store, read, &view, key, hash);
         if (brought == STORE_NO_MEMORY || brought == STORE_BUSY) {
             return brought;
         }
         if (!may_look_again(session)) {
-            return store_refused(store, COUNTER_oom_gave_up);
+            return space_refused(store, COUNTER_oom_gave_up);
         }
         if (brought == STORE_STORED) {
             return STORE_HIT;
@@ -241,14 +241,14 @@ int flash_bring(struct session *session, const char *key, uint32_t key_bytes, ui
 // flash_retry() that leaves STORE_BUSY to its caller.
 static bool bring_for(struct session *session, const char *key, uint32_t key_bytes, int *outcome) {
     int brought = flash_bring(session, key, key_bytes,
-                              store_hash(session_store(session), key, key_bytes), false);
+                              link_hash(session_store(session), key, key_bytes), false);
     if (store_is_put_off(brought) || brought == STORE_NO_MEMORY) {
         *outcome = brought;
         return false;
     }
     // With nothing there after all the operation will see that too.
     if (!may_look_again(session)) {
-        *outcome = store_refused(session_store(session), COUNTER_oom_gave_up);
+        *outcome = space_refused(session_store(session), COUNTER_oom_gave_up);
         return false;
     }
     return true;
@@ -265,7 +265,7 @@ bool flash_retry(struct session *session, const char *key, uint32_t key_bytes, i
 // flash_delete() that leaves STORE_BUSY to its caller.
 static int delete_anywhere(struct session *session, const struct store_delete *request) {
     struct store *store = session_store(session);
-    uint64_t hash = store_hash(store, request->key, request->key_bytes);
+    uint64_t hash = link_hash(store, request->key, request->key_bytes);
     for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
         int outcome = store_delete(store, request);
         if (LIKELY(outcome != STORE_ON_FLASH)) {
@@ -278,9 +278,9 @@ static int delete_anywhere(struct session *session, const struct store_delete *r
             }
             continue;
         }
-        struct store_view view;
+        struct link_view view;
         struct flash_read *read;
-        int in_memory = store_find(store, request->key, request->key_bytes, hash, &view);
+        int in_memory = link_find(store, request->key, request->key_bytes, hash, &view);
         if (in_memory == STORE_BUSY) {
             return in_memory;
         }
@@ -290,19 +290,19 @@ static int delete_anywhere(struct session *session, const struct store_delete *r
         int found =
             flash_look(session, request->key, request->key_bytes, hash, false, true, &view, &read);
         if (found == STORE_NO_MEMORY) {
-            return store_refused(store, COUNTER_oom_process_memory);
+            return space_refused(store, COUNTER_oom_process_memory);
         }
         if (store_is_put_off(found)) {
             return found;
         }
         if (found == STORE_HIT && read) {
-            outcome = store_flash_delete(store, read, &view, request->key, hash);
+            outcome = tier_delete(store, read, &view, request->key, hash);
             if (outcome == STORE_DELETED || outcome == STORE_BUSY) {
                 return outcome;
             }
         }
         if (!may_look_again(session)) {
-            return store_refused(store, COUNTER_oom_gave_up);
+            return space_refused(store, COUNTER_oom_gave_up);
         }
     }
     return STORE_BUSY;
@@ -317,10 +317,10 @@ int flash_delete(struct session *session, const struct store_delete *request) {
 }
 
 void flash_note_read(struct session *session, const struct flash_read *read,
-                     const struct store_view *view, const char *key, uint64_t hash) {
+                     const struct link_view *view, const char *key, uint64_t hash) {
     struct store *store = session_store(session);
-    if (store_flash_note_read(store, read, view, hash)) {
-        int brought = store_bring_back(store, read, view, key, hash);
+    if (tier_note_read(store, read, view, hash)) {
+        int brought = tier_bring_back(store, read, view, key, hash);
         count(store->proc, COUNTER_recache_from_extstore, brought == STORE_STORED);
     }
 }
@@ -328,12 +328,12 @@ void flash_note_read(struct session *session, const struct flash_read *read,
 void flash_look_ahead(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash) {
     struct store *store = session_store(session);
     struct session_flash *flash = session->flash;
-    struct store_view view;
+    struct link_view view;
     if (!flash->waits_for || flash->held == UINT32_MAX
-        || store_find(store, key, key_bytes, hash, &view) != STORE_MISS) {
+        || link_find(store, key, key_bytes, hash, &view) != STORE_MISS) {
         return;
     }
-    uint64_t entry = store_flash_entry(store, hash);
+    uint64_t entry = link_flash_entry(store, hash);
     uint32_t place;
     struct flash_read *read = entry ? hold(session, entry, true, &place) : NULL;
     if (read && read->state != FLASH_READ_DONE) {
@@ -357,15 +357,15 @@ void flash_look_ahead_meta(struct session *session, const char *in, const char *
         uint32_t key_bytes = (uint32_t)(key_end - key);
         if (lines > 0 && key_bytes > 0 && key_bytes <= KEY_BYTES_MAX) {
             flash_look_ahead(session, key, key_bytes,
-                             store_hash(session_store(session), key, key_bytes));
+                             link_hash(session_store(session), key, key_bytes));
         }
         in = newline + 1;
     }
 }
 
-enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at,
+enum put_result reply_put_record(struct store *store, const struct link_view *view, char *at,
                                  struct reply *reply) {
-    if (view->value_bytes <= STORE_COPY_BYTES_MAX) {
+    if (view->value_bytes <= LINK_COPY_BYTES_MAX) {
         at = put_bytes(at, view->value, view->value_bytes);
         reply->at = PUT_LITERAL(at, "\r\n");
         return PUT_DONE;

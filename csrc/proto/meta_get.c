@@ -4,7 +4,7 @@
 
 struct meta_hit {
     const struct meta_request *request;
-    struct store_view *view;
+    struct link_view *view;
     bool is_created;
     bool won;
     uint32_t expiry_seconds;    // After all flags; see weigh().
@@ -46,7 +46,7 @@ static char *put_ttl(char *at, const struct store *store, uint32_t expiry_second
 
 static char *put_flag(char *at, const struct store *store, const struct meta_hit *hit,
                       const struct token *flag, uint32_t *expiry) {
-    const struct store_view *view = hit->view;
+    const struct link_view *view = hit->view;
     uint32_t idle = store->proc->now_seconds - view->time_seconds;
     switch (flag->text[0]) {
     case 'T': *expiry = expiry_from_client(store, hit->request->expiry); return at;
@@ -96,10 +96,10 @@ static int apply(struct store *store, const struct meta_hit *hit, uint64_t hash)
     const struct meta_request *request = hit->request;
     bool bumps = !meta_has(request, 'u');
     if (hit->is_created || (!meta_has(request, 'T') && !hit->won)) {
-        if (bumps && store_wants_bump(store, hit->view)) {
-            store_bump(store, hit->view);
+        if (bumps && link_wants_bump(store, hit->view)) {
+            link_bump(store, hit->view);
         }
-        store_let_go(store, hit->view);
+        link_let_go(store, hit->view);
         return STORE_TOUCHED;
     }
     struct store_mark mark = {.set_state = hit->won ? ITEM_TOKEN_SENT : 0,
@@ -128,7 +128,7 @@ static void reply_miss(const struct meta_request *request, struct reply *reply) 
 }
 
 static void count_lookup(struct store *store, const struct meta_request *request,
-                         const struct store_view *view, int found) {
+                         const struct link_view *view, int found) {
     // A miss is a get's, whatever the read would have changed.
     bool is_touch = view && meta_has(request, 'T');
     count(store->proc, is_touch ? COUNTER_cmd_touch : COUNTER_cmd_get, 1);
@@ -136,12 +136,12 @@ static void count_lookup(struct store *store, const struct meta_request *request
         if (is_touch) {
             class_count(store, view->class_id, CLASS_touch_hits, 1);
         } else {
-            store_count_hit(store, view);
+            link_count_hit(store, view);
         }
         return;
     }
     count(store->proc, COUNTER_get_misses, 1);
-    store_count_dead(store, found);
+    link_count_dead(store, found);
 }
 
 // Creates the empty item of a vivifying read. Returns the storing outcome.
@@ -171,7 +171,7 @@ static __attribute__((noinline)) enum look put_off(struct session *session, stru
 
 // The key is not in memory (the hit's view is of that look-up). What the read would change is
 // brought back to memory first. Returns what flash_look() does.
-static int find_on_flash(struct session *session, struct meta_hit *hit, struct store_view *view,
+static int find_on_flash(struct session *session, struct meta_hit *hit, struct link_view *view,
                          uint64_t hash, struct flash_read **read_out) {
     const struct meta_request *request = hit->request;
     bool touches = meta_has(request, 'T');
@@ -219,7 +219,7 @@ static enum look answer_missing(struct session *session, struct meta_hit *hit, i
             reply_line(reply, "SERVER_ERROR Out of memory allocating new item");
             return LOOK_ANSWERED;
         }
-        store_count_dead(store, found);
+        link_count_dead(store, found);
         hit->is_created = outcome == STORE_STORED;
         return LOOK_AGAIN;
     }
@@ -233,7 +233,7 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit,
                             const struct flash_read *read, uint64_t hash, struct reply *reply) {
     struct store *store = session_store(session);
     const struct meta_request *request = hit->request;
-    struct store_view *view = hit->view;
+    struct link_view *view = hit->view;
     char *start = reply->at;
     weigh(store, hit);
     char *at = put_hit_line(start, store, hit);
@@ -247,9 +247,9 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit,
     }
     int applied = STORE_MISS;
     if (LIKELY(put == PUT_DONE)) {
-        applied = UNLIKELY(read)              ? STORE_TOUCHED
-                  : LIKELY(store_holds(view)) ? apply(store, hit, hash)
-                                              : STORE_MISS;
+        applied = UNLIKELY(read)             ? STORE_TOUCHED
+                  : LIKELY(link_holds(view)) ? apply(store, hit, hash)
+                                             : STORE_MISS;
     }
     if (LIKELY(applied == STORE_TOUCHED)) {
         count_lookup(store, request, view, STORE_HIT);
@@ -259,7 +259,7 @@ static enum look answer_hit(struct session *session, struct meta_hit *hit,
         }
         return LOOK_ANSWERED;
     }
-    store_let_go(store, view);
+    link_let_go(store, view);
     if (reply->value_count > values) {
         reply_value_release(store, &reply->values[--reply->value_count]);
     }
@@ -283,8 +283,8 @@ static inline __attribute__((always_inline)) enum look look(struct session *sess
     struct store *store = session_store(session);
     const struct meta_request *request = hit->request;
     struct flash_read *read = NULL;
-    struct store_view *view = hit->view;
-    int found = store_look(store, request->key, request->key_bytes, hash, round, view);
+    struct link_view *view = hit->view;
+    int found = link_look(store, request->key, request->key_bytes, hash, round, view);
     if (UNLIKELY(found != STORE_HIT && session->proto->reader
                  && (found == STORE_MISS || found == STORE_ON_FLASH))) {
         found = find_on_flash(session, hit, view, hash, &read);
@@ -307,7 +307,7 @@ static inline __attribute__((always_inline)) enum look look(struct session *sess
         return answer_hit(session, hit, read, hash, reply);
     }
     if (found != STORE_MISS && !read) {
-        store_reap(store, view);
+        link_reap(store, view);
     }
     return answer_missing(session, hit, found, reply);
 }
@@ -323,11 +323,11 @@ void meta_get(struct session *session, struct token *tokens, uint32_t words, str
         reply_line(reply, error);
         return;
     }
-    uint64_t hash = store_hash(session_store(session), request.key, request.key_bytes);
-    struct store_view view;
+    uint64_t hash = link_hash(session_store(session), request.key, request.key_bytes);
+    struct link_view view;
     struct meta_hit hit = {.request = &request, .view = &view, .is_created = session->has_vivified};
     enum look seen = LOOK_AGAIN;
-    for (uint32_t round = 0; round < STORE_LOOKS_MAX && seen == LOOK_AGAIN; round++) {
+    for (uint32_t round = 0; round < LINK_LOOKS_MAX && seen == LOOK_AGAIN; round++) {
         seen = look(session, &hit, hash, round, reply);
     }
     if (UNLIKELY(seen == LOOK_AGAIN)) {
@@ -352,13 +352,13 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words,
             return;
         }
     }
-    struct store_view view;
+    struct link_view view;
     struct flash_read *read = NULL;
-    uint64_t hash = store_hash(store, request.key, request.key_bytes);
+    uint64_t hash = link_hash(store, request.key, request.key_bytes);
     int found = STORE_BUSY;
     bool is_elsewhere = true;
-    for (uint32_t round = 0; round < STORE_LOOKS_MAX && is_elsewhere; round++) {
-        found = store_find(store, request.key, request.key_bytes, hash, &view);
+    for (uint32_t round = 0; round < LINK_LOOKS_MAX && is_elsewhere; round++) {
+        found = link_find(store, request.key, request.key_bytes, hash, &view);
         is_elsewhere = UNLIKELY(found == STORE_MISS && session->proto->reader);
         if (is_elsewhere) {
             found = flash_look(session, request.key, request.key_bytes, hash, false, false, &view,
@@ -374,9 +374,9 @@ void meta_debug(struct session *session, struct token *tokens, uint32_t words,
         return;
     }
     if (found != STORE_HIT) {
-        store_count_dead(store, found);
+        link_count_dead(store, found);
         if (found != STORE_MISS && !read) {
-            store_reap(store, &view);
+            link_reap(store, &view);
         }
         REPLY_LITERAL(reply, "EN\r\n");
         return;

@@ -78,7 +78,7 @@ static const char *write_from(const struct session *session, const struct meta_r
     }
     // Without CAS numbers (-C) there is nothing to compare that an append could lose to.
     write->has_cas_compare =
-        write->has_cas_compare && (write->mode < STORE_APPEND || store_has_cas(store));
+        write->has_cas_compare && (write->mode < STORE_APPEND || link_has_cas(store));
     return NULL;
 }
 

@@ -34,7 +34,7 @@ static struct prefix_root *root_of(const struct arena *arena) {
 
 static struct prefix_record *find_locked(const struct store *store, struct prefix_root *root,
                                          const char *prefix, uint32_t bytes) {
-    uint32_t slot = (uint32_t)store_hash(store, prefix, bytes) % PREFIX_SLOTS;
+    uint32_t slot = (uint32_t)link_hash(store, prefix, bytes) % PREFIX_SLOTS;
     for (uint32_t tries = 0; tries < PREFIX_SLOTS; tries++, slot = (slot + 1) % PREFIX_SLOTS) {
         struct prefix_record *record = &root->slots[slot];
         if (record->prefix_bytes == bytes && memcmp(record->prefix, prefix, bytes) == 0) {

@@ -87,7 +87,7 @@ char *reply_own(struct store *store, uint32_t value_bytes) {
     return copy;
 }
 
-void reply_put_owned(const struct store_view *view, char *copy, char *at, struct reply *reply) {
+void reply_put_owned(const struct link_view *view, char *copy, char *at, struct reply *reply) {
     reply->values[reply->value_count++] =
         (struct reply_value){.owned = copy,
                              .buffer_offset = (uint32_t)(at - reply->start),
@@ -99,7 +99,7 @@ void reply_put_owned(const struct store_view *view, char *copy, char *at, struct
     reply->at = PUT_LITERAL(at, "\r\n");
 }
 
-enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at,
+enum put_result reply_put_copy(struct store *store, const struct link_view *view, char *at,
                                struct reply *reply) {
     char *copy = reply_own(store, view->value_bytes);
     if (!copy) {
@@ -110,13 +110,13 @@ enum put_result reply_put_copy(struct store *store, const struct store_view *vie
     uint32_t bytes;
     // What changes meanwhile may look longer than the room that was taken for it.
     while (copied < view->value_bytes
-           && (bytes = store_value_span(store, view->item, view->state, view->class_id, copied,
-                                        &piece))) {
+           && (bytes = link_value_span(store, view->item, view->state, view->class_id, copied,
+                                       &piece))) {
         bytes = bytes < view->value_bytes - copied ? bytes : view->value_bytes - copied;
         racy_copy(copy + copied, piece, bytes);
         copied += bytes;
     }
-    if (copied < view->value_bytes || !store_holds(view)) {
+    if (copied < view->value_bytes || !link_holds(view)) {
         count(store->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)view->value_bytes);
         free(copy);
         return PUT_CHANGED;
@@ -140,7 +140,7 @@ bool reply_value_copy_out(struct store *store, struct reply_value *value) {
         copied += bytes;
     }
     PYMC_CHECK(copied == value->value_bytes);    // It is pinned: its bytes do not change.
-    store_unpin(store, value->pin);
+    link_unpin(store, value->pin);
     value->owned = copy;
     return true;
 }

@@ -6,11 +6,12 @@
 #include <string.h>
 
 #include "base/check_inline.h"
+#include "link/link_claims_inline.h"
+#include "link/link_value_inline.h"
 #include "proto/session.h"
-#include "store/store_find_inline.h"
 
 // Room a command may count on: one copied value, its header, and a generous line.
-#define REPLY_ROOM_BYTES (STORE_COPY_BYTES_MAX + 2048)
+#define REPLY_ROOM_BYTES (LINK_COPY_BYTES_MAX + 2048)
 
 // More bytes of copied values than this do not wait in one reply, but for the last one's.
 #define REPLY_OWNED_BYTES_MAX (1u << 20)
@@ -62,21 +63,21 @@ static inline void reply_value_release(struct store *store, struct reply_value *
         count(store->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)value->value_bytes);
         free(value->owned);
     } else {
-        store_unpin(store, value->pin);
+        link_unpin(store, value->pin);
     }
 }
 // A pinned value that waits for a slow client becomes a copy of its own, and its pin goes. Returns
 // false without memory.
 bool reply_value_copy_out(struct store *store, struct reply_value *value);
-// One piece of the value, see store_value_span().
+// One piece of the value, see link_value_span().
 static inline uint32_t reply_value_span(const struct store *store, const struct reply_value *value,
                                         uint32_t offset, const char **place_out) {
     if (value->owned) {
         *place_out = value->owned + offset;
         return value->value_bytes - offset;
     }
-    return store_value_span(store, store_item(store, value->ref), value->state, value->class_id,
-                            offset, place_out);
+    return link_value_span(store, link_item(store, value->ref), value->state, value->class_id,
+                           offset, place_out);
 }
 
 static inline bool reply_is_full(const struct reply *reply) {
@@ -125,41 +126,41 @@ enum put_result { PUT_DONE, PUT_CHANGED, PUT_NO_MEMORY };
 // NULL: there is none, or too much is waiting for slow clients.
 char *reply_own(struct store *store, uint32_t value_bytes);
 // Puts such a copy, filled, behind what ends at `at`. Owns: the reply.
-void reply_put_owned(const struct store_view *view, char *copy, char *at, struct reply *reply);
+void reply_put_owned(const struct link_view *view, char *copy, char *at, struct reply *reply);
 // A large value for which no pin is free goes out as a copy.
-enum put_result reply_put_copy(struct store *store, const struct store_view *view, char *at,
+enum put_result reply_put_copy(struct store *store, const struct link_view *view, char *at,
                                struct reply *reply);
 
 // Whether the value goes through the reply's buffer.
-static inline bool reply_copies(const struct store *store, const struct store_view *view,
+static inline bool reply_copies(const struct store *store, const struct link_view *view,
                                 const struct reply *reply) {
-    if (LIKELY(view->value_bytes <= STORE_COPY_AMONG_BYTES_MAX)) {
+    if (LIKELY(view->value_bytes <= LINK_COPY_AMONG_BYTES_MAX)) {
         return view->value != NULL;
     }
     bool is_alone = reply->at == reply->start;
-    return view->value && view->value_bytes <= STORE_COPY_BYTES_MAX
-           && ((is_alone && view->value_bytes <= STORE_COPY_ALONE_BYTES_MAX)
-               || UNLIKELY(!store_may_pin_small(store)));
+    return view->value && view->value_bytes <= LINK_COPY_BYTES_MAX
+           && ((is_alone && view->value_bytes <= LINK_COPY_ALONE_BYTES_MAX)
+               || UNLIKELY(!link_may_pin_small(store)));
 }
 
 // Puts the value into the reply, copied or pinned. PUT_CHANGED: the item changed meanwhile.
 // PUT_NO_MEMORY: no pin is free, nor memory for a copy. The value and its line end go to `at`; only
 // PUT_DONE moves the reply on.
-static inline enum put_result reply_put_value(struct store *store, const struct store_view *view,
+static inline enum put_result reply_put_value(struct store *store, const struct link_view *view,
                                               char *at, struct reply *reply) {
     if (LIKELY(reply_copies(store, view, reply))) {
         racy_copy(at, view->value, view->value_bytes);
-        if (!store_holds(view)) {
+        if (!link_holds(view)) {
             return PUT_CHANGED;
         }
         reply->at = PUT_LITERAL(at + view->value_bytes, "\r\n");
         return PUT_DONE;
     }
-    uint32_t pin = store_pin(store, view);
-    if (UNLIKELY(pin == STORE_NO_PIN)) {
+    uint32_t pin = link_pin(store, view);
+    if (UNLIKELY(pin == LINK_NO_PIN)) {
         return reply_put_copy(store, view, at, reply);
     }
-    if (pin == STORE_NO_CLAIM) {
+    if (pin == LINK_NO_CLAIM) {
         return PUT_CHANGED;
     }
     reply->values[reply->value_count++] =
@@ -169,7 +170,7 @@ static inline enum put_result reply_put_value(struct store *store, const struct 
                              .state = view->state,
                              .class_id = view->class_id,
                              .value_bytes = view->value_bytes};
-    if (UNLIKELY(store_pins_are_tight(store)) && reply->value_count >= REPLY_VALUES_TIGHT) {
+    if (UNLIKELY(link_pins_are_tight(store)) && reply->value_count >= REPLY_VALUES_TIGHT) {
         reply->value_max = reply->value_count;    // This reply is full.
     }
     reply->at = PUT_LITERAL(at, "\r\n");
@@ -179,5 +180,5 @@ static inline enum put_result reply_put_value(struct store *store, const struct 
 // The same for the view of a record from flash: a large value is copied behind the reply, and
 // counted in response_buf_bytes. PUT_NO_MEMORY: there is none for it, or too much is waiting for
 // slow clients.
-enum put_result reply_put_record(struct store *store, const struct store_view *view, char *at,
+enum put_result reply_put_record(struct store *store, const struct link_view *view, char *at,
                                  struct reply *reply);

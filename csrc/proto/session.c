@@ -366,7 +366,7 @@ bool session_put_off(struct session *session) {
     session->is_waiting = session->is_busy = true;
     if (session->flash) {
         // Other sessions' commands come in between.
-        store_rule_out_none(store);
+        link_rule_out_none(store);
         store->needed_ref = 0;
     }
     return true;

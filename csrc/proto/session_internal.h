@@ -1,9 +1,12 @@
 // The session's state and what the protocol's files share.
 #pragma once
 
+#include "link/link_copy_inline.h"
 #include "proto/reply_inline.h"
 #include "proto/token_inline.h"
-#include "store/store_flash.h"
+#include "space/space_take_inline.h"
+#include "store/store_mark_inline.h"
+#include "tier/tier_read.h"
 
 #define KEY_BYTES_MAX 250
 #define LINE_BYTES_MAX 2048
@@ -143,7 +146,7 @@ struct session_flash {
     struct session_flash *next_free;
 };
 
-// Goes on with a key that store_find() has just found missing in memory (`view` is of that
+// Goes on with a key that link_find() has just found missing in memory (`view` is of that
 // look-up). Returns
 //   STORE_HIT        *read_out == NULL: it is in memory now; else the view is the record's, until
 //                    flash_settle();
@@ -155,7 +158,7 @@ struct session_flash {
 // Where the device does not answer, the key counts as missing. `changes`: then its entry goes,
 // since whoever is told that a value to be changed is not there must not find it unchanged later.
 int flash_look(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
-               bool is_get, bool changes, struct store_view *view, struct flash_read **read_out);
+               bool is_get, bool changes, struct link_view *view, struct flash_read **read_out);
 // The same, and puts what is found on flash into memory. STORE_HIT: look there (again).
 int flash_bring(struct session *session, const char *key, uint32_t key_bytes, uint64_t hash,
                 bool is_get);
@@ -179,7 +182,7 @@ int flash_delete(struct session *session, const struct store_delete *request);
 // Counts a get's read of a record, and brings the item back to memory when it is read often. The
 // view may be gone then.
 void flash_note_read(struct session *session, const struct flash_read *read,
-                     const struct store_view *view, const char *key, uint64_t hash);
+                     const struct link_view *view, const char *key, uint64_t hash);
 // The command under way, or one key of a get, is answered: gives back the reads it has looked at.
 void flash_settle(struct session *session);
 // While the session is parked: begins the read that a later get of the key will want.

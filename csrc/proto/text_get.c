@@ -11,8 +11,8 @@ struct wanted {
     uint64_t hash;
 };
 
-static char *put_header(char *at, const char *key, uint32_t key_bytes,
-                        const struct store_view *view, bool with_cas) {
+static char *put_header(char *at, const char *key, uint32_t key_bytes, const struct link_view *view,
+                        bool with_cas) {
     at = PUT_LITERAL(at, "VALUE ");
     at = put_bytes(at, key, key_bytes);
     *at++ = ' ';
@@ -28,7 +28,7 @@ static char *put_header(char *at, const char *key, uint32_t key_bytes,
 
 static void count_miss(struct store *store, int found) {
     count(store->proc, COUNTER_get_misses, 1);
-    store_count_dead(store, found);
+    link_count_dead(store, found);
 }
 
 enum answered { ANSWERED, ANSWERED_NO_MEMORY, ANSWERED_BUSY, ANSWERED_LATER, ANSWERED_NOT };
@@ -42,8 +42,7 @@ static __attribute__((noinline)) enum answered get_put_off(struct session *sessi
 // session. ANSWERED_NOT: it is in memory now.
 static __attribute__((noinline)) enum answered get_from_flash(struct session *session,
                                                               const struct wanted *wanted,
-                                                              bool with_cas,
-                                                              struct store_view *view,
+                                                              bool with_cas, struct link_view *view,
                                                               struct reply *reply) {
     struct store *store = session_store(session);
     struct flash_read *read;
@@ -57,8 +56,8 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
         return get_put_off(session);
     }
     if (found == STORE_HIT && !read) {
-        store_rule_out_none(store);    // The next key may be the one whose record was ruled out for
-                                       // this one.
+        link_rule_out_none(store);    // The next key may be the one whose record was ruled out for
+                                      // this one.
         return ANSWERED_NOT;
     }
     if (found == STORE_NO_MEMORY
@@ -70,7 +69,7 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
         count(store->proc, COUNTER_get_oom_extstore, 1);
         answered = ANSWERED_NO_MEMORY;
     } else if (found == STORE_HIT) {
-        store_count_hit(store, view);
+        link_count_hit(store, view);
         count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, true);
         flash_note_read(session, read, view, wanted->key, wanted->hash);
     } else {
@@ -82,25 +81,25 @@ static __attribute__((noinline)) enum answered get_from_flash(struct session *se
 }
 
 static enum answered count_missing(struct store *store, const struct wanted *wanted, int found,
-                                   const struct store_view *view) {
+                                   const struct link_view *view) {
     count_miss(store, found);
     count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, false);
     if (found != STORE_MISS) {
-        store_reap(store, view);
+        link_reap(store, view);
     }
     return ANSWERED;
 }
 
 // Puts the viewed value into the reply. The bucket of a view that has it locked is let go.
 static inline enum put_result put_hit(struct store *store, const struct wanted *wanted,
-                                      bool with_cas, struct store_view *view, struct reply *reply) {
+                                      bool with_cas, struct link_view *view, struct reply *reply) {
     char *at = put_header(reply->at, wanted->key, wanted->key_bytes, view, with_cas);
     enum put_result put = reply_put_value(store, view, at, reply);
     if (LIKELY(put == PUT_DONE)) {
-        store_count_hit(store, view);
+        link_count_hit(store, view);
         count_prefix(store, wanted->key, wanted->key_bytes, PREFIX_GET, true);
-        if (UNLIKELY(store_wants_bump(store, view))) {
-            store_bump(store, view);
+        if (UNLIKELY(link_wants_bump(store, view))) {
+            link_bump(store, view);
         }
     }
     return put;
@@ -111,10 +110,10 @@ static inline enum put_result put_hit(struct store *store, const struct wanted *
 static __attribute__((noinline)) enum answered get_again(struct session *session,
                                                          const struct wanted *wanted, bool with_cas,
                                                          int found, bool has_changed,
-                                                         struct store_view *view,
+                                                         struct link_view *view,
                                                          struct reply *reply) {
     struct store *store = session_store(session);
-    for (uint32_t round = 1; round < STORE_LOOKS_MAX; round++) {
+    for (uint32_t round = 1; round < LINK_LOOKS_MAX; round++) {
         if (!has_changed && found == STORE_BUSY) {
             break;
         }
@@ -128,11 +127,11 @@ static __attribute__((noinline)) enum answered get_again(struct session *session
                 return answered;
             }
         }
-        found = store_look(store, wanted->key, wanted->key_bytes, wanted->hash, round, view);
+        found = link_look(store, wanted->key, wanted->key_bytes, wanted->hash, round, view);
         has_changed = false;
         if (found == STORE_HIT) {
             enum put_result put = put_hit(store, wanted, with_cas, view, reply);
-            store_let_go(store, view);
+            link_let_go(store, view);
             if (put != PUT_CHANGED) {
                 return put == PUT_DONE ? ANSWERED : ANSWERED_NO_MEMORY;
             }
@@ -145,8 +144,8 @@ static __attribute__((noinline)) enum answered get_again(struct session *session
 static enum answered get_one(struct session *session, const struct wanted *wanted, bool with_cas,
                              struct reply *reply) {
     struct store *store = session_store(session);
-    struct store_view view;
-    int found = store_look(store, wanted->key, wanted->key_bytes, wanted->hash, 0, &view);
+    struct link_view view;
+    int found = link_look(store, wanted->key, wanted->key_bytes, wanted->hash, 0, &view);
     if (LIKELY(found == STORE_HIT)) {
         enum put_result put = put_hit(store, wanted, with_cas, &view, reply);
         if (LIKELY(put != PUT_CHANGED)) {
@@ -162,7 +161,7 @@ static enum answered get_one(struct session *session, const struct wanted *wante
 
 // A gat of what is not alive in memory. ANSWERED_NOT: it is in memory now.
 static enum answered touch_missing(struct session *session, const struct wanted *wanted, int found,
-                                   const struct store_view *view) {
+                                   const struct link_view *view) {
     struct store *store = session_store(session);
     if (found == STORE_BUSY) {
         return get_put_off(session);
@@ -185,9 +184,9 @@ static enum answered touch_missing(struct session *session, const struct wanted 
         }
     }
     count(store->proc, COUNTER_touch_misses, 1);
-    store_count_dead(store, found);
+    link_count_dead(store, found);
     if (found != STORE_MISS) {
-        store_reap(store, view);
+        link_reap(store, view);
     }
     return ANSWERED;
 }
@@ -199,10 +198,10 @@ static enum answered touch_one(struct session *session, const struct wanted *wan
     struct store *store = session_store(session);
     struct store_mark mark = {
         .has_expiry = true, .expiry_seconds = session->get_expiry, .is_read = true};
-    struct store_view view;
+    struct link_view view;
     bool is_marked = false;
-    for (uint32_t round = 0; round < STORE_LOOKS_MAX; round++) {
-        int found = store_look(store, wanted->key, wanted->key_bytes, wanted->hash, round, &view);
+    for (uint32_t round = 0; round < LINK_LOOKS_MAX; round++) {
+        int found = link_look(store, wanted->key, wanted->key_bytes, wanted->hash, round, &view);
         bool is_gone_by_touch = is_marked && found == STORE_MISS_EXPIRED;
         if (found != STORE_HIT && !is_gone_by_touch) {
             enum answered answered = touch_missing(session, wanted, found, &view);
@@ -216,12 +215,12 @@ static enum answered touch_one(struct session *session, const struct wanted *wan
             if (marked == STORE_BUSY) {
                 break;
             }
-            is_marked = marked != STORE_MISS;
+            is_marked = marked != STORE_LOOK_AGAIN;
             continue;
         }
         char *at = put_header(reply->at, wanted->key, wanted->key_bytes, &view, with_cas);
         enum put_result put = reply_put_value(store, &view, at, reply);
-        store_let_go(store, &view);
+        link_let_go(store, &view);
         if (put == PUT_DONE) {
             class_count(store, view.class_id, CLASS_touch_hits, 1);
             if (UNLIKELY(session->flash)) {
@@ -269,7 +268,7 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
     struct store *store = session_store(session);
     for (uint32_t i = 0; i < count_wanted; i++) {
         if (batch[i].is_key) {
-            store_prefetch_items(store, batch[i].hash);
+            link_prefetch_items(store, batch[i].hash);
         }
     }
     bool with_cas = session->get_kind == GET_CAS || session->get_kind == GET_TOUCH_CAS;
@@ -413,8 +412,8 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
             break;
         }
         if (LIKELY(wanted->is_key)) {
-            wanted->hash = store_hash(store, wanted->key, wanted->key_bytes);
-            store_prefetch_bucket(store, wanted->hash);
+            wanted->hash = link_hash(store, wanted->key, wanted->key_bytes);
+            link_prefetch_bucket(store, wanted->hash);
         }
         in_line = !wanted->ends_line;
         lines += wanted->ends_line;

@@ -59,8 +59,8 @@ void text_update_prefetch(struct session *session, const char *in, const char *e
         if (!newline || newline - in > LINE_BYTES_MAX) {
             break;
         }
-        hashes[found] = store_hash(store, in + 4, (size_t)(key_end - in - 4));
-        store_prefetch_bucket(store, hashes[found++]);
+        hashes[found] = link_hash(store, in + 4, (size_t)(key_end - in - 4));
+        link_prefetch_bucket(store, hashes[found++]);
         // The value's size is the last word; anything else there ends the guessing.
         const char *digit = newline - (newline[-1] == '\r' ? 2 : 1);
         uint64_t value_bytes = 0;
@@ -78,7 +78,7 @@ void text_update_prefetch(struct session *session, const char *in, const char *e
     session->fetched_until = in;
     // With one command there is nothing to overlap with; storing it does its own prefetching.
     for (uint32_t i = 0; found > 1 && i < found; i++) {
-        store_prefetch_items(store, hashes[i]);
+        link_prefetch_items(store, hashes[i]);
     }
 }
 
@@ -168,7 +168,7 @@ void value_begin(struct session *session, struct session_value *value, struct re
         value_bytes = value->write.value_bytes;
         outcome = store_begin(store, &value->write, &value->making);
     }
-    if (outcome == STORE_HIT) {
+    if (outcome == STORE_ROOM_MADE) {
         count_prefix(store, value->key, value->write.key_bytes, PREFIX_SET, false);
         session->value = value;
         session->mode = MODE_VALUE;
@@ -176,7 +176,7 @@ void value_begin(struct session *session, struct session_value *value, struct re
     }
     if (!value) {
         // Without a buffer there is no way to know how much to skip.
-        store_refused(store, COUNTER_oom_process_memory);
+        space_refused(store, COUNTER_oom_process_memory);
         REPLY_LITERAL(reply, "SERVER_ERROR out of memory reading request\r\n");
         session->mode = MODE_CLOSE;
         return;

@@ -391,15 +391,15 @@ static uint64_t peek_key(const struct engine *engine, const char *in, size_t byt
     while (end < bytes && (unsigned char)in[end] > ' ') {
         end++;
     }
-    uint64_t hash = store_hash(engine->store, in + 4, end - 4);
-    store_prefetch_bucket(engine->store, hash);
+    uint64_t hash = link_hash(engine->store, in + 4, end - 4);
+    link_prefetch_bucket(engine->store, hash);
     return hash;
 }
 
 static void converse_staged(struct engine *engine, struct staged *staged, uint32_t count_staged) {
     for (uint32_t i = 0; count_staged > 1 && i < count_staged; i++) {
         if (staged[i].hash) {
-            store_prefetch_items(engine->store, staged[i].hash);
+            link_prefetch_items(engine->store, staged[i].hash);
         }
     }
     engine->is_deferring = count_staged > 1;

@@ -52,8 +52,8 @@ static uint32_t find_shortage(const struct engine *engine) {
     const struct store *store = engine->store;
     uint64_t limit = (uint64_t)live_get(engine->arena, LIVE_limit_bytes);
     uint64_t waiting = engine->proc->counters[COUNTER_response_buf_bytes];
-    return (store_pins_are_scarce(store) ? SHORT_OF_PINS : 0)
-           | (store_limbo_bytes(store) > limit / LIMBO_PART ? SHORT_OF_ITEM_MEMORY : 0)
+    return (link_pins_are_scarce(store) ? SHORT_OF_PINS : 0)
+           | (link_limbo_bytes(store) > limit / LIMBO_PART ? SHORT_OF_ITEM_MEMORY : 0)
            | (waiting > WAITING_BYTES_TIGHT ? SHORT_OF_COPIES : 0);
 }
 
@@ -64,7 +64,7 @@ static bool holds(const struct engine *engine, const struct connection *connecti
     for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
         const struct reply_value *value = &backlog->values[i];
         uint32_t held = value->owned ? SHORT_OF_COPIES : SHORT_OF_PINS;
-        if (!value->owned && store_is_unlinked(engine->store, value->ref)) {
+        if (!value->owned && link_is_unlinked(engine->store, value->ref)) {
             held |= SHORT_OF_ITEM_MEMORY;
         }
         if (held & shortage) {

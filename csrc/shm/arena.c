@@ -88,20 +88,6 @@ static int map_arena(struct arena *arena, uint64_t bytes, bool huge_pages) {
     return PYMC_OK;
 }
 
-static void ledger_add(struct arena_header *header, const char *label, uint64_t start,
-                       uint64_t bytes) {
-    struct arena_row *row = &header->rows[header->row_count];
-    if (header->row_count && strcmp(row[-1].label, label) == 0) {
-        row[-1].bytes = start + bytes - row[-1].offset;
-        return;
-    }
-    PYMC_CHECK(header->row_count < ARENA_ROWS_MAX && strlen(label) < ARENA_LABEL_BYTES);
-    memcpy(row->label, label, strlen(label) + 1);
-    row->offset = start;
-    row->bytes = bytes;
-    header->row_count++;
-}
-
 int arena_create(const struct arena_options *options, struct arena **arena_out) {
     if (options->slots == 0 || options->slots > ARENA_SLOTS_MAX
         || options->reserve_bytes < (1u << 20)) {
@@ -121,8 +107,7 @@ int arena_create(const struct arena_options *options, struct arena **arena_out) 
     struct arena_header *header = arena->header = (struct arena_header *)arena->base;
     header->layout = ARENA_LAYOUT;
     header->reserve_bytes = bytes;
-    header->reserved_bytes = sizeof *header;
-    ledger_add(header, "header", 0, sizeof *header);
+    arena_reserve(arena, sizeof *header, 1, "header");
     header->boot_ns = options->boot_ns;
     header->boot_unix_seconds = options->boot_unix_seconds;
     header->hash_seed = options->hash_seed;
@@ -153,17 +138,6 @@ void arena_close(struct arena *arena) {
 
 bool arena_give_back(void *place, uint64_t bytes) {
     return madvise(place, bytes, MADV_REMOVE) == 0;
-}
-
-uint64_t arena_reserve(struct arena *arena, uint64_t bytes, uint64_t align, const char *label) {
-    struct arena_header *header = arena->header;
-    uint64_t start = (header->reserved_bytes + align - 1) & ~(align - 1);
-    if (start + bytes > arena->bytes || start + bytes < start) {
-        return 0;
-    }
-    header->reserved_bytes = start + bytes;
-    ledger_add(header, label, start, bytes);
-    return start;
 }
 
 void arena_add_plain_lock(struct arena *arena, const uint64_t *word) {

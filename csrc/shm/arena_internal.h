@@ -45,7 +45,7 @@ struct arena_header {
     int64_t clock_shift_seconds;                // debugtime; atomic.
     uint32_t clock_frozen_seconds;              // debugtime; atomic.
     CACHE_ALIGNED uint64_t order;    // The last order number handed out. Atomic add by every store.
-    // The mark of flush_all, see store_is_flushed(): items with order numbers up to it are flushed.
+    // The mark of flush_all, see link_is_flushed(): items with order numbers up to it are flushed.
     // Only grows. Atomic.
     CACHE_ALIGNED uint64_t flush_order;
     uint32_t flush_seconds;              // The second of the latest flush, for statistics. Atomic.

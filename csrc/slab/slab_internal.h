@@ -10,7 +10,7 @@
 // carved, a magazine, a process's hand, or the store's structures. The hand holds one chunk at
 // most: it comes out of a magazine into the hand and goes through the hand back into one. While it
 // moves on it is for an instant in two places; the hand yields to the magazine by repair here, and
-// to the store's structures by the store's own repair (store_txn_inline.h).
+// to the store's structures by the store's own repair (link_txn_inline.h).
 #pragma once
 
 #include "base/racy_inline.h"

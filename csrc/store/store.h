@@ -6,32 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "flash/flash.h"
-#include "index/index.h"
-#include "shm/proc.h"
-#include "slab/slab.h"
+#include "link/link.h"
 
-struct store;
-
-// Expected results of an operation; never errors.
-enum store_outcome {
-    STORE_HIT,
-    STORE_MISS,
-    STORE_MISS_EXPIRED,
-    STORE_MISS_FLUSHED,
-    STORE_STORED,
-    STORE_NOT_STORED,
-    STORE_EXISTS,    // The CAS number differs.
-    STORE_NOT_FOUND,
-    STORE_DELETED,
-    STORE_TOUCHED,
-    STORE_TOO_LARGE,
-    STORE_NO_MEMORY,
-    STORE_NON_NUMERIC,
-    STORE_ON_FLASH,    // The answer depends on what is on flash: see store_flash.h, then ask again.
-    STORE_BUSY    // Another process holds what is needed, or changes it all the time: ask again.
-};
-// Any operation on a key may answer STORE_BUSY; then it has changed nothing and counted nothing.
+// An operation on a key may answer STORE_BUSY (enum store_step); then it has changed nothing and
+// counted nothing.
 
 struct store_geometry {
     uint64_t limit_bytes;        // Memory for items and index at start (-m).
@@ -102,7 +80,7 @@ struct store_making {
 // Whether a value of this size may be stored at all, whatever memory there is now.
 bool store_fits(const struct store *store, const struct store_write *write);
 // Takes room for the item, but for the parts of a large value, which are taken as their bytes come.
-// Returns STORE_HIT when room was made, else STORE_TOO_LARGE or STORE_NO_MEMORY.
+// Returns STORE_ROOM_MADE, else STORE_TOO_LARGE or STORE_NO_MEMORY.
 // Owns: the caller owes one of the three endings below; a crash gives the room back.
 int store_begin(struct store *store, const struct store_write *write, struct store_making *making);
 // The next place to fill and how much fits there; 0 bytes when full, or, while bytes are missing,
@@ -203,22 +181,6 @@ void store_wake(struct store *store);
 
 // Runs what is due at a wake-up: scheduled flush, magazines that others asked for, the page limit.
 void store_turn(struct store *store);
-
-// For tests. Locks the bucket of a key as a process does that is stopped in the middle of a change;
-// false when it is held. Requires: no lock held. Owns: the caller, until store_release_key().
-// Locks: LOCK_BUCKET.
-bool store_hold_key(struct store *store, const char *key, uint32_t key_bytes);
-// Frees it, as after a change.
-void store_release_key(struct store *store, const char *key, uint32_t key_bytes);
-// For tests: called, in debug builds, whenever an operation of this process has looked at its key,
-// or let its bucket go after a look, and is about to act on that. Requires: it uses other
-// processes' handles only.
-typedef void (*store_meddler)(void *context);
-void store_meddle(struct store *store, store_meddler meddle, void *context);
-// For tests: writes over a linked item so that it cannot be: the value's size (inline and large),
-// for a large one `parts` too when it is not 0. False when the key is not there.
-bool store_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes,
-                  uint32_t parts);
 
 const struct slab *store_slab(const struct store *store);
 const struct index *store_index(const struct store *store);

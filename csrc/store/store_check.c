@@ -2,6 +2,7 @@
 // tests.
 #include <stdlib.h>
 
+#include "link/link_claims_inline.h"
 #include "store/store_internal.h"
 
 struct check {
@@ -30,7 +31,7 @@ static void own(struct check *check, uint32_t ref, uint64_t *counted) {
 
 // An item that no index names, with the parts it has.
 static void own_unlinked(struct check *check, uint32_t ref, uint64_t *counted) {
-    const struct item *item = store_item(check->store, ref);
+    const struct item *item = link_item(check->store, ref);
     uint32_t state = item_state_of(item);
     own(check, ref, counted);
     PYMC_CHECK(!(state & ITEM_LINKED));
@@ -44,25 +45,25 @@ static void visit_item(void *context, uint32_t ref, uint32_t home) {
     (void)home;
     struct check *check = context;
     const struct store *store = check->store;
-    const struct item *item = store_item(store, ref);
+    const struct item *item = link_item(store, ref);
     uint32_t state = item_state_of(item);
     own(check, ref, &check->chunks.items);
     PYMC_CHECK((state & ITEM_LINKED) && !(state & ITEM_PART));
     PYMC_CHECK(item_key_bytes(item->sizes) > 0);
     uint32_t chunk_bytes = slab_chunk_bytes(&store->slab, slab_class_of(&store->slab, ref));
-    check->item_bytes += store_item_bytes(store, item, state);
-    if (store_is_flushed(store, item_order(item))) {
+    check->item_bytes += item_total_bytes(item, state);
+    if (link_is_flushed(store, item_order(item))) {
         check->flushed_items++;
-        check->flushed_bytes += store_item_bytes(store, item, state);
+        check->flushed_bytes += item_total_bytes(item, state);
     }
     if (state & ITEM_LARGE) {
         const struct item_large *large = item_large_of(item, state);
         for (uint32_t i = 0; i < large->part_count; i++) {
             own(check, large->parts[i], &check->chunks.parts);
-            PYMC_CHECK(item_state_of(store_item(store, large->parts[i])) == ITEM_PART);
+            PYMC_CHECK(item_state_of(link_item(store, large->parts[i])) == ITEM_PART);
         }
     } else {
-        PYMC_CHECK(store_item_bytes(store, item, state) <= chunk_bytes);
+        PYMC_CHECK(item_total_bytes(item, state) <= chunk_bytes);
     }
 }
 
@@ -77,19 +78,19 @@ static void own_magazines(struct check *check) {
             for (uint32_t i = 0; i < magazine->count; i++) {
                 own(check, magazine->refs[i], &check->chunks.magazines);
                 PYMC_CHECK(slab_class_of(&store->slab, magazine->refs[i]) == class_id);
-                PYMC_CHECK(item_state_of(store_item(store, magazine->refs[i])) == 0);
+                PYMC_CHECK(item_state_of(link_item(store, magazine->refs[i])) == 0);
             }
         }
         // Between two operations nothing is under way, and nobody has a chunk in hand.
-        PYMC_CHECK(!local->hand && store_local_at(store, slot)->txn.kind == TXN_NONE);
+        PYMC_CHECK(!local->hand && link_local_at(store, slot)->txn.kind == TXN_NONE);
     }
 }
 
 static void own_claims(struct check *check) {
     const struct store *store = check->store;
     for (uint32_t slot = 0; slot < store->header->slots; slot++) {
-        const struct store_local *local = store_local_at(store, slot);
-        const uint32_t *makings = store_makings_at(store, slot);
+        const struct store_local *local = link_local_at(store, slot);
+        const uint32_t *makings = link_makings_at(store, slot);
         uint32_t used = 0;
         for (uint32_t i = 0; i < local->makings_high; i++) {
             used += makings[i] != 0;
@@ -101,7 +102,7 @@ static void own_claims(struct check *check) {
         PYMC_CHECK(local != store->local
                    || used + store->claims->free_count == store->root->makings_max);
         check->chunks.claims_making += used;
-        check->chunks.pins += store_pins_check(store, slot);
+        check->chunks.pins += link_pins_check(store, slot);
     }
 }
 
@@ -110,11 +111,11 @@ static void own_limbo(struct check *check) {
     uint32_t waiting = 0;
     uint64_t bytes = 0;
     uint32_t previous = 0;
-    for (uint32_t ref = store->root->limbo_head; ref; ref = store_item(store, ref)->time_seconds) {
-        const struct item *item = store_item(store, ref);
+    for (uint32_t ref = store->root->limbo_head; ref; ref = link_item(store, ref)->time_seconds) {
+        const struct item *item = link_item(store, ref);
         own_unlinked(check, ref, &check->chunks.limbo);
-        PYMC_CHECK(store_is_in_limbo(item) && item->order_low == previous);
-        bytes += store_item_bytes(store, item, item_state_of(item));
+        PYMC_CHECK(link_is_in_limbo(item) && item->order_low == previous);
+        bytes += item_total_bytes(item, item_state_of(item));
         previous = ref;
         waiting++;
     }
@@ -131,7 +132,7 @@ static void own_page_lists(struct check *check) {
         check->chunks.carved += page->carved;
         for (uint32_t ref = page->free_head; ref; ref = *(const uint32_t *)slab_chunk(slab, ref)) {
             own(check, ref, &check->chunks.listed);
-            PYMC_CHECK(item_state_of(store_item(check->store, ref)) == 0);
+            PYMC_CHECK(item_state_of(link_item(check->store, ref)) == 0);
         }
     }
 }

@@ -6,10 +6,8 @@
 // index grows and shrinks: who is there all the time is named once, whether its bucket splits, its
 // chunk moves or its value is replaced meanwhile.
 #include "base/bits_inline.h"
-#include "store/store_dump_internal.h"
-#include "store/store_find_inline.h"
-#include "store/store_flash_internal.h"
-#include "store/store_writeout.h"
+#include "link/link_find_inline.h"
+#include "store/store_dump_inline.h"
 
 // So often a bucket that changes under our eyes is looked at again before it is locked.
 #define LOOKS_MAX 8
@@ -38,7 +36,7 @@ static bool is_wanted(const struct dump *dump, uint32_t class_id) {
 }
 
 static bool has_room(const struct dump *dump) {
-    return dump->used + DUMP_LINE_BYTES_MAX <= dump->place_bytes;
+    return dump->used + STORE_DUMP_LINE_BYTES_MAX <= dump->place_bytes;
 }
 
 // Writes an item's line, unless it is dead. What was torn by a writer is found out by the bucket's
@@ -46,11 +44,11 @@ static bool has_room(const struct dump *dump) {
 static void put_item(struct dump *dump, const struct item *item, uint32_t class_id) {
     struct store *store = dump->store;
     uint32_t state = item_state_of(item);
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || store_is_dead(store, item, state)) {
+    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED || link_is_dead(store, item, state)) {
         return;
     }
     char key[256];
-    struct dump_entry entry = {
+    struct store_dump_entry entry = {
         .key = key,
         .key_bytes = item_key_bytes(SHARED_LOAD(item->sizes)),
         .state = state,
@@ -58,9 +56,9 @@ static void put_item(struct dump *dump, const struct item *item, uint32_t class_
         .time_seconds = SHARED_LOAD(item->time_seconds),
         .expiry_seconds = item_expiry(item, state),
         .client_flags = item_client_flags(item, state),
-        .cas = store_cas_of(store, item, state),
-        .value_bytes = store_value_bytes(item, state),
-        .item_bytes = store_item_bytes(store, item, state),
+        .cas = link_cas_of(store, item, state),
+        .value_bytes = item_value_bytes(item, state),
+        .item_bytes = item_total_bytes(item, state),
     };
     racy_copy(key, item_key(item, state), entry.key_bytes);
     dump->used += store_dump_line(store, &entry, dump->kind, dump->place + dump->used);
@@ -90,7 +88,7 @@ static bool put_chain(struct dump *dump, const struct bucket *bucket, const stru
             if (UNLIKELY(!has_room(dump))) {
                 return false;
             }
-            put_item(dump, store_item(dump->store, ref), class_id);
+            put_item(dump, link_item(dump->store, ref), class_id);
         }
         bucket = index_next(index, bucket);
     }
@@ -116,7 +114,7 @@ static void prefetch_ahead(const struct store *store, const struct span *span) {
         &store->index.buckets[index_home(&store->index, bits_reversed(span->last + 1))];
     for (uint32_t slot = 0; slot < INDEX_SLOTS - 1; slot++) {
         if (SHARED_LOAD(next->tags[slot])) {
-            __builtin_prefetch(store_item(store, SHARED_LOAD(next->refs[slot])));
+            __builtin_prefetch(link_item(store, SHARED_LOAD(next->refs[slot])));
         }
     }
     __builtin_prefetch(
@@ -202,7 +200,7 @@ static bool dump_bucket(struct dump *dump, uint64_t *position) {
     return true;
 }
 
-static bool dump_index(struct dump *dump, struct store_cursor *cursor, uint32_t chunks) {
+static bool dump_index(struct dump *dump, struct space_cursor *cursor, uint32_t chunks) {
     bool goes_on = true;
     while (goes_on && dump->looks < chunks && dump_bucket(dump, &cursor->position)) {
         goes_on = cursor->position != 0;    // Behind the last place comes the first.
@@ -211,7 +209,7 @@ static bool dump_index(struct dump *dump, struct store_cursor *cursor, uint32_t 
 }
 
 // Page by page, in the order in which chunks were handed out.
-static bool dump_pages(struct dump *dump, struct store_cursor *cursor, uint32_t chunks) {
+static bool dump_pages(struct dump *dump, struct space_cursor *cursor, uint32_t chunks) {
     struct store *store = dump->store;
     uint32_t pages = SHARED_LOAD(store->slab.root->pages_begun);
     cursor->page = cursor->page ? cursor->page : 1;
@@ -225,16 +223,16 @@ static bool dump_pages(struct dump *dump, struct store_cursor *cursor, uint32_t 
             continue;
         }
         uint32_t ref = slab_ref(&store->slab, cursor->page, cursor->chunk++, window.chunk_bytes);
-        struct store_locked locked;
-        if (store_lock_ref(store, ref, &locked)) {
+        struct link_locked locked;
+        if (link_lock_ref(store, ref, &locked)) {
             put_item(dump, locked.item, locked.class_id);
-            store_unlock(store, &locked, false);
+            link_unlock(store, &locked, false);
         }
     }
     return cursor->page <= pages;
 }
 
-uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int kind,
+uint32_t store_dump_step(struct store *store, struct space_cursor *cursor, int kind,
                          uint32_t chunks, const uint64_t *class_mask, char *place,
                          uint32_t place_bytes, bool *more_out) {
     struct dump dump = {.store = store,
@@ -245,53 +243,5 @@ uint32_t store_dump_step(struct store *store, struct store_cursor *cursor, int k
     *more_out = kind == STORE_DUMP_CACHE ? dump_pages(&dump, cursor, chunks)
                                          : dump_index(&dump, cursor, chunks);
     cursor->items_seen += dump.lines;
-    return dump.used;
-}
-
-static void dump_record(struct dump *dump, const struct flash_record *record, uint64_t address) {
-    struct store *store = dump->store;
-    struct store_image image;
-    struct store_view view;
-    if (!store_image_of(record, &image) || store_image_is_dead(store, &image)) {
-        return;
-    }
-    uint64_t hash = store_hash(store, image.key, image.key_bytes);
-    uint64_t entry = flash_entry_at(store->flash, store->proc, hash, address);
-    // What is in memory as well was dumped from there.
-    if (!entry || store_find(store, image.key, image.key_bytes, hash, &view) == STORE_HIT) {
-        return;
-    }
-    uint64_t bytes =
-        ITEM_HEADER_BYTES + item_optional_bytes(image.state) + image.key_bytes + image.value_bytes;
-    const struct item *item = (const struct item *)image.item;
-    uint32_t class_id = bytes < SLAB_PAGE_BYTES ? store_class_for(store, (uint32_t)bytes) : 0;
-    struct dump_entry line = {
-        .key = image.key,
-        .key_bytes = image.key_bytes,
-        .state = image.state | (entry & FLASH_READ_BIT ? ITEM_FETCHED : 0),
-        .class_id = class_id ? class_id : store->largest_class,
-        .time_seconds = item->time_seconds,
-        .expiry_seconds = item_expiry(item, image.state),
-        .client_flags = item_client_flags(item, image.state),
-        .cas = store_cas_of(store, item, image.state),
-        .value_bytes = store_value_bytes(item, image.state),
-        .item_bytes = store_item_bytes(store, item, image.state),
-    };
-    dump->used += store_dump_line(store, &line, dump->kind, dump->place + dump->used);
-}
-
-uint32_t store_flash_dump_step(struct store *store, struct flash_scan *scan, int kind, char *place,
-                               uint32_t place_bytes, bool *more_out) {
-    struct dump dump = {.store = store, .kind = kind, .place = place, .place_bytes = place_bytes};
-    *more_out = true;
-    while (has_room(&dump)) {
-        uint64_t address;
-        const struct flash_record *record = flash_scan_next(scan, &address);
-        if (!record) {
-            *more_out = false;
-            break;
-        }
-        dump_record(&dump, record, address);
-    }
     return dump.used;
 }

@@ -1,6 +1,6 @@
 // The lines of dumps: what metadump, mgdump and cachedump say of one item.
 #include "base/base64.h"
-#include "store/store_dump_internal.h"
+#include "store/store_dump_inline.h"
 
 static char *put_text(char *at, const char *text) {
     size_t bytes = strlen(text);
@@ -40,7 +40,7 @@ static char *put_uri(char *at, const char *key, uint32_t key_bytes) {
     return at;
 }
 
-static char *put_key(const struct dump_entry *entry, char *at) {
+static char *put_key(const struct store_dump_entry *entry, char *at) {
     at = put_text(at, "mg ");
     if (entry->state & ITEM_BINARY_KEY) {
         at += base64_encode(at, entry->key, entry->key_bytes);
@@ -49,7 +49,7 @@ static char *put_key(const struct dump_entry *entry, char *at) {
     return put_text(put_bytes(at, entry->key, entry->key_bytes), "\r\n");
 }
 
-static char *put_cached(const struct dump_entry *entry, uint64_t epoch_seconds, char *at) {
+static char *put_cached(const struct store_dump_entry *entry, uint64_t epoch_seconds, char *at) {
     at = put_bytes(put_text(at, "ITEM "), entry->key, entry->key_bytes);
     at = put_number(put_text(at, " ["), entry->value_bytes);
     at = put_number(put_text(at, " b; "),
@@ -57,7 +57,7 @@ static char *put_cached(const struct dump_entry *entry, uint64_t epoch_seconds, 
     return put_text(at, " s]\r\n");
 }
 
-static char *put_all(const struct dump_entry *entry, uint64_t epoch_seconds, char *at) {
+static char *put_all(const struct store_dump_entry *entry, uint64_t epoch_seconds, char *at) {
     at = put_text(put_uri(put_text(at, "key="), entry->key, entry->key_bytes), " exp=");
     at = entry->expiry_seconds ? put_number(at, epoch_seconds + entry->expiry_seconds)
                                : put_text(at, "-1");
@@ -70,7 +70,7 @@ static char *put_all(const struct dump_entry *entry, uint64_t epoch_seconds, cha
     return at;
 }
 
-uint32_t store_dump_line(const struct store *store, const struct dump_entry *entry, int kind,
+uint32_t store_dump_line(const struct store *store, const struct store_dump_entry *entry, int kind,
                          char *line) {
     uint64_t epoch_seconds = (uint64_t)arena_epoch_unix_seconds(store->arena);
     char *end = kind == STORE_DUMP_MG      ? put_key(entry, line)

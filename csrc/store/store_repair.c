@@ -2,13 +2,15 @@
 // what it had in hand.
 #include "flash/flash_buffers.h"
 #include "flash/flash_index.h"
+#include "link/link_probation_inline.h"
+#include "link/link_txn_inline.h"
 #include "meter/meter.h"
-#include "store/store_txn_inline.h"
+#include "store/store_internal.h"
 
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     struct store *store = context;
     // Before the class locks of the dead are freed.
-    store_repair_probation(store, self, dead_slot_index);
+    link_probation_repair(store, self, dead_slot_index);
     slab_repair(&store->slab, self, dead_slot_index);
     if (store->flash) {
         flash_index_repair(store->flash, self, dead_slot_index);
@@ -17,14 +19,14 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     FAULT_POINT(self, "store.repair.slab");
     struct bucket *home = index_repair(&store->index, self, dead_slot_index);
     FAULT_POINT(self, "store.repair.index");
-    store_txn_repair(store, self, dead_slot_index, home);
+    link_txn_repair(store, self, dead_slot_index, home);
     FAULT_POINT(self, "store.repair.key");
     // Last, so that a second repairer finds the bucket locked as long as its transaction is armed.
     if (home) {
         index_repair_done(home);
     }
     FAULT_POINT(self, "store.repair.unlocked");
-    store_limbo_repair(store, self, dead_slot_index);
+    link_limbo_repair(store, self, dead_slot_index);
     meter_end_process(store->arena, dead_slot_index);
 }
 

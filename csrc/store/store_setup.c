@@ -1,7 +1,11 @@
 // Making and opening the store, its limit, its turn at every wake-up.
 #include <stdlib.h>
 
-#include "store/store_txn_inline.h"
+#include "link/link_copy_inline.h"
+#include "link/link_probation_inline.h"
+#include "link/link_txn_inline.h"
+#include "space/space_take_inline.h"
+#include "store/store_internal.h"
 
 // The smallest item is about one chunk of the first class; the index never needs more buckets than
 // this.
@@ -34,8 +38,8 @@ uint64_t store_reserve_bytes(const struct store_geometry *geometry, uint32_t slo
     return slab_reserve_bytes(&slab, slots) + index_reserve_bytes(bucket_max_of(geometry), slots)
            + lru_reserve_bytes(&lru) + sizeof(struct store_root)
            + slots
-                 * store_claims_bytes(store_pin_groups_for(geometry->connections_max),
-                                      store_makings_for(geometry->connections_max))
+                 * link_claims_bytes(link_pin_groups_for(geometry->connections_max),
+                                     link_makings_for(geometry->connections_max))
            + (uint64_t)slots * (sizeof(struct store_local) + sizeof(struct slot)) + (2u << 20);
 }
 
@@ -52,10 +56,10 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
     root->limit_bytes_max = geometry->limit_bytes_max;
     root->local_offset = arena_reserve(
         arena, (uint64_t)arena->header->slots * sizeof(struct store_local), 64, "store_local");
-    root->pin_groups = store_pin_groups_for(geometry->connections_max);
-    root->makings_max = store_makings_for(geometry->connections_max);
+    root->pin_groups = link_pin_groups_for(geometry->connections_max);
+    root->makings_max = link_makings_for(geometry->connections_max);
     root->claims_offset = arena_reserve(
-        arena, arena->header->slots * store_claims_bytes(root->pin_groups, root->makings_max), 64,
+        arena, arena->header->slots * link_claims_bytes(root->pin_groups, root->makings_max), 64,
         "store_claims");
     arena->header->roots[ARENA_ROOT_STORE] = root_offset;
     struct lru_geometry lru = lru_geometry_of(geometry);
@@ -91,7 +95,7 @@ static void follow_lifetime(struct store *store) {
     bool is_short = lifetime && seconds < STORE_BUMP_SECONDS_MAX;
     store->bump_seconds = !is_short ? STORE_BUMP_SECONDS_MAX : seconds ? seconds : 1;
     if (UNLIKELY(store->flash)) {
-        // What is in use must not leave memory for being idle, see store_leave_step().
+        // What is in use must not leave memory for being idle, see tier_leave_step().
         uint64_t wanted =
             (uint64_t)live_get(store->arena, LIVE_ext_item_age_seconds) / BUMPS_PER_LIFETIME;
         store->bump_seconds =
@@ -105,8 +109,8 @@ static uint64_t hash_of_ref(void *context, uint32_t ref) {
     if (UNLIKELY(ref >= store->ref_end)) {
         return 0;    // Who locks its bucket removes it.
     }
-    const struct item *item = store_item(store, ref);
-    return store_hash(store, item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
+    const struct item *item = link_item(store, ref);
+    return link_hash(store, item_key(item, item_state_of(item)), item_key_bytes(item->sizes));
 }
 
 // Parts are far smaller than the largest chunk, so that a value that comes in slowly holds little
@@ -169,36 +173,36 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
     }
     slab_enter(&store->slab, store->proc);
     lru_enter(&store->lru, store->proc);
-    status = store_flash_open(store);
+    status = link_flash_open(store);
     if (status != PYMC_OK) {
         proc_close(store->proc);
         free(store);
         return status;
     }
-    store->local = store_local_at(store, slot_index);
-    status = store_claims_open(store);
+    store->local = link_local_at(store, slot_index);
+    status = link_claims_open(store);
     if (status == PYMC_OK) {
-        status = store_room_open(store);
+        status = space_room_open(store);
     }
     if (status != PYMC_OK) {
-        store_claims_close(store);
-        store_flash_close(store);
+        link_claims_close(store);
+        link_flash_close(store);
         proc_close(store->proc);
         free(store);
         return status;
     }
     follow_lifetime(store);
     slab_rest_no_more(&store->slab, store->proc, false);
-    store_txn_reclaim(store);
-    store_claims_begin(store);
+    link_txn_reclaim(store);
+    link_claims_begin(store);
     slab_drain_cancel_all(&store->slab, store->proc);
     // A predecessor may have died with a full list, and the next item would be written past its
     // end.
     for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
-        store_push_pending(store, class_id);
+        link_push_pending(store, class_id);
     }
     store->proc->now_seconds = 2;
-    store_update_pages_limit(store);
+    space_update_pages_limit(store);
     *store_out = store;
     return PYMC_OK;
 }
@@ -209,38 +213,31 @@ void store_close(struct store *store) {
     }
     store_wake(store);
     for (uint32_t class_id = 1; class_id <= store->slab.root->classes; class_id++) {
-        store_push_pending(store, class_id);
+        link_push_pending(store, class_id);
     }
-    store_room_close(store);
+    space_room_close(store);
     slab_flush(&store->slab, store->proc);
     slab_rest_no_more(&store->slab, store->proc, true);
     proc_close(store->proc);
-    store_flash_close(store);
-    store_claims_close(store);
+    link_flash_close(store);
+    link_claims_close(store);
     free(store);
 }
 
 struct proc *store_proc(struct store *store) {
     return store->proc;
 }
+
 const struct slab *store_slab(const struct store *store) {
     return &store->slab;
 }
+
 const struct index *store_index(const struct store *store) {
     return &store->index;
 }
+
 struct lru *store_lru(struct store *store) {
     return &store->lru;
-}
-
-void store_update_pages_limit(struct store *store) {
-    uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
-    uint64_t besides = index_bytes(&store->index) + lru_bytes(&store->lru)
-                       + (store->flash ? flash_index_bytes(store->flash) : 0);
-    // To the nearest page: a few bytes more of index are not to cost a page of items.
-    uint64_t rounded = limit + SLAB_PAGE_BYTES / 2;
-    uint32_t pages = rounded > besides ? (uint32_t)((rounded - besides) >> SLAB_PAGE_SHIFT) : 0;
-    slab_set_pages_limit(&store->slab, pages > STORE_PAGES_MIN ? pages : STORE_PAGES_MIN);
 }
 
 int store_set_limit(struct store *store, uint64_t limit_bytes) {
@@ -248,57 +245,8 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
         return PYMC_INVALID;
     }
     SHARED_STORE(store->header->live[LIVE_limit_bytes], (int64_t)limit_bytes);
-    store_update_pages_limit(store);
+    space_update_pages_limit(store);
     return PYMC_OK;
-}
-
-// The mark never goes back, or flushed items would show again. Returns with *word >= least.
-static void raise_word(uint64_t *word, uint64_t least) {
-    uint64_t seen = SHARED_LOAD(*word);
-    while (seen < least && !SHARED_CAS(*word, &seen, least, RELEASE)) {
-    }
-}
-
-// How far the mark of a flush is ahead of the numbers given out, so that it is there before they
-// reach it.
-#define FLUSH_AHEAD 1024
-#define FLUSH_AHEAD_DOUBLINGS 20
-// Order numbers are compared on a circle of 2^48: a cache that is not flushed for nearly 2^47
-// stores (4 years at a million a second) flushes itself, so that no number of a new item is so far
-// ahead of the mark that it looks flushed.
-#define FLUSH_REACH ((1ull << 47) - (1ull << 40))
-
-// The mark goes up first, beyond all numbers given out, and then the numbers: whoever gets one
-// above the mark sees the mark too. Crash: between the two, new items are born flushed until the
-// next turn of any process.
-static void flush_now(struct store *store, uint32_t seconds) {
-    struct arena_header *header = store->header;
-    uint64_t mark = 0;
-    for (uint32_t i = 0; i < FLUSH_AHEAD_DOUBLINGS; i++) {
-        mark = SHARED_LOAD(header->order) + ((uint64_t)FLUSH_AHEAD << i);
-        raise_word(&header->flush_order, mark);
-        FAULT_POINT(store->proc, "store.flush.marked");
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (SHARED_LOAD(header->order) <= mark) {
-            break;
-        }
-    }
-    raise_word(&header->order, mark);
-    FAULT_POINT(store->proc, "store.flush.numbered");
-    SHARED_STORE(header->flush_seconds, seconds);
-    // Keys that went before say nothing about what will be asked for after.
-    ghost_empty(&store->lru);
-}
-
-void store_flush_all(struct store *store, uint32_t at_seconds) {
-    struct arena_header *header = store->header;
-    // One second early, as memcached has it: what was stored in the second of its time stays.
-    if (at_seconds > store->proc->now_seconds + 1) {
-        SHARED_STORE(header->flush_scheduled_seconds, at_seconds);
-        return;
-    }
-    flush_now(store, store->proc->now_seconds);
-    SHARED_STORE(header->flush_scheduled_seconds, 0);
 }
 
 void store_wake(struct store *store) {
@@ -314,25 +262,11 @@ void store_rest(struct store *store) {
 }
 
 void store_turn(struct store *store) {
-    struct arena_header *header = store->header;
     slab_flush_if_asked(&store->slab, store->proc);
-    store_room_turn(store);
+    space_room_turn(store);
     if (UNLIKELY(store->has_full_chain)) {
-        store_make_chain_room(store);
+        space_make_chain_room(store);
     }
     follow_lifetime(store);
-    uint32_t due = SHARED_LOAD(header->flush_scheduled_seconds);
-    if (UNLIKELY(due && due <= store->proc->now_seconds + 1)) {
-        // Flushed before it is forgotten: who dies between leaves another flush to the next one,
-        // and nobody who sees no flush waiting can look at an item before the mark is up.
-        flush_now(store, store->proc->now_seconds);
-        SHARED_CAS(header->flush_scheduled_seconds, &due, 0, RELEASE);
-    }
-    uint64_t flushed = SHARED_LOAD(header->flush_order);
-    uint64_t given = SHARED_LOAD(header->order);
-    if (UNLIKELY(given < flushed)) {
-        raise_word(&header->order, flushed);
-    } else if (UNLIKELY(given - flushed >= FLUSH_REACH)) {
-        flush_now(store, store->proc->now_seconds);
-    }
+    store_flush_turn(store);
 }

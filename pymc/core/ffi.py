@@ -1,8 +1,14 @@
-"""Loads the C core: the extension module of the variant that PYMC_BUILD names, release if unset."""
+"""Loads the C core: the extension module of the variant that PYMC_BUILD names, release if unset.
+
+Type checkers know `lib` from _core.pyi, which is made from the interface headers.
+"""
 
 import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pymc.core._core import Lib
 
 _variant = os.environ.get("PYMC_BUILD") or "release"
 _name = "pymc.core._core" + ("" if _variant == "release" else f"_{_variant}")
@@ -14,7 +20,7 @@ except ModuleNotFoundError as error:
     raise ImportError(f"the C core is not built: make build BUILD={_variant}") from None
 
 ffi: Any = _module.ffi
-lib: Any = _module.lib
+lib: "Lib" = _module.lib
 
 
 def text(pointer: Any) -> str:

@@ -22,7 +22,7 @@ class Crawl:
     def __init__(self, store: Store, classes: Sequence[int] | None = None) -> None:
         """Begins at the first page."""
         self._store = store
-        self._cursor = ffi.new("struct store_cursor *")
+        self._cursor = ffi.new("struct space_cursor *")
         self._mask = class_mask(classes)
 
     def step(self, chunks: int) -> bool:
@@ -46,20 +46,20 @@ class Leave:
     def __init__(self, store: Store) -> None:
         """Begins at the first page."""
         self._store = store
-        self._cursor = ffi.new("struct store_cursor *")
+        self._cursor = ffi.new("struct space_cursor *")
 
     def step(self, chunks: int, idle_seconds: int) -> bool:
         """Looks at up to `chunks` chunks; True while the walk is not complete."""
         pointer = self._store.pointer
-        return bool(lib.store_leave_step(pointer, self._cursor, chunks, idle_seconds))
+        return bool(lib.tier_leave_step(pointer, self._cursor, chunks, idle_seconds))
 
 
 def sample_dead(
     store: Store, pages: int, chunks_per_page: int, seed: int
 ) -> list[tuple[int, int, int]]:
     """Looks at some chunks of some pages: class, items and dead items for each class met."""
-    out = ffi.new("struct store_dead_sample *")
-    lib.store_sample_dead(store.pointer, pages, chunks_per_page, seed, out)
+    out = ffi.new("struct space_dead_sample *")
+    lib.space_sample_dead(store.pointer, pages, chunks_per_page, seed, out)
     return [
         (class_id, out.items[class_id], out.dead[class_id])
         for class_id in range(1, CLASSES_MAX)
@@ -69,7 +69,7 @@ def sample_dead(
 
 def frontiers_step(store: Store) -> int:
     """Looks anew at what each class would evict next; how many seconds items live now."""
-    return int(lib.store_frontiers_step(store.pointer))
+    return int(lib.space_frontiers_step(store.pointer))
 
 
 class Dump:
@@ -81,7 +81,7 @@ class Dump:
         """Begins at the first page."""
         self._store = store
         self._kind = kind
-        self._cursor = ffi.new("struct store_cursor *")
+        self._cursor = ffi.new("struct space_cursor *")
         self._mask = class_mask(classes)
         self._place = ffi.new("char[]", self.PLACE_BYTES)
         self._more = ffi.new("bool *", True)
@@ -112,7 +112,7 @@ class SizeCount:
     def __init__(self, store: Store, buckets: int) -> None:
         """Begins at the first page; items too large for the last bucket count there."""
         self._store = store
-        self._cursor = ffi.new("struct store_cursor *")
+        self._cursor = ffi.new("struct space_cursor *")
         self._counts = ffi.new("uint32_t[]", buckets)
         self._buckets = buckets
 
@@ -140,8 +140,8 @@ class PageMove:
         self._store = store
         self.from_class = from_class
         self.to_class = to_class
-        self._move = ffi.new("struct store_move *")
-        status = lib.store_move_begin(store.pointer, from_class, to_class, self._move)
+        self._move = ffi.new("struct space_move *")
+        status = lib.space_move_begin(store.pointer, from_class, to_class, self._move)
         check(status, "store_move_begin")
         self._move.may_evict = may_evict
 
@@ -153,15 +153,15 @@ class PageMove:
     @property
     def is_stuck(self) -> bool:
         """True when it was looked at so often that it had better be given up."""
-        return self.passes >= int(lib.STORE_MOVE_PASSES_MAX)
+        return self.passes >= int(lib.SPACE_MOVE_PASSES_MAX)
 
     def step(self, chunks: int) -> bool:
         """Empties up to `chunks` chunks; True when the page has moved."""
-        return bool(lib.store_move_step(self._store.pointer, self._move, chunks))
+        return bool(lib.space_move_step(self._store.pointer, self._move, chunks))
 
     def cancel(self) -> None:
         """Leaves the page with its class."""
-        lib.store_move_cancel(self._store.pointer, self._move)
+        lib.space_move_cancel(self._store.pointer, self._move)
 
 
 def begin_move(
@@ -176,12 +176,12 @@ def begin_move(
 
 def limbo_step(store: Store, items_max: int) -> int:
     """Frees large items whose last reader is done; how many still wait."""
-    return int(lib.store_limbo_step(store.pointer, items_max))
+    return int(lib.link_limbo_step(store.pointer, items_max))
 
 
 def fit_probation_step(store: Store) -> bool:
     """Fits the probation queues and the ghost to what is held; True while there is more to do."""
-    return bool(lib.store_fit_probation_step(store.pointer))
+    return bool(lib.space_fit_probation_step(store.pointer))
 
 
 def release_pool_step(store: Store, pages_max: int) -> int:
@@ -192,4 +192,4 @@ def release_pool_step(store: Store, pages_max: int) -> int:
 
 def shrink_step(store: Store, buckets_max: int, *, flash_too: bool) -> bool:
     """Lets indexes that are much too large shrink by some buckets; True while there is more."""
-    return bool(lib.store_shrink_step(store.pointer, buckets_max, flash_too))
+    return bool(lib.space_shrink_step(store.pointer, buckets_max, flash_too))

@@ -142,8 +142,8 @@ def read_next_class(store: Store, class_id: int) -> tuple[int, ClassSnapshot, Cl
 
 def read_ages(store: Store, class_id: int) -> ClassAges:
     """The ages of one class's items."""
-    out = ffi.new("struct store_ages *")
-    lib.store_class_ages(store.pointer, class_id, out)
+    out = ffi.new("struct space_ages *")
+    lib.space_class_ages(store.pointer, class_id, out)
     return _ages(out)
 
 

@@ -16,7 +16,7 @@ CLASSES_MAX = int(lib.SLAB_CLASSES_MAX)
 
 
 class Outcome(IntEnum):
-    """What an operation on a key came to; never an error."""
+    """What an operation on a key came to, or ROOM_MADE on its way there; never an error."""
 
     HIT = lib.STORE_HIT
     MISS = lib.STORE_MISS
@@ -31,6 +31,7 @@ class Outcome(IntEnum):
     TOO_LARGE = lib.STORE_TOO_LARGE
     NO_MEMORY = lib.STORE_NO_MEMORY
     NON_NUMERIC = lib.STORE_NON_NUMERIC
+    ROOM_MADE = lib.STORE_ROOM_MADE
 
 
 class Geometry(Record):

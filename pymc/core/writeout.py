@@ -97,7 +97,7 @@ class WriteBuffers:
 
     def finish(self, number: int, status: int) -> int:
         """Frees it after the write; after an error, how many records were lost."""
-        return int(lib.store_buffer_finish(self._store, number, status))
+        return int(lib.tier_buffer_finish(self._store, number, status))
 
     def release(self, kept: int) -> int:
         """Gives memory of free buffers back, all but `kept` of them; how many were."""
@@ -119,8 +119,8 @@ class WriteOut:
     def __init__(self, store: Store) -> None:
         """Begins with the first item of each class."""
         self._store = store
-        self._rules = ffi.new("struct store_admission *")
-        self._result = ffi.new("struct store_writeout_result *")
+        self._rules = ffi.new("struct space_admission *")
+        self._result = ffi.new("struct tier_writeout_result *")
         self._ahead: dict[tuple[int, bool], Any] = {}
 
     def forget(self, class_id: int, *, is_aged: bool) -> None:
@@ -138,12 +138,12 @@ class WriteOut:
         is_aged = idle_seconds is not None
         ahead = self._ahead.get((class_id, is_aged))
         if ahead is None:
-            ahead = self._ahead[class_id, is_aged] = ffi.new("struct store_ahead *")
-        lib.store_admission_now(self._store.pointer, self._rules)
+            ahead = self._ahead[class_id, is_aged] = ffi.new("struct tier_ahead *")
+        lib.space_admission_now(self._store.pointer, self._rules)
         self._rules.idle_seconds_min = idle_seconds or 0
         self._rules.active_too = is_aged
         out = self._result
-        lib.store_writeout_step(
+        lib.tier_writeout_step(
             self._store.pointer, class_id, ahead, self._rules, ahead_chunks, chunks, out
         )
         return WriteOutStep(out.full_bucket, out.examined, out.added, bool(out.is_ahead))
@@ -174,8 +174,8 @@ class Scan:
         out = ffi.new("struct flash_scan **")
         check(lib.flash_scan_create(flash.pointer, out), "flash_scan_create")
         self.pointer = out[0]
-        self._rules = ffi.new("struct store_compaction *")
-        self._result = ffi.new("struct store_compact_result *")
+        self._rules = ffi.new("struct tier_compaction *")
+        self._result = ffi.new("struct tier_compact_result *")
 
     def close(self) -> None:
         """Gives the memory back. Must not be loading."""
@@ -202,13 +202,13 @@ class Scan:
 
     def stop(self) -> None:
         """Forgets a record that waits for a write buffer."""
-        lib.store_compact_stop(self._store.pointer)
+        lib.tier_compact_stop(self._store.pointer)
 
     def compact(self, bucket: int, records: int, *, read_only: bool) -> "CompactStep":
         """Goes through up to `records` records and copies to the stream what is rescued."""
         out = self._result
         self._rules.read_only = read_only
-        lib.store_compact_step(self._store.pointer, self.pointer, bucket, self._rules, records, out)
+        lib.tier_compact_step(self._store.pointer, self.pointer, bucket, self._rules, records, out)
         return CompactStep(
             bool(out.needs_buffer),
             bool(out.needs_load),
@@ -262,7 +262,7 @@ class FlashPages:
 
     def is_dead(self, page: int) -> bool:
         """True when all its records are expired or flushed."""
-        return bool(lib.store_flash_page_is_dead(self._store.pointer, page))
+        return bool(lib.tier_page_is_dead(self._store.pointer, page))
 
     def take_out(self, path: int) -> None:
         """Takes a path out of service."""
@@ -297,7 +297,7 @@ class FlashDump:
 
     def step(self) -> tuple[bytes, bool]:
         """The next lines, and whether the loaded piece has more."""
-        written = lib.store_flash_dump_step(
+        written = lib.tier_dump_step(
             self._store.pointer,
             self._scan.pointer,
             self._kind,

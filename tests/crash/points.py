@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+from csrc import cdef
+
 _CSRC = Path(__file__).resolve().parents[2] / "csrc"
 _FLASH_PREFIXES = ("flash.", "store.back.", "store.copy.")
 
 
 def fault_points() -> list[str]:
     """Every name in a FAULT_POINT() above the room that defines it."""
-    texts = (path.read_text() for path in _CSRC.glob("*/*.[ch]") if path.parent.name != "base")
+    above = (p for p in cdef.room_files(_CSRC, "*.[ch]") if cdef.room_of(_CSRC, p) != "base")
+    texts = (path.read_text() for path in above)
     found = {name for text in texts for name in re.findall(r'FAULT_POINT\([^"]*"([^"]+)"\)', text)}
     return sorted(found)
 

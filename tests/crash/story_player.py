@@ -147,13 +147,13 @@ class StoryPlayer:
 
     def _do_making(self, one: Operation) -> None:
         making = self.handle.begin(one.key, len(one.value), flags=one.number)
-        if making.outcome == lib.STORE_HIT:
+        if making.outcome == lib.STORE_ROOM_MADE:
             making.fill_all(one.value)
             making.commit()
 
     def _do_making_ends(self, one: Operation) -> None:
         making = self.handle.begin(b"never", len(one.value))
-        if making.outcome == lib.STORE_HIT:
+        if making.outcome == lib.STORE_ROOM_MADE:
             making.fill(one.value[:4000])
             if one.number % 2:
                 making.abandon()
@@ -206,7 +206,7 @@ class StoryPlayer:
 
     def _do_dump(self, one: Operation) -> None:
         place, more = ffi.new("char[]", 8192), ffi.new("bool *", True)
-        cursor = ffi.new("struct store_cursor *")
+        cursor = ffi.new("struct space_cursor *")
         arguments = (cursor, lib.STORE_DUMP_META, 500, ffi.NULL, place, 8192, more)
         while more[0]:
             lib.store_dump_step(self.handle.store, *arguments)

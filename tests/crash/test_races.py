@@ -96,7 +96,7 @@ class TestPins:
 
     def test_unlinked_while_the_last_reader_unpins(self) -> None:
         """The reader saw it linked, the writer saw the pin: the reader looks again."""
-        site = site_at("store/store_claims.c", "store_pin_give", "pin_ref[pin], 0)")
+        site = site_at("link/link_claims.c", "link_pin_give", "pin_ref[pin], 0)")
         with two_actors() as (reader, writer):
             writer.do(lambda: writer.handle.put(KEY, LARGE))
             pin(reader)
@@ -106,7 +106,7 @@ class TestPins:
 
     def test_unpinned_before_it_is_in_limbo(self) -> None:
         """The writer saw the pin and waits for limbo's lock; the reader finds no entry there."""
-        site = site_at("shm/lock_inline.h", "lock_try", LOCK_WORDS, "store/store_limbo.c")
+        site = site_at("shm/lock_inline.h", "lock_try", LOCK_WORDS, "link/link_limbo_list.c")
         with two_actors() as (reader, writer):
             writer.do(lambda: writer.handle.put(KEY, LARGE))
             pin(reader)
@@ -116,7 +116,7 @@ class TestPins:
 
     def test_freed_before_it_is_pinned(self) -> None:
         """The item is gone, and its chunks are others' by the time the reader has its claim."""
-        site = site_at("store/store_claims.c", "store_pin_take", "pin_ref[pin], ref)")
+        site = site_at("link/link_claims.c", "link_pin_take", "pin_ref[pin], ref)")
         with two_actors() as (reader, writer):
             writer.do(lambda: writer.handle.put(KEY, LARGE))
             stand = reader.stand_at(site, lambda: reader.talk.ask(b"get key\r\n"))
@@ -143,7 +143,7 @@ class TestFlush:
     def test_a_number_from_before_the_flush(self) -> None:
         """What is made of an old value is flushed with it, whatever number it takes."""
         site = site_at(
-            "store/store_internal.h", "store_numbers_for", "SHARED_ADD", "store/store_modify.c"
+            "link/link_handle_inline.h", "link_numbers_for", "SHARED_ADD", "store/store_arith.c"
         )
         with two_actors() as (worker, flusher):
             worker.do(lambda: worker.handle.put(KEY, b"10"))
@@ -156,7 +156,7 @@ class TestFlush:
 
     def test_numbers_overtake_the_mark(self) -> None:
         """So many are given out before the mark is up that it has to be raised again."""
-        site = site_at("store/store_setup.c", "raise_word", "SHARED_CAS")
+        site = site_at("store/store_flush.c", "raise_word", "SHARED_CAS")
 
         def overtake(handle: Handle) -> None:
             for i in range(1500):
@@ -173,7 +173,7 @@ class TestFlush:
 
     def test_a_store_between_mark_and_numbers(self) -> None:
         """It is flushed with the rest; what comes after the flush stays."""
-        site = site_at("store/store_setup.c", "raise_word", "SHARED_CAS")
+        site = site_at("store/store_flush.c", "raise_word", "SHARED_CAS")
         with two_actors() as (worker, flusher):
             stand = flusher.stand_at(site, flusher.handle.flush_all, countdown=2)
             worker.do(lambda: worker.handle.put(KEY, b"early"))

@@ -54,17 +54,17 @@ UNREACHED = {
     "shm/lock_inline.h@proto/meta_get.c lock_give": _RACES,
     "shm/lock_inline.h@proto/text_get.c lock_give": _RACES,
     "index/index_resize.c pair_lock": "only who meets a bucket that is held: test_busy.py",
-    "store/store_look.c ": _CORRUPT,
-    "store/item_inline.h@store/store_look.c item_set_state": _CORRUPT,
-    "shm/lock_inline.h@store/store_look.c lock_give": _RACES,
-    "store/item_inline.h@store/store_access.c item_set_numbers": (
+    "link/link_look.c ": _CORRUPT,
+    "item/item_inline.h@link/link_look.c item_set_state": _CORRUPT,
+    "shm/lock_inline.h@link/link_look.c lock_give": _RACES,
+    "item/item_inline.h@store/store_mark.c item_set_numbers": (
         "an item that has a field for a number gets another number in place; a torn one is a number"
     ),
-    "store/store_flash.c make": "large values that are read again and again on flash",
-    "store/store_evict.c renew": "with flash, when items are to go that are not written yet",
-    "store/store_txn_inline.h@store/store_write.c store_txn": _FULL_CHAIN,
-    "shm/lock_inline.h@store/store_chain.c lock_give": _FULL_CHAIN,
-    "shm/proc_internal.h@store/store_chain.c count": _FULL_CHAIN,
+    "tier/tier_read.c make": "large values that are read again and again on flash",
+    "space/space_evict.c renew": "with flash, when items are to go that are not written yet",
+    "link/link_txn_inline.h@link/link_insert.c link_txn": _FULL_CHAIN,
+    "shm/lock_inline.h@space/space_chain.c lock_give": _FULL_CHAIN,
+    "shm/proc_internal.h@space/space_chain.c count": _FULL_CHAIN,
     "shm/proc_internal.h@proto/prefix.c count": "more prefixes than the table takes",
     "shm/lock_inline.h@store/store_dump.c lock_give": (
         "a bucket that changes at each look: test_dump_changes.py"

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from csrc.build_core import BuildError
-from csrc.build_core import run as compile_it
 from csrc.build_launcher import WAY_FILE, Way, answers, command, ways
+from csrc.toolchain import BuildError
+from csrc.toolchain import run as compile_it
 from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server

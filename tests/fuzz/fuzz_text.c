@@ -24,7 +24,7 @@
 #include "proto/session.h"
 #include "shm/live.h"
 #include "store/store_maintain.h"
-#include "store/store_writeout.h"
+#include "tier/tier.h"
 
 #define SESSIONS 2
 #define STREAM_BYTES_MAX (1u << 20)
@@ -137,7 +137,7 @@ static void write_buffers(struct world *world) {
         }
         if (info.state != FLASH_BUFFER_FREE
             && flash_buffer_seal(world->flash, store_proc(world->store), number)) {
-            store_buffer_finish(world->store, number, flash_buffer_write(world->flash, number));
+            tier_buffer_finish(world->store, number, flash_buffer_write(world->flash, number));
         }
     }
 }
@@ -145,14 +145,14 @@ static void write_buffers(struct world *world) {
 // All that may go goes to flash, as long as there is room, and leaves memory. Every other time the
 // last records stay in a write buffer, where look-ups find them as well.
 static void to_flash(struct world *world) {
-    struct store_admission rules = {.compress_bytes_min = 200};
-    struct store_writeout_result result;
+    struct space_admission rules = {.compress_bytes_min = 200};
+    struct tier_writeout_result result;
     bool has_room = true;
     for (uint32_t class_id = 1; class_id <= CLASSES && has_room; class_id++) {
-        struct store_ahead ahead = {0};
+        struct tier_ahead ahead = {0};
         do {
-            store_writeout_step(world->store, class_id, &ahead, &rules, UINT32_MAX, 1u << 20,
-                                &result);
+            tier_writeout_step(world->store, class_id, &ahead, &rules, UINT32_MAX, 1u << 20,
+                               &result);
             if (result.full_bucket >= 0) {
                 write_buffers(world);
                 has_room = flash_buffer_begin(world->flash, store_proc(world->store), 0,
@@ -165,7 +165,7 @@ static void to_flash(struct world *world) {
     if (!world->keeps_buffers) {
         write_buffers(world);
     }
-    store_drop_clean(world->store);
+    tier_drop_clean(world->store);
 }
 
 static void world_open(struct world *world, uint32_t random, uint64_t limit_bytes, bool has_flash) {
@@ -211,7 +211,7 @@ static void world_close(struct world *world) {
         free(world->talks[i].pending.at);
         free(world->talks[i].replies.at);
     }
-    store_limbo_step(world->store, UINT32_MAX);
+    link_limbo_step(world->store, UINT32_MAX);
     store_check(world->store);
     proto_close(world->proto);
     flash_reader_close(world->reader);

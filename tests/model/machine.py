@@ -122,7 +122,7 @@ class StoreMachine(Comparison):
     ) -> None:
         want = Write(mode, 0, self.expiry(lifetime), cas_new=cas_new)
         making = self.actors.call(slot, "begin", key, len(value), **vars(want))
-        if making.outcome == Outcome.HIT:
+        if making.outcome == Outcome.ROOM_MADE:
             self.makings.append((slot, key, value, want, making))
             return
         assert self.may_refuse and making.outcome == Outcome.NO_MEMORY

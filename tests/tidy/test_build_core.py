@@ -1,5 +1,6 @@
 """The build of the C core, tried on a core of one room in a folder of its own."""
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csrc import build_core, cdef, toolchain
 from tests.support.deadline import scaled
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
@@ -20,6 +22,12 @@ struct CACHE_ALIGNED lane { uint64_t count; };
 struct lanes { uint32_t used; struct lane lanes[2]; };
 MUST_CHECK int lane_twice(int count);
 const char *variant(void);
+const char *part_file(void);
+"""
+# A file in a folder of the room.
+PART = """// Names itself.
+#include "base/lane.h"
+const char *part_file(void) { return __FILE__; }
 """
 SOURCE = """// A sample room.
 #include "base/lane.h"
@@ -39,19 +47,23 @@ def core(tmp_path: Path) -> Path:
     for package in ("pymc", "pymc/core"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
-    for name in ("build_core.py", "cdef.py"):
+    for name in ("build_core.py", "cdef.py", "stub.py", "toolchain.py", "LIBRARIES"):
         shutil.copy(CSRC / name, tmp_path / "csrc")
     (tmp_path / "csrc" / "LAYERS").write_text("base\n")
     (room / "lane.h").write_text(HEADER)
     (room / "lane.c").write_text(SOURCE)
+    (room / "part").mkdir()
+    (room / "part" / "lane.c").write_text(PART)
     return room
 
 
-def run(room: Path, *arguments: str, variant: str = "debug") -> subprocess.CompletedProcess[str]:
-    """Runs Python there, as a build of the variant would."""
+def run(
+    room: Path, *arguments: str, variant: str = "debug", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python there, as a build of the variant would, with `more` in its environment."""
     root = room.parents[1]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment = {**kept, "PYTHONPATH": str(root), "PYMC_BUILD": variant}
+    environment = {**kept, "PYTHONPATH": str(root), "PYMC_BUILD": variant, **more}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=root,
@@ -63,9 +75,9 @@ def run(room: Path, *arguments: str, variant: str = "debug") -> subprocess.Compl
     )
 
 
-def build(room: Path, variant: str = "debug") -> subprocess.CompletedProcess[str]:
+def build(room: Path, variant: str = "debug", **more: str) -> subprocess.CompletedProcess[str]:
     """Builds the core of that repository."""
-    return run(room, "csrc/build_core.py", variant=variant)
+    return run(room, "csrc/build_core.py", variant=variant, **more)
 
 
 @pytest.mark.parametrize(("variant", "module"), [("release", "_core"), ("debug", "_core_debug")])
@@ -75,10 +87,11 @@ def test_module_of_a_variant(core: Path, variant: str, module: str) -> None:
     script = (
         f"from pymc.core.{module} import ffi, lib\n"
         "print(lib.lane_twice(21), ffi.string(lib.variant()).decode(),"
+        " ffi.string(lib.part_file()).decode(),"
         " ffi.sizeof('struct lanes'), ffi.offsetof('struct lanes', 'lanes'))"
     )
     shown = run(core, "-c", script)
-    assert shown.stdout.split() == ["42", variant, "192", "64"], shown.stderr
+    assert shown.stdout.split() == ["42", variant, "base/part/lane.c", "192", "64"], shown.stderr
 
 
 def test_only_what_changed_is_built(core: Path) -> None:
@@ -96,8 +109,8 @@ def test_only_what_changed_is_built(core: Path) -> None:
     [
         ("int lane_gone(void);\n", "", "declared in a header, defined nowhere: lane_gone"),
         ("", "static int unused(void) { return 1; }\n", "defined but not used"),
-        ("#define LANES (1 + 1)\n", "", "csrc/base/lane.h:10: not allowed"),
-        ("int f(gibberish x);\n", "", "csrc/base/lane.h:10"),
+        ("#define LANES (1 + 1)\n", "", "csrc/base/lane.h:11: not allowed"),
+        ("int f(gibberish x);\n", "", "csrc/base/lane.h:11"),
     ],
 )
 def test_refused(core: Path, header: str, source: str, message: str) -> None:
@@ -106,6 +119,66 @@ def test_refused(core: Path, header: str, source: str, message: str) -> None:
     done = build(core)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_another_cffi_or_another_header_makes_the_binding_anew(core: Path) -> None:
+    assert "built" in build(core).stdout
+    told = core.parents[1] / "build" / "debug" / "_core.cdef"
+    binding = told.with_suffix(".c")
+    binding.write_text("#error stale\n")
+    assert "stale" in build(core).stderr
+    told.write_text(told.read_text().replace("// cffi ", "// cffi 0"))
+    assert "built" in build(core).stdout
+    assert "lane_twice" in binding.read_text()
+
+
+def test_one_line_for_a_compiler_that_is_not_there(core: Path) -> None:
+    done = build(core, CC="no-such-cc -g")
+    said = "pymc: no C compiler (no-such-cc): apt install gcc libc6-dev\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def test_one_line_for_headers_that_are_not_there(core: Path) -> None:
+    with (core.parent / "LIBRARIES").open("a") as table:
+        table.write("nowhere.h libnowhere-dev -lnowhere\nfar/off.h liboff-dev\n")
+    for name, header in (("a", "nowhere.h"), ("b", "far/off.h"), ("c", "nowhere.h")):
+        (core / f"{name}.c").write_text(f"#include <{header}>\n")
+    done = build(core)
+    said = "pymc: no nowhere.h, far/off.h: apt install libnowhere-dev liboff-dev\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "_core.c:5:10: fatal error: Python.h: No such file or directory",
+            f"pymc: no Python.h: apt install python3.{sys.version_info.minor}-dev",
+        ),
+        (
+            "a.c:1:10: fatal error: 'lz4.h' file not found",
+            "pymc: no lz4.h: apt install liblz4-dev",
+        ),
+        ("a.c:1:10: fatal error: own.h: No such file or directory", ""),
+    ],
+)
+def test_what_compilers_say_of_headers(said: str, line: str) -> None:
+    assert toolchain.lack(said) == line
+
+
+def test_one_line_without_cffi(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", fail)
+    with pytest.raises(toolchain.BuildError, match=r"^pymc: no cffi: pip install cffi$"):
+        build_core.cffi_version()
+
+
+def test_each_library_of_the_table_is_used() -> None:
+    texts = "\n".join(path.read_text() for path in cdef.room_files(CSRC, "*.[ch]"))
+    rows = [library.header for library in toolchain.libraries()]
+    assert [row for row in rows if f"#include <{row}>" not in texts] == []
 
 
 def test_unknown_variant(core: Path) -> None:

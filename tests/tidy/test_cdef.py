@@ -69,7 +69,7 @@ def make_rooms(csrc: Path, files: dict[str, str]) -> Path:
     csrc.mkdir(exist_ok=True)
     (csrc / "LAYERS").write_text("# Lowest first.\nbase\nslab | lru\n")
     for path, text in files.items():
-        (csrc / path).parent.mkdir(exist_ok=True)
+        (csrc / path).parent.mkdir(exist_ok=True, parents=True)
         (csrc / path).write_text(text)
     return csrc
 
@@ -83,11 +83,14 @@ def test_headers_follow_what_they_include(tmp_path: Path) -> None:
         "slab/slab_class.h": "",
         "slab/slab_inline.h": "static inline",
         "slab/slab_internal.h": "static inline",
+        "slab/page/page.h": "",
+        "slab/page/page_internal.h": "static inline",
     }
     headers = cdef.interface_headers(make_rooms(tmp_path, files))
     assert [header.path for header in headers] == [
         "base/z.h",
         "base/a.h",
+        "slab/page/page.h",
         "slab/slab_class.h",
         "slab/slab.h",
         "lru/lru.h",
@@ -101,6 +104,7 @@ def test_headers_follow_what_they_include(tmp_path: Path) -> None:
             {"base/a.h": '#include "b.h"\n', "base/b.h": '#include "a.h"\n'},
             "csrc/base/a.h:1: headers include each other",
         ),
+        ({"net/part/net.h": ""}, "csrc/net: this room has no line in csrc/LAYERS"),
         ({"net/net.h": ""}, "csrc/net: this room has no line in csrc/LAYERS"),
     ],
 )

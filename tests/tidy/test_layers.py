@@ -19,6 +19,9 @@ ROW = 'COUNTER(hits, "keys", "stats", "Reads.")\n'
         ("slab/slab.c", "lru/lru.h", "but lru is beside it"),
         ("lru/lru.c", "slab/slab.h", "but slab is beside it"),
         ("lru/lru.c", "lru/gone.h", "lru/gone.h is no file below csrc"),
+        ("slab/page/page.c", "slab/slab.h", ""),
+        ("slab/page/page.c", "lru/lru.h", "page.c:2: slab includes lru/lru.h, but lru is beside"),
+        ("slab/slab.c", "../../outside.h", "outside.h is no file below csrc"),
         ("net/net.c", "base/status.h", "this room has no line in csrc/LAYERS"),
     ],
 )
@@ -27,7 +30,7 @@ def test_direction(tmp_path: Path, path: str, include: str, complaint: str) -> N
     for header in ("base/status.h", "slab/slab.h", "lru/lru.h"):
         (tmp_path / header).parent.mkdir()
         (tmp_path / header).write_text("// Says what.\n")
-    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / path).write_text(f'// Says what.\n#include "{include}"\n')
     found = "\n".join(check_layers.violations(tmp_path))
     assert complaint in found

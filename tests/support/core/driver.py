@@ -176,10 +176,10 @@ class Handle:
 
     def hold(self, key: bytes) -> None:
         """Takes the lock of the key's bucket, as a process does that is stopped in a change."""
-        assert lib.store_hold_key(self.store, key, len(key))
+        assert lib.link_hold_key(self.store, key, len(key))
 
     def release(self, key: bytes) -> None:
-        lib.store_release_key(self.store, key, len(key))
+        lib.link_release_key(self.store, key, len(key))
 
     def set_now(self, seconds: int) -> None:
         lib.proc_set_now(self.proc, seconds)
@@ -284,7 +284,7 @@ class Handle:
         lib.store_wake(self.store)
 
     def frontiers_step(self) -> int:
-        return int(lib.store_frontiers_step(self.store))
+        return int(lib.space_frontiers_step(self.store))
 
     def set_limit(self, limit_bytes: int) -> int:
         return int(lib.store_set_limit(self.store, limit_bytes))
@@ -334,25 +334,25 @@ class Handle:
 
     def crawl(self, chunks: int = 1 << 30) -> int:
         """One walk over all items in steps of `chunks`; how many were reclaimed."""
-        cursor = ffi.new("struct store_cursor *")
+        cursor = ffi.new("struct space_cursor *")
         while lib.store_crawl_step(self.store, cursor, chunks, ffi.NULL):
             pass
         return int(cursor.items_reclaimed)
 
     def limbo_step(self, items_max: int = 1000) -> int:
-        return int(lib.store_limbo_step(self.store, items_max))
+        return int(lib.link_limbo_step(self.store, items_max))
 
     def move_begin(self, from_class: int, to_class: int) -> Any:
         """The move, or None when the class has no page to give."""
-        move = ffi.new("struct store_move *")
-        status = lib.store_move_begin(self.store, from_class, to_class, move)
+        move = ffi.new("struct space_move *")
+        status = lib.space_move_begin(self.store, from_class, to_class, move)
         return move if status == lib.PYMC_OK else None
 
     def move_step(self, move: Any, chunks: int = 1 << 30) -> bool:
-        return bool(lib.store_move_step(self.store, move, chunks))
+        return bool(lib.space_move_step(self.store, move, chunks))
 
     def move_cancel(self, move: Any) -> None:
-        lib.store_move_cancel(self.store, move)
+        lib.space_move_cancel(self.store, move)
 
     def release_pool(self, pages: int = 1 << 20) -> int:
         slab = ffi.cast("struct slab *", lib.store_slab(self.store))

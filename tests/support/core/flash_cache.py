@@ -34,7 +34,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What may go to flash: see struct store_admission."""
+    """What may go to flash: see struct space_admission."""
 
     item_bytes_min: int = 0
     idle_seconds_min: int = 0
@@ -172,18 +172,18 @@ class FlashCache:
         eviction hand passed (`mg k u` does not count) stay.
         """
         wanted = rules or Rules()
-        admission = ffi.new("struct store_admission *")
+        admission = ffi.new("struct space_admission *")
         for name in Rules.__dataclass_fields__:
             setattr(admission, name, getattr(wanted, name))
         added = 0
-        result = ffi.new("struct store_writeout_result *")
+        result = ffi.new("struct tier_writeout_result *")
         for class_id in range(1, len(self.cache.shape.chunk_bytes) + 1):
-            ahead = ffi.new("struct store_ahead *")
+            ahead = ffi.new("struct tier_ahead *")
             shown = self.keeper.slab_class(class_id)
             chunks = (shown.pages + 1) * shown.chunks_per_page
             full_bucket = 0
             while full_bucket >= 0:
-                lib.store_writeout_step(
+                lib.tier_writeout_step(
                     self.keeper.store,
                     class_id,
                     ahead,
@@ -224,7 +224,7 @@ class FlashCache:
         if not lib.flash_buffer_seal(self.flash, self.keeper.proc, number):
             return 0
         status = lib.flash_buffer_write(self.flash, number)
-        return int(lib.store_buffer_finish(self.keeper.store, number, status))
+        return int(lib.tier_buffer_finish(self.keeper.store, number, status))
 
     def next_buffer(self, bucket: int) -> None:
         """Lets another buffer take records of the stream, after writing all that are full."""
@@ -259,7 +259,7 @@ class FlashCache:
 
     def drop_memory_copies(self) -> int:
         """Evicts every item whose copy is on flash; how many."""
-        return int(lib.store_drop_clean(self.keeper.store))
+        return int(lib.tier_drop_clean(self.keeper.store))
 
     def to_flash(self, rules: Rules | None = None) -> int:
         """Writes all out, then keeps nothing of it in memory; how many items went."""

@@ -23,7 +23,7 @@ TINY_LOG = Log(
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What may go to flash: see struct store_admission."""
+    """What may go to flash: see struct space_admission."""
 
     item_bytes_min: int = 0
     idle_seconds_min: int = 0
@@ -67,16 +67,16 @@ class FlashKeeper(FlashCache):
 
     def fill(self, admission: Admission = ADMIT_ALL, classes: range | None = None) -> int:
         """Copies the items of these classes into write buffers; how many records."""
-        rules = ffi.new("struct store_admission *")
+        rules = ffi.new("struct space_admission *")
         for name in Admission.__dataclass_fields__:
             setattr(rules, name, getattr(admission, name))
         added = 0
-        result = ffi.new("struct store_writeout_result *")
+        result = ffi.new("struct tier_writeout_result *")
         self.examined = {}
         for class_id in classes or range(1, len(self.cache.shape.chunk_bytes) + 1):
-            ahead = ffi.new("struct store_ahead *")
+            ahead = ffi.new("struct tier_ahead *")
             while True:
-                lib.store_writeout_step(self.keeper.store, class_id, ahead, rules, ALL, ALL, result)
+                lib.tier_writeout_step(self.keeper.store, class_id, ahead, rules, ALL, ALL, result)
                 added += result.added
                 for name in ("too_small", "too_young", "too_short_lived", "never_read"):
                     self.examined[name] = self.examined.get(name, 0) + getattr(result, name)
@@ -115,8 +115,8 @@ class FlashKeeper(FlashCache):
 
     def leave(self, idle_seconds: int = 0, chunks: int = ALL) -> int:
         """Lets idle items that are on flash too leave memory; how many went."""
-        cursor = ffi.new("struct store_cursor *")
-        while lib.store_leave_step(self.keeper.store, cursor, chunks, idle_seconds):
+        cursor = ffi.new("struct space_cursor *")
+        while lib.tier_leave_step(self.keeper.store, cursor, chunks, idle_seconds):
             pass
         return int(cursor.items_reclaimed)
 
@@ -186,21 +186,21 @@ class FlashKeeper(FlashCache):
         out = ffi.new("struct flash_scan **")
         assert lib.flash_scan_create(self.flash, out) == 0
         scan = out[0]
-        lib.store_compact_stop(self.keeper.store)
+        lib.tier_compact_stop(self.keeper.store)
         total = Compacted()
         is_whole = lib.flash_scan_begin(scan, page) == 0 and self._scan(scan, read_only, total)
-        lib.store_compact_stop(self.keeper.store)
+        lib.tier_compact_stop(self.keeper.store)
         lib.flash_scan_destroy(scan)
         if is_whole or self.may_drop:
             self.drain(page)
         return total
 
     def _scan(self, scan: Any, read_only: bool, total: Compacted) -> bool:
-        rules = ffi.new("struct store_compaction *", {"read_only": read_only})
-        result = ffi.new("struct store_compact_result *")
+        rules = ffi.new("struct tier_compaction *", {"read_only": read_only})
+        result = ffi.new("struct tier_compact_result *")
         store = self.keeper.store
         while True:
-            lib.store_compact_step(store, scan, lib.FLASH_COMPACT, rules, 16, result)
+            lib.tier_compact_step(store, scan, lib.FLASH_COMPACT, rules, 16, result)
             for name in Compacted.__dataclass_fields__:
                 setattr(total, name, getattr(total, name) + getattr(result, name))
             if result.needs_buffer:
@@ -228,7 +228,7 @@ class FlashKeeper(FlashCache):
             while lib.flash_scan_load(out[0]) == 0:
                 more[0] = True
                 while more[0]:
-                    used = lib.store_flash_dump_step(
+                    used = lib.tier_dump_step(
                         self.keeper.store, out[0], kind, place, len(place), more
                     )
                     lines += bytes(ffi.buffer(place, used))
@@ -237,7 +237,7 @@ class FlashKeeper(FlashCache):
 
     def memory_dump(self, kind: int) -> bytes:
         """Lines of the live items that are in memory."""
-        cursor = ffi.new("struct store_cursor *")
+        cursor = ffi.new("struct space_cursor *")
         place = ffi.new("char[]", 1 << 16)
         more = ffi.new("bool *", True)
         lines = b""

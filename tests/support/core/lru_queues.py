@@ -67,7 +67,7 @@ class Queues:
 
 def fit_probation(handle: Handle) -> None:
     """Fits queues and ghost to what is held, and gives their spare memory back."""
-    while lib.store_fit_probation_step(handle.store):
+    while lib.space_fit_probation_step(handle.store):
         pass
 
 

@@ -28,6 +28,7 @@ class Outcome(IntEnum):
     TOO_LARGE = lib.STORE_TOO_LARGE
     NO_MEMORY = lib.STORE_NO_MEMORY
     NON_NUMERIC = lib.STORE_NON_NUMERIC
+    ROOM_MADE = lib.STORE_ROOM_MADE
     ON_FLASH = lib.STORE_ON_FLASH
     BUSY = lib.STORE_BUSY
 

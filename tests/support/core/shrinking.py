@@ -6,7 +6,7 @@ from tests.support.core.driver import Handle
 
 def shrink_step(handle: Handle, buckets: int) -> bool:
     """Some buckets of each index; True while there is more to do."""
-    return bool(lib.store_shrink_step(handle.store, buckets, True))
+    return bool(lib.space_shrink_step(handle.store, buckets, True))
 
 
 def shrink(handle: Handle, buckets: int = 1000) -> None:

@@ -206,9 +206,9 @@ def test_who_won_before_the_wait_has_won(rig: Rig) -> None:
 
     talk = rig.talk()
     callback = ffi.callback("void(void *)", hold_once_it_is_made)
-    lib.store_meddle(rig.store.store, callback, ffi.NULL)
+    lib.link_meddle(rig.store.store, callback, ffi.NULL)
     said = talk.ask(b"mg held N30 T60 t v\r\n")
-    lib.store_meddle(rig.store.store, ffi.NULL, ffi.NULL)
+    lib.link_meddle(rig.store.store, ffi.NULL, ffi.NULL)
     assert said == b"" and rig.is_held
     rig.release()
     assert talk.ask(b"") == b"VA 0 t60 W\r\n\r\n"

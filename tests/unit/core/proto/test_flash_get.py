@@ -8,6 +8,7 @@ import pytest
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import MIB, TINY_LADDER, Making
 from tests.support.core.flash_cache import FlashCache, Log, Rules
+from tests.support.core.records import Outcome
 from tests.support.core.talk import Talk
 
 
@@ -234,7 +235,7 @@ def test_no_memory_for_what_has_to_come_back(tmp_path: Path) -> None:
         makings: list[Making] = []
         while True:
             making = tier.worker.begin(b"m%d" % len(makings), 900)
-            if making.outcome != 0:
+            if making.outcome != Outcome.ROOM_MADE:
                 break
             makings.append(making)
         assert talk.ask(b"incr a 1\r\n") == b"SERVER_ERROR out of memory\r\n"

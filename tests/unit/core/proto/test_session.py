@@ -181,7 +181,7 @@ def test_no_room_for_the_rest_of_a_value(line: bytes, answer: bytes) -> None:
         # Half of one value leaves no room for the whole of another.
         cache.set_live("evictions_enabled", 0)
         makings = [store.begin(b"hog%d" % i, 60_000) for i in range(100)]
-        assert makings[0].outcome == Outcome.HIT
+        assert makings[0].outcome == Outcome.ROOM_MADE
         talk.feed(head + b"x" * 10_000)
         assert lib.session_is_reading_value(talk.session)
         for making in makings:

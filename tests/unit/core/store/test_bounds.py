@@ -26,7 +26,7 @@ class Meddler:
         self.calls = 0
         self.other.put(b"neighbour", b"x")
         self._callback = ffi.callback("void(void *)", self._meddle)
-        lib.store_meddle(store.store, self._callback, ffi.NULL)
+        lib.link_meddle(store.store, self._callback, ffi.NULL)
 
     def _meddle(self, _context: object) -> None:
         self.calls += 1
@@ -37,7 +37,7 @@ class Meddler:
         self.other.touch(b"neighbour", 0)
 
     def stop(self) -> None:
-        lib.store_meddle(self.store.store, ffi.NULL, ffi.NULL)
+        lib.link_meddle(self.store.store, ffi.NULL, ffi.NULL)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def store() -> Iterator[Handle]:
 
 
 def _damage(store: Handle, key: bytes, value_bytes: int, parts: int = 0) -> None:
-    assert lib.store_damage(store.store, key, len(key), value_bytes, parts)
+    assert lib.link_damage(store.store, key, len(key), value_bytes, parts)
 
 
 LINES = [

@@ -15,7 +15,7 @@ class Walk:
 
     def __init__(self, store: Handle, chunks: int, place_bytes: int = 4096) -> None:
         self.store, self.chunks = store, chunks
-        self.cursor = ffi.new("struct store_cursor *")
+        self.cursor = ffi.new("struct space_cursor *")
         self.place = ffi.new("char[]", place_bytes)
         self.more = ffi.new("bool *", True)
         self.keys: list[bytes] = []
@@ -73,7 +73,7 @@ def test_growth_and_merges_lose_and_repeat_nobody(first_step: int) -> None:
                     store.put(key, b"x")
                 else:
                     store.delete(key)
-            while not grows and lib.store_shrink_step(store.store, 64, False):
+            while not grows and lib.space_shrink_step(store.store, 64, False):
                 pass
             least, most = min(least, buckets(store)), max(most, buckets(store))
             number += 1
@@ -118,13 +118,13 @@ def replace_values(store: Handle, walk: Walk) -> None:
 
 
 def move_pages(store: Handle, walk: Walk) -> None:
-    move = ffi.new("struct store_move *")
+    move = ffi.new("struct space_move *")
     class_id = store.class_for(512)
-    if lib.store_move_begin(store.store, class_id, 0, move) == lib.PYMC_OK:
+    if lib.space_move_begin(store.store, class_id, 0, move) == lib.PYMC_OK:
         for _ in range(1000):
-            if lib.store_move_step(store.store, move, 64):
+            if lib.space_move_step(store.store, move, 64):
                 return
-        lib.store_move_cancel(store.store, move)
+        lib.space_move_cancel(store.store, move)
 
 
 @pytest.mark.parametrize("change", [replace_values, move_pages])

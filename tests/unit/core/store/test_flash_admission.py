@@ -10,6 +10,7 @@ from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import LADDER, MIB, TINY_LADDER, Making
 from tests.support.core.flash_cache import Log
 from tests.support.core.flash_keeper import FlashKeeper
+from tests.support.core.records import Outcome
 
 NOW = 100
 VERDICTS = (
@@ -88,13 +89,13 @@ def streams(tier: FlashKeeper) -> list[int]:
 
 
 def ask_keeper(tier: FlashKeeper) -> None:
-    rules = ffi.new("struct store_admission *")
-    lib.store_admission_now(tier.keeper.store, rules)
-    result = ffi.new("struct store_writeout_result *")
+    rules = ffi.new("struct space_admission *")
+    lib.space_admission_now(tier.keeper.store, rules)
+    result = ffi.new("struct tier_writeout_result *")
     for class_id in range(1, len(tier.cache.shape.chunk_bytes) + 1):
-        ahead = ffi.new("struct store_ahead *")
+        ahead = ffi.new("struct tier_ahead *")
         store, all_of_them = tier.keeper.store, 1 << 30
-        lib.store_writeout_step(store, class_id, ahead, rules, all_of_them, all_of_them, result)
+        lib.tier_writeout_step(store, class_id, ahead, rules, all_of_them, all_of_them, result)
         assert result.full_bucket == -1
 
 
@@ -103,7 +104,7 @@ def ask_worker(tier: FlashKeeper) -> None:
     makings: list[Making] = []
     while tier.counters()["items"] == 1:
         making = tier.worker.begin(b"m%d" % len(makings), 900)
-        if making.outcome != 0:
+        if making.outcome != Outcome.ROOM_MADE:
             break
         makings.append(making)
     for making in makings:
@@ -141,7 +142,7 @@ def test_what_was_read_in_memory_is_not_never_read(tmp_path: Path) -> None:
         tier.set_live("ext_admit_unread_percent", 0)
         begin_buffers(tier)
         tier.send(b"set k 0 0 1\r\nx\r\nset l 0 0 1\r\nx\r\nget k\r\n")
-        rules = ffi.new("struct store_admission *")
-        lib.store_admission_now(tier.keeper.store, rules)
+        rules = ffi.new("struct space_admission *")
+        lib.space_admission_now(tier.keeper.store, rules)
         assert rules.unread_percent == 0 and rules.ttl_seconds_min == 2
         assert tier.fill() == 2 and tier.entries() == 2

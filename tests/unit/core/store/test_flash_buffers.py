@@ -260,7 +260,7 @@ def test_what_is_for_a_page_that_drains_goes_without_a_trace(tier: FlashKeeper, 
         pass
     lib.flash_page_free(tier.flash, tier.keeper.proc, page)
     assert tier.pages()[page].state == lib.FLASH_PAGE_DRAINING
-    assert lib.store_buffer_finish(tier.keeper.store, number, lib.PYMC_NOT_FOUND) == 0
+    assert lib.tier_buffer_finish(tier.keeper.store, number, lib.PYMC_NOT_FOUND) == 0
     lib.flash_page_free(tier.flash, tier.keeper.proc, page)
     assert tier.pages()[page].state == lib.FLASH_PAGE_FREE and tier.entries() == 0
     counted = tier.counters()

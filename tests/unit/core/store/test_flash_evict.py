@@ -17,7 +17,7 @@ VALUE = b"x" * 900
 STREAMS = (int(lib.FLASH_DEFAULT), int(lib.FLASH_CHUNKED), int(lib.FLASH_LOW_TTL))
 SPARE = 2
 ROOMY = Log(pages=48, page_bytes=2 * MIB, wbuf_bytes=MIB)
-SOURCE = (Path(__file__).parents[4] / "csrc" / "store" / "store_evict.c").read_text()
+SOURCE = (Path(__file__).parents[4] / "csrc" / "space" / "space_evict.c").read_text()
 
 
 def defined(name: str) -> int:

@@ -238,7 +238,7 @@ def test_dumps_show_what_is_on_flash_only(tier: FlashKeeper, kind: int) -> None:
 
 def test_when_a_page_is_dead(tier: FlashKeeper) -> None:
     def is_dead(page: int) -> bool:
-        return bool(lib.store_flash_page_is_dead(tier.keeper.store, page))
+        return bool(lib.tier_page_is_dead(tier.keeper.store, page))
 
     def page_of(sent: bytes) -> int:
         tier.send(sent)
@@ -330,7 +330,7 @@ def test_a_flushed_page_is_dead_whatever_numbers_clients_gave(
     page = tier.in_use()[-1]
     lib.flash_page_close(tier.flash, tier.keeper.proc, page)
     assert tier.pages()[page].newest_order < 1000
-    assert not lib.store_flash_page_is_dead(tier.keeper.store, page)
+    assert not lib.tier_page_is_dead(tier.keeper.store, page)
     tier.send(b"flush_all\r\n")
-    assert lib.store_flash_page_is_dead(tier.keeper.store, page)
+    assert lib.tier_page_is_dead(tier.keeper.store, page)
     assert lib.flash_flushed_entries(tier.flash) == 21

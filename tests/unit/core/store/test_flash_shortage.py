@@ -7,6 +7,7 @@ import pytest
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import MIB, TINY_LADDER, Making
 from tests.support.core.flash_cache import FlashCache
+from tests.support.core.records import Outcome
 from tests.support.core.talk import Talk
 
 # Above what waits in the input until it is whole: such a value streams into its item.
@@ -23,7 +24,7 @@ def take_all_memory(tier: FlashCache, value_bytes: int) -> list[Making]:
     makings: list[Making] = []
     while True:
         making = tier.worker.begin(b"m%d" % len(makings), value_bytes)
-        if making.outcome != 0:
+        if making.outcome != Outcome.ROOM_MADE:
             return makings
         makings.append(making)
 

@@ -59,14 +59,14 @@ def test_nothing_comes_back_from_a_page_that_is_drained(command: Command) -> Non
     """Its entry goes with the page, and the item would count as one with a copy for ever."""
     assert command.look() == lib.STORE_HIT
     drain(command.tier)
-    assert command.bring_back() == lib.STORE_NOT_STORED
+    assert command.bring_back() == lib.STORE_LOOK_AGAIN
     assert items(command.tier) == 0
 
 
 def test_nothing_is_deleted_by_a_record_of_a_page_that_is_drained(command: Command) -> None:
     assert command.look() == lib.STORE_HIT
     drain(command.tier)
-    assert command.delete() == lib.STORE_NOT_STORED
+    assert command.delete() == lib.STORE_LOOK_AGAIN
     assert command.tier.entries() == 1
 
 
@@ -88,9 +88,9 @@ def test_a_page_that_is_in_use_again_has_other_records(command: Command, after_l
     assert tier.to_flash() == 1
     assert lib.flash_entry_at(tier.flash, tier.worker.proc, command.hash, address)
     if after_look:
-        assert command.bring_back() == lib.STORE_NOT_STORED
-        assert command.delete() == lib.STORE_NOT_STORED
+        assert command.bring_back() == lib.STORE_LOOK_AGAIN
+        assert command.delete() == lib.STORE_LOOK_AGAIN
     else:
-        assert command.look() == lib.STORE_NOT_STORED
+        assert command.look() == lib.STORE_LOOK_AGAIN
     assert (tier.entries(), items(tier)) == (1, 0)
     assert tier.send(b"get k\r\n") == b"VALUE k 0 3\r\nnew\r\nEND\r\n"

@@ -80,7 +80,7 @@ def one_operation(store: Handle, dice: Dice) -> Outcome:
         return store.put(key, value, cas_compare=found.cas, flags=7).outcome
     if what == "big":
         making = store.begin(key, len(value), cas_new=dice.random.randrange(1, 1 << 60))
-        if making.outcome != Outcome.HIT:
+        if making.outcome != Outcome.ROOM_MADE:
             return making.outcome
         left = value
         while left:

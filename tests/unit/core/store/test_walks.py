@@ -8,7 +8,7 @@ from tests.support.core.driver import EPOCH_UNIX_SECONDS, MIB, TINY_LADDER, Cach
 
 def dump(store: Handle, kind: int, chunks: int, place_bytes: int = 4096) -> list[bytes]:
     """All lines of one walk."""
-    cursor = ffi.new("struct store_cursor *")
+    cursor = ffi.new("struct space_cursor *")
     place = ffi.new("char[]", place_bytes)
     more = ffi.new("bool *", True)
     text = b""
@@ -56,7 +56,7 @@ def test_sizes_count_every_item_once(store: Handle, chunks: int) -> None:
     for i in range(100):
         store.put(b"%02d" % i, b"x" * 30)
     store.put(b"larger", b"x" * 10_000)
-    cursor = ffi.new("struct store_cursor *")
+    cursor = ffi.new("struct space_cursor *")
     counts = ffi.new("uint32_t[]", 100)
     while lib.store_sizes_step(store.store, cursor, chunks, counts, 100):
         pass
@@ -69,8 +69,8 @@ def test_ages(store: Handle) -> None:
     for i in range(80):
         store.put(b"%02d" % i, b"x" * 40)
     store.set_now(150)
-    ages = ffi.new("struct store_ages *")
-    lib.store_class_ages(store.store, class_id, ages)
+    ages = ffi.new("struct space_ages *")
+    lib.space_class_ages(store.store, class_id, ages)
     assert ages.hot_seconds == 50
     # What was stored last waits in the process for the next batch.
     assert 70 < ages.hot_items <= 80
@@ -83,7 +83,7 @@ def test_a_crawl_can_be_limited_to_classes(store: Handle) -> None:
     mask = ffi.new("uint64_t[]", 4)
     class_id = store.class_for(3200)
     mask[class_id // 64] = 1 << class_id % 64
-    cursor = ffi.new("struct store_cursor *")
+    cursor = ffi.new("struct space_cursor *")
     while lib.store_crawl_step(store.store, cursor, 100, mask):
         pass
     assert cursor.items_reclaimed == 1
@@ -101,14 +101,14 @@ def test_a_sample_sees_every_place_sooner_or_later(dead_pages: range) -> None:
             # One in sixteen, always in the same part of a page.
             dies = i // 1024 in dead_pages and 128 <= i % 1024 < 192
             store.put(b"%d" % i, b"x" * 900, expiry_seconds=110 if dies else 0)
-        found = ffi.new("struct store_dead_sample *")
-        lib.store_sample_dead(store.store, 4, 2, 1, found)
+        found = ffi.new("struct space_dead_sample *")
+        lib.space_sample_dead(store.store, 4, 2, 1, found)
         assert found.items[class_id] >= 6
         assert found.dead[class_id] == 0
         store.set_now(120)
         items = dead = 0
         for seed in range(512):
-            lib.store_sample_dead(store.store, 4, 2, seed, found)
+            lib.space_sample_dead(store.store, 4, 2, seed, found)
             items += found.items[class_id]
             dead += found.dead[class_id]
         # As many as there are, within what so few looks can tell.
@@ -121,7 +121,7 @@ def test_a_dump_misses_nothing_while_the_index_grows(store: Handle) -> None:
     for key in old:
         store.put(key, b"v")
     buckets = store.index().buckets
-    cursor = ffi.new("struct store_cursor *")
+    cursor = ffi.new("struct space_cursor *")
     place = ffi.new("char[]", 4096)
     more = ffi.new("bool *", True)
     text = b""

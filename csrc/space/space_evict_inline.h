@@ -1,0 +1,11 @@
+// Taking an item out of memory, counted for what it is.
+#pragma once
+
+#include "link/link_lock_inline.h"
+
+// Frees at least one chunk of the class (they come to the process's magazine). Requires: no lock
+// held.
+bool space_evict(struct store *store, uint32_t class_id);
+// Counts and evicts a live item, or counts and frees a dead one; unlocks it.
+void space_evict_counted(struct store *store, struct link_locked *locked);
+void space_reap_locked(struct store *store, struct link_locked *locked);
