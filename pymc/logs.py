@@ -29,22 +29,22 @@ class Log:
         self.role = "supervisor"
         self.is_stamped = False
         self.dropped = 0
-        self._dropped_told = 0
+        self._dropped_said = 0
         self._kept = bytearray()
         self._kind = _kind(fd)
 
     def say(self, text: str) -> None:
         """Writes one line (or several, joined by line ends), or keeps or counts it."""
         self.flush()
-        if self.dropped > self._dropped_told:
-            lost = self.dropped - self._dropped_told
+        if self.dropped > self._dropped_said:
+            lost = self.dropped - self._dropped_said
             # Said only when what follows can be said too.
             if self._kept or not self._keep(
                 f"pymc: {lost} lines of the log were dropped: nobody read them"
             ):
                 self.dropped += 1
                 return
-            self._dropped_told = self.dropped
+            self._dropped_said = self.dropped
         for each in text.split("\n"):
             if not self._keep(each):
                 self.dropped += 1

@@ -8,6 +8,7 @@ from pymc.config import Settings
 from pymc.core.arena import Arena, Role
 from pymc.core.engine import ListenerKind
 from pymc.core.flash import Flash
+from pymc.messages import Inbox
 from pymc.record import Record
 from pymc.stats.cpu_times import RecentCpuTimes
 
@@ -35,21 +36,10 @@ class ListeningAddress(Record):
         """The socket that a worker accepts from."""
         return self.sockets[worker % len(self.sockets)]
 
-
-class Inbox(Record):
-    """Both ends of a socket pair that keeps message boundaries: one reads, any may write."""
-
-    reader: socket.socket
-    writer: socket.socket
-
-    @classmethod
-    def create(cls) -> "Inbox":
-        """Both ends non-blocking, closed on exec."""
-        # Not SOCK_DGRAM: its queue may be as short as ten messages, whatever the buffer.
-        reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        reader.setblocking(False)
-        writer.setblocking(False)
-        return cls(reader, writer)
+    def close(self) -> None:
+        """Closes this process's copies of the sockets; closed ones stay as they are."""
+        for one in self.sockets:
+            one.close()
 
 
 class ServerContext(Record):

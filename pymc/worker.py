@@ -53,8 +53,7 @@ def run(context: ServerContext, worker: int) -> int:
             engine.close()
             # A device that hangs may hold up the end of this process: clients must not come to it.
             for address in context.addresses:
-                for one in address.sockets:
-                    one.close()
+                address.close()
     return 0
 
 

@@ -251,12 +251,13 @@ struct link_looks {
     uint64_t hash;
     struct link_view view;
 };
-static inline struct link_looks link_looks_at(const struct store *store, const char *key,
-                                              uint32_t key_bytes) {
-    return (struct link_looks){.key = key,
-                               .key_bytes = key_bytes,
-                               .rounds_max = LINK_LOOKS_MAX,
-                               .hash = link_hash(store, key, key_bytes)};
+static inline void link_looks_begin(const struct store *store, const char *key, uint32_t key_bytes,
+                                    struct link_looks *looks) {
+    looks->key = key;
+    looks->key_bytes = key_bytes;
+    looks->round = 0;
+    looks->rounds_max = LINK_LOOKS_MAX;
+    looks->hash = link_hash(store, key, key_bytes);
 }
 // The next look. Returns STORE_HIT with looks->view filled, as link_look() leaves it; STORE_MISS
 // when the key is nowhere, after what was met dead is counted and gone; STORE_ON_FLASH when flash

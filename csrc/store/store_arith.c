@@ -200,7 +200,8 @@ static int number_missing(struct store *store, const struct store_arith *request
 
 int store_arith(struct store *store, const struct store_arith *request,
                 struct store_number *number_out) {
-    struct link_looks looks = link_looks_at(store, request->key, request->key_bytes);
+    struct link_looks looks;
+    link_looks_begin(store, request->key, request->key_bytes, &looks);
     int outcome = STORE_LOOK_AGAIN;
     while (outcome == STORE_LOOK_AGAIN) {
         int found = link_next_look(store, &looks);

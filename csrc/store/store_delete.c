@@ -78,7 +78,8 @@ static int unlink_now(struct store *store, const struct store_delete *request, u
 }
 
 int store_delete(struct store *store, const struct store_delete *request) {
-    struct link_looks looks = link_looks_at(store, request->key, request->key_bytes);
+    struct link_looks looks;
+    link_looks_begin(store, request->key, request->key_bytes, &looks);
     struct link_view *view = &looks.view;
     int outcome;
     while ((outcome = link_next_look(store, &looks)) == STORE_HIT) {

@@ -189,7 +189,8 @@ static int join_once(struct store *store, const struct store_write *write,
 // Joins the piece with the old value. Looks again while the old one changes.
 static int commit_piece(struct store *store, const struct store_write *write,
                         const struct piece *piece, struct store_result *result) {
-    struct link_looks looks = link_looks_at(store, write->key, write->key_bytes);
+    struct link_looks looks;
+    link_looks_begin(store, write->key, write->key_bytes, &looks);
     looks.rounds_max = JOINS_MAX;
     int outcome = STORE_LOOK_AGAIN;
     while (outcome == STORE_LOOK_AGAIN) {

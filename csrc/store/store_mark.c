@@ -126,7 +126,8 @@ int store_mark(struct store *store, struct link_view *view, const char *key, uin
 }
 
 int store_touch(struct store *store, const char *key, uint32_t key_bytes, uint32_t expiry_seconds) {
-    struct link_looks looks = link_looks_at(store, key, key_bytes);
+    struct link_looks looks;
+    link_looks_begin(store, key, key_bytes, &looks);
     struct store_mark mark = {
         .has_expiry = true, .expiry_seconds = expiry_seconds, .is_read = true};
     int found;

@@ -40,7 +40,7 @@ class Command(Record):
 
     @property
     def arguments(self) -> list[bytes]:
-        """The words behind the command's name."""
+        """Returns the words behind the command's name."""
         return self.words[1:]
 
 
@@ -48,7 +48,7 @@ Handler = Callable[[Command], Answer | Parts]
 
 
 def line(text: str) -> Answer:
-    """An answer of one line."""
+    """Makes an answer of one line."""
     return Answer(text.encode("ascii") + b"\r\n")
 
 
@@ -69,5 +69,5 @@ def quiet_if_asked(handler: Handler) -> Handler:
 
 
 def decimal(word: bytes) -> int | None:
-    """A whole number cut to 32 bits as memcached reads it; None when it is not one."""
+    """Reads a whole number, cut to 32 bits as memcached does; None when it is not one."""
     return whole_unsigned(word.decode("latin-1"))

@@ -24,7 +24,7 @@ HANDLERS: dict[bytes, Handler] = {
 def answer_to(
     line: bytes, context: ServerContext, store: Store, *, is_pipelined: bool = False
 ) -> Answer | Parts:
-    """What a command line is answered with; a line that is no command like `misbehave`."""
+    """Returns what a command line is answered with; a line that is no command like `misbehave`."""
     words = [word for word in line.split(b" ") if word]
     handler = HANDLERS.get(words[0], server.misbehave) if words else server.misbehave
     return handler(Command(words, is_pipelined, context, store))

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 from pymc.control.answers import WAITING, Answer
 from pymc.control.commands import answer_to
-from pymc.control.messages import AnswerMessage, Told, send_with
 from pymc.core.engine import Engine, ReplyKind, Request
 from pymc.core.store import Store
 from pymc.logs import say, say_exception
+from pymc.messages import AnswerEnded, AnswerMessage, End, Inbox, receive, send
+from pymc.messages.declared import TO_ASKER
 from pymc.server_context import ServerContext
 
 # A slice ends when it is that long, and clients get their turn.
@@ -36,7 +37,7 @@ class Control:
         self._later = later
         self._clock = clock
         self._streams: dict[int, Iterator[bytes | None]] = {}
-        # What the keeper answers, and where it tells that it is done.
+        # Connections on which the keeper answers, and where it says how that ended.
         self._lent: dict[int, socket.socket] = {}
 
     def answer(self, request: Request) -> None:
@@ -57,12 +58,12 @@ class Control:
 
     def resume(self, connection: int, is_open: bool) -> None:
         """Goes on with an answer whose last part was sent, or forgets it."""
-        told = self._lent.pop(connection, None)
-        if told is not None:
-            verdict = _read_verdict(told)
-            told.close()
-            if is_open and verdict is not Told.REFUSED:
-                self._end_lent(connection, verdict)
+        channel = self._lent.pop(connection, None)
+        if channel is not None:
+            end = _read_end(channel)
+            channel.close()
+            if is_open and end is not End.REFUSED:
+                self._end_lent(connection, end)
                 return
         if not is_open:
             self._streams.pop(connection, None)
@@ -72,25 +73,25 @@ class Control:
     def _lend(self, request: Request) -> bool:
         """Lets the keeper answer; when it cannot be asked, this process does it in slices."""
         try:
-            told, teller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            channel = Inbox.create()
         except OSError:
             return False
-        told.setblocking(False)
-        with teller:
-            fd = self._engine.lend(request.connection, told.fileno())
-            if fd is not None and send_with(
-                self._context.keeper_inbox, AnswerMessage(request.line), [fd, teller.fileno()]
+        with channel.writer as writer:
+            fd = self._engine.lend(request.connection, channel.reader.fileno())
+            message = AnswerMessage(request.line)
+            if fd is not None and send(
+                self._context.keeper_inbox.writer, message, [fd, writer.fileno()]
             ):
-                self._lent[request.connection] = told
+                self._lent[request.connection] = channel.reader
                 return True
-        told.close()
+        channel.reader.close()
         return False
 
-    def _end_lent(self, connection: int, verdict: "Told | None") -> None:
+    def _end_lent(self, connection: int, end: End | None) -> None:
         del self._streams[connection]
-        if verdict is None:
+        if end is None:
             say("the keeper died in the middle of an answer; its client is cut off")
-        kind = ReplyKind.DONE if verdict is Told.DONE else ReplyKind.CLOSE
+        kind = ReplyKind.DONE if end is End.DONE else ReplyKind.CLOSE
         self._engine.reply(connection, b"", kind)
 
     def _send_slice(self, connection: int) -> None:
@@ -126,9 +127,11 @@ class Control:
         self._engine.reply(connection, rest, kind)
 
 
-def _read_verdict(told: socket.socket) -> Told | None:
-    """How the keeper's answer ended; None when it said nothing, since it is gone."""
+def _read_end(channel: socket.socket) -> End | None:
+    """Reads how the keeper's answer ended; None when it said nothing, since it is gone."""
     try:
-        return Told(told.recv(1))
-    except (OSError, ValueError):
+        message, _ = receive(channel, TO_ASKER)
+    except (OSError, EOFError, ValueError):
         return None
+    assert isinstance(message, AnswerEnded)
+    return message.end

@@ -13,7 +13,7 @@ _READABLE = (PageState.OPEN, PageState.FULL)
 
 
 def flash_dump_parts(store: Store, flash: Flash, kind: DumpKind) -> Iterator[bytes | None]:
-    """Lines for items that are on flash and not in memory; WAITING while a page is read.
+    """Yields lines for items that are on flash and not in memory; WAITING while a page is read.
 
     The device is waited for in a thread, so that this process does other things meanwhile.
     """

@@ -12,12 +12,12 @@ from pymc.control.answers import (
     line,
     quiet_if_asked,
 )
-from pymc.control.messages import MoveMessage, WakeMessage, send
 from pymc.core.errors import InvalidArgumentError
 from pymc.core.snapshots import read_class, read_slab
 from pymc.core.store import Store
 from pymc.live_settings import as_millionths
 from pymc.logs import say
+from pymc.messages import MoveMessage, WakeMessage, send
 
 MEGABYTE = 1 << 20
 _MEGABYTES_MIN = 8
@@ -47,7 +47,7 @@ def _cache_memlimit(command: Command) -> Answer:
         command.store.set_limit(megabytes * MEGABYTE)
     except InvalidArgumentError:
         return refused
-    send(command.server.keeper_inbox, WakeMessage())
+    send(command.server.keeper_inbox.writer, WakeMessage())
     if command.server.arena.live("verbosity") > 0:
         say(f"maxbytes adjusted to {megabytes}m")
     return OK
@@ -111,7 +111,7 @@ def _reassign(command: Command, source: bytes, target: bytes) -> Answer:
         return line("NOSPARE source class has no spare pages")
     # Set here, not by the keeper, so that the next request already finds it.
     arena.set_live("slab_move_running", 1)
-    if not send(command.server.keeper_inbox, MoveMessage(from_class, to_class)):
+    if not send(command.server.keeper_inbox.writer, MoveMessage(from_class, to_class)):
         arena.set_live("slab_move_running", 0)
         return busy
     return OK

@@ -15,10 +15,10 @@ from pymc.control.answers import (
     quiet_if_asked,
 )
 from pymc.control.flash_walk import flash_dump_parts
-from pymc.control.messages import CrawlerState, CrawlMessage, send
 from pymc.core.maintain import Dump, DumpKind
 from pymc.core.snapshots import read_slab
 from pymc.live_settings import as_millionths
+from pymc.messages import CrawlerState, CrawlMessage, send
 from pymc.stats.walks import CHUNKS_PER_STEP
 
 _SLEEP_US_MAX = 1_000_000
@@ -132,14 +132,14 @@ def _crawl(command: Command, word: bytes) -> Answer:
         return line("BUSY currently processing crawler request")
     # Set here, not by the keeper, so that the next request already finds it.
     arena.set_live("crawler_running", CrawlerState.ASKED)
-    if not send(command.server.keeper_inbox, CrawlMessage(classes)):
+    if not send(command.server.keeper_inbox.writer, CrawlMessage(classes)):
         arena.set_live("crawler_running", CrawlerState.IDLE)
         return line("BUSY currently processing crawler request")
     return OK
 
 
 def parse_classes(word: bytes, class_count: int) -> tuple[int, ...] | None:
-    """Classes as `1,2,3`; None for `all`, () when one is not a class."""
+    """Reads classes as `1,2,3`; None for `all`, () when one is not a class."""
     if word == b"all":
         return None
     classes = []

@@ -1,7 +1,6 @@
 """Commands about the server itself: verbosity, shutdown, flash settings and the debug clock."""
 
 import os
-import signal
 
 from pymc.config import READ_TIMEOUT_MS_MAX
 from pymc.config.c_numbers import whole_float, whole_signed
@@ -22,6 +21,7 @@ from pymc.core.engine import ReplyKind
 from pymc.core.flash import Flash, Wanted
 from pymc.core.snapshots import read_slab
 from pymc.live_settings import WORDS, as_millionths
+from pymc.messages.signals import SHUT_DOWN, SHUT_DOWN_GRACEFULLY
 
 _VERBOSITY_MAX = 2
 # What `watch` could be asked for.
@@ -65,12 +65,12 @@ def shutdown(command: Command) -> Answer | Parts:
         return line("ERROR: shutdown not enabled")
     match command.arguments:
         case []:
-            number = signal.SIGINT
+            message = SHUT_DOWN
         case [b"graceful"]:
-            number = signal.SIGUSR1
+            message = SHUT_DOWN_GRACEFULLY
         case _:
             return line("CLIENT_ERROR invalid shutdown mode")
-    os.kill(command.server.supervisor_pid, number)
+    os.kill(command.server.supervisor_pid, message.number)
     return Answer(b"", ReplyKind.CLOSE)
 
 

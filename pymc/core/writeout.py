@@ -46,28 +46,28 @@ class WriteBuffers:
         self._store = store.pointer
         self._proc = lib.store_proc(store.pointer)
         self._flash = flash.pointer
+        self._info = ffi.new("struct flash_buffer_info *")
         self.count = int(lib.flash_buffer_count(flash.pointer))
         self.wake_fd = int(lib.flash_wake_fd(flash.pointer))
 
     def read(self) -> list[BufferInfo]:
         """All of them."""
-        out = ffi.new("struct flash_buffer_info *")
-        infos = []
-        for number in range(self.count):
-            lib.flash_buffer_read(self._flash, number, out)
-            infos.append(
-                BufferInfo(
-                    number,
-                    BufferState(out.state),
-                    out.bucket,
-                    out.page,
-                    out.path,
-                    out.filled_bytes,
-                    bool(out.is_closed),
-                    bool(out.is_in_vain),
-                )
-            )
-        return infos
+        return [self.read_one(number) for number in range(self.count)]
+
+    def read_one(self, number: int) -> BufferInfo:
+        """One of them."""
+        out = self._info
+        lib.flash_buffer_read(self._flash, number, out)
+        return BufferInfo(
+            number,
+            BufferState(out.state),
+            out.bucket,
+            out.page,
+            out.path,
+            out.filled_bytes,
+            bool(out.is_closed),
+            bool(out.is_in_vain),
+        )
 
     def wanted(self) -> frozenset[int]:
         """Streams for which a record found no buffer since the last call."""

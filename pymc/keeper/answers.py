@@ -5,13 +5,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from pymc.control.answers import WAITING, Parts
 from pymc.control.commands import answer_to
-from pymc.control.messages import Told
 from pymc.core.store import Store
 from pymc.logs import say_exception
+from pymc.messages import AnswerEnded, End, send
 from pymc.server_context import ServerContext
 
 # So many at a time: each holds a part or two, and two descriptors. More are left to the workers.
@@ -27,9 +26,9 @@ _DEVICE_SECONDS = 0.001
 class _Lent:
     """One answer under way: what is to come, and what the client has not read yet."""
 
-    def __init__(self, client: socket.socket, teller: socket.socket) -> None:
+    def __init__(self, client: socket.socket, asker: socket.socket) -> None:
         self.client = client
-        self.teller = teller
+        self.asker = asker
         self.parts: Iterator[bytes | None] = iter(())
         self.unsent = memoryview(b"")
         self.is_begun = False
@@ -58,31 +57,31 @@ class Answers:
 
     @property
     def count(self) -> int:
-        """Answers under way."""
+        """Counts the answers under way."""
         return len(self._ready) + len(self._slow)
 
-    def take(self, line: bytes, client_fd: int, teller_fd: int) -> None:
+    def take(self, line: bytes, client_fd: int, asker_fd: int) -> None:
         """Begins to answer; the descriptors are its own from now on."""
-        lent = _Lent(socket.socket(fileno=client_fd), socket.socket(fileno=teller_fd))
+        lent = _Lent(socket.socket(fileno=client_fd), socket.socket(fileno=asker_fd))
         if self.count >= ANSWERS_MAX:
-            self._end(lent, Told.REFUSED)
+            self._end(lent, End.REFUSED)
             return
         try:
             answer = answer_to(line, self._context, self._store)
         except Exception:
             say_exception(f"keeper: answering {line!r}")
-            self._end(lent, Told.REFUSED)
+            self._end(lent, End.REFUSED)
             return
         lent.parts = answer.parts if isinstance(answer, Parts) else iter([answer.text])
         lent.is_begun = True
         # Nobody writes there: it is readable when the worker or its connection is gone.
         self._selector.register(
-            lent.teller, selectors.EVENT_READ, lambda: self._end(lent, Told.BROKEN)
+            lent.asker, selectors.EVENT_READ, lambda: self._end(lent, End.BROKEN)
         )
         self._ready.append(lent)
 
     def step(self) -> float | None:
-        """Works on them for a moment; when to go on, None when nobody is ready for more."""
+        """Works on them for a moment; returns the seconds to rest, None when nobody is ready."""
         for _ in range(SLICES_PER_STEP):
             if not self._run_slice():
                 return _DEVICE_SECONDS if self._ready else None
@@ -99,18 +98,18 @@ class Answers:
                 waiting += self._go_on(lent)
             except Exception:
                 say_exception("keeper: an answer in parts")
-                self._end(lent, Told.BROKEN)
+                self._end(lent, End.BROKEN)
             if self._clock() >= end:
                 return True
         return False
 
     def _go_on(self, lent: _Lent) -> bool:
-        """Makes a part and sends it, or the rest of the last one. True: it waits for a device."""
+        """Makes and sends a part, or the rest of the last one; True when it waits for a device."""
         if not lent.unsent:
             try:
                 part = next(lent.parts)
             except StopIteration:
-                self._end(lent, Told.DONE)
+                self._end(lent, End.DONE)
                 return False
             if not part:
                 self._ready.append(lent)
@@ -121,7 +120,7 @@ class Answers:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._end(lent, Told.BROKEN)
+            self._end(lent, End.BROKEN)
             return False
         self._store.count("bytes_written", sent)
         lent.unsent = lent.unsent[sent:]
@@ -133,12 +132,12 @@ class Answers:
         return False
 
     def _wake(self, lent: _Lent) -> None:
-        """The client reads again."""
+        """Lets an answer go on whose client reads again."""
         self._selector.unregister(lent.client)
         self._slow.discard(lent)
         self._ready.append(lent)
 
-    def _end(self, lent: _Lent, verdict: Told) -> None:
+    def _end(self, lent: _Lent, how: End) -> None:
         """Says how it ended and lets go of everything; also of one whose client has left."""
         if lent in self._slow:
             self._slow.discard(lent)
@@ -146,10 +145,9 @@ class Answers:
         if lent in self._ready:
             self._ready.remove(lent)
         if lent.is_begun:
-            self._selector.unregister(lent.teller)
-        with suppress(OSError):
-            lent.teller.send(verdict.value, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._selector.unregister(lent.asker)
+        send(lent.asker, AnswerEnded(how))
         lent.client.close()
-        lent.teller.close()
+        lent.asker.close()
         # A walk over flash has memory and a thread to give back.
         lent.parts = iter(())

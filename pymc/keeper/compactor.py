@@ -7,7 +7,7 @@ from enum import Enum, auto
 from pymc.core.flash import Bucket, Flash
 from pymc.core.store import Store
 from pymc.core.writeout import Loaded, Scan
-from pymc.keeper.io_thread import IoThread
+from pymc.keeper.io_thread import IoThreads
 from pymc.keeper.writer import Writer
 from pymc.policy.compaction import Compact
 
@@ -37,14 +37,14 @@ class Compactor:
         store: Store,
         flash: Flash,
         writer: Writer,
-        thread: IoThread,
+        readers: IoThreads,
         done: Callable[[int], None],
     ) -> None:
         """Starts idle; takes memory with the first page. Borrows all of them."""
         self._store = store
         self._flash = flash
         self._writer = writer
-        self._thread = thread
+        self._readers = readers
         self._done = done
         self._scan: Scan | None = None
         self._job: Compact | None = None
@@ -55,7 +55,7 @@ class Compactor:
 
     @property
     def page(self) -> int | None:
-        """The page that is being compacted."""
+        """Returns the number of the page that is being compacted; None when idle."""
         return self._job.page if self._job else None
 
     def begin(self, job: Compact) -> None:
@@ -70,7 +70,7 @@ class Compactor:
         self._load()
 
     def step(self) -> float | None:
-        """Works on the page; the seconds to rest, None when idle."""
+        """Works on the page; returns the seconds to rest, None when idle."""
         rest = self._paid_until - time.monotonic()
         if self._phase is _Phase.IDLE:
             return None
@@ -81,9 +81,10 @@ class Compactor:
         return self._copy()
 
     def _load(self) -> None:
-        assert self._scan is not None
+        assert self._scan is not None and self._job is not None
         self._phase = _Phase.LOADING
-        self._thread.submit(self._scan.load, self._loaded)
+        path = self._flash.page(self._job.page).path
+        self._readers.submit(path, self._scan.load, self._loaded)
 
     def _loaded(self, loaded: Loaded) -> None:
         if loaded.is_good:

@@ -2,9 +2,9 @@
 
 import time
 
-from pymc.control.messages import CrawlerState
 from pymc.core.maintain import Crawl, sample_dead
 from pymc.core.store import Store
+from pymc.messages import CrawlerState
 from pymc.policy.crawl import ClassSample, core_share, due_classes
 from pymc.policy.pace import rest_seconds
 from pymc.server_context import ServerContext
@@ -31,7 +31,7 @@ class Crawler:
         self._show()
 
     def ask(self, classes: tuple[int, ...] | None) -> None:
-        """Begins a search of these classes now; None is all."""
+        """Begins a search of these classes at once; None means all."""
         self._begin(classes, is_asked=True)
 
     def consider(self) -> None:
@@ -48,7 +48,7 @@ class Crawler:
             self._begin(due, is_asked=False)
 
     def step(self) -> float | None:
-        """Looks at some chunks; the seconds to rest until the next step, None when idle."""
+        """Looks at some chunks; returns the seconds to rest, None when idle."""
         if self._crawl is None:
             return None
         started = time.monotonic()
@@ -62,7 +62,7 @@ class Crawler:
         return max(pause, rest_seconds(time.monotonic() - started, share))
 
     def _has_enough(self, crawl: Crawl) -> bool:
-        """Whether `lru_crawler tocrawl`, which counts items per class, ends it here."""
+        """Tells whether `lru_crawler tocrawl`, which counts items per class, ends it here."""
         per_class = self._arena.live("lru_crawler_to_crawl")
         classes = len(self._classes) if self._classes else 1
         return per_class > 0 and crawl.items_seen >= per_class * classes

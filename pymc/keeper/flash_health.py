@@ -96,7 +96,7 @@ class Health:
 
     @property
     def is_any_left(self) -> bool:
-        """Whether there is a path to write to."""
+        """Tells whether there is a path to write to."""
         return any(path.recovery is None for path in self._paths)
 
     @property
@@ -116,7 +116,10 @@ class Health:
         self._look_at(path, self._clock())
 
     def look(self) -> float:
-        """Once a second: what went wrong since the last look, in a line for each path."""
+        """Judges each path by what went wrong since the last look, and says it in a line.
+
+        Returns the seconds until the next look.
+        """
         now = self._clock()
         for number in range(len(self._paths)):
             self._look_at(number, now)
@@ -131,22 +134,22 @@ class Health:
 
     def _look_at(self, number: int, now: float) -> None:
         path, info = self._paths[number], self._flash.path(number)
-        told, were_all_out = _changes(info, path.shown), self._are_all_out
+        news, were_all_out = _changes(info, path.shown), self._are_all_out
         path.shown = info
         path.history = after_look(path.history, now, path.counts(info))
         if info.wanted is Wanted.OUT:
-            self._take_out(number, now, Why.HAND, told)
+            self._take_out(number, now, Why.HAND, news)
         elif info.wanted is Wanted.IN:
-            self._follow_in(number, now, told)
+            self._follow_in(number, now, news)
         elif path.is_out:
-            self._try_out(number, now, told)
+            self._try_out(number, now, news)
         elif fault := failing(path.history):
-            self._take_out(number, now, Why[fault.name], told)
+            self._take_out(number, now, Why[fault.name], news)
         else:
-            self._follow_full(number, info, now, told)
-            self._follow_late(number, info, now, told)
-        if told:
-            say(f"pymc: flash: {path.name}: {', '.join(told)}")
+            self._follow_full(number, info, now, news)
+            self._follow_late(number, info, now, news)
+        if news:
+            say(f"pymc: flash: {path.name}: {', '.join(news)}")
         if self._are_all_out and not were_all_out:
             say("pymc: flash: no path is left, items stay in memory only")
 
@@ -156,7 +159,7 @@ class Health:
 
     # --- Out of service and back. ---
 
-    def _take_out(self, number: int, now: float, why: Why, told: list[str]) -> None:
+    def _take_out(self, number: int, now: float, why: Why, news: list[str]) -> None:
         path = self._paths[number]
         if path.is_out and path.why is why:
             return
@@ -165,23 +168,23 @@ class Health:
             path.recovery = taken_out(now, path.last_out, path.returned)
             self._pages.take_out(number)
         self._note(number, why)
-        told.append(f"taken out of service: {WHY_TEXTS[why]}")
+        news.append(f"taken out of service: {WHY_TEXTS[why]}")
 
-    def _follow_in(self, number: int, now: float, told: list[str]) -> None:
-        """The operator wants it back. A late path comes when it answers."""
+    def _follow_in(self, number: int, now: float, news: list[str]) -> None:
+        """Takes a path back that the operator wants back. A late one comes when it answers."""
         path = self._paths[number]
         if not path.is_out:
             self._steps.want_judged(number)
         elif self._is_idle(number):
-            self._bring_in(number, now, told)
+            self._bring_in(number, now, news)
             self._steps.want_judged(number)
 
-    def _try_out(self, number: int, now: float, told: list[str]) -> None:
-        """A path that failed is tried, in pauses that grow."""
+    def _try_out(self, number: int, now: float, news: list[str]) -> None:
+        """Tries a path that failed, in pauses that grow."""
         path = self._paths[number]
         assert path.recovery is not None
         if path.recovery.is_over and self._is_idle(number):
-            self._bring_in(number, now, told)
+            self._bring_in(number, now, news)
             return
         page = self._steps.find_page(number, PageState.BAD)
         # While its pages drain there is none to write to.
@@ -189,10 +192,10 @@ class Health:
             self._probe(number, now, self._writers, lambda: self._steps.probe_write(page))
 
     def _is_idle(self, number: int) -> bool:
-        """Whether nothing is on its way to the path that could hit pages that are used again."""
+        """Tells whether no write is on its way to the path that could hit pages used again."""
         return not self._writers.pending(number) and not self._steps.writing_elsewhere(number)
 
-    def _bring_in(self, number: int, now: float, told: list[str]) -> None:
+    def _bring_in(self, number: int, now: float, news: list[str]) -> None:
         path = self._paths[number]
         assert path.recovery is not None
         path.last_out, path.returned, path.recovery = path.recovery, now, None
@@ -202,11 +205,11 @@ class Health:
         self._steps.set_full(number, Full.NO)
         self._steps.bring_in(number)
         self._note(number, Why.NONE)
-        told.append(f"in service again after {now - path.last_out.since:.0f} s, empty")
+        news.append(f"in service again after {now - path.last_out.since:.0f} s, empty")
 
     # --- Late. ---
 
-    def _follow_late(self, number: int, info: PathInfo, now: float, told: list[str]) -> None:
+    def _follow_late(self, number: int, info: PathInfo, now: float, news: list[str]) -> None:
         path = self._paths[number]
         is_writing = (
             self._writers.late_seconds(number) >= WRITE_SECONDS
@@ -222,11 +225,11 @@ class Health:
             self._flash.set_late(number, is_late=True)
             self._steps.close_pages(number)
             self._note(number, why)
-            told.append(f"late: {WHY_TEXTS[why]}; not used until it answers")
+            news.append(f"late: {WHY_TEXTS[why]}; not used until it answers")
         elif not path.recovery.is_over:
             self._probe(number, now, self._readers, lambda: self._steps.probe_read(number))
         elif not is_hanging:
-            told.append(f"answers again, was late for {now - path.recovery.since:.1f} s")
+            news.append(f"answers again, was late for {now - path.recovery.since:.1f} s")
             path.recovery = None
             self._flash.set_late(number, is_late=False)
             self._note(number, Why.NO_ROOM if path.full_since else Why.NONE)
@@ -253,12 +256,12 @@ class Health:
 
     # --- Full. ---
 
-    def _follow_full(self, number: int, info: PathInfo, now: float, told: list[str]) -> None:
+    def _follow_full(self, number: int, info: PathInfo, now: float, news: list[str]) -> None:
         path = self._paths[number]
         if info.full is Full.NO:
             if path.full_since:
                 refused = info.full_writes - path.full_writes
-                told.append(
+                news.append(
                     f"has room again after {now - path.full_since:.0f} s"
                     f" and {refused} writes that it had no room for"
                 )
@@ -273,7 +276,7 @@ class Health:
             path.refused_writes = info.full_writes
         if not path.full_since:
             path.full_since, path.full_due = now, now + FULL_SECONDS
-            told.append(
+            news.append(
                 f"{WHY_TEXTS[Why.NO_ROOM]}: only pages that have their blocks are written again;"
                 f" it is tried every {FULL_SECONDS:.0f} s"
             )

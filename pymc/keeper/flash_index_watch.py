@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
 from pymc.logs import say
-from pymc.policy.flash_index import index_advice, index_percent, is_to_be_told
+from pymc.policy.flash_index import index_advice, index_percent, is_warning_due
 
 _LOOK_SECONDS = 1.0
 
@@ -21,13 +21,13 @@ class IndexWatch:
         self._arena = arena
         self._flash = flash
         self._clock = clock
-        self._told: float | None = None
+        self._warned: float | None = None
 
     def look(self) -> float:
-        """Says what there is to say; the seconds until the next look."""
+        """Says what there is to say; returns the seconds until the next look."""
         percent = index_percent(self._flash.index_bytes, self._arena.live("limit_bytes"))
         now = self._clock()
-        if is_to_be_told(percent, None if self._told is None else now - self._told):
-            self._told = now
+        if is_warning_due(percent, None if self._warned is None else now - self._warned):
+            self._warned = now
             say(f"pymc: flash: {index_advice(percent)}")
         return _LOOK_SECONDS

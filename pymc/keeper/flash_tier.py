@@ -47,14 +47,14 @@ class FlashTier:
         }
 
     def finish_io(self) -> tuple[str, ...]:
-        """Takes over what the threads have done; the jobs that may go on."""
+        """Takes over what the threads have done; returns the names of jobs that may go on."""
         os.eventfd_read(self.wake_fd)
         for thread in self._threads:
             thread.finish()
         return "write", "write out", "reclaim"
 
     def wanted(self) -> tuple[str, ...]:
-        """Takes note that a write buffer was closed or is wanted; the jobs to do for it."""
+        """Takes note that a write buffer was closed or is wanted; returns the jobs to do."""
         # All keepers have this descriptor, and there may be another one.
         with suppress(BlockingIOError):
             os.eventfd_read(self._writer.wake_fd)
@@ -62,7 +62,7 @@ class FlashTier:
 
     @property
     def buffers_fd(self) -> int:
-        """Becomes readable when wanted() has something to say."""
+        """Returns a descriptor that is readable when wanted() has something to say."""
         return self._writer.wake_fd
 
     def close(self) -> None:
@@ -73,11 +73,11 @@ class FlashTier:
 
     @property
     def is_sweeping(self) -> bool:
-        """True while a walk over the index is under way that must not begin anew."""
+        """Tells whether a walk over the index is under way that must not begin anew."""
         return self._reclaim.is_sweeping
 
     def urgent(self) -> tuple[str, ...]:
-        """Jobs that have something to do since another one was done."""
+        """Returns the names of jobs that have something to do since another one was done."""
         if self._writer.needs_page:
             return ("reclaim",)
         freed, self._reclaim.has_freed = self._reclaim.has_freed, False

@@ -23,9 +23,7 @@ class _IoThread:
     def __init__(self, name: str, done: Callable[[Callable[[], None]], None]) -> None:
         self._done = done
         self._jobs: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        # Only the thread stores, only the loop reads.
-        self.busy_seconds = 0.0
-        # When the job under way began; 0: there is none.
+        # When the job under way began; 0: there is none. The thread stores it, the loop reads it.
         self.begun = 0.0
         # It may wait for a device that never answers, and nobody waits for it.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -40,9 +38,8 @@ class _IoThread:
 
     def _run(self) -> None:
         while (work := self._jobs.get()) is not None:
-            begun = self.begun = time.monotonic()
+            self.begun = time.monotonic()
             finish = work()
-            self.busy_seconds += time.monotonic() - begun
             self.begun = 0.0
             self._done(finish)
 
@@ -101,17 +98,12 @@ class IoThreads:
             except Exception:
                 say_exception("keeper: after an I/O")
 
-    @property
-    def busy_seconds(self) -> float:
-        """How long jobs were under way, all together."""
-        return sum(thread.busy_seconds for thread in self._threads.values())
-
     def pending(self, path: int) -> int:
-        """Jobs for the path that are not done yet."""
+        """Counts the jobs for the path that are not done yet."""
         return self._pending.get(path, 0)
 
     def late_seconds(self, path: int) -> float:
-        """How long the path's job under way has been so; 0 when there is none."""
+        """Returns for how many seconds the path's job has been under way; 0 when there is none."""
         thread = self._threads.get(path)
         begun = thread.begun if thread else 0.0
         return time.monotonic() - begun if begun else 0.0
@@ -129,21 +121,3 @@ class IoThreads:
         self._pending[path] -= 1
         if not self._pending[path] and self._note:
             self._note(path, False)
-
-
-class IoThread:
-    """The threads as who does not care for paths sees them: `path_of` tells where a job goes."""
-
-    def __init__(self, threads: IoThreads, path_of: Callable[[Callable[[], object]], int]) -> None:
-        """Borrows the threads."""
-        self._threads = threads
-        self._path_of = path_of
-
-    @property
-    def busy_seconds(self) -> float:
-        """How long jobs were under way, all together."""
-        return self._threads.busy_seconds
-
-    def submit(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
-        """As IoThreads does it, on the path of this job."""
-        self._threads.submit(self._path_of(job), job, done)

@@ -9,7 +9,6 @@ import time
 from dataclasses import replace
 from types import FrameType
 
-from pymc.control.messages import AnswerMessage, CrawlMessage, MoveMessage, receive
 from pymc.core.arena import Role
 from pymc.core.maintain import (
     fit_probation_step,
@@ -24,7 +23,8 @@ from pymc.keeper.crawler import Crawler
 from pymc.keeper.flash_tier import FlashTier, Job
 from pymc.keeper.mover import Mover
 from pymc.keeper.observe import Quiet, read_state
-from pymc.logs import say_exception
+from pymc.logs import say, say_exception
+from pymc.messages import AnswerMessage, CrawlMessage, MoveMessage, UnreadableError, receive
 from pymc.policy.pace import rest_seconds
 from pymc.policy.shrink import Move, choose_release, choose_trim, choose_unwanted
 from pymc.server_context import ServerContext
@@ -42,11 +42,10 @@ _GONE = 1
 
 
 def run(context: ServerContext, slot: int) -> int:
-    """The life of the keeper process; returns its exit code."""
+    """Lives the life of the keeper process; returns its exit code."""
     # It may outlive the server while a device does not answer, and is not to hold its port then.
     for address in context.addresses:
-        for listener in address.sockets:
-            listener.close()
+        address.close()
     with Store(context.arena, slot, Role.KEEPER, context.flash) as store:
         return Keeper(context, store).run()
 
@@ -82,7 +81,7 @@ class Keeper:
             self._due |= dict.fromkeys(self._tier.jobs, 0.0)
 
     def run(self) -> int:
-        """Works until SIGTERM, or until the supervisor is gone."""
+        """Works until SIGTERM and returns the exit code, or ends when the supervisor is gone."""
         store = self._store
         waker, wakened = socket.socketpair()
         waker.setblocking(False)
@@ -161,11 +160,12 @@ class Keeper:
     def _read_messages(self) -> None:
         while True:
             try:
-                message, descriptors = receive(self._context.keeper_inbox)
-            except BlockingIOError:
+                message, descriptors = receive(self._context.keeper_inbox.reader)
+            except (BlockingIOError, EOFError):
                 return
-            except ValueError:
-                say_exception("keeper: a message")
+            except UnreadableError as error:
+                # From a program of another version perhaps.
+                say(f"pymc: keeper: {error}")
                 continue
             if isinstance(message, CrawlMessage):
                 self._crawler.ask(message.classes)
@@ -181,11 +181,10 @@ class Keeper:
                 self._schedule("look", 0.0)
 
     def _look(self) -> float:
-        """The look at the cache that everything else follows from."""
+        """Looks at the cache, from which all else follows; returns the seconds to the next look."""
         self._store.turn()
         for slot in self._context.slots:
-            if slot != self._store.slot:
-                self._store.repair_if_dead(slot)
+            self._store.repair_if_dead(slot)
         frontiers_step(self._store)
         if self._context.settings.lru_maintainer:
             self._store.count("lru_maintainer_juggles")
@@ -201,7 +200,10 @@ class Keeper:
             self._schedule(name, 0.0)
 
     def _fit_into_limit(self) -> float | None:
-        """Takes memory from queues and free pages, and pages from classes, down to the limit."""
+        """Takes memory from queues and free pages, and pages from classes, down to the limit.
+
+        Returns the seconds to rest, None when all fits.
+        """
         is_fitting = fit_probation_step(self._store)
         state = read_state(self._store, self._arena.seconds(), self._quiet)
         if self._arena.large_pages.asked_bytes:
@@ -223,7 +225,10 @@ class Keeper:
         limbo_step(self._store, _LIMBO_ITEMS)
 
     def _shrink_indexes(self) -> float | None:
-        """Takes memory back from indexes that have room for far more than they hold."""
+        """Takes memory back from indexes that have room for far more than they hold.
+
+        Returns the seconds to rest, None when there is none to take.
+        """
         started = time.monotonic()
         is_sweeping = self._tier is not None and self._tier.is_sweeping
         if not shrink_step(self._store, _SHRINK_BUCKETS, flash_too=not is_sweeping):

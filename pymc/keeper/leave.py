@@ -29,7 +29,7 @@ class LeaveJob:
         self._ended = float("-inf")
 
     def step(self) -> float:
-        """Looks at some chunks; the seconds to rest until the next step."""
+        """Looks at some chunks; returns the seconds to rest until the next step."""
         age_seconds = self._arena.live("ext_item_age_seconds")
         if age_seconds >= NO_AGE:
             self._walk = None
@@ -50,5 +50,5 @@ class LeaveJob:
 
 
 def pause_seconds(age_seconds: int) -> float:
-    """How long after a walk the next one begins."""
+    """Returns how many seconds after a walk the next one begins."""
     return min(max(age_seconds / _AGE_PART, _LOOK_SECONDS), _PAUSE_SECONDS_MAX)

@@ -30,7 +30,7 @@ class Mover:
 
     @property
     def is_busy(self) -> bool:
-        """True while a page is on its way or waits for its turn."""
+        """Tells whether a page is on its way or waits for its turn."""
         return self._move is not None or bool(self._queue)
 
     def add(self, move: Move) -> None:
@@ -41,7 +41,7 @@ class Mover:
         self._show()
 
     def step(self) -> float | None:
-        """Works on the page; the seconds to rest until the next step, None when there is none."""
+        """Works on the page; returns the seconds to rest, None when there is nothing to move."""
         started = time.monotonic()
         if self._move is None and not self._begin():
             self._show()

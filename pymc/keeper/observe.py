@@ -14,7 +14,7 @@ class Quiet:
         self._since_seconds = 0
 
     def seconds(self, pages_opened: int, now_seconds: int) -> int:
-        """How long the count has stood still, as far as was seen."""
+        """Returns for how many seconds the count has stood still, as far as was seen."""
         if pages_opened != self._opened or now_seconds < self._since_seconds:
             self._opened = pages_opened
             self._since_seconds = now_seconds
@@ -22,7 +22,7 @@ class Quiet:
 
 
 def read_state(store: Store, now_seconds: int, quiet: Quiet) -> CacheState:
-    """The pages as they are now; classes that have none are left out."""
+    """Reads the pages as they are; classes that have none are left out."""
     slab = read_slab(store)
     classes = []
     for class_id, one in read_classes_with_pages(store, slab.classes).items():

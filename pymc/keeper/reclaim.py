@@ -6,7 +6,7 @@ from pymc.core.flash import Flash, PageInfo, PageState
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.compactor import Compactor
-from pymc.keeper.io_thread import IoThread, IoThreads
+from pymc.keeper.io_thread import IoThreads
 from pymc.keeper.writer import Writer
 from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
@@ -39,8 +39,7 @@ class Reclaim:
         self._pages = pages
         self._writer = writer
         self._readers = readers
-        thread = IoThread(readers, lambda _: self._compacted_path())
-        self.compactor = Compactor(store, flash, writer, thread, self._compacted)
+        self.compactor = Compactor(store, flash, writer, readers, self._compacted)
         self._sweeping: frozenset[int] = frozenset()
         # A page became free since somebody looked.
         self.has_freed = False
@@ -48,11 +47,11 @@ class Reclaim:
 
     @property
     def is_sweeping(self) -> bool:
-        """True while entries of draining pages are looked for."""
+        """Tells whether entries of draining pages are being looked for."""
         return bool(self._sweeping)
 
     def step(self) -> float:
-        """One step of each thing that is going on."""
+        """Takes one step of each thing that is going on; returns the seconds to rest."""
         now = time.monotonic()
         if self._writer.needs_page:
             self._writer.needs_page = False
@@ -146,17 +145,13 @@ class Reclaim:
             self._writer.streams,
         )
 
-    def _compacted_path(self) -> int:
-        page = self.compactor.page
-        assert page is not None
-        return self._flash.page(page).path
-
     def _compaction_waits(self) -> float:
-        """How long compaction has waited for a page, or for a device that does not answer."""
+        """Returns for how many seconds compaction has waited for a page or a device that hangs."""
         waits = self._writer.waits_seconds(rescues=True)
-        if self.compactor.page is None:
+        page = self.compactor.page
+        if page is None:
             return waits
-        late = self._readers.late_seconds(self._compacted_path())
+        late = self._readers.late_seconds(self._flash.page(page).path)
         return max(waits, late if late >= _LATE_SECONDS else 0.0)
 
     def _index_is_full(self) -> bool:
@@ -175,7 +170,7 @@ class Reclaim:
 
 
 def _use_of(page: PageInfo, *, is_dead: bool) -> PageUse:
-    """What the policy is to take the page for."""
+    """Returns what the policy is to take the page for."""
     use = PageUse(page.state)
     if use is PageUse.FULL:
         # One that could not be written again, on a path that is late or full, is as good as open as

@@ -1,6 +1,7 @@
 """Write-out: copies to flash what memory will give up next, and what is older than ext_item_age."""
 
 import time
+from enum import Enum, auto
 
 from pymc.core.flash import Flash
 from pymc.core.snapshots import read_class, read_slab
@@ -37,6 +38,16 @@ _PAGE_BYTES = 1 << 20
 _AGE_WALK_SECONDS = 1.0
 
 
+class _Turn(Enum):
+    """How a turn over the classes ended."""
+
+    COMPLETE = auto()
+    # All items that one turn may look at were looked at.
+    LOOKED_ENOUGH = auto()
+    # An item wanted a write buffer and there is none.
+    LACKS_BUFFER = auto()
+
+
 class WriteOutJob:
     """The keeper's job; each step looks at some thousand items at most."""
 
@@ -57,23 +68,23 @@ class WriteOutJob:
         self._events = 0
 
     def step(self) -> float:
-        """Looks at the items that are due; the seconds to rest."""
+        """Looks at the items that are due; returns the seconds to rest."""
         now = time.monotonic()
         if now >= self._look_due:
             self._look(now)
         if not self._work or not self._health.is_any_left:
             return self._idle_seconds()
-        is_stuck, is_tired = self._work_through(now)
-        if is_stuck:
+        turn = self._work_through(now)
+        if turn is _Turn.LACKS_BUFFER:
             # A buffer that becomes free comes first.
             return _LOOK_SECONDS
-        if is_tired:
+        if turn is _Turn.LOOKED_ENOUGH:
             return 0.0
         next_due = min(self._class_due.get(_key(one), now) for one in self._work)
         return max(_CLASS_SECONDS_MIN, min(next_due, self._look_due) - now)
 
-    def _work_through(self, now: float) -> tuple[bool, bool]:
-        """One turn over the classes: whether it is stuck without a buffer, or has done enough."""
+    def _work_through(self, now: float) -> _Turn:
+        """Takes one turn over the classes that are due; returns how it ended."""
         left = _ITEMS_PER_TURN
         age = self._arena.live("ext_item_age_seconds")
         for work in self._work:
@@ -86,7 +97,7 @@ class WriteOutJob:
                 left -= max(step.examined, 1)
                 if step.full_bucket >= 0:
                     self._writer.want(step.full_bucket)
-                    return True, False
+                    return _Turn.LACKS_BUFFER
                 if step.is_ahead:
                     self._class_due[_key(work)] = now + _class_seconds(work)
                     if work.is_aged:
@@ -94,8 +105,8 @@ class WriteOutJob:
                         self._out.forget(work.class_id, is_aged=True)
                     break
             if left <= 0:
-                return False, True
-        return False, False
+                return _Turn.LOOKED_ENOUGH
+        return _Turn.COMPLETE
 
     def _settings(self) -> WriteOutSettings:
         live = self._arena.live
@@ -109,7 +120,7 @@ class WriteOutJob:
         return max(self._arena.live("ext_max_sleep_us") / MILLION, _CLASS_SECONDS_MIN)
 
     def _idle_seconds(self) -> float:
-        """The rest while nothing is to be written: no longer than memory could fill up in."""
+        """Returns the seconds to rest while nothing is to be written: memory takes more to fill."""
         slab = read_slab(self._store)
         left = max(slab.pages_limit - slab.pages_used, 0) * _PAGE_BYTES
         wanted = max(left / _FILL_BYTES_PER_SECOND, _LOOK_SECONDS)
@@ -161,7 +172,7 @@ def _key(work: ClassWork) -> tuple[int, bool]:
 
 
 def _class_seconds(work: ClassWork) -> float:
-    """How long a class that is ahead may be left alone."""
+    """Returns for how many seconds a class that is ahead may be left alone."""
     if work.is_aged:
         return _AGE_WALK_SECONDS
     return max(_CLASS_SECONDS_MIN, min(work.lasts_seconds * _WINDOW_PART, _CLASS_SECONDS_MAX))

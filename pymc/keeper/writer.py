@@ -55,16 +55,16 @@ class Writer:
 
     @property
     def wake_fd(self) -> int:
-        """Becomes readable when a buffer was closed or is wanted."""
+        """Returns a descriptor that is readable when a buffer was closed or is wanted."""
         return self._buffers.wake_fd
 
     def pages(self) -> frozenset[int]:
-        """Pages for which there are buffers: entries that name them may come at any time."""
+        """Returns the pages that have buffers: entries that name them may come at any time."""
         infos = self._buffers.read()
         return frozenset(info.page for info in infos if info.state is not BufferState.FREE)
 
     def waits_seconds(self, *, rescues: bool) -> float:
-        """How long what is rescued, or what comes from memory, has waited for a free page."""
+        """Returns how many seconds rescues, or records from memory, have waited for a page."""
         now = time.monotonic()
         waits = [
             now - since
@@ -74,7 +74,7 @@ class Writer:
         return max(waits, default=0.0)
 
     def step(self) -> float:
-        """Sends off what is full and begins what is wanted; the seconds to rest."""
+        """Sends off what is full and begins what is wanted; returns the seconds to rest."""
         now = time.monotonic()
         infos = self._buffers.read()
         has_fillers = False
@@ -93,15 +93,15 @@ class Writer:
         return 0.001 if has_fillers else _ASKS_SECONDS
 
     def want(self, bucket: int) -> None:
-        """A record of the stream found no buffer."""
+        """Takes note that a record of the stream found no buffer."""
         self._wanted |= {bucket}
 
     def _send(self, info: BufferInfo, now: float) -> bool:
-        """Seals a buffer and has it written; False when somebody still fills it."""
+        """Seals a buffer and has it written; returns False when somebody still fills it."""
         number = info.number
         self._filled_at[info.bucket] = now
         if not self._buffers.seal(number):
-            return self._buffers.read()[number].state is not BufferState.FILLING
+            return self._buffers.read_one(number).state is not BufferState.FILLING
         if info.is_in_vain:
             self._buffers.finish(number, STATUS_IN_VAIN)
             return True
@@ -163,7 +163,7 @@ class Writer:
         return False
 
     def _look_at_index(self) -> bool:
-        """Whether more entries would take memory that is for items."""
+        """Tells whether more entries would take memory that is for items."""
         most = index_entries_max(self._store.arena.live("limit_bytes"))
         is_full = self._flash.index_entries >= most
         if is_full:

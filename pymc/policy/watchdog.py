@@ -25,8 +25,8 @@ GONE_SECONDS = 3.0
 START_FACTOR = 4
 # When nobody moves it is the machine rather than all of them.
 ALL_FACTOR = 2
-# Who wants the processor and gets less of it than this is starved, not stuck.
-STARVED_SHARE = 0.1
+# Who wants the processor and gets less of it than this is not stuck.
+PROCESSOR_SHARE_MIN = 0.1
 _FREEZERS = ("do_freezer_trap", "__refrigerator", "refrigerator")
 
 
@@ -163,7 +163,7 @@ class Watchdog:
             if found := self._judge(slot, state_of):
                 kills.setdefault(found.slot, found)
         for kill in kills.values():
-            self._forgive(kill.slot)
+            self._count_anew(kill.slot)
         tracks = self._tracks.values()
         late = frozenset(slot for slot, track in self._tracks.items() if track.is_late)
         is_close = bool(late) or any(track.hinders for track in tracks)
@@ -218,18 +218,18 @@ class Watchdog:
         state = state_of(track.pulse.pid)
         if state.is_dumping and self._spares_dumps:
             return None
-        if self._is_starved(track, state):
+        if self._lacks_processor(track, state):
             return None
         return Kill(slot, track.pulse.pid, track.silent, reason, state)
 
-    def _is_starved(self, track: _Track, state: ProcessState) -> bool:
+    def _lacks_processor(self, track: _Track, state: ProcessState) -> bool:
         """True for one that could run and is not let."""
         if state.letter != "R" or track.cpu_seconds is None:
             return False
         watched = track.still - track.cpu_still
-        return state.cpu_seconds - track.cpu_seconds < watched * STARVED_SHARE
+        return state.cpu_seconds - track.cpu_seconds < watched * PROCESSOR_SHARE_MIN
 
-    def _forgive(self, slot: int) -> None:
+    def _count_anew(self, slot: int) -> None:
         """Counting begins anew for who was killed and for all who waited for it."""
         self._tracks[slot].was_killed = True
         for number, track in self._tracks.items():

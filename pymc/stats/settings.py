@@ -2,8 +2,8 @@
 
 from pymc.config import settings_lines
 from pymc.live_settings import read_live_settings
+from pymc.policy.slab_sizes import growth_factor
 from pymc.server_context import ServerContext
-from pymc.slab_sizes import growth_factor
 
 # Keys are hashed with it whatever the command line says.
 _HASH = "xxh3"

@@ -1,4 +1,4 @@
-"""The supervisor: owns arena and listeners, starts and replaces workers and keeper."""
+"""The supervisor: serves by launching processes, and watches over them until a signal ends it."""
 
 from pymc.supervisor.startup import main
 

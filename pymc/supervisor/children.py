@@ -1,4 +1,4 @@
-"""The processes of a server: forks them, notices their death, starts them again."""
+"""The processes of a server: which there are to be, how they end, and when they start again."""
 
 import os
 import signal
@@ -6,46 +6,43 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from pymc.core.process import fork_child
-from pymc.logs import say, say_exception, set_role
+from pymc.core.arena import Role
+from pymc.launch import name_of
+from pymc.logs import say
+from pymc.messages.signals import KILL_CHILD, SignalMessage
 from pymc.policy.restart import (
     count_death,
     count_oom_kill,
     oom_delay_seconds,
     restart_delay_seconds,
 )
-from pymc.process import name_child
 
-_CRASHED = 70
+# Starts a process of this kind in this slot; its pid. Raises OSError when it cannot.
+Start = Callable[[Role, int], int]
 
 
-class OomTeller(Protocol):
+class OomNotice(Protocol):
     """Who knows whether the kernel killed for want of memory, and what to do then."""
 
     def has_risen(self) -> bool:
-        """Whether it did since the last call."""
+        """Tells whether it did since the last call."""
 
     def advice(self) -> str:
-        """What the operator should change."""
+        """Returns what the operator should change."""
 
 
 class Child:
     """One place for a process; `pid` is 0 while none is there."""
 
     def __init__(
-        self,
-        role: str,
-        slot: int,
-        life: Callable[[int], int],
-        pid: int = 0,
-        spare_slots: tuple[int, ...] = (),
+        self, kind: Role, slot: int, pid: int = 0, spare_slots: tuple[int, ...] = ()
     ) -> None:
-        """`slot` is its process slot, `life` what it does there; `spare_slots` are those that its
-        successors may have when it does not go.
+        """`slot` is its process slot; `spare_slots` are those that its successors may have when it
+        does not go.
         """
-        self.role = role
+        self.kind = kind
+        self.name = name_of(kind, slot)
         self.slot = slot
-        self.life = life
         self.spare_slots = list(spare_slots)
         self.pid = pid
         self.started = 0.0
@@ -60,19 +57,19 @@ class Child:
 
 
 class Children:
-    """All children of the supervisor. `before_life` runs first in each of them."""
+    """All children of the supervisor. It does not know how one is started, or what it does."""
 
     def __init__(
         self,
-        before_life: Callable[[], None],
+        start: Start,
         gone: Callable[[int], None] = lambda _slot: None,
-        oom: OomTeller | None = None,
+        oom: OomNotice | None = None,
     ) -> None:
-        """Starts nobody yet. `gone` hears the slot of each process that has ended."""
+        """Has nobody yet. `gone` hears the slot of each process that has ended."""
+        self._start_one = start
         self._children: list[Child] = []
         # Killed, and the system does not let them go; their places are others'.
         self.given_up: list[Child] = []
-        self._before_life = before_life
         self._oom = oom
         self._oom_kills_in_row = 0
         self._oom_killed = 0.0
@@ -80,22 +77,31 @@ class Children:
         # Deaths are then as they should be, and nobody is started again.
         self.is_stopping = False
 
-    def add(self, role: str, slots: tuple[int, ...], life: Callable[[int], int]) -> None:
-        """A process that is to be there, in the first of these slots; start_due() starts it."""
-        self._children.append(Child(role, slots[0], life, spare_slots=slots[1:]))
+    def add(self, kind: Role, slots: tuple[int, ...]) -> None:
+        """Adds a process that is to be there, in the first of these slots, for start_due()."""
+        self._children.append(Child(kind, slots[0], spare_slots=slots[1:]))
+
+    def adopt(self, kind: Role, slots: tuple[int, ...], pid: int) -> None:
+        """Adds a process that is there already, in the first of these slots, whoever started it.
+
+        Requires: the system takes it for a child of this process, as it does after an exec.
+        """
+        child = Child(kind, slots[0], pid, spare_slots=slots[1:])
+        child.started = time.monotonic()
+        self._children.append(child)
 
     @property
     def living(self) -> list[Child]:
-        """Children that are there."""
+        """Returns the children that are there."""
         return [child for child in self._children if child.pid]
 
     @property
     def absent(self) -> list[Child]:
-        """Children that are not, and wait for their start."""
+        """Returns the children that are not there and wait for their start."""
         return [child for child in self._children if not child.pid]
 
     def next_due(self) -> float | None:
-        """When the next absent child is to be started; None when all are there."""
+        """Returns when the next absent child is due, in monotonic seconds; None for nobody."""
         return min((child.due for child in self.absent), default=None)
 
     def start_due(self) -> None:
@@ -106,7 +112,7 @@ class Children:
                 self._start(child)
 
     def reap(self) -> list[Child]:
-        """Takes note of all children that ended; they are due again at once, or after a delay.
+        """Takes note of children that ended, and returns them; they are due again at once or later.
 
         Also of those that were stopped or go on again.
         """
@@ -129,62 +135,49 @@ class Children:
             if os.WIFEXITED(status) or os.WIFSIGNALED(status):
                 self._take_back(pid)
 
-    def signal(self, number: int, role: str = "") -> None:
-        """Sends a signal to the living children whose role begins so."""
+    def send(self, message: SignalMessage, kind: Role | None = None) -> None:
+        """Sends a signal to the living children of this kind; None means to all."""
         for child in self.living:
-            if child.role.startswith(role):
-                os.kill(child.pid, number)
+            if kind in (None, child.kind):
+                os.kill(child.pid, message.number)
 
     def kill(self, child: Child) -> None:
         """Ends one that does not go on; it counts as a crash."""
         child.was_killed, child.killed = True, time.monotonic()
-        os.kill(child.pid, signal.SIGKILL)
+        os.kill(child.pid, KILL_CHILD.number)
 
     def give_up(self, child: Child) -> None:
         """Waits no longer for one that was killed: its successor gets another slot, at once.
 
         Requires: it has a spare one.
         """
-        self.given_up.append(Child(child.role, child.slot, child.life, child.pid))
+        gone = Child(child.kind, child.slot, child.pid)
+        gone.name = child.name
+        self.given_up.append(gone)
         child.slot, child.pid = child.spare_slots.pop(0), 0
         child.was_killed = child.is_stopped = False
         child.due = time.monotonic()
 
     def _take_back(self, pid: int) -> None:
-        """One that was given up has ended after all: its slot is there for others."""
+        """Takes a slot back whose process was given up and has ended after all."""
         for gone in [child for child in self.given_up if child.pid == pid]:
             self.given_up.remove(gone)
             self._gone(gone.slot)
             for child in self._children:
-                if child.role == gone.role:
+                if child.name == gone.name:
                     child.spare_slots.append(gone.slot)
             if not self.is_stopping:
-                say(f"pymc: {gone.role} (pid {pid}), which did not go, is gone")
+                say(f"pymc: {gone.name} (pid {pid}), which did not go, is gone")
 
     def _start(self, child: Child) -> None:
         try:
-            pid = fork_child()
+            child.pid = self._start_one(child.kind, child.slot)
         except OSError as error:
-            say(f"pymc: cannot start {child.role}: {error.strerror}")
+            say(f"pymc: cannot start {child.name}: {error.strerror}")
             child.deaths_in_row = count_death(child.deaths_in_row, 0.0)
             child.due = time.monotonic() + max(restart_delay_seconds(child.deaths_in_row), 0.05)
             return
-        if pid == 0:
-            self._live(child)
-        child.pid, child.started = pid, time.monotonic()
-
-    def _live(self, child: Child) -> None:
-        """The whole life of the child process; never returns to the supervisor's code."""
-        code = _CRASHED
-        try:
-            name_child(child.role)
-            set_role(child.role)
-            self._before_life()
-            code = child.life(child.slot)
-        except BaseException:
-            say_exception(f"pymc: {child.role}")
-        finally:
-            os._exit(code)
+        child.started = time.monotonic()
 
     def _take_note(self, child: Child, status: int) -> None:
         now = time.monotonic()
@@ -213,4 +206,4 @@ def _obituary(child: Child, status: int, delay: float, why: str) -> str:
     else:
         how = f"ended with exit code {code}"
     when = f"starting it again in {delay:.2f} s" if delay else "starting it again"
-    return f"pymc: {child.role} (pid {child.pid}) {how}{why}; {when}"
+    return f"pymc: {child.name} (pid {child.pid}) {how}{why}; {when}"

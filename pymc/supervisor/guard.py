@@ -1,7 +1,5 @@
 """Looks after the children: who does not go on gets no new work and, in the end, is killed."""
 
-import contextlib
-import os
 import socket
 import time
 
@@ -9,6 +7,8 @@ from pymc.core.arena import SlotPulse
 from pymc.core.engine import give_connection
 from pymc.core.snapshots import read_loads
 from pymc.logs import say
+from pymc.messages import UnreadableError, receive_note, send_note
+from pymc.messages.channel import close_all
 from pymc.policy.watchdog import CLOSE_PAUSE_SECONDS, GONE_SECONDS, Kill, Pulse, Watchdog
 from pymc.server_context import ServerContext
 from pymc.supervisor.children import Child, Children
@@ -45,7 +45,7 @@ class Guard:
             arena.set_late(slot, slot in late)
         for kill in verdict.kills:
             arena.count_for(kill.slot, "watchdog_kills")
-            say(_told(children[kill.slot], kill))
+            say(_line_about(children[kill.slot], kill))
             self._children.kill(children[kill.slot])
         self._give_up(now)
         workers = range(self._context.settings.workers)
@@ -56,11 +56,11 @@ class Guard:
         self.due = now + (CLOSE_PAUSE_SECONDS if absent else verdict.pause_seconds)
 
     def _give_up(self, now: float) -> None:
-        """Those who were killed and do not go: another takes up their work in another slot."""
+        """Lets others take up the work of those who were killed and do not go, in another slot."""
         for child in self._children.living:
             if child.was_killed and child.spare_slots and now - child.killed >= GONE_SECONDS:
                 say(
-                    f"pymc: {child.role} (pid {child.pid}) was killed and is not gone yet, state"
+                    f"pymc: {child.name} (pid {child.pid}) was killed and is not gone yet, state"
                     f" {read_state(child.pid).letter}; another one takes its place"
                 )
                 self._children.give_up(child)
@@ -85,24 +85,23 @@ class Guard:
                     room -= 1
 
     def _pass_on(self, inbox: socket.socket, late: int, receivers: dict[int, int]) -> None:
-        """What other workers handed to it. The note says where it was counted."""
+        """Passes on what other workers handed to it. The note says where it was counted."""
         for _ in range(_RESCUES_MAX):
             try:
-                note, descriptors, _, _ = socket.recv_fds(inbox, 64, 1)
-            except OSError:
+                note, descriptors = receive_note(inbox)
+            except UnreadableError as error:
+                say(f"pymc: a connection is lost on its way to worker {late}: {error}")
+                continue
+            except (OSError, EOFError):
                 return
-            try:
-                with contextlib.suppress(OSError):
-                    socket.send_fds(self._next_inbox(receivers), [note], descriptors)
-                    self._context.arena.count_for(late, "connections_rescued")
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
+            if send_note(self._next_inbox(receivers), note, descriptors):
+                self._context.arena.count_for(late, "connections_rescued")
+            close_all(descriptors)
 
     def _accept(
         self, queue: socket.socket, listener: int, late: int, receivers: dict[int, int]
     ) -> bool:
-        """One that the kernel dealt to it; False when there is none."""
+        """Gives one that the kernel dealt to it to another; False when there is none."""
         try:
             client, _ = queue.accept()
         except OSError:
@@ -113,7 +112,7 @@ class Guard:
         return True
 
     def _next_inbox(self, receivers: dict[int, int]) -> socket.socket:
-        """Where the next connection goes: to who has the fewest, counting those on their way."""
+        """Chooses who gets the next connection: who has the fewest, with those on their way."""
         receiver = min(receivers, key=receivers.__getitem__)
         receivers[receiver] += 1
         return self._context.worker_inboxes[receiver].writer
@@ -132,9 +131,9 @@ def _pulse(child: Child, seen: SlotPulse) -> Pulse:
     )
 
 
-def _told(child: Child, kill: Kill) -> str:
+def _line_about(child: Child, kill: Kill) -> str:
     where = f" in {kill.state.where}" if kill.state.where else ""
     state = f"state {kill.state.letter}{where}"
     silent = f"no beat for {kill.silent_seconds:.2f} s"
     why = "" if kill.reason == "no beat" else f", {kill.reason}"
-    return f"pymc: watchdog kills {child.role} (pid {child.pid}): {silent}, {state}{why}"
+    return f"pymc: watchdog kills {child.name} (pid {child.pid}): {silent}, {state}{why}"

@@ -2,8 +2,8 @@
 
 from pymc.config import Settings
 from pymc.core.arena import Arena
-from pymc.policy.footprint import Shape, advice
-from pymc.supervisor.limits import Read, cgroup_bytes, oom_kills, read_file
+from pymc.launch.limits import Read, cgroup_bytes, oom_kills, read_file, shape_of
+from pymc.policy.footprint import advice
 
 
 class OomWatch:
@@ -17,24 +17,15 @@ class OomWatch:
         self._seen = oom_kills(read) or 0
 
     def has_risen(self) -> bool:
-        """Whether a process of this cgroup, or machine, was killed so since the last call."""
+        """Tells whether a process of this cgroup, or machine, was killed so since the last call."""
         now = oom_kills(self._read) or 0
         before, self._seen = self._seen, now
         return now > before
 
     def advice(self) -> str:
-        """What the operator should change."""
+        """Returns what the operator should change."""
         limit_bytes = self._arena.live("limit_bytes")
         allowed = cgroup_bytes(self._read)
         if allowed is None:
             return "lower -m, or find out what else takes this machine's memory"
         return advice(limit_bytes, self._shape, allowed)
-
-
-def shape_of(settings: Settings) -> Shape:
-    """What of the settings decides how much memory a server takes besides -m."""
-    return Shape(
-        workers=settings.workers,
-        connections_max=settings.connections_max,
-        flash_buffer_bytes=settings.ext_wbuf_bytes if settings.ext_paths else 0,
-    )

@@ -4,7 +4,7 @@ from pymc.policy.watchdog import ProcessState
 
 
 def read_state(pid: int) -> ProcessState:
-    """What the system says of it; what cannot be read is as in ProcessState()."""
+    """Reads what the system says of a process; what cannot be read is as in ProcessState()."""
     # The name may hold anything, also brackets.
     fields = _read(f"/proc/{pid}/stat").rpartition(") ")[2].split()
     where = _read(f"/proc/{pid}/wchan").strip()

@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 from pymc import cli
+from pymc.launch.announce import announcement
+from pymc.launch.sockets import open_addresses
 from pymc.server_context import ListeningAddress
-from pymc.supervisor.announce import announcement
-from pymc.supervisor.sockets import close_addresses, open_addresses
 from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
@@ -46,7 +46,8 @@ def said_of(*args: str, uid: int = 1000) -> tuple[str, tuple[ListeningAddress, .
     try:
         return announcement(settings, addresses, uid), addresses
     finally:
-        close_addresses(addresses)
+        for address in addresses:
+            address.close()
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:

@@ -93,10 +93,9 @@ def test_an_init_script_stops_it(pymc: Program, tmp_path: Path) -> None:
             timeout=RUN_SECONDS,
             check=False,
         )
-        left = [process for process in everybody if is_living(process)]
-        for process in left:
-            process.kill()
-        assert (done.returncode, left) == (0, [])
+        assert done.returncode == 0
+        # The pid file, which the tool looks at, goes a moment before the process has ended.
+        wait_until(lambda: not any(is_living(process) for process in everybody), "their ends")
 
 
 def test_python_s_variables_mean_nothing(pymc: Program, traps: dict[str, str]) -> None:

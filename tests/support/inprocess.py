@@ -10,9 +10,10 @@ from pymc.control.answers import Answer, Command, Parts
 from pymc.control.commands import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
-from pymc.server_context import Inbox, ServerContext
+from pymc.launch.memory import create_arena, open_flash
+from pymc.messages import Inbox
+from pymc.server_context import ServerContext
 from pymc.stats.cpu_times import RecentCpuTimes
-from pymc.supervisor.memory import create_arena, open_flash
 
 
 @dataclass(frozen=True)

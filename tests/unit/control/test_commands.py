@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from pymc.control.messages import (
+from pymc.core.flash import Wanted
+from pymc.messages import (
     CrawlerState,
     CrawlMessage,
     Message,
     MoveMessage,
     WakeMessage,
-    decode,
-    encode,
+    receive,
     send,
 )
-from pymc.core.flash import Wanted
 from tests.support.inprocess import InProcess, in_process
 
 BAD_FORMAT = "CLIENT_ERROR bad command line format"
@@ -179,7 +178,7 @@ def test_answer(line: str, answer: str) -> None:
 
 
 def received(server: InProcess) -> Message:
-    return decode(server.context.keeper_inbox.reader.recv(4096))
+    return receive(server.context.keeper_inbox.reader)[0]
 
 
 @pytest.mark.parametrize(
@@ -284,23 +283,10 @@ def test_reassign_can_be_off() -> None:
 
 def test_a_full_inbox_is_busy() -> None:
     with in_process() as server:
-        while send(server.context.keeper_inbox, WakeMessage()):
+        while send(server.context.keeper_inbox.writer, WakeMessage()):
             pass
         assert server.ask("lru_crawler crawl all").startswith(b"BUSY")
         assert server.context.arena.live("crawler_running") == CrawlerState.IDLE
-
-
-@pytest.mark.parametrize(
-    "message", [CrawlMessage(None), CrawlMessage((3, 200)), MoveMessage(4, 0), WakeMessage()]
-)
-def test_messages_survive_the_way(message: Message) -> None:
-    assert decode(encode(message)) == message
-
-
-@pytest.mark.parametrize("datagram", [b"", b"crawl x", b"move 1", b"nothing"])
-def test_bad_messages_are_refused(datagram: bytes) -> None:
-    with pytest.raises(ValueError):
-        decode(datagram)
 
 
 @pytest.mark.parametrize(

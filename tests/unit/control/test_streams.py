@@ -10,8 +10,8 @@ import pytest
 from pymc.control.answers import Command, Parts
 from pymc.control.commands import HANDLERS
 from pymc.control.control import SLICE_SECONDS, Control
-from pymc.control.messages import AnswerMessage, Told, WakeMessage, receive, send
 from pymc.core.engine import Engine, ReplyKind, Request
+from pymc.messages import AnswerEnded, AnswerMessage, End, WakeMessage, receive, send
 from tests.support.inprocess import InProcess, in_process
 
 DONE, MORE, CLOSE = ReplyKind.DONE, ReplyKind.MORE, ReplyKind.CLOSE
@@ -26,12 +26,12 @@ class Sent:
         self.later: list[Callable[[], None]] = []
         self.is_open = True
         self.now = 0.0
-        # What a connection's descriptor is, and where the keeper tells; None: it cannot be lent.
+        # What a connection's descriptor is (None: it cannot be lent), and where its end is said.
         self.client_fd: int | None = None
-        self.told_fds: list[int] = []
+        self.end_fds: list[int] = []
 
-    def lend(self, connection: int, told_fd: int) -> int | None:
-        self.told_fds.append(told_fd)
+    def lend(self, connection: int, end_fd: int) -> int | None:
+        self.end_fds.append(end_fd)
         return self.client_fd
 
     def reply(self, connection: int, answer: bytes, kind: ReplyKind = DONE) -> bool:
@@ -111,16 +111,16 @@ def walk_with(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "reply"),
+    ("end", "reply"),
     [
-        (Told.DONE, (b"", DONE)),
-        (Told.BROKEN, (b"", CLOSE)),
+        (End.DONE, (b"", DONE)),
+        (End.BROKEN, (b"", CLOSE)),
         (None, (b"", CLOSE)),
-        (Told.REFUSED, (b"own", DONE)),
+        (End.REFUSED, (b"own", DONE)),
     ],
 )
 def test_a_walk_is_the_keepers(
-    monkeypatch: pytest.MonkeyPatch, verdict: Told | None, reply: tuple[bytes, ReplyKind]
+    monkeypatch: pytest.MonkeyPatch, end: End | None, reply: tuple[bytes, ReplyKind]
 ) -> None:
     walk_with(monkeypatch)
     with in_process() as server, socket.socket() as client:
@@ -128,19 +128,19 @@ def test_a_walk_is_the_keepers(
         sent.client_fd = client.fileno()
         control = control_on(server, sent)
         control.answer(Request(5, b"stats", False))
-        message, descriptors = receive(server.context.keeper_inbox)
+        message, descriptors = receive(server.context.keeper_inbox.reader)
         assert message == AnswerMessage(b"stats")
         assert os.fstat(descriptors[0]).st_ino == os.fstat(client.fileno()).st_ino
         os.close(descriptors[0])
-        with socket.socket(fileno=descriptors[1]) as teller:
-            if verdict:
-                teller.send(verdict.value)
+        with socket.socket(fileno=descriptors[1]) as asker:
+            if end:
+                assert send(asker, AnswerEnded(end))
         assert not sent.replies
         control.resume(5, True)
         assert sent.replies == [(5, *reply)]
         # Nothing is left of it.
         with pytest.raises(OSError):
-            os.fstat(sent.told_fds[0])
+            os.fstat(sent.end_fds[0])
         control.resume(5, True)
         assert len(sent.replies) == 1
 
@@ -152,11 +152,11 @@ def test_a_client_that_leaves_is_told_to_the_keeper(monkeypatch: pytest.MonkeyPa
         sent.client_fd = client.fileno()
         control = control_on(server, sent)
         control.answer(Request(5, b"stats", False))
-        _, descriptors = receive(server.context.keeper_inbox)
+        _, descriptors = receive(server.context.keeper_inbox.reader)
         os.close(descriptors[0])
-        with socket.socket(fileno=descriptors[1]) as teller:
+        with socket.socket(fileno=descriptors[1]) as asker:
             control.resume(5, False)
-            assert teller.recv(1) == b""
+            assert asker.recv(1) == b""
         assert not sent.replies
 
 
@@ -167,24 +167,12 @@ def test_without_the_keeper_the_worker_walks(monkeypatch: pytest.MonkeyPatch, wh
         sent = Sent()
         if why == "full inbox":
             sent.client_fd = client.fileno()
-            while send(server.context.keeper_inbox, WakeMessage()):
+            while send(server.context.keeper_inbox.writer, WakeMessage()):
                 pass
         control_on(server, sent).answer(Request(5, b"stats", False))
         assert sent.replies == [(5, b"own", DONE)]
         with pytest.raises(OSError):
-            os.fstat(sent.told_fds[0])
-
-
-def test_what_is_no_message_leaves_no_descriptor() -> None:
-    with in_process() as server:
-        inbox = server.context.keeper_inbox
-        mine, theirs = socket.socketpair()
-        with mine:
-            socket.send_fds(inbox.writer, [b"wake"], [theirs.fileno()])
-            theirs.close()
-            with pytest.raises(ValueError, match="1 descriptors"):
-                receive(inbox)
-            assert mine.recv(1) == b""
+            os.fstat(sent.end_fds[0])
 
 
 def test_a_client_that_goes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

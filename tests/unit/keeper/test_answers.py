@@ -1,4 +1,4 @@
-"""Answers that the keeper gives: slices, clients that do not read or leave, and what is told."""
+"""Answers that the keeper gives: slices, clients that do not read or leave, and how they end."""
 
 import selectors
 import socket
@@ -9,8 +9,9 @@ import pytest
 
 from pymc.control.answers import WAITING, Command, Parts
 from pymc.control.commands import HANDLERS
-from pymc.control.messages import Told
 from pymc.keeper.answers import ANSWERS_MAX, SLICE_SECONDS, SLICES_PER_STEP, Answers
+from pymc.messages import AnswerEnded, End, Inbox, receive
+from pymc.messages.declared import TO_ASKER
 from tests.support.inprocess import InProcess, in_process
 
 STEPS_MAX = 10_000
@@ -33,15 +34,14 @@ class Asked:
         self.rests += 1
 
     def ask(self, line: bytes) -> tuple[socket.socket, socket.socket]:
-        """The client's end, and where the worker is told; both without waiting."""
+        """The client's end, and where the worker hears how it ended; both without waiting."""
         client, theirs = socket.socketpair()
-        told, teller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        channel = Inbox.create()
         client.setblocking(False)
         theirs.setblocking(False)
-        told.setblocking(False)
-        self.sockets += [client, told]
-        self.answers.take(line, theirs.detach(), teller.detach())
-        return client, told
+        self.sockets += [client, channel.reader]
+        self.answers.take(line, theirs.detach(), channel.writer.detach())
+        return client, channel.reader
 
     def close(self) -> None:
         """Everybody leaves; nothing of what was under way stays."""
@@ -73,7 +73,13 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, parts: Iterator[bytes | None]) 
     monkeypatch.setitem(HANDLERS, b"stats", lambda command: Parts(parts, is_walk=True))
 
 
-def read_all(one: Asked, client: socket.socket, told: socket.socket) -> tuple[bytes, Told]:
+def end_in(channel: socket.socket) -> End:
+    message, _ = receive(channel, TO_ASKER)
+    assert isinstance(message, AnswerEnded)
+    return message.end
+
+
+def read_all(one: Asked, client: socket.socket, channel: socket.socket) -> tuple[bytes, End]:
     text = b""
     for _ in range(STEPS_MAX):
         one.turn()
@@ -82,13 +88,13 @@ def read_all(one: Asked, client: socket.socket, told: socket.socket) -> tuple[by
         except BlockingIOError:
             pass
         try:
-            verdict = told.recv(1)
+            end = end_in(channel)
         except BlockingIOError:
             continue
         client.setblocking(True)
         while more := client.recv(1 << 20):
             text += more
-        return text, Told(verdict)
+        return text, end
     raise AssertionError("it never ends")
 
 
@@ -96,10 +102,10 @@ def test_a_dump_names_each_key() -> None:
     with asked() as (server, one):
         server.fill("k", 5000, 10)
         before = server.store.counters()["bytes_written"]
-        text, verdict = read_all(one, *one.ask(b"lru_crawler metadump all"))
+        text, end = read_all(one, *one.ask(b"lru_crawler metadump all"))
         names = [line.split()[0] for line in text.splitlines()[:-1]]
         assert sorted(names) == sorted(b"key=k%d" % number for number in range(5000))
-        assert text.endswith(b"\nEND\r\n") and verdict is Told.DONE
+        assert text.endswith(b"\nEND\r\n") and end is End.DONE
         assert server.store.counters()["bytes_written"] - before == len(text)
         assert one.answers.count == 0
 
@@ -110,8 +116,8 @@ def test_two_dumps_at_once_are_both_whole() -> None:
         first, second = one.ask(b"lru_crawler mgdump all"), one.ask(b"lru_crawler mgdump all")
         assert one.answers.count == 2
         for client in (first, second):
-            text, verdict = read_all(one, *client)
-            assert (text.count(b"mg k"), text[-4:], verdict) == (3000, b"EN\r\n", Told.DONE)
+            text, end = read_all(one, *client)
+            assert (text.count(b"mg k"), text[-4:], end) == (3000, b"EN\r\n", End.DONE)
 
 
 def test_a_slice_ends_and_is_followed_by_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,21 +149,21 @@ def test_who_does_not_read_holds_one_part_and_no_turn(monkeypatch: pytest.Monkey
 
     answer_with(monkeypatch, endless())
     with asked() as (server, one):
-        client, told = one.ask(b"stats")
+        client, channel = one.ask(b"stats")
         while one.turn() is not None:
             assert made < 1000
         stopped_at = made
         assert one.turn() is None and made == stopped_at
         # Others are answered meanwhile.
         server.fill("k", 10, 10)
-        text, verdict = read_all(one, *one.ask(b"lru_crawler mgdump all"))
-        assert (text.count(b"mg k"), verdict) == (10, Told.DONE)
+        text, end = read_all(one, *one.ask(b"lru_crawler mgdump all"))
+        assert (text.count(b"mg k"), end) == (10, End.DONE)
         assert made == stopped_at
         client.recv(1 << 24)
         one.turn()
         assert made > stopped_at
         with pytest.raises(BlockingIOError):
-            told.recv(1)
+            end_in(channel)
 
 
 @pytest.mark.parametrize("who", ["client", "worker", "worker of a slow client"])
@@ -175,20 +181,20 @@ def test_who_leaves_ends_it(monkeypatch: pytest.MonkeyPatch, who: str) -> None:
 
     monkeypatch.setitem(HANDLERS, b"stats", lambda command: Parts(endless(), is_walk=True))
     with asked() as (_, one):
-        client, told = one.ask(b"stats")
+        client, channel = one.ask(b"stats")
         one.turn()
         if who == "client":
             client.close()
         else:
             while who == "worker of a slow client" and one.turn() is not None:
                 pass
-            told.close()
+            channel.close()
         for _ in range(10):
             one.turn()
         assert (one.answers.count, is_closed) == (0, True)
         assert not one.selector.get_map()
         if who == "client":
-            assert told.recv(1) == Told.BROKEN.value
+            assert end_in(channel) is End.BROKEN
 
 
 def test_too_many_are_left_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +204,8 @@ def test_too_many_are_left_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(HANDLERS, b"stats", forever)
     with asked() as (_, one):
         others = [one.ask(b"stats") for _ in range(ANSWERS_MAX)]
-        client, told = one.ask(b"stats")
-        assert told.recv(1) == Told.REFUSED.value
+        client, channel = one.ask(b"stats")
+        assert end_in(channel) is End.REFUSED
         assert client.recv(1) == b""
         assert one.answers.count == len(others)
 
@@ -207,11 +213,11 @@ def test_too_many_are_left_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_device_that_is_waited_for_costs_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     answer_with(monkeypatch, iter([WAITING, WAITING, b"end"]))
     with asked() as (_, one):
-        client, told = one.ask(b"stats")
+        client, channel = one.ask(b"stats")
         pause = one.turn()
         assert pause is not None and pause > 0
         assert one.rests == 0
-        assert read_all(one, client, told) == (b"end", Told.DONE)
+        assert read_all(one, client, channel) == (b"end", End.DONE)
 
 
 def test_a_failure_breaks_off(
@@ -223,11 +229,11 @@ def test_a_failure_breaks_off(
 
     answer_with(monkeypatch, failing())
     with asked() as (_, one):
-        assert read_all(one, *one.ask(b"stats")) == (b"some", Told.BROKEN)
+        assert read_all(one, *one.ask(b"stats")) == (b"some", End.BROKEN)
         assert "in the middle" in capfd.readouterr().err
 
 
 def test_what_has_no_parts_is_sent_as_it_is() -> None:
     with asked(["-X"]) as (_, one):
         answer = read_all(one, *one.ask(b"lru_crawler metadump all"))
-        assert answer == (b"ERROR metadump not allowed\r\n", Told.DONE)
+        assert answer == (b"ERROR metadump not allowed\r\n", End.DONE)

@@ -1,5 +1,7 @@
 """What the keeper does about its paths: out, late, by hand, and back. Time is fake."""
 
+import pytest
+
 from pymc.core.arena import Role
 from pymc.core.flash import Bucket, PageState, Wanted, Why
 from pymc.core.flash_paths import FlashPaths
@@ -140,6 +142,21 @@ def test_no_write_of_the_past_meets_pages_that_are_used_again(rig: Rig) -> None:
     assert rig.seen.path(0).wanted is Wanted.JUDGED
 
 
+def test_a_write_of_another_keeper_keeps_a_path_out(rig: Rig) -> None:
+    """It would land in pages that are used again."""
+    rig.steps.note_writing(0, is_writing=True)
+    with Store(rig.context.arena, rig.context.keeper_slots[1], Role.KEEPER, rig.flash) as store:
+        rig.steps = FlashPaths(store, rig.flash)
+        rig.health = rig.successor()
+        fail_out(rig)
+        rig.flash.want(0, Wanted.IN)
+        rig.look()
+        assert rig.state(0)[0] == "out"
+        rig.flash.forget_writes(rig.store.slot)
+        rig.look()
+        assert rig.state(0)[0] == "in"
+
+
 def test_out_by_hand_stays_out(rig: Rig, said: Said) -> None:
     rig.flash.want(0, Wanted.OUT)
     rig.look()
@@ -198,6 +215,29 @@ def test_a_write_that_hangs_makes_its_path_late(rig: Rig, said: Said) -> None:
     assert rig.state(1)[0] == "in"
 
 
+def test_a_read_of_its_own_that_hangs_makes_a_path_late(rig: Rig, said: Said) -> None:
+    rig.readers.submit(1, lambda: None, lambda _: None)
+    rig.readers.late = WRITE_SECONDS - 1
+    rig.look()
+    assert rig.state(1)[0] == "in"
+    rig.readers.late = WRITE_SECONDS
+    rig.look()
+    assert rig.state(1) == ("late", Why.LATE_READ)
+    assert said() == ["b: late: a read is not answered; not used until it answers"]
+
+
+def test_a_path_that_failed_may_be_taken_out_by_hand_too(rig: Rig, said: Said) -> None:
+    """Else its probes would bring it back."""
+    fail_out(rig)
+    said()
+    rig.flash.want(0, Wanted.OUT)
+    rig.look()
+    assert rig.state(0) == ("out", Why.HAND)
+    assert said() == ["a: taken out of service: by hand"]
+    rig.look()
+    assert said() == []
+
+
 def test_a_write_of_a_keeper_that_does_not_go(rig: Rig) -> None:
     """Its successor in another slot leaves the path alone as long as it is there."""
     rig.steps.note_writing(1, is_writing=True)
@@ -216,6 +256,23 @@ def test_a_write_of_a_keeper_that_does_not_go(rig: Rig) -> None:
         rig.look()
         assert rig.state(1)[0] == "in"
         assert rig.state(0)[0] == "in"
+
+
+def test_a_successor_closes_pages_that_can_get_no_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path may have got late while there was no keeper."""
+    closed: list[int] = []
+    monkeypatch.setattr(rig.steps, "close_pages", closed.append)
+    rig.successor()
+    assert closed == [0, 1]
+
+
+def test_a_full_index_is_said_once_a_minute(rig: Rig, said: Said) -> None:
+    for seconds, lines in ((0, 1), (59, 0), (1, 1), (60, 1)):
+        rig.now += seconds
+        rig.health.index_was_full()
+        assert len(said()) == lines
 
 
 def test_a_late_path_of_a_predecessor(rig: Rig, said: Said) -> None:

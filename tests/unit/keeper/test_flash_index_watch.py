@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from pymc.keeper.flash_index_watch import IndexWatch
-from pymc.policy.flash_index import TOLD_AGAIN_SECONDS
+from pymc.policy.flash_index import WARN_AGAIN_SECONDS
 from tests.support.inprocess import in_process
 
 LINE = "index takes 100 % of memory: fewer, larger items or more -m"
 
 
-def test_a_large_index_is_told_once_an_hour(
+def test_a_large_index_is_due_once_an_hour(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tmp_path.chmod(0o777)
@@ -28,12 +28,12 @@ def test_a_large_index_is_told_once_an_hour(
 
         # As much as if the index had grown.
         arena.set_live("limit_bytes", flash.index_bytes)
-        for passed in (0.0, 1.0, TOLD_AGAIN_SECONDS - 1):
+        for passed in (0.0, 1.0, WARN_AGAIN_SECONDS - 1):
             times.append(1000.0 + passed)
             watch.look()
         assert capfd.readouterr().err == f"pymc: flash: {LINE}\n"
         said = server.ask("stats extstore").decode()
         assert f"STAT index_memory_percent 100\r\nSTAT index_advice {LINE}\r\n" in said
-        times.append(1000.0 + TOLD_AGAIN_SECONDS)
+        times.append(1000.0 + WARN_AGAIN_SECONDS)
         watch.look()
         assert capfd.readouterr().err.count(LINE) == 1

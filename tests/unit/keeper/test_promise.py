@@ -10,7 +10,7 @@ import pytest
 from pymc.core.snapshots import read_slab
 from pymc.keeper.keeper import Keeper
 from pymc.policy.shrink import QUIET_SECONDS
-from pymc.slab_sizes import ladder
+from pymc.policy.slab_sizes import ladder
 from tests.support.inprocess import InProcess, in_process
 from tests.support.memory_file import COVERED
 

@@ -1,12 +1,16 @@
 """What the keeper's job about pages remembers, and what its policy is told of each page."""
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pymc.core.flash import PageInfo, PageState
+from pymc.keeper import reclaim as reclaim_module
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.reclaim import Reclaim, _use_of
 from pymc.policy.compaction import Plan
@@ -94,3 +98,54 @@ def test_wanted_items_are_not_given_up_for_nothing() -> None:
     assert _use_of(full, is_dead=True) is PageUse.FULL
     empty = page(PageState.FULL, is_writable=False, objects=0)
     assert _use_of(empty, is_dead=False) is PageUse.FULL
+
+
+class Swept:
+    """Two draining pages, a sweep that ends with its second step, and who can be freed then."""
+
+    def __init__(self, freeable: set[int]) -> None:
+        self.freeable = freeable
+        self.states = dict.fromkeys((1, 2), PageState.DRAINING)
+        self.steps_left = 2
+
+    def sweep(self, buckets: int) -> bool:
+        self.steps_left -= 1
+        return self.steps_left > 0
+
+    def free(self, number: int) -> None:
+        if number in self.freeable:
+            self.states[number] = PageState.FREE
+
+    def page(self, number: int) -> SimpleNamespace:
+        return SimpleNamespace(state=self.states[number])
+
+
+@pytest.mark.parametrize(("freeable", "count"), [({1, 2}, 2), ({2}, 1), (set(), 0)])
+def test_a_swept_page_counts_when_it_is_free_and_the_next_look_is_made_at_once(
+    tmp_path: Path, freeable: set[int], count: int
+) -> None:
+    with tier(tmp_path) as (_server, keeper):
+        reclaim = reclaim_of(keeper)
+        before = keeper._store.counters()["ext_page_reclaims"]
+        reclaim._look_due, reclaim._sweeping = math.inf, frozenset({1, 2})
+        reclaim._pages = reclaim._flash = cast(Any, Swept(freeable))
+        reclaim._sweep()
+        assert reclaim.is_sweeping and reclaim._look_due == math.inf
+        reclaim._sweep()
+        assert not reclaim.is_sweeping and reclaim._look_due == 0.0
+        assert keeper._store.counters()["ext_page_reclaims"] - before == count
+        assert reclaim.has_freed is (count > 0)
+
+
+def test_pages_that_get_entries_yet_are_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a buffer still names would be missed, and the page would have to be swept again."""
+    with tier(tmp_path) as (_server, keeper):
+        reclaim = reclaim_of(keeper)
+        pages = [page._replace(state=PageState.DRAINING) for page in reclaim._flash.pages()[:3]]
+        monkeypatch.setattr(reclaim_module, "choose", lambda *_: Plan())
+        monkeypatch.setattr(reclaim._flash, "pages", lambda: pages)
+        monkeypatch.setattr(reclaim._writer, "pages", lambda: frozenset({1}))
+        reclaim._look(0.0)
+        assert reclaim._sweeping == {0, 2}

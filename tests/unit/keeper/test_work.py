@@ -1,15 +1,17 @@
 """Mover, crawler and the keeper's jobs on a store without processes."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
-from pymc.control.messages import CrawlerState
 from pymc.core.ffi import lib
 from pymc.core.snapshots import read_class, read_index, read_slab
+from pymc.keeper import crawler as crawler_module
 from pymc.keeper.crawler import Crawler
 from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
+from pymc.messages import CrawlerState
 from pymc.policy.shrink import Move
 from tests.support.inprocess import InProcess, in_process
 
@@ -83,6 +85,32 @@ def test_a_page_that_does_not_get_empty_is_looked_at_less_and_less_often(
     assert rests == [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.25, 0.25]
 
 
+def test_a_page_that_never_gets_empty_is_left_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stuck(Unfinished):
+        is_stuck = True
+        is_cancelled = False
+
+        def cancel(self) -> None:
+            self.is_cancelled = True
+
+    begun: list[Stuck] = []
+
+    def begin(*_: object, may_evict: bool) -> Stuck:
+        begun.append(Stuck())
+        return begun[-1]
+
+    monkeypatch.setattr("pymc.keeper.mover.begin_move", begin)
+    with in_process() as server:
+        mover = Mover(server.context, server.store)
+        mover.add(Move(50, 60, 2))
+        run_dry(mover.step)
+        assert not mover.is_busy
+        assert server.context.arena.live("slab_move_running") == 0
+    assert [move.is_cancelled for move in begun] == [True, True]
+
+
 def test_impossible_moves_are_skipped() -> None:
     with in_process() as server:
         mover = Mover(server.context, server.store)
@@ -141,6 +169,39 @@ def test_tocrawl_ends_it_early() -> None:
         assert 1000 <= checked <= 2000
 
 
+def test_tocrawl_counts_for_each_class() -> None:
+    with in_process() as server:
+        server.fill("a", 5000, 100)
+        first = filled_class(server)
+        server.fill("b", 5000, 400)
+        second = filled_class(server)
+        assert first != second
+        server.context.arena.set_live("lru_crawler_to_crawl", 1000)
+        crawler = Crawler(server.context, server.store)
+        crawler.ask((first, second))
+        run_dry(crawler.step)
+        checked = [
+            server.store.class_counters(class_id)["crawler_items_checked"]
+            for class_id in (first, second)
+        ]
+        # And a step more at most.
+        assert 2000 <= sum(checked) <= 2512
+
+
+def test_a_search_ends_when_searching_is_switched_off() -> None:
+    with in_process() as server:
+        arena = server.context.arena
+        server.fill("k", 5000, 100)
+        crawler = Crawler(server.context, server.store)
+        crawler.ask(None)
+        crawler.consider()
+        assert arena.live("crawler_running") == CrawlerState.ASKED
+        arena.set_live("lru_crawler", 0)
+        crawler.consider()
+        assert arena.live("crawler_running") == CrawlerState.IDLE
+        assert crawler.step() is None
+
+
 def test_a_search_of_its_own_begins_when_items_have_died() -> None:
     with in_process() as server:
         arena = server.context.arena
@@ -183,6 +244,36 @@ def test_classes_without_dead_items_are_left_alone() -> None:
         lasting = filled_class(server)
         assert server.store.class_counters(lasting)["crawler_items_checked"] == 0
         assert server.store.counters()["items"] == 3000
+
+
+class Walking:
+    """A search that goes on, of which every item was dead."""
+
+    items_seen = items_reclaimed = 100
+
+    def __init__(self, store: object, classes: object) -> None:
+        """Of no interest."""
+
+    def step(self, chunks: int) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("is_asked", "sleep_us", "pause"), [(True, 0, 0.01), (False, 0, 0.03), (True, 500_000, 0.5)]
+)
+def test_a_search_rests_as_long_as_its_share_or_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch, is_asked: bool, sleep_us: int, pause: float
+) -> None:
+    """A step of 10 ms: half a core when asked for, a quarter where all are dead."""
+    times = iter((100.0, 100.01))
+    monkeypatch.setattr(crawler_module, "Crawl", Walking)
+    with in_process() as server:
+        server.context.arena.set_live("lru_crawler_sleep_us", sleep_us)
+        crawler = Crawler(server.context, server.store)
+        crawler._begin(None, is_asked=is_asked)
+        clock = SimpleNamespace(monotonic=lambda: next(times))
+        monkeypatch.setattr(crawler_module, "time", clock)
+        assert crawler.step() == pytest.approx(pause)
 
 
 def test_disabled_means_no_search() -> None:

@@ -3,12 +3,12 @@
 import pytest
 
 from pymc.policy.flash_index import (
-    TOLD_AGAIN_SECONDS,
+    WARN_AGAIN_SECONDS,
     index_advice,
     index_bytes_max,
     index_entries_max,
     index_percent,
-    is_to_be_told,
+    is_warning_due,
 )
 
 MIB = 1 << 20
@@ -35,15 +35,15 @@ def test_advice_comes_before_items_have_to_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "told_before_seconds", "is_told"),
+    ("percent", "since_last_seconds", "is_due"),
     [
         (59, None, False),
         (60, None, True),
         (79, 0.0, False),
-        (79, TOLD_AGAIN_SECONDS - 1, False),
-        (79, TOLD_AGAIN_SECONDS, True),
-        (10, TOLD_AGAIN_SECONDS, False),
+        (79, WARN_AGAIN_SECONDS - 1, False),
+        (79, WARN_AGAIN_SECONDS, True),
+        (10, WARN_AGAIN_SECONDS, False),
     ],
 )
-def test_once_an_hour(percent: int, told_before_seconds: float | None, is_told: bool) -> None:
-    assert is_to_be_told(percent, told_before_seconds) is is_told
+def test_once_an_hour(percent: int, since_last_seconds: float | None, is_due: bool) -> None:
+    assert is_warning_due(percent, since_last_seconds) is is_due

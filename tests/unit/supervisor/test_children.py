@@ -8,21 +8,22 @@ from collections.abc import Callable
 
 import pytest
 
+from pymc.core.arena import Role
+from pymc.core.process import fork_child
+from pymc.messages.signals import KILL_CHILD
 from pymc.supervisor import children as children_module
 from pymc.supervisor.children import Child, Children
 from tests.support.deadline import wait_until
 
 
-@pytest.fixture(autouse=True)
-def names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A title is written over the start of a process's memory; here that is the test's own."""
-    monkeypatch.setattr(children_module, "name_child", lambda role: None)
-
-
-def stand_still(_slot: int) -> int:
-    os.kill(os.getpid(), signal.SIGSTOP)
-    signal.pause()
-    return 0
+def start(kind: Role, slot: int) -> int:
+    """Forks a process as a launcher does, one that stops itself."""
+    pid = fork_child()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pause()
+        os._exit(0)
+    return pid
 
 
 # Slots of processes that have ended, in the process of the scene.
@@ -33,8 +34,8 @@ def in_a_supervisor(scene: Callable[[Children, Child], None]) -> None:
     """Runs the scene in a process of its own, whose only child stops itself."""
 
     def with_a_child() -> None:
-        children = Children(lambda: None, GONE.append)
-        children.add("worker 0", (0, 7), stand_still)
+        children = Children(start, GONE.append)
+        children.add(Role.WORKER, (0, 7))
         children.start_due()
         (child,) = children.living
         scene(children, child)
@@ -110,6 +111,32 @@ def test_the_watchdogs_kill_is_a_crash() -> None:
     in_a_supervisor(scene)
 
 
+def test_of_the_watchdogs_kill_there_is_one_line_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(children_module, "say", said.append)
+
+    def scene(children: Children, child: Child) -> None:
+        children.kill(child)
+        until(children, lambda: not child.pid, "it is gone")
+        assert said == []
+        # When it is not started at once that is said all the same.
+        child.due = 0.0
+        child.deaths_in_row = 5
+        children.start_due()
+        children.kill(child)
+        until(children, lambda: not child.pid, "it is gone")
+        assert len(said) == 1 and "starting it again in" in said[0]
+        # A stop of the server says nothing.
+        child.due = 0.0
+        children.start_due()
+        children.is_stopping = True
+        os.kill(child.pid, signal.SIGKILL)
+        until(children, lambda: not child.pid, "it is gone")
+        assert len(said) == 1
+
+    in_a_supervisor(scene)
+
+
 def test_who_was_stopped_and_died_is_not_stopped() -> None:
     def scene(children: Children, child: Child) -> None:
         until(children, lambda: child.is_stopped, "it is stopped")
@@ -142,9 +169,9 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
 
     def scene() -> None:
         memory = Memory()
-        children = Children(lambda: None, oom=memory)
-        children.add("worker 0", (0,), stand_still)
-        children.add("worker 1", (1,), stand_still)
+        children = Children(start, oom=memory)
+        children.add(Role.WORKER, (0,))
+        children.add(Role.WORKER, (1,))
         children.start_due()
         first, second = children.living
         pauses = []
@@ -158,6 +185,14 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
         assert said[0].endswith(
             "was killed by SIGKILL because memory ran out (buy some); starting it again in 1.00 s"
         )
+        # Long after the last such kill the next one is the first again.
+        second.due = 0.0
+        children.start_due()
+        children._oom_killed -= 120.0
+        memory.has_run_out = True
+        os.kill(second.pid, signal.SIGKILL)
+        until(children, lambda: not second.pid, "it is gone")
+        assert said[-1].endswith("(buy some); starting it again in 1.00 s")
         # Somebody else's kill costs no time, and says nothing of memory.
         first.due = 0.0
         children.start_due()
@@ -165,7 +200,7 @@ def test_who_was_killed_for_want_of_memory_waits_and_it_is_said(
         os.kill(first.pid, signal.SIGKILL)
         until(children, lambda: not first.pid, "it is gone")
         assert said[-1].endswith("was killed by SIGKILL; starting it again")
-        children.signal(signal.SIGKILL)
+        children.send(KILL_CHILD)
 
     in_a_process(scene)
 

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import pytest
 
+from pymc.core.arena import Role
 from pymc.supervisor import children as children_module
 from pymc.supervisor.children import Children
 
@@ -17,15 +18,14 @@ def test_a_child_that_cannot_be_forked_is_tried_again(
     now = 100.0
     tries = 0
 
-    def refuse() -> NoReturn:
+    def refuse(kind: Role, slot: int) -> NoReturn:
         nonlocal tries
         tries += 1
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(children_module, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(children_module, "fork_child", refuse)
-    children = Children(lambda: None)
-    children.add("worker 0", (0,), lambda _slot: 0)
+    children = Children(refuse)
+    children.add(Role.WORKER, (0,))
     pauses = []
     for _ in range(6):
         children.start_due()

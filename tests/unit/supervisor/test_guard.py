@@ -32,7 +32,7 @@ class Family:
         self.given_up: list[Child] = []
 
     def fork(self, slot: int, life: Callable[[], object]) -> Child:
-        child = Child(f"worker {slot}", slot, lambda _slot: 0)
+        child = Child(Role.WORKER, slot)
         child.pid = os.fork()
         if child.pid == 0:
             try:
@@ -148,14 +148,14 @@ def test_who_was_killed_and_does_not_go_is_given_up(
 
 
 def test_the_absent_are_late(server: InProcess, family: Family) -> None:
-    family.absent.append(Child("worker 1", HOLDER, lambda _slot: 0))
+    family.absent.append(Child(Role.WORKER, HOLDER))
     guard = Guard(server.context, family)  # type: ignore[arg-type]
     guard.look()
     assert server.context.arena.pulse(HOLDER).is_late
 
 
 def test_what_a_slot_says_is_passed_to_the_policy() -> None:
-    child = Child("worker 1", 1, lambda _slot: 0, pid=77)
+    child = Child(Role.WORKER, 1, pid=77)
     child.is_stopped = True
     seen = SlotPulse(77, False, beats=5, waits_for=2, naps=9, waited_us=300)
     wanted = Pulse(77, beats=5, is_stopped=True, waits_for=2, naps=9, waited_us=300)
@@ -186,7 +186,7 @@ def test_a_beat_and_a_mark_are_seen(server: InProcess) -> None:
 def test_who_is_not_there_is_looked_for_often(server: InProcess, family: Family) -> None:
     """Clients that the kernel deals to it wait until the guard comes by."""
     guard = Guard(server.context, family)  # type: ignore[arg-type]
-    for absent, pause in (([Child("worker 1", 1, lambda _slot: 0)], 0.02), ([], 0.5)):
+    for absent, pause in (([Child(Role.WORKER, 1)], 0.02), ([], 0.5)):
         family.absent = absent
         before = time.monotonic()
         guard.look()

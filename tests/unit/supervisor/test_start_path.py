@@ -10,14 +10,14 @@ import pytest
 import pymc
 from tests.support.deadline import scaled
 
-# Runs the program up to its first fork and tells what is loaded by then.
+# Runs the program up to its first fork and prints what is loaded by then.
 UNTIL_FORK = """
 import gc, os, sys
-def told():
+def show():
     print(gc.isenabled(), *sorted(sys.modules), flush=True)
     os._exit(0)
 import pymc.core.process
-pymc.core.process.fork_child = told
+pymc.core.process.fork_child = show
 sys.argv = ["pymc", "-u", "root", "-p", "0", "-t", "2", "-m", "64", *sys.argv[1:]]
 from pymc.__main__ import main
 main()
@@ -28,10 +28,10 @@ UNTIL_REST = """
 import os, sys
 import pymc.supervisor.startup as startup
 startup._GIVE_WAY_SECONDS = 60.0
-def told(supervisor):
-    print(supervisor._context.are_workers_there(), "pymc.keeper" in sys.modules, flush=True)
+def show(context, launcher, children):
+    print(context.are_workers_there(), "pymc.keeper" in sys.modules, flush=True)
     os._exit(0)
-startup.Supervisor._complete = told
+startup._start_keeper = show
 sys.argv = ["pymc", "-u", "root", "-p", "0", "-t", "3", "-m", "64"]
 from pymc.__main__ import main
 main()
@@ -42,8 +42,9 @@ LOADED_LATER = {
     *("argparse", "dataclasses", "datetime", "email", "hashlib", "importlib.metadata", "json"),
     *("multiprocessing", "psutil", "random", "secrets", "tempfile", "tomllib", "unittest"),
     *("ctypes", "ssl", "_ssl"),
-    *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_dump", "pymc.flash_format"),
+    *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_log.dump", "pymc.flash_log.format"),
     *("pymc.keeper", "pymc.policy.compaction", "pymc.policy.watchdog", "pymc.supervisor.guard"),
+    "pymc.supervisor.watch",
 }
 if sys.version_info >= (3, 14):
     # asyncio itself loads them there.

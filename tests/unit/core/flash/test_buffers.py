@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from pymc.flash_format import Damage, Record, find_pages, read_records
+from pymc.flash_log.format import Damage, Record, find_pages, read_records
 from tests.support.core.flash_log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log, image_of
 
 FREE, FILLING, SEALED = (

@@ -9,8 +9,8 @@ import pytest
 
 from pymc.core.checksum import crc32c
 from pymc.core.ffi import ffi, lib
-from pymc.flash_dump import main
-from pymc.flash_format import Damage, Gap, Record, find_pages, read_records
+from pymc.flash_log.dump import main
+from pymc.flash_log.format import Damage, Gap, Record, find_pages, read_records
 from tests.support.core.flash_log import (
     BLOCK,
     EPOCH_UNIX_SECONDS,

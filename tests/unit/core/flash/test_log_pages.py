@@ -7,7 +7,7 @@ import pytest
 
 from pymc.core.checksum import crc32c
 from pymc.core.ffi import lib
-from pymc.flash_format import find_pages
+from pymc.flash_log.format import find_pages
 from tests.support.core.flash_log import BLOCK, HEADER_BYTES, PAGE, WBUF, Buffer, Log
 
 FREE, OPEN = lib.FLASH_PAGE_FREE, lib.FLASH_PAGE_OPEN

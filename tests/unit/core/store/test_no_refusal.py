@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from pymc import cli
-from pymc.slab_sizes import ladder
+from pymc.policy.slab_sizes import ladder
 from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
 
 

@@ -4,6 +4,8 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 
+from pymc.config import Settings
+from pymc.policy.footprint import Shape
 from pymc.policy.reservation import MemoryLimits
 from pymc.record import Record
 
@@ -34,8 +36,17 @@ _MACHINE_EVENTS = "/proc/vmstat"
 _KILLS = "oom_kill"
 
 
+def shape_of(settings: Settings) -> Shape:
+    """Returns what of the settings decides how much memory a server takes besides -m."""
+    return Shape(
+        workers=settings.workers,
+        connections_max=settings.connections_max,
+        flash_buffer_bytes=settings.ext_wbuf_bytes if settings.ext_paths else 0,
+    )
+
+
 def read_limits(threads: int) -> MemoryLimits:
-    """What this process meets now; `threads` more will be started in one of its children."""
+    """Reads what this process meets; `threads` more will be started in one of its children."""
     return MemoryLimits(
         machine_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         cgroup_bytes=cgroup_bytes(read_file),
@@ -44,7 +55,7 @@ def read_limits(threads: int) -> MemoryLimits:
 
 
 def cgroup_bytes(read: Read) -> int | None:
-    """The lowest memory limit of this process's cgroups, v1 or v2; None when there is none.
+    """Returns the lowest memory limit of this process's cgroups, v1 or v2; None when there is none.
 
     `read` gives a file's text, None for one that cannot be read.
     """
@@ -58,7 +69,7 @@ def cgroup_bytes(read: Read) -> int | None:
 
 
 def oom_kills(read: Read) -> int | None:
-    """How many processes were killed in this process's memory cgroup since there was not enough.
+    """Counts the processes that were killed in this process's cgroup for want of memory.
 
     Where there is no cgroup that counts them, those of the whole machine; None when nobody does.
     """
@@ -77,7 +88,7 @@ def _kills(text: str | None) -> int | None:
 
 
 def _groups(read: Read) -> Iterator[tuple[str, Files]]:
-    """The folders of the process's own memory cgroup and of all above it, own first."""
+    """Yields the folders of the process's own memory cgroup and of all above it, own first."""
     paths: dict[str, str] = {}
     for line in (read("/proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -96,7 +107,7 @@ def _groups(read: Read) -> Iterator[tuple[str, Files]]:
 
 
 def _below(path: str, root: str) -> str:
-    """The path inside a mount that shows only what is under `root`, as a container sees it."""
+    """Returns the path inside a mount that shows only what is under `root`, as in a container."""
     if root != "/" and (path == root or path.startswith(f"{root}/")):
         return path[len(root) :]
     return path.rstrip("/")
@@ -119,7 +130,7 @@ def _address_space_bytes(threads: int) -> int | None:
 
 
 def read_file(path: str) -> str | None:
-    """A file's text; None when it cannot be read."""
+    """Reads a file's text; None when it cannot be read."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()

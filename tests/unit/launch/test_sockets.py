@@ -12,8 +12,8 @@ import pytest
 
 from pymc import cli
 from pymc.config import StartupError
+from pymc.launch import sockets
 from pymc.server_context import ListeningAddress
-from pymc.supervisor import sockets
 
 
 @contextmanager
@@ -23,13 +23,18 @@ def listening(*args: str) -> Iterator[tuple[ListeningAddress, ...]]:
     try:
         yield addresses
     finally:
-        sockets.close_addresses(addresses)
+        close(addresses)
+
+
+def close(addresses: tuple[ListeningAddress, ...]) -> None:
+    for address in addresses:
+        address.close()
 
 
 def refusal(*args: str) -> StartupError:
     settings = cli.parse(["-u", "root", *args], "pymc", {})
     with pytest.raises(StartupError) as caught:
-        sockets.close_addresses(sockets.open_addresses(settings))
+        close(sockets.open_addresses(settings))
     return caught.value
 
 
@@ -64,7 +69,7 @@ def test_a_busy_port_is_refused(mine: bool) -> None:
     with listening("-l", "127.0.0.1", "-p", "-1", "-t", "2") as (address,):
         port = port_of(address)
         if not mine:
-            sockets.close_addresses((address,))
+            address.close()
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = port if mine else str(other.getsockname()[1])
             error = refusal("-l", "127.0.0.1", "-p", port)

@@ -52,7 +52,7 @@ def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
 
 
 def _hint(number: int, host: str | None, port: int) -> str:
-    """What memcached's words for a failed bind() leave out."""
+    """Returns what memcached's words for a failed bind() leave out."""
     where = f"{host or 'any address'}, port {port}"
     if number == errno.EADDRINUSE:
         return f"{where}: another program listens there"
@@ -71,15 +71,8 @@ def _listen(address: ListeningAddress, settings: Settings) -> None:
         raise BindError(error.strerror or str(error)) from None
 
 
-def close_addresses(addresses: tuple[ListeningAddress, ...]) -> None:
-    """Closes the sockets."""
-    for address in addresses:
-        for one in address.sockets:
-            one.close()
-
-
 def warnings(settings: Settings) -> list[str]:
-    """What the system's settings will take away from what was asked for."""
+    """Lists what the system's settings will take away from what was asked for."""
     found = []
     somaxconn = _read_number(_SOMAXCONN_SYSCTL)
     if somaxconn is not None and settings.listen_backlog > somaxconn:
@@ -106,7 +99,7 @@ def _read_number(path: str) -> int | None:
 
 
 def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
-    """One address for each that the host's name stands for; those that are busy are left out.
+    """Binds each address that the host's name stands for; those that are busy are left out.
 
     Raises BindError when none is left, or when one fails for another reason than being busy.
     """
@@ -214,7 +207,7 @@ def _remove_old_socket(path: str) -> None:
 
 
 def write_port_file(path: str, addresses: tuple[ListeningAddress, ...]) -> None:
-    """Tells the TCP ports in a file, whole or not at all; says so when it cannot."""
+    """Writes the TCP ports to a file, whole or not at all; says so when it cannot."""
     temporary = f"{path}.lck"
     families = {socket.AF_INET: "INET", socket.AF_INET6: "INET6"}
     lines = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pymc.supervisor.limits import cgroup_bytes, oom_kills, read_limits
+from pymc.launch.limits import cgroup_bytes, oom_kills, read_limits
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNTS = (

@@ -8,7 +8,6 @@ import resource
 from pymc.config import EXIT_FAILURE, EXIT_NO_USER, EXIT_OS_ERROR, Settings, StartupError
 from pymc.core.process import allow_core_dumps
 from pymc.logs import attach, say
-from pymc.process import raise_limit, raise_limit_to_hard
 from pymc.record import replace
 
 # Descriptors of a process besides clients and listeners: loop, inboxes, standard streams.
@@ -17,32 +16,33 @@ _FDS_PER_WORKER = 4
 
 
 def raise_limits(settings: Settings, listening_sockets: int) -> Settings:
-    """Core files, open files and locked memory; the settings with as many connections as may be.
+    """Raises limits of core files, open files and locked memory; returns the settings with as many
+    connections as may be.
 
     Raises StartupError in memcached's words.
     """
-    if settings.core_dumps and not raise_limit(resource.RLIMIT_CORE, resource.RLIM_INFINITY):
-        raise_limit_to_hard(resource.RLIMIT_CORE)
+    if settings.core_dumps and not _raise_limit(resource.RLIMIT_CORE, resource.RLIM_INFINITY):
+        _raise_limit_to_hard(resource.RLIMIT_CORE)
         if resource.getrlimit(resource.RLIMIT_CORE)[0] == 0:
             raise StartupError("failed to ensure core file creation", EXIT_OS_ERROR)
     own = listening_sockets + _OWN_FDS + settings.workers * _FDS_PER_WORKER
     settings = _raise_open_files(settings, own)
     if settings.lock_memory:
         # Only root may, and only before it becomes somebody else; mlockall() says when it failed.
-        raise_limit(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
+        _raise_limit(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
     return settings
 
 
 def _raise_open_files(settings: Settings, own: int) -> Settings:
-    """Descriptors for all clients and for the process itself, or as many as may be.
+    """Sets aside descriptors for all clients and the process itself, or as many as may be.
 
     Each worker has descriptors of its own and clients are spread over all workers, so a hard limit
     of just -c, and often less, serves them all. Where it does not, -c is lowered to what it serves.
     """
     wanted = settings.connections_max + own
-    if raise_limit(resource.RLIMIT_NOFILE, wanted):
+    if _raise_limit(resource.RLIMIT_NOFILE, wanted):
         return settings
-    raise_limit_to_hard(resource.RLIMIT_NOFILE)
+    _raise_limit_to_hard(resource.RLIMIT_NOFILE)
     have, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     served = (have - own) * settings.workers
     if served >= settings.connections_max:
@@ -117,11 +117,26 @@ def daemonize(settings: Settings) -> None:
         raise StartupError("failed to daemon() in order to daemonize", EXIT_FAILURE) from None
 
 
-def remove_file(path: str) -> None:
-    """Removes a file that this server made; that it is gone already is no matter."""
+def _raise_limit(kind: int, wanted: int) -> bool:
+    """Raises a soft limit to `wanted` at least, and the hard one where that is needed."""
+    soft, hard = resource.getrlimit(kind)
+    if _is_enough(soft, wanted):
+        return True
+    new_hard = hard if _is_enough(hard, wanted) else wanted
     try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        say(f"Could not remove the pid file {path}.: {error.strerror}")
+        resource.setrlimit(kind, (wanted, new_hard))
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def _raise_limit_to_hard(kind: int) -> None:
+    """Raises a soft limit as far as it may go."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (hard, hard))
+
+
+def _is_enough(limit: int, wanted: int) -> bool:
+    if limit == resource.RLIM_INFINITY:
+        return True
+    return wanted != resource.RLIM_INFINITY and limit >= wanted

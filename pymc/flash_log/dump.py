@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymc.flash_format import (
+from pymc.flash_log.format import (
     BUCKETS,
     Damage,
     Gap,
@@ -45,12 +45,12 @@ class Totals:
         self.compressed += found.is_compressed
 
     def as_dict(self) -> dict[str, int]:
-        """For printing."""
+        """Returns the counts by name, for printing."""
         return dict(vars(self))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The program; 0 when all is well, 1 when something is damaged, 2 when a file is no log."""
+    """Runs the program; returns 0 when all is whole, 1 for damage, 2 when a file is no log."""
     wanted = _parse(sys.argv[1:] if argv is None else argv)
     worst = 0
     try:
@@ -122,7 +122,7 @@ def _fields(header: PageHeader, found: Record | Damage | Gap, with_value: bool) 
 
 
 def _readable(raw: bytes) -> str:
-    """Bytes as one word: what is not printable ASCII, and the percent sign, as %xx."""
+    """Writes bytes as one word: what is not printable ASCII, and the percent sign, as %xx."""
     plain = (chr(byte) if 0x20 < byte < 0x7F and byte != 0x25 else f"%{byte:02x}" for byte in raw)
     return "".join(plain)
 

@@ -9,8 +9,8 @@ import pytest
 
 from pymc.core.arena import Arena, LargePages
 from pymc.core.ledger import HUGE_PAGE_BYTES
-from pymc.supervisor import large_pages
-from pymc.supervisor.large_pages import INDEX_SHARE, huge_bytes, shortage, take_large_pages
+from pymc.launch import large_pages
+from pymc.launch.large_pages import INDEX_SHARE, huge_bytes, shortage, take_large_pages
 from tests.support.inprocess import in_process
 
 MIB = 1 << 20

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pymc import cli
-from pymc.supervisor.pidfile import become_user_for_pidfile
+from pymc.launch.pidfile import become_user_for_pidfile
 from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server

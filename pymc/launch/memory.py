@@ -17,6 +17,8 @@ from pymc.core.flash import (
 )
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
+from pymc.launch.large_pages import shortage, take_large_pages
+from pymc.launch.limits import read_limits, shape_of
 from pymc.live_settings import write_live_settings
 from pymc.logs import say
 from pymc.policy import footprint
@@ -29,12 +31,9 @@ from pymc.policy.reservation import (
     limit_bytes_max,
     memory_warnings,
 )
+from pymc.policy.slab_sizes import ladder
 from pymc.record import Record, replace
 from pymc.server_context import slots_for
-from pymc.slab_sizes import ladder
-from pymc.supervisor.large_pages import shortage, take_large_pages
-from pymc.supervisor.limits import read_limits
-from pymc.supervisor.oom import shape_of
 
 # Up to here references to items count units of 8 bytes, and chunks waste nothing by it.
 _FINE_UNITS_BYTES = 31 << 30
@@ -59,7 +58,7 @@ class MemoryPlan(Record):
 
 
 def settle_memory(settings: Settings, limits: MemoryLimits | None = None) -> Settings:
-    """The settings with a number for `-m auto`, which is said. Raises StartupError."""
+    """Returns the settings with a number for `-m auto`, which is said. Raises StartupError."""
     if settings.memory_limit_bytes != MEMORY_AUTO:
         return settings
     limits = limits or read_limits(_threads(settings))
@@ -78,7 +77,7 @@ def settle_memory(settings: Settings, limits: MemoryLimits | None = None) -> Set
 
 
 def plan_memory(settings: Settings, limits: MemoryLimits) -> MemoryPlan:
-    """The sizes for these settings within these limits. Raises StartupError when nothing fits."""
+    """Chooses the sizes for these settings within these limits. Raises StartupError if none fit."""
     limit = settings.memory_limit_bytes
     notes = memory_warnings(limit, limits.machine_bytes)
     if line := footprint.shortage(limit, shape_of(settings), limits.cgroup_bytes):
@@ -96,7 +95,7 @@ def plan_memory(settings: Settings, limits: MemoryLimits) -> MemoryPlan:
 
 
 def geometry_of(settings: Settings, limits: MemoryLimits) -> Geometry:
-    """The store's sizes. Raises StartupError when a limit leaves no room for -m.
+    """Chooses the store's sizes. Raises StartupError when a limit leaves no room for -m.
 
     `cache_memlimit` may raise the limit to what the machine has, which costs address space only;
     with large pages, which are taken at the start, it may not raise it at all.
@@ -124,7 +123,7 @@ def geometry_of(settings: Settings, limits: MemoryLimits) -> Geometry:
 
 
 def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
-    """The server's shared memory, formatted, with all live settings. Raises StartupError."""
+    """Makes the shared memory, formatted, with all live settings. Raises StartupError."""
     plan = plan_memory(settings, read_limits(_threads(settings)))
     for note in plan.notes:
         say(note)
@@ -148,7 +147,7 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
 
 
 def _reserve_bytes(settings: Settings, geometry: Geometry) -> int:
-    """The address space of everything that is in the arena."""
+    """Returns the bytes of address space that everything in the arena takes."""
     slots = slots_for(settings)
     reserve = store_reserve_bytes(geometry, slots)
     reserve += server_reserve_bytes(settings.workers, settings.connections_max)
@@ -162,14 +161,16 @@ def _buckets(hash_power: int) -> int:
 
 
 def _threads(settings: Settings) -> int:
-    """Threads that one process may start besides its own."""
+    """Counts the threads that one process may start besides its own."""
     return 1 + settings.ext_threads * len(settings.ext_paths)
 
 
 def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
-    """The flash tier's sizes. Its index may take most of the memory, as far as the limit can rise;
-    that is address space, and the keeper holds it to what the limit is now. It begins at a part
-    of the size it will have, which must not be more than memory is there for.
+    """Chooses the flash tier's sizes.
+
+    Its index may take most of the memory, as far as the limit can rise; that is address space, and
+    the keeper holds it to what the limit is now. It begins at a part of the size it will have,
+    which must not be more than memory is there for.
     """
     flash_bytes = sum(path.size_bytes for path in settings.ext_paths)
     least = flash_bytes // max(index_entries_max(memory.limit_bytes), 1)
@@ -188,7 +189,7 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
 
 
 def open_flash(settings: Settings, arena: Arena, plan: MemoryPlan) -> Flash | None:
-    """The flash tier with its files open and empty; None without any. Raises StartupError."""
+    """Opens and empties the files of the flash tier; None without any. Raises StartupError."""
     if not plan.flash:
         return None
     failed = "Failed to initialize external storage:"
@@ -217,7 +218,7 @@ def _path_bytes(settings: Settings, number: int) -> int:
 
 
 def no_room(path: str, wanted_bytes: int) -> str:
-    """What is wanted and what there is, of a file's file system or of a device."""
+    """Says what is wanted and what there is, of a file's file system or of a device."""
     wanted = f"no room for it: {wanted_bytes >> 20} MiB wanted"
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

@@ -8,8 +8,8 @@ import contextlib
 import os
 
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
+from pymc.launch.identity import become_user, keep_user
 from pymc.logs import say
-from pymc.supervisor.identity import become_user, keep_user
 
 
 def become_user_for_pidfile(settings: Settings) -> str | None:
@@ -57,7 +57,7 @@ def write_pidfile(settings: Settings, path: str) -> None:
 
 
 def _fault_of(path: str) -> str:
-    """Why there cannot be a file; empty when there can."""
+    """Returns why there cannot be a file; empty when there can."""
     if os.path.isdir(path):
         return "Is a directory"
     try:

@@ -6,7 +6,7 @@ import pytest
 
 from pymc import cli
 from pymc.config import EXIT_OS_ERROR, Settings, StartupError
-from pymc.supervisor import identity
+from pymc.launch import identity
 
 LISTENING_SOCKETS = 8
 
@@ -46,6 +46,8 @@ def raise_under(
         (1024, 1024, 1, 1024 - 76),
         (256, 1024, 4, 4 * (256 - 88)),
         (89, 1024, 4, 4),
+        # Just enough: nothing is said.
+        (100, 48, 4, 48),
     ],
 )
 def test_open_files(

@@ -11,7 +11,10 @@ _OFF = ("[never]", "[deny]")
 
 
 def take_large_pages(arena: Arena, limit_bytes: int) -> LargePages:
-    """Takes memory for items and index, before the first fork; what was got. Raises CoreError."""
+    """Takes memory for items and index, before the first fork; returns what was got.
+
+    Raises CoreError.
+    """
     index_bytes = _whole(limit_bytes // INDEX_SHARE)
     wanted = {"index_buckets": index_bytes, "slab_pages": _whole(limit_bytes) - index_bytes}
     asked = 0
@@ -26,7 +29,7 @@ def take_large_pages(arena: Arena, limit_bytes: int) -> LargePages:
 
 
 def shortage(large: LargePages) -> str:
-    """A line for the log when less was got than asked; "" otherwise."""
+    """Returns a line for the log when less was got than asked; "" otherwise."""
     if large.got_bytes >= large.asked_bytes:
         return ""
     got, asked = large.got_bytes >> 20, large.asked_bytes >> 20
@@ -34,7 +37,7 @@ def shortage(large: LargePages) -> str:
 
 
 def huge_bytes(arena: Arena) -> int:
-    """What the kernel maps in huge pages for this process's view of the arena."""
+    """Returns how many bytes of the arena the kernel maps in huge pages for this process."""
     found, is_inside = 0, False
     first, last = arena.address_range
     with open("/proc/self/smaps", encoding="ascii", errors="replace") as file:
@@ -49,7 +52,7 @@ def huge_bytes(arena: Arena) -> int:
 
 
 def _kind(got_bytes: int) -> str:
-    """How they came: by the system's own setting, or only because they were asked for."""
+    """Returns how they came: by the system's own setting, or only because they were asked for."""
     if not got_bytes:
         return "none"
     try:

@@ -11,16 +11,16 @@ from pymc.config import EXIT_OS_ERROR, EXIT_USAGE, Settings, StartupError
 from pymc.core.arena import Arena
 from pymc.core.flash import Flash
 from pymc.core.ledger import HUGE_PAGE_BYTES
-from pymc.policy.reservation import MEGABYTE, MemoryLimits
-from pymc.record import replace
-from pymc.supervisor import memory as memory_module
-from pymc.supervisor.memory import (
+from pymc.launch import memory as memory_module
+from pymc.launch.memory import (
     create_arena,
     no_room,
     open_flash,
     plan_memory,
     settle_memory,
 )
+from pymc.policy.reservation import MEGABYTE, MemoryLimits
+from pymc.record import replace
 from tests.support.memory_file import COVERED
 
 GIGABYTE = 1024 * MEGABYTE

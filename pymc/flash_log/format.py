@@ -77,7 +77,7 @@ class Gap:
 
 
 def read_page_header(block: bytes) -> PageHeader | None:
-    """The header in a page's first block; None when it is not one, or damaged."""
+    """Reads the header in a page's first block; None when it is not one, or damaged."""
     magic, crc, version, *fields = _HEADER.unpack_from(block)
     if magic != MAGIC or version != FORMAT or crc32c(memoryview(block)[12:BLOCK_BYTES]) != crc:
         return None
@@ -90,7 +90,7 @@ def read_page_header(block: bytes) -> PageHeader | None:
 
 
 def find_pages(file: BinaryIO, file_bytes: int) -> list[PageHeader]:
-    """The headers of the newest log in the file, in the order of their pages.
+    """Reads the headers of the newest log in the file, in the order of their pages.
 
     A device may hold pages of earlier logs; the newest one is the one with the latest epoch.
     """
@@ -125,7 +125,7 @@ class _Page:
         return self.data.startswith(self.version, at + _VERSION_AT)
 
     def record(self, at: int) -> Record | str:
-        """The record at `at`, or what is wrong with it."""
+        """Reads the record at `at`, or says what is wrong with it."""
         crc, sizes, _version = _RECORD.unpack_from(self.data, at)
         record_bytes = sizes & ~_COMPRESSED
         if not _RECORD.size < record_bytes <= min(_RECORD_BYTES_MAX, len(self.data) - at):
@@ -136,7 +136,7 @@ class _Page:
         return _read_item(bytes(body[8:]), at, record_bytes, bool(sizes & _COMPRESSED))
 
     def next_record(self, at: int) -> tuple[int, bool]:
-        """The next place from `at` on where a valid record begins, else the page's end.
+        """Finds the next place from `at` on where a valid record begins, else the page's end.
 
         Also tells whether something before it claimed to be a record and was none.
         """
@@ -152,7 +152,7 @@ class _Page:
 
 
 def read_records(header: PageHeader, data: bytes) -> Iterator[Record | Damage | Gap]:
-    """All records of a page whose bytes are `data`, and what is damaged or missing between them.
+    """Yields all records of a page whose bytes are `data`, and what is damaged or missing between.
 
     What follows the last record and does not claim to be one was not written since the page was
     opened: there is no end mark.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymc.config import SLAB_PAGE_BYTES, Settings
-from pymc.slab_sizes import CHUNK_MIN_BYTES, CLASSES_MAX, growth_factor, ladder
+from pymc.policy.slab_sizes import CHUNK_MIN_BYTES, CLASSES_MAX, growth_factor, ladder
 
 
 def given_settings(**values: object) -> Settings:

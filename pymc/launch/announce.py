@@ -12,7 +12,7 @@ _FIRST = r"printf 'set hello 0 0 5\r\nworld\r\nget hello\r\nquit\r\n'"
 
 
 def announcement(settings: Settings, addresses: tuple[ListeningAddress, ...], uid: int) -> str:
-    """One line, and another one when it all runs as root."""
+    """Returns one line, and another one when it all runs as root."""
     places = ", ".join(_place(address) for address in addresses) or "no address"
     parts = [f"pymc listens on {places} with {settings.memory_limit_bytes // _MEGABYTE} MiB"]
     if settings.ext_paths:
@@ -37,7 +37,7 @@ def _place(address: ListeningAddress) -> str:
 
 
 def _first_command(address: ListeningAddress) -> str:
-    """For a shell without any tools, except where a path is listened on."""
+    """Returns a command for a shell without any tools, except where a path is listened on."""
     if isinstance(address.name, str):
         return f"{_FIRST} | nc -U {address.name}"
     host, port = address.name

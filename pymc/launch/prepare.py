@@ -1,0 +1,66 @@
+"""From settings to all that a server needs before its first process: the order of a start."""
+
+import os
+
+from pymc.auth_file import Users
+from pymc.config import Settings
+from pymc.launch import identity, sockets
+from pymc.launch.holdings import Holdings, socket_identity
+from pymc.launch.memory import create_arena, open_flash, settle_memory
+from pymc.launch.pidfile import become_user_for_pidfile, write_pidfile
+from pymc.logs import attach, say, stamp
+from pymc.messages import Inbox, Lifeline
+from pymc.policy.slab_sizes import ladder
+from pymc.server_context import ListeningAddress, ServerContext
+from pymc.stats.cpu_times import RecentCpuTimes
+
+_PAGE_BYTES = 1 << 20
+
+
+def prepare(settings: Settings) -> Holdings:
+    """Does everything that may fail, in the process that was called, so that the caller hears it.
+
+    Returns in the process that stays, which is another one for a daemon. Raises StartupStop.
+    """
+    # Before the user changes, who may not be allowed to open it.
+    attach()
+    stamp(settings.log_format == "full")
+    per_address = 1 if settings.unix_socket_path else settings.workers
+    settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    settings = settle_memory(settings)
+    pidfile = become_user_for_pidfile(settings)
+    users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
+    addresses = sockets.open_addresses(settings)
+    for warning in sockets.warnings(settings):
+        say(warning)
+    arena, plan = create_arena(settings)
+    flash = open_flash(settings, arena, plan)
+    if settings.verbosity > 1:
+        _describe(settings, addresses)
+    if settings.daemon:
+        identity.daemonize(settings)
+    # Its number is known at last, and it has no children yet.
+    if pidfile:
+        write_pidfile(settings, pidfile)
+    lifeline = Lifeline.create()
+    context = ServerContext(
+        settings=settings,
+        arena=arena,
+        supervisor_pid=os.getpid(),
+        lifeline_fd=lifeline.reader_fd,
+        addresses=addresses,
+        worker_inboxes=tuple(Inbox.create() for _ in range(settings.workers)),
+        keeper_inbox=Inbox.create(),
+        cpu_times=RecentCpuTimes(),
+        flash=flash,
+        users=users,
+    )
+    return Holdings(context, lifeline, pidfile, socket_identity(settings.unix_socket_path))
+
+
+def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
+    for number, chunk in enumerate(ladder(settings), start=1):
+        say(f"slab class {number:3}: chunk size {chunk:9} perslab {_PAGE_BYTES // chunk:7}")
+    shown = "auto-negotiate" if settings.protocol == "auto" else settings.protocol
+    for address in addresses:
+        say(f"<{address.sockets[0].fileno()} server listening ({shown})")
