@@ -10,7 +10,7 @@ BUILD ?= $(or $(PYMC_BUILD),release)
 export PYMC_BUILD := $(BUILD)
 ARGS ?=
 PY := .venv/bin/python
-C_FILES := $(wildcard csrc/LAYERS csrc/LIBRARIES csrc/*.py $(foreach room,csrc/* csrc/*/*,$(room)/*.[ch] $(room)/*.def))
+C_FILES := $(wildcard csrc/LAYERS csrc/LIBRARIES csrc/*.py pymc/config/*.py $(foreach room,csrc/* csrc/*/*,$(room)/*.[ch] $(room)/*.def))
 C_FORMATTED := $(wildcard csrc/*.c csrc/*/*.[ch] csrc/*/*/*.[ch] tests/fuzz/*.[ch] bench/*/*.[ch])
 # A folder's time changes when a file is added or removed.
 C_ROOMS := $(wildcard csrc/*/. csrc/*/*/.)
@@ -55,6 +55,7 @@ check: .venv/ready-dev build/system-check
 	@.venv/bin/mypy $(wildcard setup.py) $(wildcard csrc/*.py pymc scripts tests bench)
 	@$(PY) scripts/check_layers.py
 	@$(PY) scripts/check_counters.py
+	@$(PY) scripts/check_settings.py
 	@$(if $(ALL_ROOMS),.venv/bin/lint-imports --no-logo >build/imports 2>&1 || { cat build/imports; exit 1; })
 	@$(PY) csrc/build_core.py --syntax-only
 	@$(PY) csrc/build_launcher.py --syntax-only
@@ -96,6 +97,14 @@ fuzz: .venv/ready-runtime build/system-fuzz
 	@program=$$($(PY) csrc/build_core.py --fuzz $(TARGET)) && mkdir -p build/fuzz/corpus/$(TARGET) && \
 	    exec "$$program" -max_total_time=$(SECONDS) -artifact_prefix=build/fuzz/ \
 	    build/fuzz/corpus/$(TARGET) $(wildcard tests/fuzz/corpus/$(TARGET))
+
+##   make mutate ROOM=store            which small changes of a room its tests do not notice (SEED=1,
+##                                     SECONDS=600; ARGS="--verbose --file evict --kind dropped")
+ROOM ?= store
+.PHONY: mutate
+mutate: .venv/ready-dev build/system-build
+	@exec $(PY) -m scripts.mutate $(ROOM) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(filter file,$(origin SECONDS)),,--seconds $(SECONDS)) $(ARGS)
 
 ##   make map                          one line per file: what it is for
 .PHONY: map

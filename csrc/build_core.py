@@ -14,6 +14,7 @@ Each module has `ffi` and `lib`; what `lib` has, _core.pyi says to type checkers
 C code sees PYMC_BUILD_VARIANT, the name of the variant as a string.
 Every C file of a room is compiled into build/<variant>/; only what changed, headers included, is
 compiled again. The declarations come from the headers themselves: csrc/cdef.py.
+The table of live settings, generated/live.def, is made from pymc/config.
 
 The variant `fuzz` (clang) makes no module: it links tests/fuzz/fuzz_<target>.c with the core.
 """
@@ -39,6 +40,7 @@ from pathlib import Path
 
 from csrc import cdef, stub
 from csrc.toolchain import ARM64, CSRC, ROOT, BuildError, libraries, raise_if_any, run
+from pymc.config import c_table
 
 MODULE_FOLDER = ROOT / "pymc" / "core"
 JOBS = 2
@@ -100,12 +102,13 @@ def variant_named(name: str, builds: Path = ROOT / "build") -> Variant:
     """
     if name not in VARIANTS:
         raise BuildError(f"PYMC_BUILD={name}: not one of {', '.join(VARIANTS)}")
-    flags = [*COMMON, *VARIANTS[name], f'-DPYMC_BUILD_VARIANT="{name}"']
+    folder = builds / name
+    flags = [*COMMON, f"-I{folder}", *VARIANTS[name], f'-DPYMC_BUILD_VARIANT="{name}"']
     compiler = shlex.split(os.environ.get("CC", "gcc"))
     if name == "fuzz":
         compiler = ["clang"]
         flags = [flag for flag in flags if flag not in _GCC_ONLY]
-    return Variant(name, compiler, flags, builds / name)
+    return Variant(name, compiler, flags, folder)
 
 
 def sources() -> list[Path]:
@@ -131,6 +134,13 @@ def write_if_changed(path: Path, text: str) -> None:
     """Writes `text` unless the file has it already, so that its time means something."""
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
+
+
+def emit_generated(variant: Variant) -> None:
+    """Writes what the C files include as "generated/...": tables made from Python's."""
+    folder = variant.folder / "generated"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_if_changed(folder / "live.def", c_table.live_def())
 
 
 def emit_binding(variant: Variant) -> Path:
@@ -218,6 +228,7 @@ def compile_all(variant: Variant, binding: Path | None) -> list[Path]:
     key = "\n".join([*variant.compiler, *variant.flags, *WARNINGS, platform.python_version()])
     folder = variant.folder / hashlib.sha256(key.encode()).hexdigest()[:12]
     folder.mkdir(exist_ok=True)
+    emit_generated(variant)
     work = [(source, WARNINGS) for source in sources()]
     if binding is not None:
         work.append((binding, ["-w", f"-I{sysconfig.get_path('include')}"]))
@@ -292,6 +303,7 @@ def check_warnings() -> None:
     """
     for name in ("release", "debug"):
         variant = variant_named(name)
+        emit_generated(variant)
         compile_each([*variant.compiler, *variant.flags, *WARNINGS, "-fsyntax-only"], sources())
     # The fuzzers are built by hand only, and may not fall behind the headers.
     fuzzers = sorted((ROOT / "tests" / "fuzz").glob("*.c"))

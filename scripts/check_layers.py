@@ -12,6 +12,8 @@ from csrc import cdef
 ROOT = Path(__file__).resolve().parent.parent
 COUNTERS = "counters.def"
 METER = "meter"
+# What csrc/build_core.py makes; it belongs to no room.
+GENERATED = {"generated/live.def"}
 
 
 def violations(csrc: Path) -> list[str]:
@@ -26,6 +28,8 @@ def violations(csrc: Path) -> list[str]:
             found.append(f"csrc/{room}:1: this room has no line in csrc/LAYERS")
             continue
         for number, name in cdef.quoted_includes(source):
+            if name in GENERATED:
+                continue
             place = f"csrc/{source.relative_to(csrc)}:{number}"
             target = cdef.resolve_include(csrc, source, name)
             if target is None:

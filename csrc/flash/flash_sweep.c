@@ -11,7 +11,8 @@ static bool is_draining(const struct flash *flash, uint64_t entry) {
            && SHARED_LOAD(flash->pages[page].state) == FLASH_PAGE_DRAINING;
 }
 
-// Looks without the lock; true as well when somebody changes the chain meanwhile.
+// Looks without the lock, which saves that of every bucket that has none; what is found under it
+// decides. True as well when somebody changes the chain meanwhile.
 static bool may_have_draining(const struct flash *flash, struct flash_home *home) {
     uint64_t version = SHARED_ACQUIRE(home->words[0]);
     if (lock_is_held(version)) {

@@ -57,6 +57,8 @@ bool link_lock_ref_patiently(struct store *store, uint32_t ref, struct link_lock
     const struct item *item = link_item(store, ref);
     uint32_t state = item_state_of(item);
     uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));
+    // This look saves the hash and the lock of what is no item; what the locked bucket names
+    // decides.
     if (!(state & ITEM_LINKED) || (state & ITEM_PART) || key_bytes == 0) {
         return false;
     }

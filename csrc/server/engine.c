@@ -352,7 +352,7 @@ static void place(struct engine *engine, int fd, struct listener *listener,
 static void accept_some(struct engine *engine, struct listener *listener) {
     uint32_t most = accepts_now(engine, listener);
     for (uint32_t i = 0; i < most && engine->is_accepting; i++) {
-        if (!live_get(engine->arena, LIVE_connections_fast_refuse)
+        if (!live_get(engine->arena, LIVE_maxconns_fast)
             && server_connections_total(engine)
                    >= (uint64_t)live_get(engine->arena, LIVE_connections_max)) {
             pause_listening(engine);

@@ -50,7 +50,7 @@ void readers_note(struct engine *engine, struct connection *connection) {
 
 static uint32_t find_shortage(const struct engine *engine) {
     const struct store *store = engine->store;
-    uint64_t limit = (uint64_t)live_get(engine->arena, LIVE_limit_bytes);
+    uint64_t limit = (uint64_t)live_get(engine->arena, LIVE_memory_limit_bytes);
     uint64_t waiting = engine->proc->counters[COUNTER_response_buf_bytes];
     return (link_pins_are_scarce(store) ? SHORT_OF_PINS : 0)
            | (link_limbo_bytes(store) > limit / LIMBO_PART ? SHORT_OF_ITEM_MEMORY : 0)

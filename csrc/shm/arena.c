@@ -9,14 +9,13 @@
 #include <unistd.h>
 
 #include "shm/arena_internal.h"
-#include "shm/live_inline.h"
 #include "shm/proc_internal.h"
 
 #define NS_PER_SECOND 1000000000
 
 static const int64_t live_start[] = {
 #define LIVE(name, start) start,
-#include "shm/live.def"
+#include "generated/live.def"
 #undef LIVE
 };
 

@@ -6,10 +6,11 @@
 
 #include "base/check_inline.h"
 #include "shm/arena.h"
+#include "shm/live_names_internal.h"
+#include "shm/notes.h"
 
 #define ARENA_MAGIC 0x3130636d79700a1aull
 #define ARENA_LAYOUT 3
-#define ARENA_LIVE_MAX 64
 #define ARENA_ROOTS 8
 #define ARENA_PLAIN_LOCKS 8
 // Memory goes back to the system in multiples of this.
@@ -41,7 +42,8 @@ struct arena_header {
     uint64_t roots[ARENA_ROOTS];
     uint64_t plain_locks[ARENA_PLAIN_LOCKS];    // Offsets of lock words whose data need no repair;
                                                 // 0 ends the list.
-    int64_t live[ARENA_LIVE_MAX];               // Any process, atomically.
+    int64_t live[LIVE_COUNT];                   // Any process, atomically.
+    int64_t notes[NOTE_COUNT];                  // Any process, atomically.
     int64_t clock_shift_seconds;                // debugtime; atomic.
     uint32_t clock_frozen_seconds;              // debugtime; atomic.
     CACHE_ALIGNED uint64_t order;    // The last order number handed out. Atomic add by every store.

@@ -6,7 +6,7 @@
 
 static const char *const names[] = {
 #define LIVE(name, start) #name,
-#include "shm/live.def"
+#include "generated/live.def"
 #undef LIVE
 };
 

@@ -133,6 +133,7 @@ void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
     }
     for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
         struct slab_local *other = slab_local(slab, slot);
+        // This look saves the lock of who works or has nothing; the one under the lock decides.
         if (slot == proc->slot_index || !SHARED_LOAD(other->rests)
             || !SHARED_LOAD(other->magazine[class_id].count)) {
             continue;

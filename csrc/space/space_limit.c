@@ -3,7 +3,7 @@
 #include "space/space_take_inline.h"
 
 void space_update_pages_limit(struct store *store) {
-    uint64_t limit = (uint64_t)live_get(store->arena, LIVE_limit_bytes);
+    uint64_t limit = (uint64_t)live_get(store->arena, LIVE_memory_limit_bytes);
     uint64_t besides = index_bytes(&store->index) + lru_bytes(&store->lru)
                        + (store->flash ? flash_index_bytes(store->flash) : 0);
     // To the nearest page: a few bytes more of index are not to cost a page of items.

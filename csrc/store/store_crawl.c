@@ -17,6 +17,7 @@ static void crawl_chunk(void *context, uint32_t ref, uint32_t class_id) {
     }
     crawl->cursor->items_seen++;
     class_count(store, class_id, CLASS_crawler_items_checked, 1);
+    // This look saves the lock of every item that lives; the one under the lock decides.
     if (!link_is_dead(store, item, state)) {
         return;
     }

@@ -63,8 +63,9 @@ static int unlink_now(struct store *store, const struct store_delete *request, u
         return STORE_BUSY;
     }
     if (!locked.item || locked.is_dead) {
+        // It went since the look, maybe to flash: the next look finds out, and counts.
         link_unlock(store, &locked, false);
-        return STORE_NOT_FOUND;
+        return STORE_LOOK_AGAIN;
     }
     if (request->has_cas_compare
         && request->cas_compare != link_cas_of(store, locked.item, locked.state)) {

@@ -78,7 +78,7 @@ int store_create(struct arena *arena, const struct store_geometry *geometry) {
         status = slab_create(arena, &slab);
     }
     if (status == PYMC_OK) {
-        arena->header->live[LIVE_limit_bytes] = (int64_t)geometry->limit_bytes;
+        arena->header->live[LIVE_memory_limit_bytes] = (int64_t)geometry->limit_bytes;
     }
     return status;
 }
@@ -244,7 +244,7 @@ int store_set_limit(struct store *store, uint64_t limit_bytes) {
     if (limit_bytes > store->root->limit_bytes_max) {
         return PYMC_INVALID;
     }
-    SHARED_STORE(store->header->live[LIVE_limit_bytes], (int64_t)limit_bytes);
+    SHARED_STORE(store->header->live[LIVE_memory_limit_bytes], (int64_t)limit_bytes);
     space_update_pages_limit(store);
     return PYMC_OK;
 }

@@ -48,6 +48,7 @@ static bool judge(struct compaction *work, const struct flash_record *record, ui
     }
     uint64_t hash = link_hash(store, image.key, image.key_bytes);
     uint64_t entry = flash_entry_at(store->flash, store->proc, hash, address);
+    // This look saves the copying of what is gone; flash_move() finds out for itself.
     if (!entry) {
         return true;
     }

@@ -25,6 +25,7 @@ static void leave_chunk(void *context, uint32_t ref, uint32_t class_id) {
     const struct item *item = link_item(store, ref);
     struct link_locked locked;
     leave->cursor->items_seen++;
+    // This look saves the lock of every item that stays; the one under the lock decides.
     if (!may_leave(leave, item, item_state_of(item)) || !link_lock_ref(store, ref, &locked)) {
         return;
     }
@@ -53,10 +54,8 @@ struct drop {
 static void drop_chunk(void *context, uint32_t ref, uint32_t class_id) {
     (void)class_id;
     struct drop *drop = context;
-    uint32_t state = item_state_of(link_item(drop->store, ref));
     struct link_locked locked;
-    if ((state & (ITEM_LINKED | ITEM_PART)) != ITEM_LINKED
-        || !link_lock_ref_patiently(drop->store, ref, &locked)) {
+    if (!link_lock_ref_patiently(drop->store, ref, &locked)) {
         return;
     }
     if (!(locked.state & ITEM_ON_FLASH)) {

@@ -12,22 +12,20 @@ from pymc.config.errors import (
 from pymc.config.flash_paths import FlashPath
 from pymc.config.listeners import Listener
 from pymc.config.readers import MEMORY_AUTO
-from pymc.config.settings import LIVE, ROWS, Settings
-from pymc.config.settings_flash import ADMIT_PERCENT, READ_TIMEOUT_MS_MAX, RESCUE_WORDS
+from pymc.config.settings import DEFAULTS, LIVE, ROWS, SHARED_ROWS, Settings
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
 from pymc.config.stats_lines import settings_lines
 
 __all__ = [
-    "ADMIT_PERCENT",
+    "DEFAULTS",
     "EXIT_FAILURE",
     "EXIT_NO_USER",
     "EXIT_OS_ERROR",
     "EXIT_USAGE",
     "LIVE",
     "MEMORY_AUTO",
-    "READ_TIMEOUT_MS_MAX",
-    "RESCUE_WORDS",
     "ROWS",
+    "SHARED_ROWS",
     "SLAB_PAGE_BYTES",
     "FlashPath",
     "Listener",

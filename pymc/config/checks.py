@@ -15,7 +15,7 @@ from pymc.config.features import FEATURES_NOT_BUILT, missing_feature, refuse
 from pymc.config.listeners import PORT_MAX, parse_listeners
 from pymc.config.readers import KILOBYTE, MEGABYTE, MEMORY_AUTO
 from pymc.config.settings import Settings
-from pymc.config.settings_memory import SLAB_PAGE_BYTES
+from pymc.config.settings_memory import QUEUES_PERCENT_MAX, SLAB_PAGE_BYTES
 from pymc.record import replace
 
 ITEM_SIZE_MIN_BYTES = KILOBYTE
@@ -58,7 +58,7 @@ def _check_sizes(settings: Settings) -> Settings:
         raise _usage(
             f"Number of napi_ids({ids}) cannot be greater than number of threads({workers})"
         )
-    item = settings.item_size_max_bytes
+    item = settings.item_bytes_max
     if item < ITEM_SIZE_MIN_BYTES:
         raise _usage(f"Item max size cannot be less than {ITEM_SIZE_MIN_BYTES} bytes.")
     limit = settings.memory_limit_bytes
@@ -89,7 +89,7 @@ def _check_sizes(settings: Settings) -> Settings:
 def _check_flash(settings: Settings) -> None:
     if not settings.ext_paths:
         return
-    item, buffer = settings.item_size_max_bytes, settings.ext_wbuf_bytes
+    item, buffer = settings.item_bytes_max, settings.ext_wbuf_bytes
     if item > buffer:
         raise _usage(f"-I (item_size_max: {item}) cannot be larger than ext_wbuf_size: {buffer}")
     if settings.udp_port:
@@ -114,8 +114,10 @@ def _check_slab_sizes(settings: Settings) -> None:
 
 
 def _check_queues(settings: Settings) -> None:
-    if settings.hot_lru_pct + settings.warm_lru_pct > 80:
-        raise _usage("hot_lru_pct + warm_lru_pct cannot be more than 80% combined")
+    if settings.hot_lru_percent + settings.warm_lru_percent > QUEUES_PERCENT_MAX:
+        raise _usage(
+            f"hot_lru_pct + warm_lru_pct cannot be more than {QUEUES_PERCENT_MAX}% combined"
+        )
     if settings.temp_lru and not settings.lru_maintainer:
         raise _usage("temporary_ttl requires lru_maintainer to be enabled")
 

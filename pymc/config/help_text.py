@@ -7,6 +7,7 @@ from pymc import VERSION
 from pymc.config.features import FEATURES_NOT_BUILT
 from pymc.config.row import READ, Row
 from pymc.config.settings import BUNDLES, DEFAULTS, FLAGS, ROWS, takes_value
+from pymc.config.stats_lines import shown_value
 
 # The order of memcached's -h; tools look for the lines, people for the place.
 _FLAG_ORDER = "pUsaAldrumMckvhiVPfnLDtRCbBISFXWYeZoN"
@@ -91,8 +92,10 @@ def _described(name: str) -> str:
 
 
 def _default_text(name: str) -> str:
-    value = DEFAULTS[name]
-    return str(value // ROWS[name].scale) if isinstance(value, int) else str(value)
+    value, row = DEFAULTS[name], ROWS[name]
+    if isinstance(value, float):
+        return row.shown(value) if row.shown else shown_value(value)
+    return str(value // row.scale) if isinstance(value, int) else str(value)
 
 
 def _entry(left: str, text: str) -> list[str]:

@@ -23,7 +23,6 @@ MEGABYTE = 1024 * 1024
 _SAID_BELOW = 2**31 - 1
 # The value of `-m auto`, until the machine is looked at.
 MEMORY_AUTO = -1
-_AUTO = "auto"
 
 
 class Number(Record):
@@ -64,6 +63,33 @@ class Number(Record):
         return f"{above or f'{self.low:g}'} to {self.high:g}"
 
 
+class Level(Record):
+    """Reads a level from `low` to `high`; without a value it is 1, switched on."""
+
+    low: int
+    high: int
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> int:
+        """The level."""
+        value = 1 if text is None else c_numbers.atoi(text)
+        if not self.low <= value <= self.high:
+            raise StartupError(f"{name} must be between {self.low} and {self.high}")
+        return value
+
+
+class Megabytes(Record):
+    """Reads the memory limit; `scale` as in Number, `word` is what may stand for MEMORY_AUTO."""
+
+    scale: int = MEGABYTE
+    word: str = "auto"
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> int:
+        """Bytes; a negative number wraps as in memcached and is then far too large."""
+        if text == self.word:
+            return MEMORY_AUTO
+        return c_numbers.atoi(text or "") * self.scale % 2**64
+
+
 class Choice(Record):
     """Reads one of a few words and returns what the word stands for."""
 
@@ -87,7 +113,7 @@ def is_read_in_part(reader: Reader, text: str) -> bool:
         return not c_numbers.is_used_up(text, reader.parse)
     if reader is read_item_size:
         text = text[:-1] if text[-1:].lower() in ("k", "m") else text
-    elif reader not in (read_memory, read_automove) or (reader is read_memory and text == _AUTO):
+    elif not isinstance(reader, Level | Megabytes) or text == getattr(reader, "word", None):
         return False
     return not c_numbers.is_used_up(text, c_numbers.atoi)
 
@@ -116,13 +142,6 @@ def read_first_char(name: str, text: str | None, now: Mapping[str, Any]) -> str:
     return text[0]
 
 
-def read_memory(name: str, text: str | None, now: Mapping[str, Any]) -> int:
-    """Megabytes as bytes; a negative number wraps as in memcached and is then far too large."""
-    if text == _AUTO:
-        return MEMORY_AUTO
-    return c_numbers.atoi(text or "") * MEGABYTE % 2**64
-
-
 def read_item_size(name: str, text: str | None, now: Mapping[str, Any]) -> int:
     """Bytes, or kilobytes or megabytes with a last letter k or m; the bounds are checked later."""
     text = text or ""
@@ -139,14 +158,6 @@ def read_listen(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[st
     """One more `-l`, as written; a repeated one counts once."""
     before: tuple[str, ...] = now["listen"]
     return before if text in before else (*before, text or "")
-
-
-def read_automove(name: str, text: str | None, now: Mapping[str, Any]) -> int:
-    """The automover's level; without a value it is switched on."""
-    value = 1 if text is None else c_numbers.atoi(text)
-    if not 0 <= value <= 2:
-        raise StartupError("slab_automove must be between 0 and 2")
-    return value
 
 
 def read_slab_sizes(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[int, ...]:

@@ -2,12 +2,13 @@
 
 from pymc.config.listeners import Listener
 from pymc.config.row import READ, Row
-from pymc.config.settings_flash import FlashSettings
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
+from pymc.config.settings_tls import TlsSettings
+from pymc.config.shared import Shared
 from pymc.record import about, defaults_of
 
 
-class Settings(FlashSettings):
+class Settings(TlsSettings):
     """Every setting of a server. Made by pymc.cli.parse(), or by hand in tests."""
 
     # The name it was called by, "pymc" or "memcached".
@@ -27,6 +28,7 @@ DEFAULTS = defaults_of(Settings)
 FLAGS: dict[str, str] = {row.flag: name for name, row in ROWS.items() if row.flag}
 OPTIONS: dict[str, str] = {option: name for name, row in ROWS.items() for option in row.options}
 LIVE = frozenset(name for name, row in ROWS.items() if row.live)
+SHARED_ROWS: dict[str, Shared] = {name: row.shared for name, row in ROWS.items() if row.shared}
 
 # Suboptions that stand for several settings, or for nothing any more.
 BUNDLES: dict[str, dict[str, object]] = {

@@ -1,24 +1,23 @@
-"""The table of settings, third part: the flash tier and TLS."""
+"""The table of settings, third part: the flash tier."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pymc.config.c_numbers import whole_float, whole_signed, whole_unsigned
+from pymc.config.c_numbers import whole_float, whole_unsigned
 from pymc.config.errors import StartupError
 from pymc.config.flash_paths import FlashPath, read_flash_path
-from pymc.config.readers import KILOBYTE, MEGABYTE, Choice, Number
-from pymc.config.row import READ, setting
+from pymc.config.readers import MEGABYTE, Choice, Number
+from pymc.config.row import ANY, READ, Live, setting
 from pymc.config.settings_memory import MemorySettings
+from pymc.config.shared import MILLIONTHS, SHARED, shared_word
 
 UINT_MAX = 2**32 - 1
-READ_TIMEOUT_MS_MAX = 86_400_000
 # Of each worker; more under way does not make a device faster, but each answer later.
 THREADS_MAX = 64
 IO_DEPTH_MAX = 4096
 # How many percent of the items that nobody has fetched go to flash.
 ADMIT_PERCENT = {"all": 100, **{str(percent): percent for percent in range(1, 100)}, "fetched": 0}
-# In the order of the numbers that stand for them in the arena.
-RESCUE_WORDS = ("read", "all")
+RESCUE_WORDS = {"read": 0, "all": 1}
 _UNSIGNED = Number(whole_unsigned, 0, UINT_MAX)
 _MEGABYTES = Number(whole_unsigned, 0, UINT_MAX, MEGABYTE)
 
@@ -29,7 +28,7 @@ def _read_page_size(name: str, text: str | None, now: Mapping[str, Any]) -> int:
     return int(_MEGABYTES(name, text, now))
 
 
-def _words(words: tuple[str, ...]) -> dict[str, str]:
+def _words(words: Iterable[str]) -> dict[str, str]:
     return {word: word for word in words}
 
 
@@ -37,16 +36,8 @@ def _shown_thousandths(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _shown_path(path: str | None) -> str:
-    return path or "(null)"
-
-
-def _shown_tls_version(number: int) -> str:
-    return f"tlsv1.{number}"
-
-
 class FlashSettings(MemorySettings):
-    """What goes to flash and when, and how connections are encrypted."""
+    """What goes to flash and when."""
 
     ext_paths: tuple[FlashPath, ...] = setting(
         (),
@@ -79,6 +70,7 @@ class FlashSettings(MemorySettings):
         reader=Number(whole_unsigned, 1, THREADS_MAX),
         options={"ext_threads": READ},
         stats=("ext_threads", 1020),
+        shown_with="ext_paths",
     )
     ext_io_depth: int = setting(
         64,
@@ -86,6 +78,7 @@ class FlashSettings(MemorySettings):
         reader=Number(whole_unsigned, 1, IO_DEPTH_MAX),
         options={"ext_io_depth": READ},
         stats=("ext_io_depth", 1030),
+        shown_with="ext_paths",
     )
     ext_engine: str = setting(
         "auto",
@@ -97,6 +90,7 @@ class FlashSettings(MemorySettings):
         ),
         options={"ext_engine": READ},
         stats=("ext_engine", 1000),
+        shown_with="ext_paths",
     )
     ext_compress_min_bytes: int = setting(
         256,
@@ -106,7 +100,9 @@ class FlashSettings(MemorySettings):
         reader=_UNSIGNED,
         options={"ext_compress": READ},
         stats=("ext_compress", 1040),
-        live=True,
+        shown_with="ext_paths",
+        shared=SHARED,
+        live=Live("extstore compress"),
     )
     ext_compact_rate_bytes: int = setting(
         0,
@@ -115,18 +111,20 @@ class FlashSettings(MemorySettings):
         reader=_MEGABYTES,
         options={"ext_compact_rate": READ},
         stats=("ext_compact_rate", 1050),
-        live=True,
+        shown_with="ext_paths",
+        shared=SHARED,
+        live=Live("extstore compact_rate"),
     )
     ext_admit: str = setting(
         "all",
         "pymc only: what may go to flash: all items, or those fetched at least once (fetched)"
         " and so many percent of the others",
-        reader=Choice(
-            _words(tuple(ADMIT_PERCENT)), "ext_admit must be all, fetched or 1 to 99 percent"
-        ),
+        reader=Choice(_words(ADMIT_PERCENT), "ext_admit must be all, fetched or 1 to 99 percent"),
         options={"ext_admit": READ},
         stats=("ext_admit", 1060),
-        live=True,
+        shown_with="ext_paths",
+        shared=shared_word("ext_admit_unread_percent", ADMIT_PERCENT),
+        live=Live("extstore admit"),
     )
     ext_rescue: str = setting(
         "read",
@@ -135,28 +133,33 @@ class FlashSettings(MemorySettings):
         reader=Choice(_words(RESCUE_WORDS), "ext_rescue must be read or all"),
         options={"ext_rescue": READ},
         stats=("ext_rescue", 1070),
-        live=True,
+        shown_with="ext_paths",
+        shared=shared_word("ext_compact_unread", RESCUE_WORDS),
+        live=Live("extstore rescue"),
     )
     ext_read_timeout_ms: int = setting(
         1000,
         "pymc only: milliseconds after which a read that the device has not answered is given up:"
         " the key counts as missing, and so does all that is on that path until it answers again",
         unit="milliseconds",
-        reader=Number(whole_unsigned, 1, READ_TIMEOUT_MS_MAX),
+        reader=Number(whole_unsigned, 1, 86_400_000),
         options={"ext_read_timeout": READ},
         stats=("ext_read_timeout", 1080),
-        live=True,
+        shown_with="ext_paths",
+        shared=SHARED,
+        live=Live("extstore read_timeout"),
     )
     # memcached's headers of items on flash take 100 bytes of memory, which small items would not
     # earn back. An entry of the index takes 12.
-    ext_item_bytes: int = setting(
+    ext_item_size_bytes: int = setting(
         64,
         "items of at least this many bytes may go to flash; 512 in memcached",
         unit="bytes",
         reader=_UNSIGNED,
         options={"ext_item_size": READ},
         stats=("ext_item_size", 600),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore item_size"),
     )
     ext_item_age_seconds: int = setting(
         UINT_MAX,
@@ -166,7 +169,8 @@ class FlashSettings(MemorySettings):
         options={"ext_item_age": READ},
         default_text="no age limit",
         stats=("ext_item_age", 610),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore item_age"),
     )
     ext_low_ttl_seconds: int = setting(
         0,
@@ -175,14 +179,16 @@ class FlashSettings(MemorySettings):
         reader=_UNSIGNED,
         options={"ext_low_ttl": READ},
         stats=("ext_low_ttl", 620),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore low_ttl"),
     )
     ext_drop_unread: bool = setting(
         False,
         "compaction drops values that nobody has read",
         options={"ext_drop_unread": True},
         stats=("ext_drop_unread", 700),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore drop_unread"),
     )
     ext_recache_rate: int = setting(
         2000,
@@ -190,7 +196,8 @@ class FlashSettings(MemorySettings):
         reader=_UNSIGNED,
         options={"ext_recache_rate": READ},
         stats=("ext_recache_rate", 630),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore recache_rate"),
     )
     ext_compact_under_pages: int = setting(
         0,
@@ -200,7 +207,8 @@ class FlashSettings(MemorySettings):
         options={"ext_compact_under": READ},
         default_text="1 percent of them",
         stats=("ext_compact_under", 650),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore compact_under"),
     )
     ext_drop_under_pages: int = setting(
         0,
@@ -210,16 +218,17 @@ class FlashSettings(MemorySettings):
         options={"ext_drop_under": READ},
         default_text="1 percent of them",
         stats=("ext_drop_under", 660),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore drop_under"),
     )
     ext_max_frag: float = setting(
         0.8,
         "only pages used less than this part are compacted",
         reader=Number(whole_float),
         options={"ext_max_frag": READ},
-        default_text="0.80",
         stats=("ext_max_frag", 680),
-        live=True,
+        shared=MILLIONTHS,
+        live=Live("extstore max_frag", ANY),
     )
     ext_max_sleep_us: int = setting(
         1_000_000,
@@ -228,91 +237,16 @@ class FlashSettings(MemorySettings):
         reader=_UNSIGNED,
         options={"ext_max_sleep": READ},
         stats=("ext_max_sleep", 670),
-        live=True,
+        shared=SHARED,
+        live=Live("extstore max_sleep"),
     )
     slab_automove_freeratio: float = setting(
         0.01,
         "part of memory kept free, so that flash can be read into it",
         reader=Number(whole_float),
         options={"slab_automove_freeratio": READ},
-        default_text="0.010",
         stats=("slab_automove_freeratio", 690),
         shown=_shown_thousandths,
-        live=True,
-    )
-    tls_enabled: bool = setting(
-        False,
-        "encrypt connections with TLS",
-        flag="Z",
-        flag_value=True,
-        long="enable-ssl",
-        stats=("ssl_enabled", 800),
-    )
-    tls_chain_path: str | None = setting(
-        None,
-        "file with the certificate chain, PEM",
-        options={"ssl_chain_cert": READ},
-        stats=("ssl_chain_cert", 801),
-        shown=_shown_path,
-    )
-    tls_key_path: str | None = setting(
-        None,
-        "file with the private key, unless it is in the chain's file",
-        options={"ssl_key": READ},
-        stats=("ssl_key", 802),
-        shown=_shown_path,
-    )
-    tls_verify_mode: int = setting(
-        0,
-        "clients' certificates: 0 none, 1 asked for, 2 required, 3 asked for once",
-        reader=Number(whole_signed, 0, 3, outside="Invalid {name}. Use help to see valid options."),
-        options={"ssl_verify_mode": READ},
-        stats=("ssl_verify_mode", 803),
-    )
-    tls_key_format: int = setting(
-        1,
-        "format of the private key: 1 PEM, 2 DER",
-        reader=Number(whole_signed),
-        options={"ssl_keyformat": READ},
-        stats=("ssl_keyformat", 804),
-    )
-    tls_ciphers: str | None = setting(
-        None,
-        "list of ciphers to allow",
-        options={"ssl_ciphers": READ},
-        stats=("ssl_ciphers", 805),
-    )
-    tls_ca_path: str | None = setting(
-        None,
-        "file with the CA certificates that clients' ones must come from",
-        options={"ssl_ca_cert": READ},
-        stats=("ssl_ca_cert", 806),
-    )
-    tls_wbuf_bytes: int = setting(
-        16 * KILOBYTE,
-        "kilobytes of output buffer for encryption",
-        unit="bytes",
-        reader=Number(whole_unsigned, 0, UINT_MAX, KILOBYTE),
-        options={"ssl_wbuf_size": READ},
-        stats=("ssl_wbuf_size", 807),
-    )
-    tls_session_cache: bool = setting(
-        False,
-        "let clients resume TLS sessions",
-        options={"ssl_session_cache": True},
-        stats=("ssl_session_cache", 808),
-    )
-    tls_kernel: bool = setting(
-        False,
-        "let the kernel encrypt where it can",
-        options={"ssl_kernel_tls": True},
-        stats=("ssl_kernel_tls", 809),
-    )
-    tls_version_min: int = setting(
-        2,
-        "lowest version: 0 TLS 1.0, 1 TLS 1.1, 2 TLS 1.2, 3 TLS 1.3",
-        reader=Number(whole_signed, 0, 3, outside="Invalid {name}. Use help to see valid options."),
-        options={"ssl_min_version": READ},
-        stats=("ssl_min_version", 810),
-        shown=_shown_tls_version,
+        shared=MILLIONTHS,
+        live=Live("slabs automove freeratio", ANY),
     )

@@ -1,5 +1,7 @@
 """The table of settings, second part: memory, slab classes, index and queues."""
 
+import math
+
 from pymc.config.c_numbers import atof, atoi, atoi_unsigned, whole_signed, whole_unsigned
 from pymc.config.readers import (
     ABOVE_ONE,
@@ -8,18 +10,23 @@ from pymc.config.readers import (
     KILOBYTE,
     MEGABYTE,
     Choice,
+    Level,
+    Megabytes,
     Number,
-    read_automove,
     read_item_size,
-    read_memory,
     read_slab_sizes,
     read_text,
 )
-from pymc.config.row import READ, setting
+from pymc.config.row import ANY, READ, Live, setting
 from pymc.config.settings_process import INT_MAX, ProcessSettings
+from pymc.config.shared import MILLIONTHS, SHARED
 
 # The unit in which memory goes from one slab class to another.
 SLAB_PAGE_BYTES = MEGABYTE
+# What the queues of new and of proven items may have together.
+QUEUES_PERCENT_MAX = 80
+_TESTS_OF_MEMCACHED = "only memcached's own tests set it"
+_NO_QUEUES = "how long items stay on probation follows what comes back; the proven have no queue"
 HASH_ALGORITHMS = {name: name for name in ("jenkins", "murmur3", "xxh3")}
 
 
@@ -39,15 +46,15 @@ class MemorySettings(ProcessSettings):
         "megabytes of memory for items and what finds them; auto: as many as the machine or its"
         " memory cgroup has room for",
         unit="bytes",
-        reader=read_memory,
+        reader=Megabytes(),
         flag="m",
         long="memory-limit",
         argument="num",
-        default_text="64",
         stats=("maxbytes", 10),
-        live=True,
+        shared=SHARED,
+        live=Live("cache_memlimit", (8, 1_000_000_000)),
     )
-    evictions: bool = setting(
+    evictions_enabled: bool = setting(
         True,
         "when memory is full, answer with an error and evict nothing",
         flag="M",
@@ -55,6 +62,7 @@ class MemorySettings(ProcessSettings):
         long="disable-evictions",
         stats=("evictions", 80),
         shown=_shown_on_off,
+        shared=SHARED,
     )
     lock_memory: bool = setting(
         False, "keep all memory from being paged out", flag="k", flag_value=True, long="lock-memory"
@@ -93,8 +101,9 @@ class MemorySettings(ProcessSettings):
         flag_value=False,
         long="disable-cas",
         stats=("cas_enabled", 190),
+        shared=SHARED,
     )
-    item_size_max_bytes: int = setting(
+    item_bytes_max: int = setting(
         MEGABYTE,
         "the largest item, in bytes or with a letter k or m; 1k to 1024m",
         unit="bytes",
@@ -104,6 +113,7 @@ class MemorySettings(ProcessSettings):
         argument="num",
         default_text="1m",
         stats=("item_size_max", 240),
+        shared=SHARED,
     )
     memory_file_path: str | None = setting(
         None,
@@ -142,6 +152,7 @@ class MemorySettings(ProcessSettings):
         ),
         options={"tail_repair_time": READ},
         stats=("tail_repair_time", 350),
+        idle="there are no queues that an item in use could hold up",
     )
     hash_algorithm: str = setting(
         "murmur3",
@@ -149,13 +160,15 @@ class MemorySettings(ProcessSettings):
         reader=Choice(HASH_ALGORITHMS, "Unknown hash_algorithm option (jenkins, murmur3, xxh3)"),
         options={"hash_algorithm": READ},
         stats=("hash_algorithm", 380),
+        idle="keys are hashed with XXH3 and a seed that nobody knows",
     )
     lru_crawler: bool = setting(
         True,
         "do not look for expired items in the background",
         options={"no_lru_crawler": False, "lru_crawler": True},
         stats=("lru_crawler", 320),
-        live=True,
+        shared=SHARED,
+        live=Live("lru_crawler enable"),
     )
     lru_crawler_sleep_us: int = setting(
         100,
@@ -170,9 +183,10 @@ class MemorySettings(ProcessSettings):
         ),
         options={"lru_crawler_sleep": READ},
         stats=("lru_crawler_sleep", 330),
-        live=True,
+        shared=SHARED,
+        live=Live("lru_crawler sleep"),
     )
-    lru_crawler_tocrawl: int = setting(
+    lru_crawler_to_crawl: int = setting(
         0,
         "items of a class looked at in one run; 0 is all",
         reader=Number(
@@ -182,7 +196,8 @@ class MemorySettings(ProcessSettings):
         ),
         options={"lru_crawler_tocrawl": READ},
         stats=("lru_crawler_tocrawl", 340),
-        live=True,
+        shared=SHARED,
+        live=Live("lru_crawler tocrawl"),
     )
     lru_maintainer: bool = setting(
         True,
@@ -191,44 +206,59 @@ class MemorySettings(ProcessSettings):
         also={"lru_segmented": READ},
         stats=("lru_maintainer_thread", 390),
     )
-    lru_segmented: bool = setting(True, stats=("lru_segmented", 400), live=True)
-    hot_lru_pct: int = setting(
+    lru_segmented: bool = setting(
+        True,
+        stats=("lru_segmented", 400),
+        shared=SHARED,
+        live=Live("lru mode"),
+    )
+    hot_lru_percent: int = setting(
         20,
         "percent of a class for its hot queue; with the warm one at most 80",
         unit="percent",
         reader=Number(atoi, 1, 79, outside="hot_lru_pct must be > 1 and < 80"),
         options={"hot_lru_pct": READ},
         stats=("hot_lru_pct", 410),
-        live=True,
+        shared=SHARED,
+        live=Live("lru tune", (0, QUEUES_PERCENT_MAX)),
     )
-    warm_lru_pct: int = setting(
+    warm_lru_percent: int = setting(
         40,
         "percent of a class for its warm queue",
         unit="percent",
         reader=Number(atoi, 1, 79, outside="warm_lru_pct must be > 1 and < 80"),
         options={"warm_lru_pct": READ},
         stats=("warm_lru_pct", 420),
-        live=True,
+        shared=SHARED,
+        live=Live("lru tune", (0, QUEUES_PERCENT_MAX)),
+        idle=_NO_QUEUES,
     )
     hot_max_factor: float = setting(
         0.2,
         "items idle longer than the cold queue's age times this leave the hot one",
         reader=Number(atof, ABOVE_ZERO, outside="hot_max_factor must be > 0"),
         options={"hot_max_factor": READ},
-        default_text="0.20",
         stats=("hot_max_factor", 430),
-        live=True,
+        shared=MILLIONTHS,
+        live=Live("lru tune", (ABOVE_ZERO, math.inf)),
+        idle=_NO_QUEUES,
     )
     warm_max_factor: float = setting(
         2.0,
         "the same for the warm queue",
         reader=Number(atof, ABOVE_ZERO, outside="warm_max_factor must be > 0"),
         options={"warm_max_factor": READ},
-        default_text="2.00",
         stats=("warm_max_factor", 440),
-        live=True,
+        shared=MILLIONTHS,
+        live=Live("lru tune", (ABOVE_ZERO, math.inf)),
+        idle=_NO_QUEUES,
     )
-    temp_lru: bool = setting(False, stats=("temp_lru", 450), live=True)
+    temp_lru: bool = setting(
+        False,
+        stats=("temp_lru", 450),
+        shared=SHARED,
+        live=Live("lru temp_ttl"),
+    )
     temporary_ttl_seconds: int = setting(
         61,
         "items that live no longer than this many seconds get a queue of their own",
@@ -237,7 +267,8 @@ class MemorySettings(ProcessSettings):
         options={"temporary_ttl": READ},
         also={"temp_lru": True},
         stats=("temporary_ttl", 460),
-        live=True,
+        shared=SHARED,
+        live=Live("lru temp_ttl"),
     )
     slab_chunk_max_bytes: int = setting(
         512 * KILOBYTE,
@@ -260,30 +291,37 @@ class MemorySettings(ProcessSettings):
         options={"track_sizes": True},
         stats=("track_sizes", 510),
     )
-    hash_expand: bool = setting(True, "never let the index grow", options={"no_hashexpand": False})
+    hash_expand: bool = setting(
+        True,
+        "never let the index grow",
+        options={"no_hashexpand": False},
+        idle="the index grows a bucket at a time, which no request feels",
+    )
     slab_reassign: bool = setting(
         True,
         "memory may go from one class to another",
         options={"slab_reassign": True, "no_slab_reassign": False},
         default_text="enabled",
         stats=("slab_reassign", 270),
+        shared=SHARED,
     )
     slab_automove: int = setting(
         1,
         "how eagerly that happens by itself: 0 never, 1 carefully, 2 at each eviction",
-        reader=read_automove,
+        reader=Level(0, 2),
         options={"slab_automove": READ, "no_slab_automove": 0},
         stats=("slab_automove", 280),
-        live=True,
+        shared=SHARED,
+        live=Live("slabs automove"),
     )
     slab_automove_ratio: float = setting(
         0.8,
         "a class gives memory when its oldest item is younger than this part of the average",
         reader=Number(atof, ABOVE_ZERO, 1, outside="slab_automove_ratio must be > 0 and < 1"),
         options={"slab_automove_ratio": READ},
-        default_text="0.80",
         stats=("slab_automove_ratio", 290),
-        live=True,
+        shared=MILLIONTHS,
+        live=Live("slabs automove ratio", ANY),
     )
     slab_automove_window_seconds: int = setting(
         10,
@@ -292,7 +330,9 @@ class MemorySettings(ProcessSettings):
         reader=Number(atoi_unsigned, 3, 2**32 - 1, outside="slab_automove_window must be > 2"),
         options={"slab_automove_window": READ},
         stats=("slab_automove_window", 300),
-        live=True,
+        shared=SHARED,
+        live=Live("slabs automove window", ANY),
+        idle="a worker compares ages when it needs memory; there is no window",
     )
     slab_sizes: tuple[int, ...] = setting(
         (),
@@ -302,7 +342,21 @@ class MemorySettings(ProcessSettings):
         options={"slab_sizes": READ},
     )
     malloced_start_bytes: int = setting(
-        0, unit="bytes", reader=Number(whole_unsigned), env="T_MEMD_INITIAL_MALLOC"
+        0,
+        unit="bytes",
+        reader=Number(whole_unsigned),
+        env="T_MEMD_INITIAL_MALLOC",
+        idle=_TESTS_OF_MEMCACHED,
     )
-    slabs_preallocate: str | None = setting(None, reader=read_text, env="T_MEMD_SLABS_ALLOC")
-    hash_bulk_move: int = setting(1, reader=Number(atoi), env="MEMCACHED_HASH_BULK_MOVE")
+    slabs_preallocate: str | None = setting(
+        None,
+        reader=read_text,
+        env="T_MEMD_SLABS_ALLOC",
+        idle=_TESTS_OF_MEMCACHED,
+    )
+    hash_bulk_move: int = setting(
+        1,
+        reader=Number(atoi),
+        env="MEMCACHED_HASH_BULK_MOVE",
+        idle=_TESTS_OF_MEMCACHED,
+    )

@@ -11,10 +11,13 @@ from pymc.config.readers import (
     read_listen,
     read_one_more,
 )
-from pymc.config.row import READ, setting
+from pymc.config.row import READ, Live, setting
+from pymc.config.shared import SHARED, shared_as
 from pymc.record import Record
 
 INT_MAX = 2**31 - 1
+_NO_WATCHERS = "there are no log streams to watch yet"
+_NO_SASL = "SASL is not built yet"
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
 
 
@@ -28,6 +31,10 @@ def _shown_joined(texts: tuple[str, ...]) -> str:
 
 def _shown_protocol(protocol: str) -> str:
     return "auto-negotiate" if protocol == "auto" else protocol
+
+
+def _delimiter_byte(delimiter: str, is_given: bool) -> int:
+    return ord(delimiter[:1] or ":") & 0xFF
 
 
 def _shown_count(count: int) -> str:
@@ -114,6 +121,7 @@ class ProcessSettings(Record):
         long="conn-limit",
         argument="num",
         stats=("maxconns", 20),
+        shared=SHARED,
     )
     verbosity: int = setting(
         0,
@@ -122,7 +130,8 @@ class ProcessSettings(Record):
         flag="v",
         long="verbose",
         stats=("verbosity", 60),
-        live=True,
+        shared=SHARED,
+        live=Live("verbosity", (0, 2)),
     )
     pidfile_path: str | None = setting(
         None, "write the process id here; only with -d", flag="P", long="pidfile", argument="file"
@@ -135,8 +144,14 @@ class ProcessSettings(Record):
         argument="char",
         also={"detail_enabled": True},
         stats=("stat_key_prefix", 160),
+        shared=shared_as(_delimiter_byte, "prefix_delimiter"),
     )
-    detail_enabled: bool = setting(False, stats=("detail_enabled", 170), live=True)
+    detail_enabled: bool = setting(
+        False,
+        stats=("detail_enabled", 170),
+        shared=SHARED,
+        live=Live("stats detail"),
+    )
     workers: int = setting(
         4,
         "worker processes",
@@ -157,6 +172,7 @@ class ProcessSettings(Record):
         long="max-reqs-per-event",
         argument="num",
         stats=("reqs_per_event", 180),
+        shared=shared_as(lambda requests, is_given: requests if is_given else 0),
     )
     listen_backlog: int = setting(
         1024,
@@ -181,6 +197,7 @@ class ProcessSettings(Record):
         argument="name",
         stats=("binding_protocol", 210),
         shown=_shown_protocol,
+        shared=shared_as(lambda name, is_given: int(name == "auto"), "protocol_negotiated"),
     )
     sasl_enabled: bool = setting(
         False,
@@ -197,6 +214,7 @@ class ProcessSettings(Record):
         flag_value=False,
         long="disable-flush-all",
         stats=("flush_enabled", 360),
+        shared=SHARED,
     )
     dump_enabled: bool = setting(
         True,
@@ -205,6 +223,7 @@ class ProcessSettings(Record):
         flag_value=False,
         long="disable-dumping",
         stats=("dump_enabled", 370),
+        shared=SHARED,
     )
     watch_enabled: bool = setting(
         True, "refuse watch", flag="W", flag_value=False, long="disable-watch"
@@ -215,6 +234,7 @@ class ProcessSettings(Record):
         flag="Y",
         long="auth-file",
         argument="file",
+        shared=shared_as(lambda path, is_given: int(path is not None), "auth_required"),
     )
     napi_ids_count: int = setting(
         0,
@@ -228,6 +248,7 @@ class ProcessSettings(Record):
         default_text="",
         stats=("num_napi_ids", 900),
         shown=_shown_count,
+        idle="workers do not choose connections by the queue they came from",
     )
     maxconns_fast: bool = setting(
         True,
@@ -235,14 +256,16 @@ class ProcessSettings(Record):
         options={"maxconns_fast": True, "no_maxconns_fast": False},
         default_text="enabled",
         stats=("maxconns_fast", 250),
+        shared=SHARED,
     )
-    read_buffers_bytes_max: int = setting(
+    read_buffer_limit_bytes: int = setting(
         0,
         "megabytes that connections' buffers may take; 0 is no limit",
         unit="bytes",
         reader=Number(whole_unsigned, 0, 2**32 - 1, MEGABYTE),
         options={"read_buf_mem_limit": READ},
         stats=("read_buf_mem_limit", 500),
+        shared=SHARED,
     )
     idle_timeout_seconds: int = setting(
         0,
@@ -251,6 +274,7 @@ class ProcessSettings(Record):
         reader=Number(atoi, missing="Missing numeric argument for {name}"),
         options={"idle_timeout": READ},
         stats=("idle_timeout", 470),
+        shared=shared_as(lambda seconds, is_given: max(seconds, 0)),
     )
     log_format: str = setting(
         "plain",
@@ -274,6 +298,7 @@ class ProcessSettings(Record):
         unit="seconds",
         reader=Number(whole_unsigned, 0, 2**31 - 1),
         options={"value_timeout": READ},
+        shared=SHARED,
     )
     watchdog_seconds: int = setting(
         5,
@@ -290,6 +315,7 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"watcher_logbuf_size": READ},
         stats=("watcher_logbuf_size", 480),
+        idle=_NO_WATCHERS,
     )
     worker_logbuf_bytes: int = setting(
         64 * KILOBYTE,
@@ -298,6 +324,7 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"worker_logbuf_size": READ},
         stats=("worker_logbuf_size", 490),
+        idle=_NO_WATCHERS,
     )
     socket_cookie_id: int = setting(
         0,
@@ -305,6 +332,7 @@ class ProcessSettings(Record):
         reader=Number(atoi_unsigned),
         options={"sock_cookie_id": READ},
         default_text="",
+        idle="sockets are not marked for firewalls",
     )
     tcp_fastopen_queue: int = setting(
         0,
@@ -316,8 +344,14 @@ class ProcessSettings(Record):
         None, "file that gets the ports listened on", env="MEMCACHED_PORT_FILENAME"
     )
     sasl_password_path: str | None = setting(
-        None, "file of SASL users and passwords", env="MEMCACHED_SASL_PWDB"
+        None,
+        "file of SASL users and passwords",
+        env="MEMCACHED_SASL_PWDB",
+        idle=_NO_SASL,
     )
     sasl_config_path: str | None = setting(
-        None, "folder of the SASL configuration", env="SASL_CONF_PATH"
+        None,
+        "folder of the SASL configuration",
+        env="SASL_CONF_PATH",
+        idle=_NO_SASL,
     )

@@ -7,9 +7,6 @@ from pymc.config.settings import ROWS, Settings
 
 Number = int | float | str
 
-# From here on stand the keys that memcached does not have.
-_FIRST_OWN_PLACE = 1000
-
 # Keys that no one setting stands for: their place, and their text from settings and live values.
 _DERIVED: dict[str, tuple[int, Callable[[Settings, Mapping[str, Number]], str]]] = {
     "oldest": (70, lambda settings, live: str(live.get("oldest_live_seconds", 0))),
@@ -31,24 +28,23 @@ def settings_lines(settings: Settings, live: Mapping[str, Number]) -> list[tuple
 
     `live` holds the present values of settings that commands can change, by their names here and
     in their own units, and `oldest_live_seconds`; what is missing is as at the start. TLS keys are
-    there only when TLS is on, proxy keys never. Keys that only pymc has stand behind memcached's
-    and come with a flash tier.
+    there only when TLS is on, proxy keys never. Keys that only pymc has stand behind memcached's,
+    at places from 1000 on.
     """
     placed = {place: (key, text(settings, live)) for key, (place, text) in _DERIVED.items()}
     for name, row in ROWS.items():
-        if not row.stats_key or (row.stats_key.startswith("ssl_") and not settings.tls_enabled):
-            continue
-        if row.stats_position >= _FIRST_OWN_PLACE and not settings.ext_paths:
+        if not row.stats_key or (row.shown_with and not getattr(settings, row.shown_with)):
             continue
         value = getattr(settings, name)
         if row.live and name in live:
             value = type(value)(live[name])
-        text = row.shown(value) if row.shown else _shown(value)
+        text = row.shown(value) if row.shown else shown_value(value)
         placed[row.stats_position] = (row.stats_key, text)
     return [placed[place] for place in sorted(placed)]
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value as memcached spells it."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):

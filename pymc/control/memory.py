@@ -1,5 +1,6 @@
 """`cache_memlimit` and `slabs`: how much memory there is and which class has it."""
 
+from pymc.config import ROWS
 from pymc.config.c_numbers import whole_float, whole_signed
 from pymc.control.answers import (
     BAD_FORMAT,
@@ -12,16 +13,15 @@ from pymc.control.answers import (
     line,
     quiet_if_asked,
 )
+from pymc.core.arena import Note
 from pymc.core.errors import InvalidArgumentError
 from pymc.core.snapshots import read_class, read_slab
 from pymc.core.store import Store
-from pymc.live_settings import as_millionths
+from pymc.live_settings import change
 from pymc.logs import say
 from pymc.messages import MoveMessage, WakeMessage, send
 
 MEGABYTE = 1 << 20
-_MEGABYTES_MIN = 8
-_MEGABYTES_MAX = 1_000_000_000
 _ANY_CLASS = -1
 
 
@@ -36,9 +36,10 @@ def _cache_memlimit(command: Command) -> Answer:
     megabytes = decimal(command.words[1])
     if megabytes is None:
         return ERROR
-    if megabytes < _MEGABYTES_MIN:
-        return line("MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")
-    if megabytes > _MEGABYTES_MAX:
+    low, high = ROWS["memory_limit_bytes"].live_bounds
+    if megabytes < low:
+        return line(f"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than {low}m")
+    if megabytes > high:
         return line("MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
     refused = line("MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")
     if command.server.settings.large_pages:
@@ -71,21 +72,20 @@ def _automove(command: Command) -> Answer:
         fraction = whole_float(values[0].decode("latin-1")) if values else None
         if fraction is None:
             return ERROR
-        arena.set_live(f"slab_automove_{what.decode()}_millionths", as_millionths(fraction))
-        return OK
+        return _changed(change(arena, f"slab_automove_{what.decode()}", fraction))
     if what == b"window":
         seconds = decimal(values[0]) if values else None
         if seconds is None:
             return BAD_FORMAT if values else ERROR
-        arena.set_live("slab_automove_window", seconds)
-        return OK
+        return _changed(change(arena, "slab_automove_window_seconds", seconds))
     level = decimal(what)
     if level is None:
         return BAD_FORMAT
-    if level > 2:
-        return ERROR
-    arena.set_live("slab_automove", level)
-    return OK
+    return _changed(change(arena, "slab_automove", level))
+
+
+def _changed(is_changed: bool) -> Answer:
+    return OK if is_changed else ERROR
 
 
 def _reassign(command: Command, source: bytes, target: bytes) -> Answer:
@@ -97,7 +97,7 @@ def _reassign(command: Command, source: bytes, target: bytes) -> Answer:
     if from_class is None or to_class is None:
         return BAD_FORMAT
     busy = line("BUSY currently processing reassign request")
-    if arena.live("slab_move_running"):
+    if arena.note(Note.SLAB_MOVE):
         return busy
     if from_class == to_class:
         return line("SAME src and dst class are identical")
@@ -110,9 +110,9 @@ def _reassign(command: Command, source: bytes, target: bytes) -> Answer:
     if from_class == 0 or read_class(store, from_class).pages < 2:
         return line("NOSPARE source class has no spare pages")
     # Set here, not by the keeper, so that the next request already finds it.
-    arena.set_live("slab_move_running", 1)
+    arena.set_note(Note.SLAB_MOVE, 1)
     if not send(command.server.keeper_inbox.writer, MoveMessage(from_class, to_class)):
-        arena.set_live("slab_move_running", 0)
+        arena.set_note(Note.SLAB_MOVE, 0)
         return busy
     return OK
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pymc.config.c_numbers import whole_float, whole_signed
+from pymc.config.settings_memory import QUEUES_PERCENT_MAX
 from pymc.control.answers import (
     BAD_FORMAT,
     ERROR,
@@ -15,14 +16,13 @@ from pymc.control.answers import (
     quiet_if_asked,
 )
 from pymc.control.flash_walk import flash_dump_parts
+from pymc.core.arena import Note
 from pymc.core.maintain import Dump, DumpKind
 from pymc.core.snapshots import read_slab
-from pymc.live_settings import as_millionths
+from pymc.live_settings import change, may_be
 from pymc.messages import CrawlerState, CrawlMessage, send
 from pymc.stats.walks import CHUNKS_PER_STEP
 
-_SLEEP_US_MAX = 1_000_000
-_PERCENT_MAX = 80
 _DISABLED = line("CLIENT_ERROR lru crawler disabled")
 _BAD_CLASS = line("BADCLASS invalid class id")
 
@@ -38,7 +38,7 @@ def _lru(command: Command) -> Answer:
         case [b"tune", hot, warm, hot_factor, warm_factor, *_]:
             return _tune(command, (hot, warm), (hot_factor, warm_factor))
         case [b"mode", mode, *_] if has_maintainer and mode in (b"flat", b"segmented"):
-            command.server.arena.set_live("lru_segmented", int(mode == b"segmented"))
+            change(command.server.arena, "lru_segmented", mode == b"segmented")
             return OK
         case [b"temp_ttl", seconds, *_] if has_maintainer:
             return _temporary_ttl(command, seconds)
@@ -46,20 +46,21 @@ def _lru(command: Command) -> Answer:
             return ERROR
 
 
-def _tune(command: Command, percents: tuple[bytes, bytes], factors: tuple[bytes, bytes]) -> Answer:
+def _tune(
+    command: Command, percents: tuple[bytes, bytes], factor_words: tuple[bytes, bytes]
+) -> Answer:
     hot, warm = map(decimal, percents)
-    hot_factor, warm_factor = (whole_float(word.decode("latin-1")) for word in factors)
+    hot_factor, warm_factor = (whole_float(word.decode("latin-1")) for word in factor_words)
     if hot is None or warm is None or hot_factor is None or warm_factor is None:
         return ERROR
-    if hot + warm > _PERCENT_MAX:
-        return line("ERROR hot and warm pcts must not exceed 80")
-    if not (hot_factor > 0 and warm_factor > 0):
+    if hot + warm > QUEUES_PERCENT_MAX:
+        return line(f"ERROR hot and warm pcts must not exceed {QUEUES_PERCENT_MAX}")
+    factors = {"hot_max_factor": hot_factor, "warm_max_factor": warm_factor}
+    if not all(may_be(name, factor) for name, factor in factors.items()):
         return line("ERROR hot/warm age factors must be greater than 0")
     arena = command.server.arena
-    arena.set_live("hot_lru_percent", hot)
-    arena.set_live("warm_lru_percent", warm)
-    arena.set_live("hot_max_factor_millionths", as_millionths(hot_factor))
-    arena.set_live("warm_max_factor_millionths", as_millionths(warm_factor))
+    for name, value in {"hot_lru_percent": hot, "warm_lru_percent": warm, **factors}.items():
+        change(arena, name, value)
     return OK
 
 
@@ -68,9 +69,8 @@ def _temporary_ttl(command: Command, word: bytes) -> Answer:
     if seconds is None:
         return ERROR
     arena = command.server.arena
-    if seconds >= 0:
-        arena.set_live("temporary_ttl_seconds", seconds)
-    arena.set_live("temp_lru", int(seconds >= 0))
+    # What is out of bounds, below 0, switches the queue off.
+    change(arena, "temp_lru", change(arena, "temporary_ttl_seconds", seconds))
     return OK
 
 
@@ -80,7 +80,7 @@ def lru_crawler(command: Command) -> Answer | Parts:
         case [b"enable"]:
             return _enable(command)
         case [b"disable"]:
-            command.server.arena.set_live("lru_crawler", 0)
+            change(command.server.arena, "lru_crawler", False)
             return OK
         case [b"crawl", classes]:
             return _crawl(command, classes)
@@ -90,7 +90,7 @@ def lru_crawler(command: Command) -> Answer | Parts:
             count = decimal(items)
             if count is None:
                 return BAD_FORMAT
-            command.server.arena.set_live("lru_crawler_to_crawl", count)
+            change(command.server.arena, "lru_crawler_to_crawl", count)
             return OK
         case [b"metadump", classes]:
             return _dump(command, classes, DumpKind.META)
@@ -104,7 +104,7 @@ def _enable(command: Command) -> Answer:
     arena = command.server.arena
     if arena.live("lru_crawler"):
         return line("ERROR failed to start lru crawler thread")
-    arena.set_live("lru_crawler", 1)
+    change(arena, "lru_crawler", True)
     return OK
 
 
@@ -112,9 +112,8 @@ def _sleep(command: Command, word: bytes) -> Answer:
     microseconds = decimal(word)
     if microseconds is None:
         return BAD_FORMAT
-    if microseconds > _SLEEP_US_MAX:
+    if not change(command.server.arena, "lru_crawler_sleep_us", microseconds):
         return line("CLIENT_ERROR sleep must be one second or less")
-    command.server.arena.set_live("lru_crawler_sleep_us", microseconds)
     return OK
 
 
@@ -128,12 +127,12 @@ def _crawl(command: Command, word: bytes) -> Answer:
     if classes == ():
         return _BAD_CLASS
     # A search that the keeper began by itself gives way to one that was asked for.
-    if arena.live("crawler_running") == CrawlerState.ASKED:
+    if arena.note(Note.CRAWLER) == CrawlerState.ASKED:
         return line("BUSY currently processing crawler request")
     # Set here, not by the keeper, so that the next request already finds it.
-    arena.set_live("crawler_running", CrawlerState.ASKED)
+    arena.set_note(Note.CRAWLER, CrawlerState.ASKED)
     if not send(command.server.keeper_inbox.writer, CrawlMessage(classes)):
-        arena.set_live("crawler_running", CrawlerState.IDLE)
+        arena.set_note(Note.CRAWLER, CrawlerState.IDLE)
         return line("BUSY currently processing crawler request")
     return OK
 

@@ -2,8 +2,9 @@
 
 import os
 
-from pymc.config import READ_TIMEOUT_MS_MAX
-from pymc.config.c_numbers import whole_float, whole_signed
+from pymc.config import DEFAULTS, ROWS
+from pymc.config.c_numbers import whole_float, whole_signed, whole_unsigned
+from pymc.config.readers import Choice
 from pymc.control.answers import (
     BAD_FORMAT,
     ERROR,
@@ -20,28 +21,22 @@ from pymc.core import HAS_DEBUG
 from pymc.core.engine import ReplyKind
 from pymc.core.flash import Flash, Wanted
 from pymc.core.snapshots import read_slab
-from pymc.live_settings import WORDS, as_millionths
+from pymc.live_settings import change
 from pymc.messages.signals import SHUT_DOWN, SHUT_DOWN_GRACEFULLY
 
-_VERBOSITY_MAX = 2
 # What `watch` could be asked for.
 _STREAMS = {
     *(b"fetchers", b"mutations", b"evictions", b"connevents", b"deletions", b"rawcmds"),
     *(b"proxyreqs", b"proxyevents", b"proxyuser", b"sysevents"),
 }
-_FLASH_NUMBERS = {
-    b"item_size": "ext_item_size_bytes",
-    b"item_age": "ext_item_age_seconds",
-    b"low_ttl": "ext_low_ttl_seconds",
-    b"recache_rate": "ext_recache_rate",
-    b"compact_under": "ext_compact_under",
-    b"drop_under": "ext_drop_under",
-    b"max_sleep": "ext_max_sleep_us",
-    b"compress": "ext_compress_min_bytes",
-    b"read_timeout": "ext_read_timeout_ms",
+_EXTSTORE = "extstore "
+# The word behind `extstore`, and the setting that it changes.
+_FLASH_SETTINGS = {
+    row.live.command.removeprefix(_EXTSTORE).encode(): name
+    for name, row in ROWS.items()
+    if row.live and row.live.command.startswith(_EXTSTORE)
 }
 _PATH_WORDS = {b"in": Wanted.IN, b"out": Wanted.OUT}
-_FLASH_WORDS = {b"admit": WORDS["ext_admit"], b"rescue": WORDS["ext_rescue"]}
 
 
 def verbosity(command: Command) -> Answer | Parts:
@@ -55,7 +50,7 @@ def _verbosity(command: Command) -> Answer:
     level = decimal(command.words[1])
     if level is None:
         return BAD_FORMAT
-    command.server.arena.set_live("verbosity", min(level, _VERBOSITY_MAX))
+    change(command.server.arena, "verbosity", min(level, ROWS["verbosity"].live_bounds[1]))
     return OK
 
 
@@ -96,7 +91,7 @@ def extstore(command: Command) -> Answer | Parts:
 
 
 def _extstore(command: Command) -> Answer:
-    arena, flash = command.server.arena, command.server.flash
+    flash = command.server.flash
     match command.arguments:
         case [b"fault", *words] if HAS_DEBUG and flash:
             return set_fault(flash, words)
@@ -107,41 +102,24 @@ def _extstore(command: Command) -> Answer:
             classes = read_slab(command.store).classes
             is_good = class_id is not None and class_id <= classes and decimal(count) is not None
             return OK if is_good else ERROR
-        case [b"max_frag", word, *_]:
-            fraction = whole_float(word.decode("latin-1"))
-            if fraction is None:
-                return ERROR
-            arena.set_live("ext_max_frag_millionths", as_millionths(fraction))
-            return OK
-        case [b"drop_unread", word, *_]:
-            value = decimal(word)
-            if value is None:
-                return ERROR
-            arena.set_live("ext_drop_unread", int(value != 0))
-            return OK
-        case [b"compact_rate", word, *_]:
-            megabytes = decimal(word)
-            if megabytes is None:
-                return ERROR
-            arena.set_live("ext_compact_rate_bytes", megabytes << 20)
-            return OK
-        case [name, word, *_] if name in _FLASH_WORDS:
-            live_name, choices = _FLASH_WORDS[name]
-            if word.decode("latin-1") not in choices:
-                return ERROR
-            arena.set_live(live_name, choices[word.decode("latin-1")])
-            return OK
-        case [name, word, *_] if name in _FLASH_NUMBERS:
-            value = decimal(word)
-            if value is None:
-                return ERROR
-            # At 0 no device would be fast enough.
-            if name == b"read_timeout" and not 1 <= value <= READ_TIMEOUT_MS_MAX:
-                return ERROR
-            arena.set_live(_FLASH_NUMBERS[name], value)
-            return OK
+        case [what, word, *_] if what in _FLASH_SETTINGS:
+            name = _FLASH_SETTINGS[what]
+            value = _read(name, word.decode("latin-1"))
+            is_good = value is not None and change(command.server.arena, name, value)
+            return OK if is_good else ERROR
         case _:
             return ERROR
+
+
+def _read(name: str, text: str) -> bool | int | float | str | None:
+    """The value that a word means for a setting; None when it means none."""
+    reader = ROWS[name].reader
+    if isinstance(reader, Choice):
+        return reader.values.get(text)
+    if isinstance(DEFAULTS[name], float):
+        return whole_float(text)
+    number = whole_unsigned(text)
+    return number if number is None else type(DEFAULTS[name])(number)
 
 
 def _want_path(flash: Flash, number_word: bytes, word: bytes) -> Answer:

@@ -3,6 +3,7 @@
 from pymc.config.c_numbers import whole_unsigned
 from pymc.control.answers import BAD_FORMAT, ERROR, OK, Answer, Command, Parts, line
 from pymc.core.snapshots import clear_prefixes, read_slab
+from pymc.live_settings import change
 from pymc.stats.classes import items_parts, slabs_parts
 from pymc.stats.connections import connection_parts
 from pymc.stats.flash import extstore_parts
@@ -62,7 +63,7 @@ def _detail(command: Command, words: list[bytes]) -> Answer | Parts:
     arena = command.server.arena
     match words:
         case [b"on" | b"off" as switch, *_]:
-            arena.set_live("detail_enabled", int(switch == b"on"))
+            change(arena, "detail_enabled", switch == b"on")
             return OK
         case [b"dump", *_]:
             return Parts(detail_parts(arena))

@@ -22,6 +22,15 @@ class Role(IntEnum):
     VISITOR = lib.PROC_VISITOR
 
 
+class Note(IntEnum):
+    """What the keeper is at, said where workers see it."""
+
+    # A CrawlerState.
+    CRAWLER = lib.NOTE_CRAWLER
+    # 1 while a page is moved that somebody asked for.
+    SLAB_MOVE = lib.NOTE_SLAB_MOVE
+
+
 class SlotOwner(Record):
     """Who holds a process slot; pid 0 when nobody does, or when its owner was found dead."""
 
@@ -154,12 +163,20 @@ class Arena:
         return int(lib.arena_flush_seconds(self.pointer))
 
     def live(self, name: str) -> int:
-        """The present value of a live setting; KeyError for a name not in live.def."""
+        """The present value of a live setting; KeyError for a name that is none."""
         return int(lib.live_read(self.pointer, _LIVE_INDEX[name]))
 
     def set_live(self, name: str, value: int) -> None:
         """Changes a live setting for all processes at once."""
         lib.live_write(self.pointer, _LIVE_INDEX[name], value)
+
+    def note(self, note: Note) -> int:
+        """What the note says; 0 in a fresh arena."""
+        return int(lib.note_read(self.pointer, note))
+
+    def set_note(self, note: Note, value: int) -> None:
+        """Changes a note."""
+        lib.note_write(self.pointer, note, value)
 
     def slot_owner(self, slot: int) -> SlotOwner:
         """Who holds the slot now."""

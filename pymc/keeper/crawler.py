@@ -2,6 +2,7 @@
 
 import time
 
+from pymc.core.arena import Note
 from pymc.core.maintain import Crawl, sample_dead
 from pymc.core.store import Store
 from pymc.messages import CrawlerState
@@ -82,4 +83,4 @@ class Crawler:
         state = CrawlerState.IDLE
         if self._crawl is not None:
             state = CrawlerState.ASKED if self._is_asked else CrawlerState.OWN
-        self._arena.set_live("crawler_running", state)
+        self._arena.set_note(Note.CRAWLER, state)

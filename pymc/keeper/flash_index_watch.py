@@ -25,7 +25,7 @@ class IndexWatch:
 
     def look(self) -> float:
         """Says what there is to say; returns the seconds until the next look."""
-        percent = index_percent(self._flash.index_bytes, self._arena.live("limit_bytes"))
+        percent = index_percent(self._flash.index_bytes, self._arena.live("memory_limit_bytes"))
         now = self._clock()
         if is_warning_due(percent, None if self._warned is None else now - self._warned):
             self._warned = now

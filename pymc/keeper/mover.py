@@ -3,6 +3,7 @@
 import time
 from collections import deque
 
+from pymc.core.arena import Note
 from pymc.core.maintain import PageMove, begin_move
 from pymc.core.store import Store
 from pymc.policy.pace import rest_seconds
@@ -76,4 +77,4 @@ class Mover:
         return self._move is not None
 
     def _show(self) -> None:
-        self._arena.set_live("slab_move_running", int(self.is_busy))
+        self._arena.set_note(Note.SLAB_MOVE, int(self.is_busy))

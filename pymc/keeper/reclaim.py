@@ -2,13 +2,13 @@
 
 import time
 
+from pymc.config.shared import MILLION
 from pymc.core.flash import Flash, PageInfo, PageState
 from pymc.core.store import Store
 from pymc.core.writeout import FlashPages
 from pymc.keeper.compactor import Compactor
 from pymc.keeper.io_thread import IoThreads
 from pymc.keeper.writer import Writer
-from pymc.live_settings import MILLION
 from pymc.policy import flash_snapshot
 from pymc.policy.compaction import Plan, ReclaimSettings, Rescue, choose
 from pymc.policy.flash_index import index_entries_max
@@ -155,14 +155,14 @@ class Reclaim:
         return max(waits, late if late >= _LATE_SECONDS else 0.0)
 
     def _index_is_full(self) -> bool:
-        most = index_entries_max(self._arena.live("limit_bytes"))
+        most = index_entries_max(self._arena.live("memory_limit_bytes"))
         return self._flash.index_entries > most * _INDEX_FULL_SHARE
 
     def _settings(self) -> ReclaimSettings:
         live = self._arena.live
         return ReclaimSettings(
-            compact_under_pages=live("ext_compact_under"),
-            drop_under_pages=live("ext_drop_under"),
+            compact_under_pages=live("ext_compact_under_pages"),
+            drop_under_pages=live("ext_drop_under_pages"),
             max_frag=live("ext_max_frag_millionths") / MILLION,
             drop_unread=bool(live("ext_drop_unread")),
             rescue=Rescue.ALL if live("ext_compact_unread") else Rescue.READ,

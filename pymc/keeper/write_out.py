@@ -3,13 +3,13 @@
 import time
 from enum import Enum, auto
 
+from pymc.config.shared import MILLION
 from pymc.core.flash import Flash
 from pymc.core.snapshots import read_class, read_slab
 from pymc.core.store import Store
 from pymc.core.writeout import ClassCounts, WriteOut
 from pymc.keeper.flash_health import Health
 from pymc.keeper.writer import Writer
-from pymc.live_settings import MILLION
 from pymc.policy.write_out import (
     NO_AGE,
     ClassUse,

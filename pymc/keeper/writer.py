@@ -132,7 +132,7 @@ class Writer:
         )
         in_use = sum(info.state is not BufferState.FREE for info in infos)
         most = buffers_most(
-            self._store.arena.live("limit_bytes"),
+            self._store.arena.live("memory_limit_bytes"),
             self._flash.wbuf_bytes,
             self._flash.path_count,
             self._buffers.count,
@@ -164,7 +164,7 @@ class Writer:
 
     def _look_at_index(self) -> bool:
         """Tells whether more entries would take memory that is for items."""
-        most = index_entries_max(self._store.arena.live("limit_bytes"))
+        most = index_entries_max(self._store.arena.live("memory_limit_bytes"))
         is_full = self._flash.index_entries >= most
         if is_full:
             self._health.index_was_full()

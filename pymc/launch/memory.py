@@ -65,8 +65,8 @@ def settle_memory(settings: Settings, limits: MemoryLimits | None = None) -> Set
     room = footprint.room_bytes(limits.machine_bytes, limits.cgroup_bytes)
     limit = footprint.limit_that_fits(room, shape_of(settings))
     whose = "this machine" if room < (limits.cgroup_bytes or room + 1) else "its memory cgroup"
-    if limit < 2 * settings.item_size_max_bytes:
-        needed = footprint.footprint(2 * settings.item_size_max_bytes, shape_of(settings))
+    if limit < 2 * settings.item_bytes_max:
+        needed = footprint.footprint(2 * settings.item_bytes_max, shape_of(settings))
         raise StartupError(
             f"-m auto: {whose} leaves {room // MEGABYTE} megabytes, the server takes at least"
             f" {needed}",
@@ -174,8 +174,8 @@ def flash_geometry_of(settings: Settings, memory: Geometry) -> FlashGeometry:
     """
     flash_bytes = sum(path.size_bytes for path in settings.ext_paths)
     least = flash_bytes // max(index_entries_max(memory.limit_bytes), 1)
-    is_given = "ext_item_bytes" in settings.given
-    typical = settings.ext_item_bytes if is_given else _ITEM_BYTES_HINT
+    is_given = "ext_item_size_bytes" in settings.given
+    typical = settings.ext_item_size_bytes if is_given else _ITEM_BYTES_HINT
     return FlashGeometry(
         paths=tuple(
             (path.path, path.size_bytes, BUCKET_OF_LABEL[path.bucket])

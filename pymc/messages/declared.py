@@ -6,7 +6,7 @@ from pymc.messages.form import BYTES, NUMBER, NUMBERS, Delivery, Message, choice
 
 
 class CrawlerState(IntEnum):
-    """What the live row crawler_running says."""
+    """What the note about the crawler says."""
 
     IDLE = 0
     ASKED = 1
@@ -23,7 +23,7 @@ class CrawlMessage(Message):
         fields=(NUMBERS,),
         sender="worker",
         receiver="keeper",
-        answer="none; crawler_running is ASKED from the sending until the search ends",
+        answer="none; NOTE_CRAWLER is ASKED from the sending until the search ends",
         when_dead="the next keeper reads it; one that had read it takes the search along",
         when_stuck="it waits until the watchdog has replaced the keeper",
         when_full="the client is told BUSY",
@@ -41,7 +41,7 @@ class MoveMessage(Message):
         fields=(NUMBER, NUMBER),
         sender="worker",
         receiver="keeper",
-        answer="none; slab_move_running is set from the sending until the move ends",
+        answer="none; NOTE_SLAB_MOVE is set from the sending until the move ends",
         when_dead="the next keeper reads it; one that had read it takes the move along",
         when_stuck="it waits until the watchdog has replaced the keeper",
         when_full="the client is told BUSY",

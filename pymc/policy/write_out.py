@@ -47,7 +47,6 @@ class Rates:
     """Events per second of one class."""
 
     evicted: float = 0.0
-    stored: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +90,7 @@ def follow(trend: Trend, now: MemoryUse) -> Trend:
         known = trend.rates.get(one.class_id, Rates())
         # After a reset of the counters all that is left was counted since.
         evicted = one.evicted - old.evicted if old and one.evicted >= old.evicted else 0
-        stored = one.stored - old.stored if old and one.stored >= old.stored else 0
-        rates[one.class_id] = Rates(
-            _followed(known.evicted, evicted / passed), _followed(known.stored, stored / passed)
-        )
+        rates[one.class_id] = Rates(_followed(known.evicted, evicted / passed))
     pages = max(now.pages_used - trend.last.pages_used, 0) / passed
     return Trend(now, _followed(trend.pages_per_second, pages), rates)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from pymc.config.shared import MILLION
 from pymc.core.flash import CHANCES_ENTRIES, WHY_TEXTS, Flash, Full, PathInfo
 from pymc.core.snapshots import SlabSnapshot
 from pymc.core.store import Store
-from pymc.live_settings import MILLION
 from pymc.policy.flash_index import index_advice, index_percent
 from pymc.server_context import ServerContext
 from pymc.stats.counts import not_flushed
@@ -130,7 +130,7 @@ def extstore_parts(
 ) -> Iterator[bytes]:
     """`stats extstore [pages]`: each page if there are few or they are asked for, then the rest."""
     counters = store.counters()
-    percent = index_percent(flash.index_bytes, server.arena.live("limit_bytes"))
+    percent = index_percent(flash.index_bytes, server.arena.live("memory_limit_bytes"))
     advice = index_advice(percent)
     values = {
         **counters,

@@ -3,6 +3,7 @@
 import time
 
 from pymc import VERSION
+from pymc.core.arena import Note
 from pymc.core.snapshots import IndexSnapshot, SlabSnapshot, read_index, read_slab
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
@@ -230,8 +231,8 @@ def _index_values(index: IndexSnapshot) -> dict[str, object]:
 def _memory_values(server: ServerContext, slab: SlabSnapshot) -> dict[str, object]:
     arena = server.arena
     return {
-        "limit_maxbytes": arena.live("limit_bytes"),
-        "slab_reassign_running": arena.live("slab_move_running"),
-        "lru_crawler_running": int(arena.live("crawler_running") > 0),
+        "limit_maxbytes": arena.live("memory_limit_bytes"),
+        "slab_reassign_running": arena.note(Note.SLAB_MOVE),
+        "lru_crawler_running": int(arena.note(Note.CRAWLER) > 0),
         "slab_global_page_pool": slab.pages_pool,
     }

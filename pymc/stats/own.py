@@ -115,5 +115,5 @@ def _index_values(server: ServerContext, store: Store) -> dict[str, object]:
         "index_bytes": index.bytes,
         "index_buckets": index.buckets,
         "index_overflow_buckets": index.overflow_buckets,
-        "arena_limit_bytes": server.arena.live("limit_bytes"),
+        "arena_limit_bytes": server.arena.live("memory_limit_bytes"),
     }

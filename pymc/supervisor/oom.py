@@ -24,7 +24,7 @@ class OomWatch:
 
     def advice(self) -> str:
         """Returns what the operator should change."""
-        limit_bytes = self._arena.live("limit_bytes")
+        limit_bytes = self._arena.live("memory_limit_bytes")
         allowed = cgroup_bytes(self._read)
         if allowed is None:
             return "lower -m, or find out what else takes this machine's memory"

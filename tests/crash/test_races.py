@@ -216,6 +216,19 @@ class TestBuckets:
             assert (writer.handle.index().buckets < before) is shrinks
             assert stand.go_on() == b"value"
 
+    def test_missing_in_the_old_home(self) -> None:
+        """The first look met a lock; at the second the key is gone from where it was looked for."""
+        key = moving_key()
+        with two_actors() as (reader, writer):
+            writer.do(lambda: writer.handle.put(key, b"10"))
+            change = writer.stand_at("store.in_place.before", lambda: writer.handle.arith(key, 1))
+            before = writer.handle.index().buckets
+            look = reader.stand_at("store.find.homed", lambda: reader.handle.get(key), countdown=2)
+            change.go_on()
+            writer.do(lambda: grow(writer.handle))
+            assert writer.handle.index().buckets > before
+            assert look.go_on() == b"11"
+
     @pytest.mark.parametrize("shrinks", [False, True])
     def test_locking_the_old_home(self, shrinks: bool) -> None:
         key = moving_key()

@@ -35,7 +35,22 @@ int lane_twice(int count) { return 2 * count; }
 const char *variant(void) { return PYMC_BUILD_VARIANT; }
 """
 
+TABLED = """
+static const int started[] = {
+#define LIVE(name, start) start,
+#include "generated/live.def"
+#undef LIVE
+};
+int lane_twice(int count) { return count > 0 ? started[0] : 0; }
+"""
+
 pytestmark = pytest.mark.slow
+
+
+def write_table(root: Path, start: int) -> None:
+    """A table of settings with one row."""
+    text = f"LIVE(speed, {start})\\n"
+    (root / "pymc/config/c_table.py").write_text(f'def live_def():\n    return "{text}"\n')
 
 
 @pytest.fixture
@@ -44,9 +59,10 @@ def core(tmp_path: Path) -> Path:
     room = tmp_path / "csrc" / "base"
     room.mkdir(parents=True)
     # Real packages: a bare folder would lose against the pymc that is installed.
-    for package in ("pymc", "pymc/core"):
+    for package in ("pymc", "pymc/config", "pymc/core"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
+    write_table(tmp_path, 42)
     for name in ("build_core.py", "cdef.py", "stub.py", "toolchain.py", "LIBRARIES"):
         shutil.copy(CSRC / name, tmp_path / "csrc")
     (tmp_path / "csrc" / "LAYERS").write_text("base\n")
@@ -102,6 +118,18 @@ def test_only_what_changed_is_built(core: Path) -> None:
     assert build(core).stdout == ""
     (core / "lane.c").unlink()
     assert build(core).returncode == 1
+
+
+def test_the_table_of_settings_is_part_of_it(core: Path) -> None:
+    (core / "lane.c").write_text(SOURCE.replace("int lane_twice(int", "int lane_once(int") + TABLED)
+    (core / "lane.h").write_text(HEADER + "int lane_once(int count);\n")
+    script = "from pymc.core._core_debug import lib; print(lib.lane_twice(1))"
+    assert "built" in build(core).stdout
+    assert run(core, "-c", script).stdout == "42\n"
+    assert build(core).stdout == ""
+    write_table(core.parents[1], 43)
+    assert "built" in build(core).stdout
+    assert run(core, "-c", script).stdout == "43\n"
 
 
 @pytest.mark.parametrize(

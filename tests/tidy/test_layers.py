@@ -19,6 +19,8 @@ ROW = 'COUNTER(hits, "keys", "stats", "Reads.")\n'
         ("slab/slab.c", "lru/lru.h", "but lru is beside it"),
         ("lru/lru.c", "slab/slab.h", "but slab is beside it"),
         ("lru/lru.c", "lru/gone.h", "lru/gone.h is no file below csrc"),
+        ("slab/slab.c", "generated/live.def", ""),
+        ("slab/slab.c", "generated/gone.def", "generated/gone.def is no file below csrc"),
         ("slab/page/page.c", "slab/slab.h", ""),
         ("slab/page/page.c", "lru/lru.h", "page.c:2: slab includes lru/lru.h, but lru is beside"),
         ("slab/slab.c", "../../outside.h", "outside.h is no file below csrc"),

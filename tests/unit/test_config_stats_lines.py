@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymc import cli
-from pymc.config import FlashPath, Settings, settings_lines
+from pymc.config import ROWS, FlashPath, Settings, settings_lines
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -29,7 +29,7 @@ def shown(key: str, settings: Settings, live: dict[str, int | float | str] | Non
         ("num_threads_per_udp", "4", Settings(listen=("a",))),
         ("num_threads_per_udp", "1", Settings(listen=("a,b",))),
         ("domain_socket", "NULL", Settings()),
-        ("evictions", "off", Settings(evictions=False)),
+        ("evictions", "off", Settings(evictions_enabled=False)),
         ("umask", "751", Settings(unix_socket_mode=0o751)),
         ("growth_factor", "3.14", Settings(slab_growth_factor=3.14159)),
         ("slab_automove_freeratio", "0.778", Settings(slab_automove_freeratio=0.7777)),
@@ -78,16 +78,10 @@ def test_own_keys_come_behind_with_a_flash_tier() -> None:
     path = FlashPath("/x", 1 << 30, 16)
     keys = [key for key, _ in settings_lines(Settings(ext_paths=(path,)), {})]
     assert keys[: len(without)] == [key for key, _ in without]
-    assert keys[len(without) :] == [
-        "ext_engine",
-        "ext_threads",
-        "ext_io_depth",
-        "ext_compress",
-        "ext_compact_rate",
-        "ext_admit",
-        "ext_rescue",
-        "ext_read_timeout",
-    ]
+    own = [row for row in ROWS.values() if row.shown_with == "ext_paths"]
+    own.sort(key=lambda row: row.stats_position)
+    assert keys[len(without) :] == [row.stats_key for row in own]
+    assert {"ext_engine", "ext_compress", "ext_read_timeout"} <= {*keys}
     assert shown("ext_rescue", Settings(ext_paths=(path,)), {"ext_rescue": "all"}) == "all"
 
 

@@ -1,7 +1,6 @@
 """The table of settings: every row makes sense by itself and beside the others."""
 
 import string
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from pymc.config import LIVE, ROWS, Settings
 from pymc.config.row import READ
 from pymc.config.settings import BUNDLES, DEFAULTS, OPTIONS
-from pymc.live_settings import WORDS
 
 DERIVED = {"program", "listeners", "given", "warnings"}
 UNITS = {"bytes": "_bytes", "seconds": "_seconds", "microseconds": "_us", "pages": "_pages"}
@@ -23,12 +21,6 @@ def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Settings().port = 5  # type: ignore[misc]
     assert not hasattr(Settings(), "__dict__")
-
-
-@pytest.mark.parametrize("what", ["flag", "long", "stats_key", "stats_position", "env"])
-def test_nothing_is_said_twice(what: str) -> None:
-    counted = Counter(getattr(row, what) for row in ROWS.values() if getattr(row, what))
-    assert [value for value, count in counted.items() if count > 1] == []
 
 
 def test_suboptions_belong_to_one_setting() -> None:
@@ -51,11 +43,16 @@ def test_row(name: str) -> None:
     if row.bounds and default:
         low, high = row.bounds
         assert low <= default / row.scale <= high
+    assert row.shown_with in ("", *ROWS)
     if row.live:
-        assert isinstance(default, bool | int | float) or name in WORDS
+        assert row.shared and row.shared.decode
         assert row.stats_key
+    if row.shared and row.shared.decode:
+        assert row.shared.decode(row.shared.encode(default, False)) == default
+    if row.default_text and row.default_text[0].isdigit() and row.default_text.isalnum():
+        assert row.reader(name, row.default_text, DEFAULTS) == default
 
 
 def test_settings_that_commands_change_are_live() -> None:
-    assert {"memory_limit_bytes", "verbosity", "slab_automove", "hot_lru_pct"} <= LIVE
+    assert {"memory_limit_bytes", "verbosity", "slab_automove", "hot_lru_percent"} <= LIVE
     assert not {"port", "workers", "slab_chunk_max_bytes"} & LIVE

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pymc.core.arena import Note
 from pymc.core.flash import Wanted
 from pymc.messages import (
     CrawlerState,
@@ -185,11 +186,11 @@ def received(server: InProcess) -> Message:
     ("line", "name", "value"),
     [
         ("verbosity 9", "verbosity", 2),
-        ("cache_memlimit 100", "limit_bytes", 100 << 20),
+        ("cache_memlimit 100", "memory_limit_bytes", 100 << 20),
         ("slabs automove 2", "slab_automove", 2),
         ("slabs automove ratio 0.5", "slab_automove_ratio_millionths", 500_000),
         ("slabs automove freeratio 2", "slab_automove_freeratio_millionths", 2_000_000),
-        ("slabs automove window 5", "slab_automove_window", 5),
+        ("slabs automove window 5", "slab_automove_window_seconds", 5),
         ("lru tune 11 20 0.5 1", "hot_lru_percent", 11),
         ("lru tune 11 21 0.5 1", "warm_lru_percent", 21),
         ("lru tune 11 21 0.5 1", "hot_max_factor_millionths", 500_000),
@@ -254,7 +255,7 @@ def test_crawl_is_the_keepers_work() -> None:
         assert received(server) == CrawlMessage((1, 3))
         busy = b"BUSY currently processing crawler request\r\n"
         assert server.ask("lru_crawler crawl all") == busy
-        server.context.arena.set_live("crawler_running", CrawlerState.OWN)
+        server.context.arena.set_note(Note.CRAWLER, CrawlerState.OWN)
         assert server.ask("lru_crawler crawl all") == b"OK\r\n"
         assert received(server) == CrawlMessage(None)
         server.ask("lru_crawler disable")
@@ -286,7 +287,7 @@ def test_a_full_inbox_is_busy() -> None:
         while send(server.context.keeper_inbox.writer, WakeMessage()):
             pass
         assert server.ask("lru_crawler crawl all").startswith(b"BUSY")
-        assert server.context.arena.live("crawler_running") == CrawlerState.IDLE
+        assert server.context.arena.note(Note.CRAWLER) == CrawlerState.IDLE
 
 
 @pytest.mark.parametrize(

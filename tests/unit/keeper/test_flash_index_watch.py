@@ -27,7 +27,7 @@ def test_a_large_index_is_due_once_an_hour(
         assert "STAT index_memory_percent 0\r\n" in said and "index_advice" not in said
 
         # As much as if the index had grown.
-        arena.set_live("limit_bytes", flash.index_bytes)
+        arena.set_live("memory_limit_bytes", flash.index_bytes)
         for passed in (0.0, 1.0, WARN_AGAIN_SECONDS - 1):
             times.append(1000.0 + passed)
             watch.look()

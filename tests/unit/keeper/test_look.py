@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.arena import Arena, LargePages, Role
+from pymc.core.arena import Arena, LargePages, Note, Role
 from pymc.core.flash import Wanted
 from pymc.core.flash_paths import FlashPaths
 from pymc.core.store import Store
@@ -95,7 +95,7 @@ def test_a_look_searches_for_the_dead_and_counts(server: InProcess, keeper: Keep
     arena.shift_clock(6)
     server.store.set_now(arena.seconds())
     keeper._look()
-    assert arena.live("crawler_running") == CrawlerState.OWN
+    assert arena.note(Note.CRAWLER) == CrawlerState.OWN
     assert server.store.counters()["lru_maintainer_juggles"] == 1
 
 
@@ -183,9 +183,9 @@ def test_messages_make_their_jobs_due(server: InProcess, keeper: Keeper) -> None
     assert read(server, keeper) == set()
     assert read(server, keeper, WakeMessage()) == {"look"}
     assert read(server, keeper, CrawlMessage((1,))) == {"crawl"}
-    assert arena.live("crawler_running") == CrawlerState.ASKED
+    assert arena.note(Note.CRAWLER) == CrawlerState.ASKED
     assert read(server, keeper, MoveMessage(1, 2)) == {"move"}
-    assert arena.live("slab_move_running") == 1
+    assert arena.note(Note.SLAB_MOVE) == 1
     assert read(server, keeper, WakeMessage(), CrawlMessage(None)) == {"look", "crawl"}
 
 
@@ -211,7 +211,7 @@ def test_an_answer_knows_what_time_it_is(server: InProcess, keeper: Keeper) -> N
 def test_who_stops_leaves_no_move_behind(server: InProcess, keeper: Keeper) -> None:
     """`slabs reassign` would be answered BUSY until the next keeper has started."""
     keeper._mover.add(Move(1, 2))
-    assert server.context.arena.live("slab_move_running") == 1
+    assert server.context.arena.note(Note.SLAB_MOVE) == 1
     keeper._is_stopping = True
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -219,7 +219,7 @@ def test_who_stops_leaves_no_move_behind(server: InProcess, keeper: Keeper) -> N
     finally:
         signal.signal(signal.SIGTERM, before)
         gc.unfreeze()
-    assert server.context.arena.live("slab_move_running") == 0
+    assert server.context.arena.note(Note.SLAB_MOVE) == 0
 
 
 def test_what_is_no_message_is_said_and_passed_over(

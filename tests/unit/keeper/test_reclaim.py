@@ -63,9 +63,9 @@ def test_a_page_that_is_dropped_counts_as_evicted_and_a_rescued_one_does_not(
     reclaim, flash = reclaim_of(keeper), server.context.flash
     assert flash is not None
     page = full_pages(server, keeper)[0]
-    objects = flash.page(page).objects
-    assert objects
-    names = ("ext_page_evictions", "ext_objects_evicted")
+    objects, used_bytes = flash.page(page).objects, flash.page(page).used_bytes
+    assert objects and used_bytes
+    names = ("ext_page_evictions", "ext_objects_evicted", "ext_bytes_evicted")
 
     def counted() -> list[int]:
         counters = reclaim._store.counters()
@@ -75,7 +75,7 @@ def test_a_page_that_is_dropped_counts_as_evicted_and_a_rescued_one_does_not(
     reclaim._apply(Plan(drain=(page,), evicted=frozenset()), flash.pages())
     assert counted() == before
     reclaim._apply(Plan(drain=(page,), evicted=frozenset({page})), flash.pages())
-    assert counted() == [before[0] + 1, before[1] + objects]
+    assert counted() == [before[0] + 1, before[1] + objects, before[2] + used_bytes]
 
 
 def page(state: PageState, *, is_writable: bool, objects: int = 5) -> PageInfo:

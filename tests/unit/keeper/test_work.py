@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pymc.core.arena import Note
 from pymc.core.ffi import lib
 from pymc.core.snapshots import read_class, read_index, read_slab
 from pymc.keeper import crawler as crawler_module
@@ -37,9 +38,9 @@ def test_moves_come_one_after_the_other() -> None:
         source = filled_class(server)
         mover = Mover(server.context, server.store)
         mover.add(Move(source, 100, 2))
-        assert server.context.arena.live("slab_move_running") == 1
+        assert server.context.arena.note(Note.SLAB_MOVE) == 1
         run_dry(mover.step)
-        assert server.context.arena.live("slab_move_running") == 0
+        assert server.context.arena.note(Note.SLAB_MOVE) == 0
         assert read_class(server.store, 100).pages == 2
         assert server.store.check() == server.store.counters()["items"] == 60_000
 
@@ -107,7 +108,7 @@ def test_a_page_that_never_gets_empty_is_left_for_the_next_one(
         mover.add(Move(50, 60, 2))
         run_dry(mover.step)
         assert not mover.is_busy
-        assert server.context.arena.live("slab_move_running") == 0
+        assert server.context.arena.note(Note.SLAB_MOVE) == 0
     assert [move.is_cancelled for move in begun] == [True, True]
 
 
@@ -151,9 +152,9 @@ def test_search_that_was_asked_for() -> None:
         crawler = Crawler(server.context, server.store)
         assert crawler.step() is None
         crawler.ask(None)
-        assert arena.live("crawler_running") == CrawlerState.ASKED
+        assert arena.note(Note.CRAWLER) == CrawlerState.ASKED
         run_dry(crawler.step)
-        assert arena.live("crawler_running") == CrawlerState.IDLE
+        assert arena.note(Note.CRAWLER) == CrawlerState.IDLE
         counters = server.store.counters()
         assert (counters["items"], counters["lru_crawler_starts"]) == (0, 1)
 
@@ -195,10 +196,10 @@ def test_a_search_ends_when_searching_is_switched_off() -> None:
         crawler = Crawler(server.context, server.store)
         crawler.ask(None)
         crawler.consider()
-        assert arena.live("crawler_running") == CrawlerState.ASKED
+        assert arena.note(Note.CRAWLER) == CrawlerState.ASKED
         arena.set_live("lru_crawler", 0)
         crawler.consider()
-        assert arena.live("crawler_running") == CrawlerState.IDLE
+        assert arena.note(Note.CRAWLER) == CrawlerState.IDLE
         assert crawler.step() is None
 
 
@@ -212,7 +213,7 @@ def test_a_search_of_its_own_begins_when_items_have_died() -> None:
         arena.shift_clock(6)
         server.store.set_now(arena.seconds())
         crawler.consider()
-        assert arena.live("crawler_running") == CrawlerState.OWN
+        assert arena.note(Note.CRAWLER) == CrawlerState.OWN
         run_dry(crawler.step)
         assert server.store.counters()["items"] == 0
 
@@ -283,7 +284,7 @@ def test_disabled_means_no_search() -> None:
         server.store.set_now(arena.seconds())
         crawler = Crawler(server.context, server.store)
         crawler.consider()
-        assert arena.live("crawler_running") == CrawlerState.IDLE
+        assert arena.note(Note.CRAWLER) == CrawlerState.IDLE
         assert crawler.step() is None
 
 

@@ -104,7 +104,19 @@ def test_compaction_gets_help_only_when_it_cannot_go_on() -> None:
     assert stuck.drain and 1 not in stuck.drain
     late = choose(replace(none_free, write_out_waits_seconds=0.6), READ, compacting=1)
     assert late.drain and late.compact is None
+    patient = choose(replace(none_free, write_out_waits_seconds=0.49), READ, compacting=1)
+    assert patient == Plan()
+    assert choose(replace(none_free, write_out_waits_seconds=0.5), READ, compacting=1).drain
     assert choose(replace(none_free, write_out_waits_seconds=0.1), READ, compacting=1) == Plan()
+
+
+def test_nothing_is_read_back_when_space_is_urgent() -> None:
+    """One page is left of three: the oldest go at once, however much of them was read."""
+    urgent = log(*pages(62, read=10), free=1)
+    assert target_free(urgent, READ) == 3
+    assert choose(urgent, READ) == Plan(drain=(1, 2), evicted=frozenset({1, 2}))
+    # Where all is to be kept, not before the last one is gone.
+    assert choose(urgent, ALL) == Plan()
 
 
 @pytest.mark.parametrize("free", [0, 1])
@@ -149,14 +161,84 @@ def test_rescued_items_go_by_worth_where_labels_are() -> None:
     )
 
 
+@pytest.mark.parametrize(("read", "stream"), [(4, COLD_COMPACT), (5, COMPACT)])
+def test_what_little_was_read_of_is_cold(read: int, stream: int) -> None:
+    """Of a hundred objects; at USEFUL_READ_SHARE they are worth as much as any."""
+    settings = replace(ALL, compact_under_pages=30)
+    cold = PageState(91, PageUse.FREE, COLD_COMPACT)
+    state = log(full(2), full(9, used=10, read=read), cold, free=2)
+    assert choose(state, settings).compact == Compact(9, False, stream)
+
+
 @pytest.mark.parametrize(
     ("count", "streams", "wanted"),
-    [(1, 1, 0), (2, 1, 1), (5, 1, 2), (9, 2, 2), (16, 2, 2), (64, 2, 4), (2000, 3, 20)],
+    [
+        (1, 1, 0),
+        (2, 1, 1),
+        (3, 1, 1),
+        (4, 1, 1),
+        (5, 1, 2),
+        (9, 2, 2),
+        (16, 2, 2),
+        (64, 2, 4),
+        (2000, 3, 20),
+    ],
 )
 def test_target_of_free_pages(count: int, streams: int, wanted: int) -> None:
     free = tuple(PageState(number, PageUse.FREE) for number in range(count))
     state = FlashState(PAGE_BYTES, free, streams=frozenset(range(streams)))
     assert target_free(state, READ) == wanted
+
+
+def test_pages_that_cannot_be_used_are_none_of_the_log() -> None:
+    good = tuple(PageState(number, PageUse.FREE) for number in range(32))
+    bad = tuple(PageState(number, PageUse.BAD) for number in range(32, 64))
+    assert target_free(FlashState(PAGE_BYTES, (*good, *bad), streams=frozenset({0})), READ) == 2
+    more = tuple(PageState(number, PageUse.FREE) for number in range(32, 64))
+    assert target_free(FlashState(PAGE_BYTES, (*good, *more), streams=frozenset({0})), READ) == 3
+
+
+def test_a_label_with_a_free_page_is_left_alone() -> None:
+    chunked = [replace(page, label=CHUNKED, bucket=CHUNKED) for page in pages(4, used=10)]
+    free = PageState(90, PageUse.FREE, label=CHUNKED)
+    assert choose(log(*chunked, free, free=5), READ) == Plan()
+
+
+def test_the_cheapest_of_the_oldest_tenth_is_given_up() -> None:
+    made = pages(20, read=20)
+    made[1], made[2] = full(2, read=10), full(3, read=6)
+    assert choose(log(*made, free=1), READ).compact == Compact(2, read_only=True)
+
+
+@pytest.mark.parametrize(("read", "is_rescued"), [(4, False), (5, True), (24, True), (25, False)])
+def test_how_much_of_the_oldest_is_worth_writing_again(read: int, is_rescued: bool) -> None:
+    """At least a twentieth of it, and less than a quarter of the page."""
+    plan = choose(log(*pages(19, read=read), free=1), READ)
+    assert plan.compact == (Compact(1, read_only=True) if is_rescued else None)
+    assert plan.drain == (() if is_rescued else (1,))
+
+
+def test_nothing_is_given_up_where_all_pages_are_being_filled() -> None:
+    opened = tuple(PageState(number, PageUse.OPEN, version=number + 1) for number in range(5))
+    state = FlashState(PAGE_BYTES, (*opened, PageState(5, PageUse.FREE)), streams=frozenset({0}))
+    assert target_free(state, READ) == 2
+    assert choose(state, READ) == Plan()
+
+
+@pytest.mark.parametrize(("version", "read_only"), [(3, True), (4, False)])
+def test_of_the_older_half_only_what_was_read_is_rescued(version: int, read_only: bool) -> None:
+    """Two of six pages are older than the third one, three than the fourth."""
+    made = pages(6)
+    made[version - 1] = full(version, used=600)
+    assert choose(log(*made, free=1), READ).compact == Compact(version, read_only=read_only)
+
+
+@pytest.mark.parametrize(("used", "read_only"), [(500, False), (501, True)])
+def test_a_page_of_which_half_is_wanted_is_cheap(used: int, read_only: bool) -> None:
+    made = [full(1, used=used), *pages(6)[1:]]
+    found = choose(log(*made, free=1), READ).compact
+    assert found == Compact(1, read_only=read_only)
+    assert found.is_cheap is not read_only
 
 
 def test_a_tiny_log_still_turns_over() -> None:

@@ -3,7 +3,6 @@
 import pytest
 
 from pymc.policy.flash_index import (
-    WARN_AGAIN_SECONDS,
     index_advice,
     index_bytes_max,
     index_entries_max,
@@ -40,9 +39,9 @@ def test_advice_comes_before_items_have_to_go() -> None:
         (59, None, False),
         (60, None, True),
         (79, 0.0, False),
-        (79, WARN_AGAIN_SECONDS - 1, False),
-        (79, WARN_AGAIN_SECONDS, True),
-        (10, WARN_AGAIN_SECONDS, False),
+        (79, 3599.9, False),
+        (79, 3600.0, True),
+        (10, 3600.0, False),
     ],
 )
 def test_once_an_hour(percent: int, since_last_seconds: float | None, is_due: bool) -> None:

@@ -85,6 +85,22 @@ def test_errors_that_the_device_tells_are_many_at_any_share() -> None:
     assert each_second([Counts(reads=100_000, bad_records=400)] * 60)[0] is None
 
 
+def test_the_share_and_the_number_of_errors_at_which_a_path_goes() -> None:
+    """Two of a hundred reads: the share is met all the time, the number with the hundredth."""
+    assert each_second([Counts(reads=100, read_errors=2)] * 60) == (Failing.READS, 50)
+    assert each_second([Counts(reads=101, read_errors=2)] * 60)[0] is None
+
+
+def test_bad_reads_of_three_seconds_are_weighed_together() -> None:
+    """A look a second: those of a fourth one before are no part of it."""
+    assert each_second([Counts(reads=31, read_errors=31)])[0] is None
+    assert each_second([Counts(reads=32, read_errors=32)]) == (Failing.READS, 1)
+    assert each_second([Counts(reads=8, read_errors=8)] * 10)[0] is None
+    assert each_second([Counts(reads=11, read_errors=11)] * 10) == (Failing.READS, 3)
+    assert each_second([Counts(reads=22, read_errors=11)] * 5) == (Failing.READS, 3)
+    assert each_second([Counts(reads=23, read_errors=11)] * 5)[0] is None
+
+
 def test_writes_that_fail_now_and_then() -> None:
     steps = [Counts(writes=1, write_errors=1), *[Counts(writes=2)] * 4]
     assert each_second(steps * 12)[0] is Failing.WRITES

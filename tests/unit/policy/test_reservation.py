@@ -22,6 +22,17 @@ def reserve_of(most: int) -> int:
 @pytest.mark.parametrize(
     ("limits", "most"),
     [
+        # The least that is too little for what is wanted, and one megabyte less.
+        (
+            MemoryLimits(100 * GIGABYTE, address_space_bytes=reserve_of(31 * GIGABYTE) - 1),
+            31 * GIGABYTE - MEGABYTE,
+        ),
+        (
+            MemoryLimits(
+                100 * GIGABYTE, address_space_bytes=reserve_of(31 * GIGABYTE - MEGABYTE) - 1
+            ),
+            31 * GIGABYTE - 2 * MEGABYTE,
+        ),
         (MemoryLimits(24 * GIGABYTE), 24 * GIGABYTE),
         # What is wanted is the end, however much there is.
         (MemoryLimits(100 * GIGABYTE), 31 * GIGABYTE),

@@ -28,6 +28,9 @@ def test_nothing_while_there_is_room() -> None:
 def test_free_memory_first() -> None:
     full, free = one(1, 5, age=900), one(2, 5, free=250)
     assert choose_release(state(full, free, limit=9)) == Move(2, 0)
+    # A whole page of it, and no less.
+    assert choose_release(state(full, one(2, 5, free=100), limit=9)) == Move(2, 0)
+    assert choose_release(state(full, one(2, 5, free=99), limit=9)) == Move(1, 0)
 
 
 def test_then_the_oldest() -> None:

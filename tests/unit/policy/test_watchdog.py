@@ -1,6 +1,6 @@
 """Who is killed and who is left alone, with time, beats and states as the test says."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
@@ -8,59 +8,10 @@ from pymc.policy.watchdog import (
     HALTED_SECONDS,
     LATE_SECONDS,
     PAUSE_SECONDS,
-    Kill,
     ProcessState,
-    Pulse,
-    Verdict,
     Watchdog,
 )
-
-LIMIT = 5.0
-STOPPED = ProcessState("T", "do_signal_stop")
-SLEEPING = ProcessState("S", "do_epoll_wait")
-
-
-@dataclass
-class World:
-    """Some children and a clock; a child in `silent` does not beat."""
-
-    watchdog: Watchdog = field(default_factory=lambda: Watchdog(LIMIT))
-    now: float = 1000.0
-    silent: set[int] = field(default_factory=set)
-    states: dict[int, ProcessState] = field(default_factory=dict)
-    pulses: dict[int, Pulse] = field(
-        default_factory=lambda: {slot: Pulse(100 + slot) for slot in range(3)}
-    )
-    verdict: Verdict = field(default_factory=lambda: Verdict(frozenset(), (), PAUSE_SECONDS))
-    kills: list[Kill] = field(default_factory=list)
-
-    def change(self, slot: int, **changes: object) -> None:
-        self.pulses[slot] = replace(self.pulses[slot], **changes)  # type: ignore[arg-type]
-
-    def look(self, elapsed: float | None = None) -> None:
-        """The next look, when it was asked for or after `elapsed`."""
-        self.now += self.verdict.pause_seconds if elapsed is None else elapsed
-        for slot, pulse in self.pulses.items():
-            if slot not in self.silent:
-                self.change(slot, beats=pulse.beats + 1)
-            if pulse.waits_for is not None and self.states.get(pulse.pid) != STOPPED:
-                self.change(slot, naps=pulse.naps + 1)
-                holder = self.pulses.get(pulse.waits_for)
-                if holder:
-                    self.change(pulse.waits_for, waited_us=holder.waited_us + 1000)
-        self.verdict = self.watchdog.look(
-            self.now, self.pulses, lambda pid: self.states.get(pid, SLEEPING)
-        )
-        self.kills += self.verdict.kills
-
-    def pass_time(self, seconds: float) -> None:
-        end = self.now + seconds - 1e-9
-        while self.now < end:
-            self.look()
-
-    @property
-    def killed(self) -> list[int]:
-        return [kill.slot for kill in self.kills]
+from tests.support.watched_world import LIMIT, SLEEPING, STOPPED, World
 
 
 @pytest.fixture
@@ -206,6 +157,8 @@ def test_stopped_within_a_lock_is_killed_early(world: World) -> None:
     world.pass_time(PAUSE_SECONDS + HALTED_SECONDS + 0.05)
     assert world.killed == [1]
     assert world.kills[0].reason == "halted within a lock that others wait for"
+    # Within moments: others wait.
+    assert world.kills[0].silent_seconds < 1.0
 
 
 @pytest.mark.parametrize(
@@ -261,6 +214,27 @@ def test_a_pause_does_not_count_within_a_lock_either(world: World) -> None:
     assert not world.killed
 
 
+def test_a_limit_that_is_too_short_is_two_seconds() -> None:
+    world = World(Watchdog(0.1))
+    world.look()
+    world.silent = {1}
+    assert world.seconds_until_killed() == pytest.approx(2.0, abs=0.1)
+
+
+def test_nobody_looks_for_the_states_of_those_who_go_on(world: World) -> None:
+    """To read one takes longer than all the rest of a look."""
+    asked: list[int] = []
+
+    def state_of(pid: int) -> ProcessState:
+        asked.append(pid)
+        return SLEEPING
+
+    for beats in range(1000, 1010):
+        pulses = {slot: replace(world.pulses[slot], beats=beats) for slot in world.pulses}
+        world.watchdog.look(world.now + beats, pulses, state_of)
+    assert asked == []
+
+
 def test_who_waits_is_not_blamed(world: World) -> None:
     """The keeper sleeps within a lock, a worker waits for it, another one for that worker."""
     world.silent = {0, 1, 2}
@@ -295,6 +269,35 @@ def test_a_ring_of_waiters_loses_one(world: World) -> None:
     world.change(1, waits_for=0)
     world.pass_time(LIMIT + 1)
     assert world.killed == [0]
+
+
+def test_another_wait_begins_anew(world: World) -> None:
+    world.silent = {0}
+    world.change(0, waits_for=1)
+    world.pass_time(LIMIT - 1)
+    world.change(0, waits_for=2)
+    world.look()
+    assert world.seconds_until_killed() == pytest.approx(LIMIT, abs=0.1)
+    assert world.killed == [2]
+
+
+def test_who_has_waited_stands_still_from_then_on(world: World) -> None:
+    world.silent = {0}
+    world.change(0, waits_for=77)
+    world.pass_time(LIMIT * 2)
+    world.change(0, waits_for=None)
+    assert world.seconds_until_killed() == pytest.approx(LIMIT, abs=0.1)
+    assert world.killed == [0]
+
+
+def test_the_processor_is_watched_from_half_the_limit_on(world: World) -> None:
+    """A fifth of that half is more than the tenth that a starved one does not get."""
+    world.silent = {1}
+    world.states[101] = ProcessState("R", cpu_seconds=1.0)
+    world.pass_time(LIMIT - 0.1)
+    world.states[101] = ProcessState("R", cpu_seconds=1.0 + LIMIT / 2 * 0.2)
+    assert world.seconds_until_killed() < 0.5
+    assert world.killed == [1]
 
 
 def test_who_waits_for_a_stranger_is_left_alone(world: World) -> None:
@@ -337,6 +340,12 @@ def test_a_core_file_that_was_asked_for_takes_its_time() -> None:
 
 def test_looks_are_closer_while_somebody_is_late_or_hinders(world: World) -> None:
     assert world.verdict.pause_seconds == PAUSE_SECONDS
+    world.silent = {1}
+    world.look()
+    # It is silent for a moment, and nobody waits for it.
+    assert world.verdict.pause_seconds == PAUSE_SECONDS
+    world.silent = set()
+    world.look()
     world.silent = {1}
     world.change(1, waited_us=1)
     world.look()

@@ -28,6 +28,7 @@ def seen(*uses: MemoryUse) -> Trend:
 def test_nothing_while_memory_is_left() -> None:
     trend = seen(MemoryUse(1, 10, 100, (CLASS,)))
     assert not is_nearly_full(trend, SETTINGS)
+    assert is_nearly_full(Trend(), SETTINGS) is False
     assert plan(trend, SETTINGS) == []
     assert plan(Trend(), SETTINGS) == []
 
@@ -70,6 +71,13 @@ def test_rates_fall_slowly_and_survive_a_reset() -> None:
     assert follow(trend, MemoryUse(4, 9, 9, (CLASS,))).rates[5].evicted == 640
 
 
+def test_two_looks_in_one_instant_say_nothing_of_rates() -> None:
+    trend = seen(MemoryUse(1, 9, 9, (CLASS,)), MemoryUse(2, 9, 9, (replace(CLASS, evicted=50),)))
+    again = follow(trend, MemoryUse(2, 9, 9, (replace(CLASS, evicted=90),)))
+    assert again.rates == trend.rates
+    assert follow(again, MemoryUse(3, 9, 9, (replace(CLASS, evicted=190),))).rates[5].evicted == 100
+
+
 def test_free_chunks_are_used_first() -> None:
     some = seen(MemoryUse(1, 9, 9, (replace(CLASS, free_chunks=100),)))
     assert plan(some, SETTINGS)[0].ahead_chunks == 150
@@ -78,7 +86,9 @@ def test_free_chunks_are_used_first() -> None:
 
 
 def test_classes_of_small_items_stay_out() -> None:
-    assert plan(seen(MemoryUse(1, 9, 9, (replace(CLASS, chunk_bytes=56),))), SETTINGS) == []
+    assert plan(seen(MemoryUse(1, 9, 9, (replace(CLASS, chunk_bytes=63),))), SETTINGS) == []
+    smallest = replace(CLASS, chunk_bytes=SETTINGS.item_bytes_min)
+    assert len(plan(seen(MemoryUse(1, 9, 9, (smallest,))), SETTINGS)) == 1
 
 
 def test_age_lets_items_go_while_memory_is_left() -> None:
@@ -103,6 +113,7 @@ def test_those_that_evict_most_come_first() -> None:
 def test_buffers_take_a_part_of_memory() -> None:
     assert buffers_most(64 << 20, 4 << 20, 1, 8) == 6
     assert buffers_most(1 << 30, 4 << 20, 1, 8) == 8
+    assert buffers_most(64 << 20, 4 << 20, 3, 14) == 7
     assert buffers_most(64 << 20, 4 << 20, 4, 14) == 9
     assert buffers_most(64 << 20, 4 << 20, 64, 64) == 9
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pymc.core.arena import Note
 from pymc.core.meter import COUNTER_NAMES
 from pymc.core.snapshots import IndexSnapshot
 from pymc.stats import general
@@ -119,8 +120,8 @@ def test_what_runs_in_the_background() -> None:
     with in_process() as server:
         arena = server.context.arena
         for running in (0, 1, 2):
-            arena.set_live("crawler_running", running)
-            arena.set_live("slab_move_running", int(running > 0))
+            arena.set_note(Note.CRAWLER, running)
+            arena.set_note(Note.SLAB_MOVE, int(running > 0))
             values = shown(server, "stats")
             assert values["lru_crawler_running"] == str(int(running > 0))
             assert values["slab_reassign_running"] == str(int(running > 0))

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from pymc.core.snapshots import read_class, read_slab
 from pymc.stats import walks
 from pymc.stats.connections import shown_address
 from pymc.stats.walks import CACHEDUMP_BYTES_MAX
@@ -82,6 +83,15 @@ def test_where_all_of_memcached_s_classes_are_in_use_the_last_one_has_more(
         answers = [keys_of(server.ask(f"stats cachedump {number} 0")) for number in range(1, 64)]
         assert answers[-1] == ["large1", "large0"]
         assert [key for answer in answers[:-1] for key in answer] == ["small1", "small0"]
+
+
+def test_the_last_class_has_a_dump_and_the_next_one_is_none() -> None:
+    with in_process(["-f", "1.5"]) as server:
+        last = read_slab(server.store).classes
+        chunk_bytes = read_class(server.store, last).chunk_bytes
+        server.fill("last", 1, chunk_bytes - 100)
+        assert keys_of(server.ask(f"stats cachedump {last} 0")) == ["last0"]
+        assert server.ask(f"stats cachedump {last + 1} 0") == b"CLIENT_ERROR Illegal slab id\r\n"
 
 
 def test_few_classes_need_no_number_for_more() -> None:

@@ -275,6 +275,8 @@ def test_one_read_is_always_allowed(rig: Rig, kind: str) -> None:
     assert not reader.reap()
     reader.release(first)
     assert reader.reap_some() == ["second"]
+    # No read is under way whose end would tell.
+    assert lib.flash_reader_has_done(reader.reader)
     # The one that was woken has gone away: the next one must not sleep for ever.
     assert reader.reap_some() == ["third"]
     assert reader.result(records[2]) == lib.FLASH_READ_GOOD

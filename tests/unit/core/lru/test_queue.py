@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pymc.core.ffi import lib
 from tests.support.core.driver import LADDER, MIB, Cache, Handle
 from tests.support.core.lru_queues import (
     GROUP_BYTES,
@@ -87,6 +88,23 @@ def test_without_cutting_pushes_come_down_to_the_cap_too(queues: Queues) -> None
     queues.push(1, *range(50_001, 50_101))
     assert before > 10_000
     assert queues.pop_all(1) == list(range(50_001, 50_101))
+
+
+def test_what_is_told_is_the_memory_of_segments_and_of_the_ghost(queues: Queues) -> None:
+    before, per_group = queues.bytes(), GROUP_BYTES // SEGMENT_BYTES
+    queues.push(1, 7)
+    # Memory comes by whole groups, and each segment has some bytes in tables.
+    assert GROUP_BYTES <= queues.bytes() - before < GROUP_BYTES + 32
+    queues.push(1, *range(1, per_group * SEGMENT_ENTRIES))
+    held = queues.bytes()
+    assert GROUP_BYTES <= held - before < GROUP_BYTES + 32 * per_group
+    queues.push(1, 7)
+    assert 2 * GROUP_BYTES <= queues.bytes() - before < 2 * GROUP_BYTES + 32 * (per_group + 1)
+    held = queues.bytes()
+    lib.ghost_begin(queues.lru, 10_000)
+    ghost_bytes = lib.ghost_bytes(queues.lru)
+    assert ghost_bytes > 0
+    assert queues.bytes() == held + ghost_bytes
 
 
 @pytest.mark.parametrize("count", [1, SEGMENT_ENTRIES - 1, SEGMENT_ENTRIES, 5000])

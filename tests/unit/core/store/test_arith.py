@@ -51,6 +51,29 @@ def test_what_is_no_number(store: Handle, value: bytes) -> None:
     assert store.get(b"n") == value
 
 
+# What is copied to be read as a number: all of it, or so much of a longer one.
+TEXT_BYTES = 2048
+
+
+@pytest.mark.parametrize(
+    ("text", "is_number"),
+    [
+        (b"0" * (TEXT_BYTES - 2) + b"7", True),
+        (b"0" * (TEXT_BYTES - 1) + b"7", False),
+        (b"0" * TEXT_BYTES + b"7", False),
+        # Digits that end before that are a number, whatever follows the blank.
+        (b"0" * (TEXT_BYTES - 2) + b"7 ", True),
+        (b"0" * (TEXT_BYTES - 2) + b"7 x", True),
+        (b"0" * (TEXT_BYTES - 1) + b"7 ", False),
+    ],
+)
+def test_how_long_a_number_may_be(store: Handle, text: bytes, is_number: bool) -> None:
+    store.put(b"n", text)
+    number = store.arith(b"n", 1)
+    assert number.outcome == (Outcome.STORED if is_number else Outcome.NON_NUMERIC)
+    assert store.get(b"n") == (b"8".ljust(len(text)) if is_number else text)
+
+
 def test_a_missing_number(store: Handle) -> None:
     assert store.arith(b"n").outcome == Outcome.NOT_FOUND
     assert store.arith(b"n", decrement=True).outcome == Outcome.NOT_FOUND

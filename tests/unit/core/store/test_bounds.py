@@ -7,37 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
+from tests.support.core.meddler import Meddler
 from tests.support.core.talk import Talk
 
 pytestmark = pytest.mark.debug
-
-
-class Meddler:
-    """Another process that does something whenever the store has looked at a key."""
-
-    def __init__(self, cache: Cache, store: Handle) -> None:
-        self.store = store
-        self.other = cache.open(1)
-        self.other.waits_for_buckets = False
-        lib.proc_set_hasty(self.other.proc, True)
-        self.action: Callable[[], object] = self.touch_neighbour
-        self.calls = 0
-        self.other.put(b"neighbour", b"x")
-        self._callback = ffi.callback("void(void *)", self._meddle)
-        lib.link_meddle(store.store, self._callback, ffi.NULL)
-
-    def _meddle(self, _context: object) -> None:
-        self.calls += 1
-        self.action()
-
-    def touch_neighbour(self) -> None:
-        """Changes the bucket and nothing else; while it is locked that does not work."""
-        self.other.touch(b"neighbour", 0)
-
-    def stop(self) -> None:
-        lib.link_meddle(self.store.store, ffi.NULL, ffi.NULL)
 
 
 @pytest.fixture
@@ -162,3 +136,26 @@ def test_a_touch_between_is_not_undone(store: Handle, meddler: Meddler) -> None:
     found = store.look(b"k")
     assert isinstance(found, Found) and found.expiry_seconds == 90
     meddler.stop()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_delete_decides_under_the_lock(store: Handle, meddler: Meddler, is_there: bool) -> None:
+    """The number was right when it looked; by the time it has the lock it is another, or none."""
+    meddler.action = lambda: None
+    cas = store.put(b"k", b"7").cas
+    before = store.counters()["delete_misses"]
+
+    def change() -> None:
+        meddler.action = lambda: None
+        if is_there:
+            meddler.other.put(b"k", b"8")
+        else:
+            meddler.other.delete(b"k")
+
+    meddler.action = change
+    answer = store.delete(b"k", cas_compare=cas)
+    assert answer == (Outcome.EXISTS if is_there else Outcome.NOT_FOUND)
+    meddler.stop()
+    assert store.counters()["delete_misses"] == before + 1
+    assert store.get(b"k") == (b"8" if is_there else None)
+    store.check()

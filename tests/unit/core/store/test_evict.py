@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle, Mode, Outcome
+from tests.support.core.talk import Talk
 
 VALUE = b"x" * 900
 
@@ -16,6 +17,19 @@ def fill(store: Handle, count: int, prefix: bytes = b"") -> int:
 
 def alive(store: Handle, count: int, prefix: bytes = b"") -> int:
     return sum(store.get(b"%s%d" % (prefix, i)) is not None for i in range(count))
+
+
+def push_out(store: Handle, count: int, prefix: bytes) -> None:
+    """Stores items of which each is read at once."""
+    for i in range(count):
+        store.put(b"%s%d" % (prefix, i), VALUE)
+        store.get(b"%s%d" % (prefix, i))
+
+
+def peeked(store: Handle, keys: list[bytes]) -> int:
+    """How many are there, without a read to anybody's name."""
+    talk = Talk(store)
+    return sum(talk.ask(b"mg %s u\r\n" % key) == b"HD\r\n" for key in keys)
 
 
 @pytest.fixture
@@ -39,6 +53,33 @@ def test_what_was_read_outlives_what_was_not(small: Cache) -> None:
         assert fill(store, 2000, b"read") == 2000
         fill(store, 6000, b"scan")
         assert alive(store, 2000, b"read") >= 1940
+
+
+def test_the_hand_takes_a_read_from_who_has_one_and_evicts_who_has_none(small: Cache) -> None:
+    """One round of it: all that were read since it came by are there, and all others are gone."""
+    with small as cache:
+        store = cache.open()
+        # Read as soon as they are stored, all pass probation, and the hand has to find victims.
+        push_out(store, 6000, b"fill")
+        unread, once = [b"unread%d" % i for i in range(50)], [b"once%d" % i for i in range(50)]
+        for key in unread + once:
+            store.put(key, VALUE)
+            store.get(key)
+        push_out(store, 400, b"after")
+        assert sum(store.get(key) is not None for key in once) == 50
+        class_id = store.class_for(1024)
+
+        def spared() -> int:
+            return store.class_counters(class_id)["moves_within_lru"]
+
+        before, rounds = spared(), 0
+        while spared() - before < len(once) and rounds < 500:
+            push_out(store, 20, b"more%d." % rounds)
+            rounds += 1
+        # The hand has come by all of them, and each is there with no read to its name.
+        assert peeked(store, unread) == 0
+        assert peeked(store, once) == len(once)
+        assert spared() - before <= len(once) + 2
 
 
 def test_a_new_unread_item_goes_before_an_old_one_that_is_read(small: Cache) -> None:

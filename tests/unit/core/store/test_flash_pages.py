@@ -196,6 +196,8 @@ def test_what_the_system_refuses_to_read_stays(tier: FlashKeeper) -> None:
     assert tier.send(b"delete k3\r\n").startswith(b"SERVER_ERROR ")
     counted = tier.counters()
     assert (counted["get_oom_extstore"], counted["miss_from_extstore"]) == (2, 0)
+    # The other two are refused stores, with their reason.
+    assert (counted["store_no_memory"], counted["oom_process_memory"]) == (2, 2)
     # The one that said it was missing counts as such.
     assert (counted["cmd_get"], counted["get_misses"]) == (2, 1)
     tier.flash_fault(lib.FLASH_FAULT_NONE)
