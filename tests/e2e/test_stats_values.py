@@ -70,12 +70,11 @@ APART = {
 BACKGROUND = """
     lru_crawler_running lru_crawler_starts lru_maintainer_juggles crawler_reclaimed
     crawler_items_checked expired_unfetched moves_to_cold moves_to_warm moves_within_lru
-    direct_reclaims
+    direct_reclaims lrutail_reflocked
 """
 # Of `stats items` and `stats slabs`, over all classes: classes are others, and so are ages.
 OF_ITEMS = """
     number evicted evicted_nonzero evicted_time outofmemory tailrepairs evicted_unfetched
-    lrutail_reflocked
 """
 OF_SLABS = """
     get_hits cmd_set delete_hits incr_hits decr_hits cas_hits cas_badval touch_hits free_chunks_end
