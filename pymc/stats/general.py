@@ -9,7 +9,7 @@ from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.counts import not_flushed
 from pymc.stats.flash import general_values, items_on_flash_only
-from pymc.stats.report import report_parts, templates
+from pymc.stats.report import Templates, report_parts, templates
 from pymc.uvloop_import import UVLOOP_VERSION
 
 # `-o hashpower=N` begins with 2^N / 8 buckets, and `stats` counts as it does.
@@ -144,8 +144,13 @@ lru_bumps_dropped=zero?maintainer counter items Always 0: a read is noted in its
 
 def general_reply(server: ServerContext, store: Store) -> bytes:
     """Every key of `stats`, in memcached's order, with the END."""
-    lines = templates(GENERAL, "stats", _conditions(server))
-    return b"".join(report_parts(lines, _values(server, store), {})) + b"END\r\n"
+    lines = report_parts(general_lines(server), _values(server, store), {})
+    return b"".join(lines) + b"END\r\n"
+
+
+def general_lines(server: ServerContext) -> Templates:
+    """The lines of `stats`, to be filled in. What is made before the first fork workers share."""
+    return templates(GENERAL, "stats", _conditions(server))
 
 
 def _conditions(server: ServerContext) -> tuple[str, ...]:

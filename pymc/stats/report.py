@@ -12,7 +12,6 @@ A table is a text with a row for each line, in the order of the report:
 As text it costs a worker nothing until it is asked: no worker has objects of its own for it.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import groupby
@@ -23,12 +22,12 @@ from pymc.core.meter import counter_rows
 Values = Mapping[str, object]
 # What a label stands for, one after the other: what is put in its place, and the values.
 Group = Iterable[tuple[object, Values]]
+# A label, and the lines that stand together under it.
+Templates = tuple[tuple[str, str], ...]
 
 OTHERS = "..."
 # Counters of flash say so in their names, but not in a report that is about nothing else.
 _PREFIXES = {"extstore": "ext_"}
-_LABEL = re.compile(r"\{(\w+)\}")
-_UP_TO_LABEL = re.compile(r"^.*\}[:_]")
 
 
 class Line(NamedTuple):
@@ -44,29 +43,31 @@ class Line(NamedTuple):
     @property
     def label(self) -> str:
         """What stands in braces in the key; nothing if there is one such line only."""
-        found = _LABEL.search(self.key)
-        return found.group(1) if found else ""
+        return self.key.partition("{")[2].partition("}")[0]
 
 
-def read_table(table: str, report: str) -> list[Line]:
-    """The lines of a table. Raises ValueError for a row that is neither bare nor whole."""
-    lines = []
+def read_table(table: str, report: str) -> Iterator[Line]:
+    """The lines of a table. Raises ValueError for a row that is neither bare nor whole.
+
+    One at a time: a worker that makes a template needs no memory for all of them.
+    """
     for row in table.strip().splitlines():
         if row == OTHERS:
-            lines += [Line(*other, "", "", "", "") for other in _others(table, report)]
+            yield from (Line(*other, "", "", "", "") for other in _others(table, report))
             continue
         head, *about = row.split(None, 3)
         key, source, condition = _parse_head(head)
         kind, unit, help_text = about or ("", "", "")
-        lines.append(Line(key, source, condition, kind, unit, help_text))
-    return lines
+        yield Line(key, source, condition, kind, unit, help_text)
 
 
 def _parse_head(head: str) -> tuple[str, str, str]:
     """The key, the name of its value, and the condition."""
     name, _, condition = head.partition("?")
     key, _, source = name.partition("=")
-    return key, source or _UP_TO_LABEL.sub("", key), condition
+    # Behind a label and the sign that parts it from the rest.
+    rest = key.rpartition("}")[2][1:] if "}" in key else key
+    return key, source or rest, condition
 
 
 @cache
@@ -81,19 +82,17 @@ def _others(table: str, report: str) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def templates(
-    table: str, report: str, conditions: tuple[str, ...] = ()
-) -> tuple[tuple[str, str], ...]:
+def templates(table: str, report: str, conditions: tuple[str, ...] = ()) -> Templates:
     """The lines that stand together under one label, or under none, to be filled in with `%`.
 
     Filling in many at once takes a third of the time of one after the other, and such a text is
     all that a worker keeps of a report.
     """
-    wanted = [
+    wanted = (
         line
         for line in read_table(table, report)
         if not line.condition or line.condition in conditions
-    ]
+    )
     return tuple(
         (label, "".join(map(_template_of, lines)))
         for label, lines in groupby(wanted, key=lambda line: line.label)
@@ -101,11 +100,12 @@ def templates(
 
 
 def _template_of(line: Line) -> str:
-    return "STAT " + _LABEL.sub(r"%(\1)s", line.key) + f" %({line.source})s\r\n"
+    key = line.key.replace("{", "%(").replace("}", ")s")
+    return f"STAT {key} %({line.source})s\r\n"
 
 
 def report_parts(
-    templates_in_order: Iterable[tuple[str, str]], values: Values, groups: Mapping[str, Group]
+    templates_in_order: Templates, values: Values, groups: Mapping[str, Group]
 ) -> Iterator[bytes]:
     """The lines of a report without the END, in parts; `groups` has what its labels stand for."""
     for label, text in templates_in_order:

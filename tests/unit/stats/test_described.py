@@ -81,7 +81,7 @@ def test_a_row_is_bare_or_whole() -> None:
     {worker}_g
     path_{path}=name
     """
-    assert read_table(table, "items") == [
+    assert list(read_table(table, "items")) == [
         Line("a", "a", "", "", "", ""),
         Line("b", "c", "", "", "", ""),
         Line("d", "d", "", "gauge", "bytes", "How many."),
@@ -91,7 +91,7 @@ def test_a_row_is_bare_or_whole() -> None:
     ]
     for row in ("a gauge", "a gauge bytes"):
         with pytest.raises(ValueError, match="unpack"):
-            read_table(row, "items")
+            list(read_table(row, "items"))
 
 
 def test_a_new_counter_is_shown_without_further_ado(monkeypatch: pytest.MonkeyPatch) -> None:
