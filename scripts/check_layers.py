@@ -1,34 +1,33 @@
 """Checks that the C rooms include only what lies below them, as csrc/LAYERS says.
 
 A header `x_internal.h` is its room's own: files of other rooms include it neither directly nor by
-way of another header. The Python rooms' order is in pyproject.toml, where import-linter reads it.
+way of another header. The tables of counters are the exception: the meter reads those of all rooms,
+and nobody else reads another room's. The Python rooms' order is in pyproject.toml, where
+import-linter reads it.
 """
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from csrc import cdef
 
 ROOT = Path(__file__).resolve().parent.parent
+COUNTERS = "counters.def"
+METER = "meter"
 # What csrc/build_core.py makes; it belongs to no room.
 GENERATED = {"generated/live.def"}
 
-# Internal headers that other rooms see until these rooms are divided; none is to be added.
-SEEN_FROM_OUTSIDE: tuple[str, ...] = ()
 
-
-def violations(csrc: Path, seen_from_outside: Iterable[str] = ()) -> list[str]:
+def violations(csrc: Path) -> list[str]:
     """Every include that goes up, sideways, nowhere or inside another room.
 
-    Each is one line `file:line: what is wrong`. `seen_from_outside` names the internal headers that
-    count as open to all rooms.
+    Each is one line `file:line: what is wrong`.
     """
     csrc = csrc.resolve()
     levels = cdef.read_layers(csrc / "LAYERS")
     level_of = {room: level for level, rooms in enumerate(levels) for room in rooms}
     found = []
-    for source in cdef.room_files(csrc, "*.[ch]"):
+    for source in [*cdef.room_files(csrc, "*.[ch]"), *cdef.room_files(csrc, "*.def")]:
         room = cdef.room_of(csrc, source)
         if room not in level_of:
             found.append(f"csrc/{room}:1: this room has no line in csrc/LAYERS")
@@ -40,18 +39,34 @@ def violations(csrc: Path, seen_from_outside: Iterable[str] = ()) -> list[str]:
             target = cdef.resolve_include(csrc, source, name)
             if target is None:
                 found.append(f"{place}: {name} is no file below csrc")
-            elif (other := cdef.room_of(csrc, target)) != room and level_of[other] >= level_of[
-                room
-            ]:
+                continue
+            other = cdef.room_of(csrc, target)
+            if target.name == COUNTERS and other != room:
+                if room != METER:
+                    found.append(f"{place}: {name} is read by the meter and by {other} only")
+            elif other != room and level_of[other] >= level_of[room]:
                 relation = "beside" if level_of[other] == level_of[room] else "above"
                 found.append(f"{place}: {room} includes {name}, but {other} is {relation} it")
             else:
                 found += [
                     f"{place}: {room} sees {header}, which is {header.partition('/')[0]}'s own"
                     for header in _internal_headers(csrc, target, room)
-                    if header not in seen_from_outside
                 ]
-    return sorted(set(found))
+    return sorted(set(found) | set(forgotten_counters(csrc, levels)))
+
+
+def forgotten_counters(csrc: Path, levels: list[list[str]]) -> list[str]:
+    """Says so when meter/rooms.def does not have the rooms that count, in the order of LAYERS."""
+    table = csrc / METER / "rooms.def"
+    if not table.exists():
+        return []
+    order = [room for level in levels for room in level]
+    above = order[order.index(METER) + 1 :]
+    wanted = [f"{room}/{COUNTERS}" for room in above if (csrc / room / COUNTERS).exists()]
+    listed = [name for _, name in cdef.quoted_includes(table)]
+    if listed == wanted:
+        return []
+    return [f"csrc/{METER}/rooms.def:1: the rooms that count are {', '.join(wanted)}"]
 
 
 def _internal_headers(csrc: Path, header: Path, room: str) -> list[str]:
@@ -74,7 +89,7 @@ def _internal_headers(csrc: Path, header: Path, room: str) -> list[str]:
 
 def main() -> int:
     """Prints the violations; exits 1 if there are any."""
-    found = violations(ROOT / "csrc", SEEN_FROM_OUTSIDE)
+    found = violations(ROOT / "csrc")
     print("\n".join(found), end="\n" if found else "")
     return 1 if found else 0
 

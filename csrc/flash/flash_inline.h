@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flash/flash.h"
+#include "meter/meter_inline.h"
 #include "table/table_inline.h"
 
 // Written by the keeper only, but for the counts that say atomic. Line-sized: workers count in it.

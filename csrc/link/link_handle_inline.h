@@ -7,17 +7,9 @@
 #include "item/item_inline.h"
 #include "link/link.h"
 #include "lru/lru_inline.h"
+#include "meter/meter_inline.h"
 #include "shm/live_inline.h"
 #include "slab/slab_inline.h"
-
-enum class_counter {
-#define COUNTER(name) CLASS_##name,
-#define GAUGE(name) CLASS_##name,
-#include "link/class_counters.def"
-#undef COUNTER
-#undef GAUGE
-    CLASS_COUNTER_COUNT
-};
 
 #define LINK_PENDING 8
 // Values above this size are always sent from the arena under a pin, or as a copy of their own,

@@ -1,11 +1,12 @@
-// The counter enumeration, made from counters.def.
+// What this room counts itself. The meter's enumeration, which has the rows of all rooms, goes on
+// behind it.
 #pragma once
 
-enum counter {
-#define COUNTER(name) COUNTER_##name,
-#define GAUGE(name) COUNTER_##name,
+enum shm_counter {
+#define COUNTER(name, ...) COUNTER_##name,
+#define PEAK(name, ...) COUNTER_##name,
 #include "shm/counters.def"
 #undef COUNTER
-#undef GAUGE
-    COUNTER_COUNT
+#undef PEAK
+    SHM_COUNTER_COUNT
 };

@@ -8,51 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shm/counters.h"
 #include "shm/lock_inline.h"
 #include "shm/proc_internal.h"
-
-static const char *const counter_names[] = {
-#define COUNTER(name) #name,
-#define GAUGE(name) #name,
-#include "shm/counters.def"
-#undef COUNTER
-#undef GAUGE
-};
-
-static const bool counter_gauges[] = {
-#define COUNTER(name) false,
-#define GAUGE(name) true,
-#include "shm/counters.def"
-#undef COUNTER
-#undef GAUGE
-};
-
-uint32_t counter_count(void) {
-    return COUNTER_COUNT;
-}
-
-const char *counter_name(uint32_t index) {
-    return index < COUNTER_COUNT ? counter_names[index] : NULL;
-}
-
-bool counter_is_gauge(uint32_t index) {
-    return index < COUNTER_COUNT && counter_gauges[index];
-}
-
-void counters_read(const struct arena *arena, uint32_t slot_index, uint64_t *values) {
-    PYMC_CHECK(slot_index < arena->header->slots);
-    const struct slot *slot = slot_at(arena, slot_index);
-    for (int i = 0; i < COUNTER_COUNT; i++) {
-        values[i] = SHARED_LOAD(slot->counters[i]);
-    }
-}
-
-void counters_add(struct arena *arena, uint32_t slot_index, uint32_t counter_index, uint64_t by) {
-    PYMC_CHECK(slot_index < arena->header->slots && counter_index < COUNTER_COUNT);
-    uint64_t *counter = &slot_at(arena, slot_index)->counters[counter_index];
-    SHARED_STORE(*counter, *counter + by);
-}
 
 int slots_create(struct arena *arena, uint32_t slots) {
     uint64_t offset = arena_reserve(arena, (uint64_t)slots * sizeof(struct slot), 64, "slots");
@@ -85,11 +42,6 @@ static void repair_held_slot(struct proc *proc, uint32_t slot_index) {
             lock_free_dead(word);
         }
     }
-    SHARED_STORE(slot->counters[COUNTER_curr_connections], 0);
-    SHARED_STORE(slot->counters[COUNTER_read_buf_count], 0);
-    SHARED_STORE(slot->counters[COUNTER_read_buf_bytes], 0);
-    SHARED_STORE(slot->counters[COUNTER_read_buf_bytes_free], 0);
-    SHARED_STORE(slot->counters[COUNTER_response_buf_bytes], 0);
     SHARED_STORE(slot->waits_for, 0);
     SHARED_STORE(slot->is_late, 0);
     SHARED_STORE(slot->pid, 0);
@@ -216,9 +168,4 @@ void proc_set_hasty(struct proc *proc, bool is_hasty) {
 
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown) {
     fault_arm(name, countdown, proc, NULL);
-}
-
-void proc_count(struct proc *proc, uint32_t counter_index, uint64_t by) {
-    PYMC_CHECK(counter_index < COUNTER_COUNT);
-    count(proc, (enum counter)counter_index, by);
 }

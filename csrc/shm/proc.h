@@ -76,7 +76,3 @@ void proc_set_hasty(struct proc *proc, bool is_hasty);
 
 // Arms a fault point in this process (debug builds; elsewhere it does nothing).
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown);
-
-// Adds to one of this process's counters, for what is counted outside C. Requires: counter_index <
-// counter_count().
-void proc_count(struct proc *proc, uint32_t counter_index, uint64_t by);

@@ -8,6 +8,8 @@
 #include "shm/proc.h"
 
 #define PROC_HELD_MAX 8
+// Room for the rows of all rooms, those above included: the meter checks that it is enough.
+#define SLOT_COUNTERS_MAX 128
 
 // One process's lines in the arena. Only the owner writes, except under `alive` after its death;
 // the supervisor writes `is_late` and two counters, and who waits for the owner's locks adds to
@@ -22,7 +24,7 @@ struct CACHE_ALIGNED slot {
     CACHE_ALIGNED uint64_t beats;
     uint64_t waits_for;    // 0 while the owner does not wait for a lock word.
     uint64_t waited_us;    // How long others napped for locks of this slot. Atomic add.
-    CACHE_ALIGNED uint64_t counters[COUNTER_COUNT];
+    CACHE_ALIGNED uint64_t counters[SLOT_COUNTERS_MAX];
 };
 
 struct proc {
@@ -46,6 +48,7 @@ static inline struct slot *slot_at(const struct arena *arena, uint32_t slot_inde
 }
 
 // The owner is the only writer, so a plain load and an atomic store of one word are enough.
-static inline void count(struct proc *proc, enum counter counter, uint64_t by) {
+// `counter` is one of the enumeration in meter/meter_inline.h.
+static inline void count(struct proc *proc, uint32_t counter, uint64_t by) {
     SHARED_STORE(proc->counters[counter], proc->counters[counter] + by);
 }

@@ -1,34 +1,8 @@
 // Sums of what all processes counted, and what `stats reset` takes off them.
 #include <string.h>
 
+#include "meter/meter.h"
 #include "store/store_internal.h"
-
-static const char *const class_names[] = {
-#define COUNTER(name) #name,
-#define GAUGE(name) #name,
-#include "link/class_counters.def"
-#undef COUNTER
-#undef GAUGE
-};
-static const bool class_gauges[] = {
-#define COUNTER(name) false,
-#define GAUGE(name) true,
-#include "link/class_counters.def"
-#undef COUNTER
-#undef GAUGE
-};
-
-uint32_t class_counter_count(void) {
-    return CLASS_COUNTER_COUNT;
-}
-
-const char *class_counter_name(uint32_t index) {
-    return index < CLASS_COUNTER_COUNT ? class_names[index] : NULL;
-}
-
-bool class_counter_is_gauge(uint32_t index) {
-    return index < CLASS_COUNTER_COUNT && class_gauges[index];
-}
 
 // Of a process that has not noticed the present flush, all that it counted is flushed.
 static bool all_is_flushed(const struct store *store, uint32_t slot) {
@@ -122,6 +96,7 @@ static void counters_sum(const struct store *store, uint64_t *values) {
             values[i] += SHARED_LOAD(counters[UNLIKELY(all_flushed) ? counter_of_all(i) : i]);
         }
     }
+    meter_read_peaks(store->arena, values);
 }
 
 void store_counters_read(struct store *store, uint64_t *values) {
@@ -135,24 +110,17 @@ static void reset_class(struct store *store, uint32_t class_id) {
     uint64_t values[CLASS_COUNTER_COUNT] = {0};
     class_counters_add(store, class_id, class_id, values);
     for (uint32_t i = 0; i < CLASS_COUNTER_COUNT; i++) {
-        if (!class_gauges[i]) {
+        if (meter_class_row(i)->kind == METER_COUNTER) {
             SHARED_STORE(store->root->class_counters_base[class_id][i], values[i]);
         }
     }
 }
 
 void store_counters_reset(struct store *store) {
-    static const char gauges[COUNTER_COUNT] = {
-#define COUNTER(name) [COUNTER_##name] = 0,
-#define GAUGE(name) [COUNTER_##name] = 1,
-#include "shm/counters.def"
-#undef COUNTER
-#undef GAUGE
-    };
     uint64_t values[COUNTER_COUNT];
     counters_sum(store, values);
     for (uint32_t i = 0; i < COUNTER_COUNT; i++) {
-        if (!gauges[i]) {
+        if (meter_row(i)->kind == METER_COUNTER) {
             SHARED_STORE(store->root->counters_base[i], values[i]);
         }
     }

@@ -23,16 +23,13 @@ struct store_class_state {
 uint32_t store_class_read_next(struct store *store, uint32_t class_id,
                                struct store_class_state *out);
 
-uint32_t class_counter_count(void);
-const char *class_counter_name(uint32_t index);
-bool class_counter_is_gauge(uint32_t index);
-// Sums one class's counters over all slots into values[class_counter_count()]. Gauges are sums
+// Sums one class's counters over all slots into values[meter_class_count()]. Gauges are sums
 // modulo 2^64.
 void class_counters_read(struct store *store, uint32_t class_id, uint64_t *values);
 // The same for classes `first` to `last` together (evicted_age_seconds: the highest of all). One
 // call costs some 10 us. Requires: 1 <= first, last <= slab_snapshot.classes.
 void class_counters_sum(struct store *store, uint32_t first, uint32_t last, uint64_t *values);
-// Sums the process counters of all slots into values[counter_count()].
+// Sums the process counters of all slots into values[meter_count()].
 void store_counters_read(struct store *store, uint64_t *values);
 
 // `stats reset`: what was counted until now no longer shows. The reading functions below subtract

@@ -4,6 +4,7 @@
 #include "flash/flash_index.h"
 #include "link/link_probation_inline.h"
 #include "link/link_txn_inline.h"
+#include "meter/meter.h"
 #include "store/store_internal.h"
 
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
@@ -26,6 +27,7 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     }
     FAULT_POINT(self, "store.repair.unlocked");
     link_limbo_repair(store, self, dead_slot_index);
+    meter_end_process(store->arena, dead_slot_index);
 }
 
 bool store_reclaim_slot(struct store *store, uint32_t slot_index) {

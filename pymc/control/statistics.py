@@ -9,7 +9,7 @@ from pymc.stats.connections import connection_parts
 from pymc.stats.flash import extstore_parts
 from pymc.stats.general import general_reply
 from pymc.stats.lines import Pairs, stat_reply
-from pymc.stats.own import own_pairs
+from pymc.stats.own import own_reply
 from pymc.stats.settings import settings_pairs
 from pymc.stats.walks import cachedump_parts, detail_parts, sizes_parts
 
@@ -50,7 +50,7 @@ def stats(command: Command) -> Answer | Parts:
                 return _END
             return Parts(extstore_parts(server, store, flash, wants_pages=wants_pages))
         case [b"pymc", *_]:
-            return _reply(own_pairs(server, store))
+            return Answer(own_reply(server, store))
         case _:
             return ERROR
 

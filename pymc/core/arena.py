@@ -8,6 +8,7 @@ from typing import Any
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
 from pymc.core.ledger import Ledger
+from pymc.core.meter import COUNTER_INDEX, COUNTER_NAMES
 from pymc.record import Record
 
 
@@ -59,10 +60,6 @@ class LargePages(Record):
     got_bytes: int = 0
 
 
-COUNTER_NAMES: tuple[str, ...] = tuple(
-    text(lib.counter_name(i)) for i in range(lib.counter_count())
-)
-COUNTER_INDEX = {name: index for index, name in enumerate(COUNTER_NAMES)}
 LIVE_NAMES: tuple[str, ...] = tuple(text(lib.live_name(i)) for i in range(lib.live_count()))
 _LIVE_INDEX = {name: index for index, name in enumerate(LIVE_NAMES)}
 SLOTS_MAX = int(lib.ARENA_SLOTS_MAX)
@@ -202,10 +199,10 @@ class Arena:
 
     def count_for(self, slot: int, name: str) -> None:
         """Counts one in another process's slot; only for what the supervisor alone counts."""
-        lib.counters_add(self.pointer, slot, COUNTER_INDEX[name], 1)
+        lib.meter_add_for(self.pointer, slot, COUNTER_INDEX[name], 1)
 
     def counters(self, slot: int) -> dict[str, int]:
         """One slot's own counters since the server started, by name."""
         values = ffi.new("uint64_t[]", len(COUNTER_NAMES))
-        lib.counters_read(self.pointer, slot, values)
+        lib.meter_read(self.pointer, slot, values)
         return dict(zip(COUNTER_NAMES, values, strict=True))

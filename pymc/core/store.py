@@ -5,16 +5,14 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Any
 
-from pymc.core.arena import COUNTER_INDEX, COUNTER_NAMES, Arena, Role
+from pymc.core.arena import Arena, Role
 from pymc.core.errors import check
-from pymc.core.ffi import ffi, lib, text
+from pymc.core.ffi import ffi, lib
 from pymc.core.flash import Flash
+from pymc.core.meter import CLASS_COUNTER_NAMES, COUNTER_INDEX, COUNTER_NAMES
 from pymc.record import Record
 
 CLASSES_MAX = int(lib.SLAB_CLASSES_MAX)
-CLASS_COUNTER_NAMES: tuple[str, ...] = tuple(
-    text(lib.class_counter_name(i)) for i in range(lib.class_counter_count())
-)
 
 
 class Outcome(IntEnum):
@@ -122,7 +120,7 @@ class Store:
 
     def count(self, name: str, by: int = 1) -> None:
         """Adds to one of this process's counters."""
-        lib.proc_count(self._proc, COUNTER_INDEX[name], by)
+        lib.meter_add(self._proc, COUNTER_INDEX[name], by)
 
     def arm_fault(self, name: str, countdown: int = 1) -> None:
         """Lets this process die at a fault point (debug builds only)."""

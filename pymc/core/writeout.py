@@ -6,7 +6,8 @@ from typing import Any
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib
 from pymc.core.flash import Bucket, Flash
-from pymc.core.store import CLASS_COUNTER_NAMES, Store
+from pymc.core.meter import CLASS_COUNTER_NAMES
+from pymc.core.store import Store
 from pymc.record import Record
 
 STATUS_GOOD = int(lib.PYMC_OK)

@@ -9,61 +9,80 @@ from pymc.core.store import Store
 from pymc.policy.flash_index import index_advice, index_percent
 from pymc.server_context import ServerContext
 from pymc.stats.counts import not_flushed
-from pymc.stats.lines import stat_lines
-
-Pair = tuple[str, object]
+from pymc.stats.report import Group, Values, report_parts, templates
 
 # `stats extstore` shows that many pages without being asked for them: tools read the whole answer.
 PAGES_SHOWN = 64
-_PAGES_PER_PART = 4
 _FREE_PAGES_MIN = 2
-# Reads from flash, for the middle of `stats`.
-GET_KEYS = (
-    "get_extstore",
-    "get_aborted_extstore",
-    "get_oom_extstore",
-    "recache_from_extstore",
-    "miss_from_extstore",
-    "badcrc_from_extstore",
-)
-# extstore's group of `stats`: keys in order without their prefix, and the names of their values.
-_GENERAL_ROWS = """
-    memory_pressure=ext_memory_pressure compact_lost=ext_compact_lost
-    compact_rescues=ext_compact_rescues compact_resc_cold=ext_compact_rescues_cold
-    compact_resc_old=ext_compact_rescues_old compact_skipped=ext_compact_skipped
-    page_allocs=ext_page_allocs page_evictions=ext_page_evictions
-    page_reclaims=ext_page_reclaims pages_free=ext_pages_free pages_used=ext_pages_used
-    objects_evicted=ext_objects_evicted objects_read=ext_objects_read
-    objects_written=ext_objects_written objects_used=ext_objects_used
-    bytes_evicted=ext_bytes_evicted bytes_written=ext_bytes_written bytes_read=ext_bytes_read
-    bytes_used=ext_bytes_used bytes_fragmented=ext_bytes_fragmented
-    limit_maxbytes=ext_limit_bytes io_queue=ext_reads_waiting
-    """
-# Counters that `stats extstore` shows under their own names, without the prefix.
-_OWN_COUNTERS = (
-    "ext_admitted",
-    "ext_rejected_small",
-    "ext_rejected_young",
-    "ext_rejected_ttl",
-    "ext_rejected_unread",
-    "ext_rejected_large",
-    "ext_rejected_index",
-    "ext_clean_evictions",
-    "ext_unclean_evictions",
-    "ext_brought_back",
-    "ext_other_key",
-    "ext_chain_full",
-    "ext_reads_coalesced",
-    "ext_reads_from_buffers",
-    "ext_device_reads",
-    "ext_device_writes",
-    "ext_device_bytes_read",
-    "ext_device_bytes_written",
-    "ext_late_looks",
-    "ext_read_errors",
-    "ext_write_errors",
-    "ext_write_lost",
-)
+# The lines in order; pymc/stats/report.py says how to read it.
+EXTSTORE = """
+{page}:version gauge number How often the page was begun, 0 for never.
+{page}:bytes gauge bytes Bytes of the page's records that are wanted.
+{page}:bucket gauge id Which kind of records the page has.
+{page}:free_bucket gauge id Which kind of records the page's path is for.
+page_count gauge pages Log pages on all paths.
+page_bytes gauge bytes How large a log page is.
+pages_used gauge pages Log pages that have records.
+pages_used_bytes gauge bytes Bytes of the records that are wanted.
+index_bytes gauge bytes Memory that the flash index takes.
+index_entries gauge records Records that the flash index names.
+index_bytes_per_entry gauge bytes Memory that the flash index takes for each of them.
+index_hash_bits gauge bits Bits of a key's hash that tell its entry from others.
+other_key_lost_expected counter records Records that probably went because of another key's hash.
+items_only_on_flash gauge items Items that are on flash and not in memory.
+admitted=ext_admitted
+rejected_small=ext_rejected_small
+rejected_young=ext_rejected_young
+rejected_ttl=ext_rejected_ttl
+rejected_unread=ext_rejected_unread
+rejected_large=ext_rejected_large
+rejected_index=ext_rejected_index
+clean_evictions=ext_clean_evictions
+unclean_evictions=ext_unclean_evictions
+brought_back=ext_brought_back
+other_key=ext_other_key
+chain_full=ext_chain_full
+reads_coalesced=ext_reads_coalesced
+reads_from_buffers=ext_reads_from_buffers
+device_reads=ext_device_reads
+device_writes=ext_device_writes
+device_bytes_read=ext_device_bytes_read
+device_bytes_written=ext_device_bytes_written
+late_looks=ext_late_looks
+read_errors=ext_read_errors
+write_errors=ext_write_errors
+write_lost=ext_write_lost
+...
+compact_bytes=ext_compact_bytes
+write_amplification gauge ratio Bytes written to devices for each byte of an admitted record.
+written_per_byte_received gauge ratio Bytes written to devices for each byte from clients.
+compress_in_bytes=ext_compress_in_bytes
+compress_out_bytes=ext_compress_out_bytes
+compress_ratio gauge ratio How many times smaller compressed values are.
+reads_waiting=ext_reads_waiting
+reads_given_up=ext_reads_given_up
+write_buffers_waiting gauge buffers Full write buffers that are not written yet.
+read_us_{read}=reads counter reads Reads that took less than so many microseconds.
+write_us_{write}=writes counter writes Writes that took less than so many microseconds.
+index_memory_percent gauge percent How much of the memory the flash index takes.
+index_advice?advice text - What to do about an index that takes much memory.
+path_{path}=name text - The file of the path.
+path_{path}_bytes gauge bytes How large the path is.
+path_{path}_bucket gauge id Which kind of records the path is for.
+path_{path}_direct gauge flag 1 when the system keeps no copies of what is read and written.
+path_{path}_read_errors counter reads Reads that the device failed.
+path_{path}_write_errors counter writes Writes that the device failed.
+path_{path}_full_writes counter writes Writes for which the file system had no room.
+path_{path}_slow_reads counter reads Reads that took long.
+path_{path}_late_reads counter reads Reads that were not answered in time.
+path_{path}_times_late counter times How often the path did not answer.
+path_{path}_bad_records counter records Records that were damaged or not where they should be.
+path_{path}_late gauge flag 1 while the path does not answer.
+path_{path}_out gauge flag 1 while the path is out of service.
+path_{path}_state text - How the path stands: in, full, late or out.
+path_{path}_state_why text - Why it is not in.
+path_{path}_state_seconds gauge seconds For how long it has been so.
+"""
 
 
 def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
@@ -79,11 +98,6 @@ def items_on_flash_only(flash: Flash, counters: dict[str, int]) -> int:
     marked = not_flushed(counters, "items_with_copy", "flushed_with_copy")
     copies = min(marked, not_flushed(counters, "items", "flushed_items"))
     return max(flash.index_entries - flash.flushed_entries - copies, 0)
-
-
-def general_keys() -> str:
-    """extstore's group of `stats`: key=value name, in memcached's order."""
-    return " ".join(f"extstore_{row}" for row in _GENERAL_ROWS.split())
 
 
 def general_values(
@@ -115,63 +129,67 @@ def extstore_parts(
     server: ServerContext, store: Store, flash: Flash, *, wants_pages: bool
 ) -> Iterator[bytes]:
     """`stats extstore [pages]`: each page if there are few or they are asked for, then the rest."""
-    count = flash.page_count
-    for first in range(0, count if wants_pages or count <= PAGES_SHOWN else 0, _PAGES_PER_PART):
-        numbers = range(first, min(first + _PAGES_PER_PART, count))
-        yield stat_lines(pair for number in numbers for pair in _page_pairs(number, flash))
-    yield stat_lines(_own_pairs(flash, store.counters()))
-    yield stat_lines(_index_pairs(flash.index_bytes, server.arena.live("memory_limit_bytes")))
-    yield stat_lines(_path_pairs(server, flash))
+    counters = store.counters()
+    percent = index_percent(flash.index_bytes, server.arena.live("memory_limit_bytes"))
+    advice = index_advice(percent)
+    values = {
+        **counters,
+        **_flash_values(flash, counters),
+        **_ratios(counters),
+        "index_memory_percent": percent,
+        "index_advice": advice,
+    }
+    shown = range(flash.page_count if wants_pages or flash.page_count <= PAGES_SHOWN else 0)
+    groups: dict[str, Group] = {
+        "page": ((number, _page_values(flash, number)) for number in shown),
+        "read": _times("reads", flash.read_times()),
+        "write": _times("writes", flash.write_times()),
+        "path": _paths(server, flash),
+    }
+    lines = templates(EXTSTORE, "extstore", ("advice",) if advice else ())
+    yield from report_parts(lines, values, groups)
     yield b"END\r\n"
 
 
-def _page_pairs(number: int, flash: Flash) -> Iterator[Pair]:
+def _page_values(flash: Flash, number: int) -> Values:
     page = flash.page(number)
-    yield f"{number}:version", page.version
-    yield f"{number}:bytes", page.used_bytes
-    yield f"{number}:bucket", page.bucket
-    yield f"{number}:free_bucket", page.label
+    return {
+        "version": page.version,
+        "bytes": page.used_bytes,
+        "bucket": page.bucket,
+        "free_bucket": page.label,
+    }
 
 
-def _own_pairs(flash: Flash, counters: dict[str, int]) -> Iterator[Pair]:
+def _flash_values(flash: Flash, counters: dict[str, int]) -> dict[str, object]:
     entries, index_bytes = flash.index_entries, flash.index_bytes
     used, used_bytes = flash.pages_used()
-    yield "page_count", flash.page_count
-    yield "page_bytes", flash.page_bytes
-    yield "pages_used", used
-    yield "pages_used_bytes", used_bytes
-    yield "index_bytes", index_bytes
-    yield "index_entries", entries
-    yield "index_bytes_per_entry", _ratio(index_bytes, entries)
-    yield "index_hash_bits", flash.hash_bits
-    yield "other_key_lost_expected", f"{other_keys_lost(counters, flash.hash_bits):.2f}"
-    yield "items_only_on_flash", items_on_flash_only(flash, counters)
-    for name in _OWN_COUNTERS:
-        yield name.removeprefix("ext_"), counters[name]
+    return {
+        "page_count": flash.page_count,
+        "page_bytes": flash.page_bytes,
+        "pages_used": used,
+        "pages_used_bytes": used_bytes,
+        "index_bytes": index_bytes,
+        "index_entries": entries,
+        "index_bytes_per_entry": _ratio(index_bytes, entries),
+        "index_hash_bits": flash.hash_bits,
+        "other_key_lost_expected": f"{other_keys_lost(counters, flash.hash_bits):.2f}",
+        "items_only_on_flash": items_on_flash_only(flash, counters),
+        "write_buffers_waiting": flash.buffers_waiting(),
+    }
+
+
+def _ratios(counters: dict[str, int]) -> dict[str, object]:
     written = counters["ext_device_bytes_written"]
-    yield "compact_bytes", counters["ext_compact_bytes"]
-    # Compaction's part, and the padding, is what makes it more than 1.
     admitted_bytes = counters["ext_bytes_written"] - counters["ext_compact_bytes"]
-    yield "write_amplification", _ratio(written, admitted_bytes)
-    # Admission, compression and clean copies are what make it less.
-    yield "written_per_byte_received", _ratio(written, counters["bytes_read"])
     before, after = counters["ext_compress_in_bytes"], counters["ext_compress_out_bytes"]
-    yield "compress_in_bytes", before
-    yield "compress_out_bytes", after
-    yield "compress_ratio", _ratio(before, after)
-    yield "reads_waiting", counters["ext_reads_waiting"]
-    yield "reads_given_up", counters["ext_reads_given_up"]
-    yield "write_buffers_waiting", flash.buffers_waiting()
-    yield from _times("read_us", flash.read_times())
-    yield from _times("write_us", flash.write_times())
-
-
-def _index_pairs(index_bytes: int, limit_bytes: int) -> Iterator[Pair]:
-    """What the index takes of the memory, and what to do when that is much."""
-    percent = index_percent(index_bytes, limit_bytes)
-    yield "index_memory_percent", percent
-    if advice := index_advice(percent):
-        yield "index_advice", advice
+    return {
+        # Compaction's part, and the padding, is what makes it more than 1.
+        "write_amplification": _ratio(written, admitted_bytes),
+        # Admission, compression and clean copies are what make it less.
+        "written_per_byte_received": _ratio(written, counters["bytes_read"]),
+        "compress_ratio": _ratio(before, after),
+    }
 
 
 def other_keys_lost(counters: dict[str, int], hash_bits: int) -> float:
@@ -187,9 +205,9 @@ def _ratio(above: int, below: int) -> str:
     return f"{above / below:.2f}" if below > 0 else "0.00"
 
 
-def _times(name: str, counts: list[int]) -> Iterator[Pair]:
+def _times(name: str, counts: list[int]) -> Group:
     """Each line counts what took less than so many microseconds, and at least half of that."""
-    yield from ((f"{name}_{1 << power}", count) for power, count in enumerate(counts) if count)
+    return [(1 << power, {name: count}) for power, count in enumerate(counts) if count]
 
 
 def path_state(info: PathInfo) -> str:
@@ -201,23 +219,28 @@ def path_state(info: PathInfo) -> str:
     return "full" if info.full is not Full.NO else "in"
 
 
-def _path_pairs(server: ServerContext, flash: Flash) -> Iterator[Pair]:
+def _paths(server: ServerContext, flash: Flash) -> Iterator[tuple[int, Values]]:
     now = server.arena.seconds()
     for number, path in enumerate(server.settings.ext_paths):
         info = flash.path(number)
-        yield f"path_{number}", path.path
-        yield f"path_{number}_bytes", path.page_count * flash.page_bytes
-        yield f"path_{number}_bucket", path.bucket
-        yield f"path_{number}_direct", int(info.is_direct)
-        yield f"path_{number}_read_errors", info.read_errors
-        yield f"path_{number}_write_errors", info.write_errors
-        yield f"path_{number}_full_writes", info.full_writes
-        yield f"path_{number}_slow_reads", info.slow_reads
-        yield f"path_{number}_late_reads", info.late_reads
-        yield f"path_{number}_times_late", info.times_late
-        yield f"path_{number}_bad_records", info.bad_records
-        yield f"path_{number}_late", int(info.is_late)
-        yield f"path_{number}_out", int(info.is_out)
-        yield f"path_{number}_state", path_state(info)
-        yield f"path_{number}_state_why", WHY_TEXTS[info.why]
-        yield f"path_{number}_state_seconds", max(now - info.since_seconds, 0)
+        yield (
+            number,
+            {
+                "name": path.path,
+                "bytes": path.page_count * flash.page_bytes,
+                "bucket": path.bucket,
+                "direct": int(info.is_direct),
+                "read_errors": info.read_errors,
+                "write_errors": info.write_errors,
+                "full_writes": info.full_writes,
+                "slow_reads": info.slow_reads,
+                "late_reads": info.late_reads,
+                "times_late": info.times_late,
+                "bad_records": info.bad_records,
+                "late": int(info.is_late),
+                "out": int(info.is_out),
+                "state": path_state(info),
+                "state_why": WHY_TEXTS[info.why],
+                "state_seconds": max(now - info.since_seconds, 0),
+            },
+        )

@@ -4,33 +4,47 @@ import os
 import time
 from collections.abc import Iterator
 
+from pymc.core.ledger import Room
 from pymc.core.snapshots import read_index, read_slab
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
+from pymc.stats.report import Group, Values
 
-Pair = tuple[str, object]
 _SLAB_PAGE_BYTES = 1 << 20
 
 
-def memory_pairs(server: ServerContext, store: Store) -> Iterator[Pair]:
-    """The ledger of the shared memory, what of it -m covers, and each process's own memory."""
+def memory_report(
+    server: ServerContext, store: Store
+) -> tuple[dict[str, object], dict[str, Group]]:
+    """The ledger of the shared memory, what of it -m covers, and each process's own memory.
+
+    Returns the values, and those of each room and each process.
+    """
     arena = server.arena
     measured = arena.ledger.measure(time.monotonic)
-    for room in measured.rooms:
-        yield f"{room.label}_reserved_bytes", room.reserved_bytes
-        yield f"{room.label}_touched_bytes", room.touched_bytes
-    yield "arena_reserved_bytes", measured.reserved_bytes
-    yield "arena_touched_bytes", measured.touched_bytes
-    yield "arena_estimated_rooms", measured.estimated_rooms
-    yield "arena_file_bytes", measured.file_bytes
-    yield "memory_used_bytes", _used_bytes(server, store, measured.touched("rings"))
-    yield "large_pages_kind", arena.large_pages.kind
-    yield "large_pages_asked_bytes", arena.large_pages.asked_bytes
-    yield "large_pages_bytes", arena.large_pages.got_bytes
     counters = store.counters()
-    buffers = counters["read_buf_bytes"] + counters["response_buf_bytes"]
-    yield "connection_buffers_bytes", buffers
-    yield from _private_pairs(server)
+    processes = dict(_private_bytes_of_all(server))
+    values: dict[str, object] = {
+        "arena_reserved_bytes": measured.reserved_bytes,
+        "arena_touched_bytes": measured.touched_bytes,
+        "arena_estimated_rooms": measured.estimated_rooms,
+        "arena_file_bytes": measured.file_bytes,
+        "memory_used_bytes": _used_bytes(server, store, measured.touched("rings")),
+        "large_pages_kind": arena.large_pages.kind,
+        "large_pages_asked_bytes": arena.large_pages.asked_bytes,
+        "large_pages_bytes": arena.large_pages.got_bytes,
+        "connection_buffers_bytes": counters["read_buf_bytes"] + counters["response_buf_bytes"],
+        "private_bytes": sum(processes.values()),
+    }
+    groups: dict[str, Group] = {
+        "room": [(room.label, _room_values(room)) for room in measured.rooms],
+        "process": [(name, {"private_bytes": size}) for name, size in processes.items()],
+    }
+    return values, groups
+
+
+def _room_values(room: Room) -> Values:
+    return {"reserved_bytes": room.reserved_bytes, "touched_bytes": room.touched_bytes}
 
 
 def private_bytes(pid: int, folder: str = "/proc") -> int:
@@ -53,13 +67,9 @@ def _used_bytes(server: ServerContext, store: Store, rings_bytes: int) -> int:
     return pages_bytes + read_index(store).bytes + rings_bytes + flash_index_bytes
 
 
-def _private_pairs(server: ServerContext) -> Iterator[Pair]:
+def _private_bytes_of_all(server: ServerContext) -> Iterator[tuple[str, int]]:
     pids = {"supervisor": server.supervisor_pid, "keeper": server.keeper_pid()}
     for worker in range(server.settings.workers):
         pids[f"worker_{worker}"] = server.living_pid(worker)
-    total = 0
     for name, pid in pids.items():
-        size = private_bytes(pid) if pid else 0
-        total += size
-        yield f"{name}_private_bytes", size
-    yield "private_bytes", total
+        yield name, private_bytes(pid) if pid else 0

@@ -15,6 +15,7 @@ from pymc.launch.sockets import write_port_file
 from pymc.logs import say
 from pymc.messages.signals import WAITED_SIGNALS
 from pymc.server_context import ServerContext
+from pymc.stats.general import general_lines
 from pymc.supervisor.children import Children
 from pymc.supervisor.oom import OomWatch
 
@@ -68,6 +69,8 @@ def start_processes(holdings: Holdings) -> Children:
     children = children_of(holdings, launcher)
     for slot in range(settings.workers):
         children.add(Role.WORKER, (slot,))
+    # Each worker would make these lines for itself when it is first asked.
+    general_lines(context)
     # Pages that nobody writes to stay shared with all children.
     gc.freeze()
     children.start_due()

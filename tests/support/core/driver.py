@@ -23,8 +23,8 @@ EPOCH_UNIX_SECONDS = 1_700_000_000
 BUSY_TRIES = 100_000
 
 
-COUNTERS = [text(lib.counter_name(i)) for i in range(lib.counter_count())]
-CLASS_COUNTERS = [text(lib.class_counter_name(i)) for i in range(lib.class_counter_count())]
+COUNTERS = [text(lib.meter_row(i).name) for i in range(lib.meter_count())]
+CLASS_COUNTERS = [text(lib.meter_class_row(i).name) for i in range(lib.meter_class_count())]
 LIVE = {text(lib.live_name(i)): i for i in range(lib.live_count())}
 
 

@@ -187,7 +187,7 @@ class Log:
 
     def counters(self) -> dict[str, int]:
         values = ffi.new("uint64_t[]", len(COUNTERS))
-        lib.counters_read(self.arena, 0, values)
+        lib.meter_read(self.arena, 0, values)
         return dict(zip(COUNTERS, values, strict=True))
 
     def write_times(self) -> list[int]:

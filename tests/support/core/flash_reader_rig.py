@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pymc.core.arena import COUNTER_NAMES, Arena
+from pymc.core.arena import Arena
 from pymc.core.ffi import ffi, lib
 from pymc.core.flash import Flash, FlashGeometry, flash_reserve_bytes
+from pymc.core.meter import COUNTER_NAMES
 from tests.support.deadline import WAIT_SECONDS
 
 KIB = 1024
@@ -151,7 +152,7 @@ class Rig:
 
     def counters(self) -> dict[str, int]:
         values = ffi.new("uint64_t[]", len(COUNTER_NAMES))
-        lib.counters_read(self.arena.pointer, 0, values)
+        lib.meter_read(self.arena.pointer, 0, values)
         return dict(zip(COUNTER_NAMES, values, strict=True))
 
     def path_state(self, path: int = 0) -> Any:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pymc import VERSION
-from pymc.core.arena import COUNTER_NAMES
+from pymc.core.meter import COUNTER_NAMES
 from pymc.core.store import Store
 from pymc.stats.cpu_times import read_cpu_times
 from pymc.stats.lines import stat_reply

@@ -85,6 +85,13 @@ def test_flash_needs_no_more_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_lines_of_stats_are_made_for_all_workers_at_once() -> None:
+    listing = "print(gc.isenabled(), *sorted(sys.modules), flush=True)"
+    counting = "import pymc.stats.report as r; print(r.templates.cache_info().currsize, flush=True)"
+    assert said_by(UNTIL_FORK.replace(listing, counting)) == ["1"]
+
+
+@pytest.mark.slow
 def test_the_rest_waits_until_all_workers_are_there() -> None:
     assert said_by(UNTIL_REST) == ["True", "False"]
 

@@ -2,8 +2,6 @@
 
 import os
 
-import pytest
-
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import Cache
 
@@ -64,27 +62,3 @@ def test_the_living_are_left_alone(cache: Cache) -> None:
     cache.open(1)
     assert not handle.reclaim_slot(1)
     assert not handle.reclaim_slot(0)
-
-
-def test_counters_belong_to_slots_and_are_summed(cache: Cache) -> None:
-    one, two = cache.open(0), cache.open(1)
-    lib.proc_count(one.proc, 0, 5)
-    lib.proc_count(two.proc, 0, 7)
-    name = ffi.string(lib.counter_name(0)).decode()
-    assert one.counters()[name] == 12
-    lib.store_counters_reset(one.store)
-    assert two.counters()[name] == 0
-
-
-@pytest.mark.parametrize("index", range(lib.counter_count()))
-def test_every_counter_has_a_name(index: int) -> None:
-    assert ffi.string(lib.counter_name(index))
-
-
-def test_gauges_outlive_a_reset(cache: Cache) -> None:
-    handle = cache.open(0)
-    handle.put(b"k", b"v")
-    lib.store_counters_reset(handle.store)
-    counters = handle.counters()
-    assert counters["items"] == 1
-    assert counters["total_items"] == 0
