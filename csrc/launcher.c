@@ -45,7 +45,7 @@ int main(int argc, char **argv) {
 #include <dlfcn.h>
 #include <stdbool.h>
 
-static void give_up_on(PyStatus status) {
+static void exit_if_failed(PyStatus status) {
     if (PyStatus_Exception(status)) {
         Py_ExitStatusException(status);
     }
@@ -64,16 +64,16 @@ static void start_interpreter(int argc, char **argv) {
     if (is_under_sanitizer()) {
         before.allocator = PYMEM_ALLOCATOR_MALLOC;
     }
-    give_up_on(Py_PreInitialize(&before));
+    exit_if_failed(Py_PreInitialize(&before));
 
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
     config.install_signal_handlers = 1;
     // Who starts a daemon may be root, and `make build` has written the byte code.
     config.write_bytecode = 0;
-    give_up_on(PyConfig_SetBytesString(&config, &config.program_name, PYMC_PYTHON));
-    give_up_on(PyConfig_SetBytesArgv(&config, argc, argv));
-    give_up_on(Py_InitializeFromConfig(&config));
+    exit_if_failed(PyConfig_SetBytesString(&config, &config.program_name, PYMC_PYTHON));
+    exit_if_failed(PyConfig_SetBytesArgv(&config, argc, argv));
+    exit_if_failed(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
 }
 

@@ -15,12 +15,12 @@ from pymc.stats.cpu_times import RecentCpuTimes
 # A keeper that was killed and does not go, since it waits for a device, keeps its slot.
 KEEPER_SLOTS = 3
 # Process slots beyond workers and keepers, for tools that look into a running server.
-VISITOR_SLOTS = 2
+TOOL_SLOTS = 2
 
 
 def slots_for(settings: Settings) -> int:
     """Process slots of a server."""
-    return settings.workers + KEEPER_SLOTS + VISITOR_SLOTS
+    return settings.workers + KEEPER_SLOTS + TOOL_SLOTS
 
 
 class ListeningAddress(Record):

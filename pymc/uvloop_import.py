@@ -23,7 +23,7 @@ def _load() -> ModuleType:
     if "ssl" in sys.modules or "uvloop" in sys.modules:
         return __import__("uvloop")
     try:
-        # So asyncio is told that this Python has no TLS, for which it is prepared.
+        # So asyncio sees that this Python has no TLS, for which it is prepared.
         sys.modules["ssl"] = None  # type: ignore[assignment]
         __import__("asyncio")
         sys.modules["ssl"] = _NoTls("ssl")

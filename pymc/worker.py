@@ -25,7 +25,7 @@ _GONE = 1
 # The engine waits so long for the next client before the loop waits for it and for all else.
 _QUIET_MILLISECONDS = 20
 # So late may a timer, a descriptor or a rare signal be while clients come all the time: less
-# would be felt by few clients, who pay for each way through the loop.
+# would cost few clients, who pay for each way through the loop.
 _STAY_MILLISECONDS = 100
 _REQUESTS, _STREAMS, _AGAIN = int(Wants.REQUESTS), int(Wants.STREAMS), int(Wants.AGAIN)
 
@@ -92,7 +92,7 @@ class Worker:
             engine.listen(address.socket_for(self._worker).fileno(), address.kind)
         loop.add_signal_handler(signal.SIGTERM, loop.stop)
         loop.add_signal_handler(signal.SIGHUP, self._load_auth)
-        # The loop hears signals only from now on, and the users may have changed before.
+        # The loop sees signals only from now on, and the users may have changed before.
         loop.call_soon(self._load_auth)
         loop.add_reader(engine.fd, self._on_ready)
         # Nothing has to be given back in order: the arena goes with the last process.

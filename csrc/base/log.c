@@ -29,7 +29,7 @@ struct log {
     bool may_block;
     uint32_t used;
     uint64_t dropped;
-    uint64_t dropped_told;
+    uint64_t dropped_logged;
     uint32_t stamp_bytes;
     char name[NAME_BYTES];
     char stamp[STAMP_BYTES];
@@ -132,17 +132,17 @@ void log_line(struct log *log, const char *text, uint32_t bytes) {
     if (UNLIKELY(log->used)) {
         log_flush(log);
     }
-    if (UNLIKELY(log->dropped != log->dropped_told)) {
-        char told[96];
-        int told_bytes = snprintf(told, sizeof told,
-                                  "pymc: %llu lines of the log were dropped: nobody read them",
-                                  (unsigned long long)(log->dropped - log->dropped_told));
+    if (UNLIKELY(log->dropped != log->dropped_logged)) {
+        char lost_line[96];
+        int lost_line_bytes = snprintf(lost_line, sizeof lost_line,
+                                       "pymc: %llu lines of the log were dropped: nobody read them",
+                                       (unsigned long long)(log->dropped - log->dropped_logged));
         // Said only when what follows it can be said too.
-        if (log->used || !keep(log, told, (uint32_t)told_bytes)) {
+        if (log->used || !keep(log, lost_line, (uint32_t)lost_line_bytes)) {
             log->dropped++;
             return;
         }
-        log->dropped_told = log->dropped;
+        log->dropped_logged = log->dropped;
     }
     if (!keep(log, text, bytes)) {
         log->dropped++;

@@ -14,7 +14,7 @@
 #ifdef __SANITIZE_THREAD__
 static inline void racy_copy(void *to, const void *from, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) {
-        // The target may be a chunk that others still read, in vain.
+        // The target may be a chunk that others still read and then drop.
         __atomic_store_n((uint8_t *)to + i,
                          __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED),
                          __ATOMIC_RELAXED);

@@ -36,11 +36,11 @@ void conn_readers_note(struct conns *conns, struct connection *connection);
 // While pins, memory that readers keep from being freed, or memory for copies is short: copies
 // values out for those who have been slow for a while, and closes those who have taken nothing for
 // too long. Call once a second.
-void conn_readers_relieve(struct conns *conns);
+void conn_readers_free_memory(struct conns *conns);
 // Whether a notice of a kind that was last told in that second, 0 for never, may be told again.
-bool conn_notice_is_due(const struct conns *conns, uint32_t told_seconds);
+bool conn_notice_is_due(const struct conns *conns, uint32_t logged_seconds);
 // Tells what there is to tell. Call once a second.
-void conn_notices_tell(struct conns *conns);
+void conn_notices_log(struct conns *conns);
 
 // Has the host told of these events. Telling it again, also the same, brings an event for what is
 // there already.
@@ -80,7 +80,7 @@ bool conn_input_has_value(const struct connection *connection);
 // Receives a large value straight into its item, and what follows it into `behind`, a stage.
 // Returns how many bytes lie there for the session; has_more says whether to come again.
 size_t conn_input_receive_value(struct conns *conns, struct connection *connection, char *behind);
-// Receives into the stage behind kept input. Returns how many bytes lie there for conn_converse(),
+// Receives into the stage behind kept input. Returns how many bytes lie there for conn_serve(),
 // 0 for none.
 size_t conn_receive(struct conns *conns, struct connection *connection, char *stage);
 
@@ -88,8 +88,7 @@ size_t conn_receive(struct conns *conns, struct connection *connection, char *st
 void conn_read_ahead(struct conns *conns, struct connection *connection);
 
 // Feeds received input to the session, sends the reply, keeps what is unfinished.
-void conn_converse(struct conns *conns, struct connection *connection, const char *in,
-                   size_t bytes);
+void conn_serve(struct conns *conns, struct connection *connection, const char *in, size_t bytes);
 // Goes on with kept input, after a reply was sent or an answer came.
 void conn_continue(struct conns *conns, struct connection *connection);
 // Goes on with a connection whose read from flash is done, or whose busy bucket may be free.

@@ -78,7 +78,7 @@ struct value_list {
     struct connection *first, *last;
     uint64_t refusals_seen;    // What the worker had refused at the last look.
     uint32_t dropped;          // Not yet told of.
-    uint32_t told_seconds;
+    uint32_t logged_seconds;
 };
 
 // Connections whose backlog holds values, the one that has taken nothing for longest first.
@@ -86,7 +86,7 @@ struct reader_list {
     struct connection *first, *last;
     struct connection *cursor;    // Where the next look begins; NULL for the first.
     uint32_t closed;              // Not yet told of.
-    uint32_t told_seconds;
+    uint32_t logged_seconds;
 };
 
 // A finished reply that leaves when the whole group of connections has been served.
@@ -105,8 +105,8 @@ struct staged {
 
 // What the operator was told last.
 struct notices {
-    uint64_t binary_told;
-    uint32_t told_seconds;
+    uint64_t binary_logged;
+    uint32_t logged_seconds;
 };
 
 struct conn_queue {
@@ -169,8 +169,8 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
                int log_id);
 void conn_close(struct conns *conns, struct connection *connection);
 // Its events are edges: what is told here once is not told again.
-void conn_told(struct conns *conns, struct connection *connection, uint32_t events);
-// What conn_told() made ready to be served is served by this at the latest.
+void conn_event(struct conns *conns, struct connection *connection, uint32_t events);
+// What conn_event() made ready to be served is served by this at the latest.
 void conns_serve_staged(struct conns *conns);
 // Serves those that did not wait for an event. To be called once a turn, before events are told.
 void conns_serve_again(struct conns *conns);

@@ -32,8 +32,8 @@ void conns_close(struct conns *conns) {
 
 void conns_tick(struct conns *conns) {
     conn_values_drop_silent(conns);
-    conn_readers_relieve(conns);
-    conn_notices_tell(conns);
+    conn_readers_free_memory(conns);
+    conn_notices_log(conns);
 }
 
 bool conns_next_request(struct conns *conns, struct conn_request *request_out) {

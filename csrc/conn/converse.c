@@ -100,8 +100,8 @@ static void defer(struct conns *conns, struct connection *connection) {
     show_waiting(connection);
 }
 
-static void converse(struct conns *conns, struct connection *connection, const char *in,
-                     size_t bytes) {
+static void serve_input(struct conns *conns, struct connection *connection, const char *in,
+                        size_t bytes) {
     size_t at = 0;
     if (UNLIKELY(conns->reply.at - conns->reply_base > REPLY_BYTES / 4
                  || conns->deferred_count == STAGES)) {
@@ -147,14 +147,13 @@ static void receive_value(struct conns *conns, struct connection *connection) {
     if (conn_input_has_value(connection)) {
         size_t behind = conn_input_receive_value(conns, connection, conns->tail);
         if (behind > 0) {
-            converse(conns, connection, conns->tail, behind);
+            serve_input(conns, connection, conns->tail, behind);
         }
     }
 }
 
-void conn_converse(struct conns *conns, struct connection *connection, const char *in,
-                   size_t bytes) {
-    converse(conns, connection, in, bytes);
+void conn_serve(struct conns *conns, struct connection *connection, const char *in, size_t bytes) {
+    serve_input(conns, connection, in, bytes);
     if (UNLIKELY(connection->has_more)) {
         connection->reads_little = session_is_filling_value(&connection->session);
         if (conn_input_has_value(connection)) {
@@ -181,7 +180,7 @@ void conn_continue(struct conns *conns, struct connection *connection) {
     show_waiting(connection);
     if (connection->kept.bytes || UNLIKELY(session_is_unfinished(&connection->session))) {
         conn_kept_lend(conns, connection);
-        conn_converse(conns, connection, conns->lent.base + conns->lent.at, conns->lent.bytes);
+        conn_serve(conns, connection, conns->lent.base + conns->lent.at, conns->lent.bytes);
         conn_kept_take_back(conns);
     }
 }

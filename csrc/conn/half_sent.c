@@ -10,7 +10,7 @@
 static void tell(struct conns *conns, uint32_t seconds) {
     struct value_list *values = &conns->values;
     uint32_t now = conns->proc->now_seconds;
-    if (values->dropped == 0 || !conn_notice_is_due(conns, values->told_seconds)) {
+    if (values->dropped == 0 || !conn_notice_is_due(conns, values->logged_seconds)) {
         return;
     }
     char text[128];
@@ -21,7 +21,7 @@ static void tell(struct conns *conns, uint32_t seconds) {
                  conns->worker, values->dropped, seconds);
     log_line(conns->log, text, (uint32_t)bytes);
     values->dropped = 0;
-    values->told_seconds = now;
+    values->logged_seconds = now;
 }
 
 void conn_values_drop_silent(struct conns *conns) {

@@ -31,7 +31,7 @@ struct memory_client {
     bool can_send;
     bool has_ended;
     bool is_broken;
-    bool has_heard_end;
+    bool has_met_end;
     bool is_closed;
     struct connection_record record;
     struct connection connection;
@@ -135,7 +135,7 @@ static uint32_t memory_wanted(const struct transport *transport, uint32_t wants)
 }
 
 static void memory_shut_down(struct transport *transport) {
-    transport->client->has_heard_end = true;
+    transport->client->has_met_end = true;
 }
 
 static void memory_close(struct transport *transport) {
@@ -213,7 +213,7 @@ static bool tell(struct memory_loop *loop, struct memory_client *client) {
     if (client->has_ended && (connection->asked & TRANSPORT_IN)) {
         events |= TRANSPORT_ENDED;
     }
-    conn_told(&loop->conns, connection, events);
+    conn_event(&loop->conns, connection, events);
     return true;
 }
 
@@ -310,7 +310,7 @@ void memory_client_send_first(struct memory_client *client) {
     client->sends_first = true;
 }
 
-size_t memory_client_hear(struct memory_client *client, char *place, size_t place_bytes) {
+size_t memory_client_receive(struct memory_client *client, char *place, size_t place_bytes) {
     return bytes_take(&client->heard, place, place_bytes);
 }
 
@@ -328,7 +328,7 @@ void memory_client_view(const struct memory_client *client, struct memory_view *
                                      .shown = client->record.state,
                                      .wants_input = connection->wants & TRANSPORT_IN,
                                      .wants_room = connection->wants & TRANSPORT_OUT,
-                                     .has_heard_end = client->has_heard_end,
+                                     .has_met_end = client->has_met_end,
                                      .is_closed = client->is_closed,
                                      .waiting_bytes = client->said.count,
                                      .kept_bytes = connection->kept.bytes};

@@ -47,7 +47,7 @@ void memory_client_use_records(struct memory_client *client, uint32_t record_byt
 // Nothing is received from it before the transport was told that it can send.
 void memory_client_send_first(struct memory_client *client);
 // Takes what it was sent. Returns how many bytes were put into place.
-size_t memory_client_hear(struct memory_client *client, char *place, size_t place_bytes);
+size_t memory_client_receive(struct memory_client *client, char *place, size_t place_bytes);
 // Another process answers its administrative command; or has done so.
 void memory_client_lend(struct memory_client *client);
 void memory_client_lent_is_done(struct memory_client *client);
@@ -58,7 +58,7 @@ struct memory_view {
     int shown;    // enum connection_state
     bool wants_input;
     bool wants_room;
-    bool has_heard_end;        // Its connection was shut down ...
+    bool has_met_end;          // Its connection was shut down ...
     bool is_closed;            // ... and closed.
     uint64_t waiting_bytes;    // It said them, and they were not received.
     uint64_t kept_bytes;       // They were received, and are kept for the session.

@@ -3,17 +3,17 @@
 
 #include "conn/conn_internal.h"
 
-#define TOLD_EVERY_SECONDS 60
+#define LOG_INTERVAL_SECONDS 60
 
-bool conn_notice_is_due(const struct conns *conns, uint32_t told_seconds) {
-    return !told_seconds || conns->proc->now_seconds - told_seconds >= TOLD_EVERY_SECONDS;
+bool conn_notice_is_due(const struct conns *conns, uint32_t logged_seconds) {
+    return !logged_seconds || conns->proc->now_seconds - logged_seconds >= LOG_INTERVAL_SECONDS;
 }
 
-void conn_notices_tell(struct conns *conns) {
+void conn_notices_log(struct conns *conns) {
     struct notices *notices = &conns->notices;
     uint32_t now = conns->proc->now_seconds;
     uint64_t refused = conns->proc->counters[COUNTER_binary_refused];
-    if (refused == notices->binary_told || !conn_notice_is_due(conns, notices->told_seconds)) {
+    if (refused == notices->binary_logged || !conn_notice_is_due(conns, notices->logged_seconds)) {
         return;
     }
     char text[160];
@@ -21,8 +21,8 @@ void conn_notices_tell(struct conns *conns) {
                          "worker %u: closed %llu connections of clients that speak the binary "
                          "protocol, which is not "
                          "there",
-                         conns->worker, (unsigned long long)(refused - notices->binary_told));
+                         conns->worker, (unsigned long long)(refused - notices->binary_logged));
     log_line(conns->log, text, (uint32_t)bytes);
-    notices->binary_told = refused;
-    notices->told_seconds = now;
+    notices->binary_logged = refused;
+    notices->logged_seconds = now;
 }

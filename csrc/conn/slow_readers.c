@@ -69,7 +69,7 @@ static uint32_t copy_out(struct conns *conns, struct backlog *backlog, uint32_t 
 static void tell(struct conns *conns) {
     struct reader_list *readers = &conns->readers;
     uint32_t now = conns->proc->now_seconds;
-    if (readers->closed == 0 || !conn_notice_is_due(conns, readers->told_seconds)) {
+    if (readers->closed == 0 || !conn_notice_is_due(conns, readers->logged_seconds)) {
         return;
     }
     char text[160];
@@ -79,10 +79,10 @@ static void tell(struct conns *conns) {
                          conns->worker, readers->closed, CLOSED_AFTER_SECONDS);
     log_line(conns->log, text, (uint32_t)bytes);
     readers->closed = 0;
-    readers->told_seconds = now;
+    readers->logged_seconds = now;
 }
 
-static void relieve(struct conns *conns) {
+static void free_what_it_holds(struct conns *conns) {
     struct reader_list *readers = &conns->readers;
     uint32_t now = conns->proc->now_seconds;
     uint32_t room = COPIED_BYTES_MAX;
@@ -114,7 +114,7 @@ static void relieve(struct conns *conns) {
     }
 }
 
-void conn_readers_relieve(struct conns *conns) {
-    relieve(conns);
+void conn_readers_free_memory(struct conns *conns) {
+    free_what_it_holds(conns);
     tell(conns);
 }

@@ -17,8 +17,8 @@ void conns_serve_staged(struct conns *conns) {
         struct connection *connection = conns->staged[i].connection;
         connection->is_staged = false;
         if (LIKELY(conn_is_open(connection))) {
-            conn_converse(conns, connection, conns->input + (size_t)i * STAGE_BYTES,
-                          conns->staged[i].bytes);
+            conn_serve(conns, connection, conns->input + (size_t)i * STAGE_BYTES,
+                       conns->staged[i].bytes);
             conn_check(connection);
         }
     }
@@ -27,7 +27,7 @@ void conns_serve_staged(struct conns *conns) {
 }
 
 // An event of input for a connection that does not converse now.
-static void hear_meanwhile(struct conns *conns, struct connection *connection) {
+static void receive_meanwhile(struct conns *conns, struct connection *connection) {
     if (connection->state == CONN_SENDING_AHEAD) {
         conn_read_ahead(conns, connection);
         conn_writable(conns, connection);    // The event may have told of both.
@@ -48,7 +48,7 @@ static void stage(struct conns *conns, struct connection *connection) {
         return;
     }
     if (UNLIKELY(connection->state != CONN_READING)) {
-        hear_meanwhile(conns, connection);
+        receive_meanwhile(conns, connection);
         return;
     }
     char *place = conns->input + (size_t)conns->staged_count * STAGE_BYTES;
@@ -73,7 +73,7 @@ static uint32_t meaning_of(const struct connection *connection, uint32_t events)
     return (events & ~moves) | connection->wants;
 }
 
-void conn_told(struct conns *conns, struct connection *connection, uint32_t events) {
+void conn_event(struct conns *conns, struct connection *connection, uint32_t events) {
     bool is_detour = connection->asked != connection->wants;
     events = meaning_of(connection, events);
     if (LIKELY(events & TRANSPORT_IN)) {

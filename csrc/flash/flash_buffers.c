@@ -8,7 +8,7 @@
 #include "base/racy_inline.h"
 #include "flash/flash_record_inline.h"
 
-// Buffers that close under a filler's eyes are passed over; so often it looks for another one.
+// Buffers that close while a filler looks are passed over; so often it looks for another one.
 #define TAKE_TRIES 8
 // Others that take room at the same instant make a filler try again.
 #define RESERVE_TRIES 1000

@@ -22,10 +22,10 @@ struct flash_buffer_info {
     uint32_t page;    // These two say nothing while it is free.
     uint32_t path;
     uint64_t filled_bytes;
-    uint64_t begun;     // Of two the one with the lower number was begun first.
-    uint32_t writer;    // The slot whose process writes it, UINT32_MAX for none.
-    bool is_closed;     // It takes no more records.
-    bool is_in_vain;    // Nothing that goes to its page will be read any more.
+    uint64_t begun;       // Of two the one with the lower number was begun first.
+    uint32_t writer;      // The slot whose process writes it, UINT32_MAX for none.
+    bool is_closed;       // It takes no more records.
+    bool is_page_gone;    // Nothing that goes to its page will be read any more.
 };
 uint32_t flash_buffer_count(const struct flash *flash);
 void flash_buffer_read(const struct flash *flash, uint32_t number, struct flash_buffer_info *out);
@@ -43,8 +43,8 @@ struct flash_place {
     uint64_t page_version;
     uint32_t page;
 };
-// Whether a buffer of the stream takes records, as far as a look tells; if not, the keeper is told.
-// For who would make a record in vain.
+// Whether a buffer of the stream takes records, as far as a look tells; if not, the keeper's word
+// is set. For who would otherwise make a record without a place.
 bool flash_has_room(struct flash *flash, struct proc *proc, int bucket);
 // Sets room for a record of `bytes` aside. False when no buffer of the stream has any: the keeper
 // is told. Requires: bytes <= flash_record_bytes_max(). Locks: none. Crash: the room stays unused;
@@ -83,8 +83,8 @@ uint64_t flash_buffer_seal(struct flash *flash, struct proc *proc, uint32_t numb
 int flash_buffer_write(struct flash *flash, uint32_t number);
 // After flash_buffer_write(): counts it, frees the buffer, closes its page when that is full. After
 // an error its page takes no more; no entry may name the buffer's records any more
-// (tier_buffer_finish() sees to it). With PYMC_NOT_FOUND a sealed buffer that is in vain is freed
-// unwritten; what names its page goes with a sweep.
+// (tier_buffer_finish() sees to it). With PYMC_NOT_FOUND a sealed buffer whose page is gone is
+// freed unwritten; what names its page goes with a sweep.
 void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number, int status);
 // Gives the memory of free buffers back to the system, all but the first `kept`. Returns how many
 // were.

@@ -264,10 +264,10 @@ void flash_compact(struct flash *flash, struct proc *proc, struct flash_home *ho
         uint32_t full = ~flash_match(last, UINT64_MAX, 0) & ((1u << FLASH_OVERFLOW_WORDS) - 1);
         uint64_t *link = flash_span_last(before);
         SHARED_RELEASE(local->overflow_taken, (uint32_t)(*link & ~FLASH_LINK) + 1);
-        FAULT_POINT(proc, "flash.index.unhang.named");
+        FAULT_POINT(proc, "flash.index.detach.named");
         // The link's slot takes the only entry that is left.
         SHARED_RELEASE(*link, full ? last.words[__builtin_ctz(full)] : 0);
-        FAULT_POINT(proc, "flash.index.unhang.done");
+        FAULT_POINT(proc, "flash.index.detach.done");
         table_overflow_give(&flash->table, proc, local);
     }
 }

@@ -75,7 +75,7 @@ const uint64_t *flash_first_alike(const struct flash *flash, uint32_t home, uint
     return NULL;
 }
 
-static void remove_twins(struct table *table, uint32_t home) {
+static void remove_duplicates(struct table *table, uint32_t home) {
     struct flash *flash = table->owner;
     struct flash_span span = flash_span_of(flash_home_at(flash, home));
     uint32_t depth = 0;
@@ -103,5 +103,5 @@ const struct table_format flash_index_format = {
     .copy = copy,
     .remove_moved = remove_moved,
     .compact = compact,
-    .remove_twins = remove_twins,
+    .remove_duplicates = remove_duplicates,
 };

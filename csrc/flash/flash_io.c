@@ -35,7 +35,7 @@ static int fault_met(struct flash *flash, uint32_t path, bool is_write) {
     return seen >= skip && (most == 0 || seen < skip + most) ? kind : FLASH_FAULT_NONE;
 }
 
-static void be_slow(const struct flash *flash) {
+static void delay_as_asked(const struct flash *flash) {
     uint32_t slow_us = SHARED_LOAD(flash->root->fault.slow_us);
     struct timespec rest = {.tv_sec = slow_us / 1000000,
                             .tv_nsec = (long)(slow_us % 1000000) * 1000};
@@ -65,7 +65,7 @@ static int fault_met(struct flash *flash, uint32_t path, bool is_write) {
     (void)flash, (void)path, (void)is_write;
     return FLASH_FAULT_NONE;
 }
-static void be_slow(const struct flash *flash) {
+static void delay_as_asked(const struct flash *flash) {
     (void)flash;
 }
 static void hang(const struct flash *flash) {
@@ -114,7 +114,7 @@ int64_t flash_fault_apply(struct flash *flash, uint32_t path, bool is_write, voi
             flip_bits(memory, (uint64_t)result);
         }
         return result;
-    case FLASH_FAULT_SLOW: be_slow(flash); return result;
+    case FLASH_FAULT_SLOW: delay_as_asked(flash); return result;
     default: return result;
     }
 }
@@ -149,7 +149,7 @@ static int transfer_with_fault(struct flash *flash, uint32_t path, char *memory,
     case FLASH_FAULT_ENOSPC: return ENOSPC;
     case FLASH_FAULT_AGAIN: return EAGAIN;
     case FLASH_FAULT_SHORT: transfer(fd, memory, half, offset, is_write); return EIO;
-    case FLASH_FAULT_SLOW: be_slow(flash); break;
+    case FLASH_FAULT_SLOW: delay_as_asked(flash); break;
     case FLASH_FAULT_HANG: hang(flash); break;
     case FLASH_FAULT_TORN:
         if (is_write) {

@@ -7,8 +7,8 @@
 
 // Whoever comes later than this to a deadline stood still itself, and gives the device this time.
 #define SPARE_US 100000
-// A path that becomes late again and again is told of once in this time.
-#define TOLD_EVERY_US 60000000
+// A path that becomes late again and again is logged once in this time.
+#define LOG_INTERVAL_US 60000000
 
 static uint64_t due_us_of(const struct flash_reader *reader, uint32_t number) {
     const struct flash_reading *oldest = reader->paths[number].oldest;
@@ -92,8 +92,8 @@ static void give_up_queued(struct flash_reader *reader, uint32_t number,
 
 static void mark_late(struct flash_reader *reader, uint32_t number, uint64_t now_us) {
     struct flash_reader_path *path = &reader->paths[number];
-    bool is_told = path->was_told && now_us - path->told_us < TOLD_EVERY_US;
-    if (!flash_path_set_late(reader->flash, number, true) || is_told) {
+    bool is_logged_lately = path->was_logged && now_us - path->logged_us < LOG_INTERVAL_US;
+    if (!flash_path_set_late(reader->flash, number, true) || is_logged_lately) {
         return;
     }
     char text[LOG_LINE_BYTES_MAX];
@@ -104,8 +104,8 @@ static void mark_late(struct flash_reader *reader, uint32_t number, uint64_t now
         reader->flash->names[number],
         (long long)live_get(reader->flash->arena, LIVE_ext_read_timeout_ms));
     log_line(reader->log, text, bytes < (int)sizeof text ? (uint32_t)bytes : sizeof text - 1);
-    path->was_told = true;
-    path->told_us = now_us;
+    path->was_logged = true;
+    path->logged_us = now_us;
 }
 
 // Gives up all reads of the path that have met their deadline, and what waits behind them.

@@ -50,9 +50,9 @@ static bool memory_take(struct flash_reader *reader, struct flash_reading *readi
     struct flash_reader_path *path = &reader->paths[reading->path];
     uint64_t charge = flash_memory_charge(reading->bytes);
     bool must_wait = path->memory_used > 0 && path->memory_used + charge > reader->memory_bound;
-    // Without a pass nobody overtakes those who starve, who would never see enough memory free at a
-    // time.
-    if (UNLIKELY(must_wait || (!ring_is_empty(&path->starving) && path->passes == 0))) {
+    // Without a pass nobody overtakes those who wait for memory, who would never see enough memory
+    // free at a time.
+    if (UNLIKELY(must_wait || (!ring_is_empty(&path->memory_waiters) && path->passes == 0))) {
         reader->lacked_bytes = charge;
         return false;
     }
@@ -91,7 +91,7 @@ static bool read_buffer(struct flash_reader *reader, struct flash_reading *readi
     }
     reading->result = reading->bytes;
     if (flash_reading_judge(reader, reading) != FLASH_READ_GOOD) {
-        // Its buffer was freed under our eyes; what the device has will tell.
+        // Its buffer was freed meanwhile; what the device has will tell.
         return false;
     }
     reading->seen.state = FLASH_READ_DONE;
@@ -109,16 +109,16 @@ static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry,
         return NULL;
     }
     plan(reader, reading, entry);
-    bool is_hopeless = is_late(reader, reading->path);
+    bool is_path_late = is_late(reader, reading->path);
     if (!memory_take(reader, reading)) {
-        if (is_hopeless || is_choked(&reader->paths[reading->path])) {
+        if (is_path_late || has_too_many_given_up(&reader->paths[reading->path])) {
             return answer(reading, FLASH_READ_LATE);
         }
-        if (reader->in_use - reader->given_up == 1 && !reader->starved_paths) {
+        if (reader->in_use - reader->given_up == 1 && !reader->paths_short_of_memory) {
             // The system has no memory, and no read that ends will change that.
             return answer(reading, FLASH_READ_REFUSED);
         }
-        // Back where it came from, without a word to those who starve: nothing became free.
+        // Back where it came from, without waking those who wait for memory: nothing became free.
         reading->next = reader->free;
         reader->free = reading;
         reader->in_use--;
@@ -127,7 +127,7 @@ static struct flash_read *begin_new(struct flash_reader *reader, uint64_t entry,
     if (UNLIKELY(read_buffer(reader, reading))) {
         return &reading->seen;
     }
-    if (UNLIKELY(is_hopeless)) {
+    if (UNLIKELY(is_path_late)) {
         flash_reading_give_memory(reader, reading);
         return answer(reading, FLASH_READ_LATE);
     }
@@ -174,13 +174,13 @@ void flash_reader_release(struct flash_reader *reader, struct flash_read *read) 
     }
 }
 
-static void starve(struct flash_reader *reader, struct flash_waiter *waiter) {
+static void wait_for_memory(struct flash_reader *reader, struct flash_waiter *waiter) {
     waiter->lacked_bytes = reader->lacked_bytes;
     if (waiter->ticket == 0) {
         waiter->ticket = ++reader->ticket;
     }
     // Who was woken and found the memory taken again keeps its place before those who came later.
-    struct flash_waiter *place = &reader->paths[reader->lacked_path].starving;
+    struct flash_waiter *place = &reader->paths[reader->lacked_path].memory_waiters;
     if (place->previous != place && place->previous->ticket > waiter->ticket) {
         place = place->next;
         while (place->ticket < waiter->ticket) {
@@ -188,7 +188,7 @@ static void starve(struct flash_reader *reader, struct flash_waiter *waiter) {
         }
     }
     ring_insert_before(place, waiter);
-    reader->starved_paths |= 1ull << reader->lacked_path;
+    reader->paths_short_of_memory |= 1ull << reader->lacked_path;
     if (reader->in_use == reader->given_up) {
         flash_reader_signal(reader);
     }
@@ -198,7 +198,7 @@ void flash_reader_wait(struct flash_reader *reader, struct flash_read *read,
                        struct flash_waiter *waiter) {
     PYMC_CHECK(!waiter->is_waiting);
     if (read == NULL) {
-        starve(reader, waiter);
+        wait_for_memory(reader, waiter);
         return;
     }
     PYMC_CHECK(read->state != FLASH_READ_DONE);
@@ -213,15 +213,15 @@ void flash_reader_unwait(struct flash_reader *reader, struct flash_waiter *waite
     waiter->ticket = 0;
 }
 
-static void wake_starving_of(struct flash_reader *reader, uint32_t number,
-                             struct flash_chain *woken) {
+static void wake_memory_waiters_of(struct flash_reader *reader, uint32_t number,
+                                   struct flash_chain *woken) {
     struct flash_reader_path *path = &reader->paths[number];
     uint64_t taken = path->memory_used;
     // Then nothing is to be waited for: whoever begins a read is told so.
-    bool wakes_all = is_late(reader, number) || is_choked(path);
+    bool wakes_all = is_late(reader, number) || has_too_many_given_up(path);
     path->passes = 0;
-    while (!ring_is_empty(&path->starving)) {
-        struct flash_waiter *first = path->starving.next;
+    while (!ring_is_empty(&path->memory_waiters)) {
+        struct flash_waiter *first = path->memory_waiters.next;
         if (taken > 0 && taken + first->lacked_bytes > reader->memory_bound && !wakes_all) {
             return;
         }
@@ -229,15 +229,15 @@ static void wake_starving_of(struct flash_reader *reader, uint32_t number,
         path->passes++;
         wake(woken, first);
     }
-    reader->starved_paths &= ~(1ull << number);
+    reader->paths_short_of_memory &= ~(1ull << number);
 }
 
-static void wake_starving(struct flash_reader *reader, struct flash_chain *woken) {
-    for (uint64_t bits = reader->starved_paths; bits; bits &= bits - 1) {
-        wake_starving_of(reader, (uint32_t)__builtin_ctzll(bits), woken);
+static void wake_memory_waiters(struct flash_reader *reader, struct flash_chain *woken) {
+    for (uint64_t bits = reader->paths_short_of_memory; bits; bits &= bits - 1) {
+        wake_memory_waiters_of(reader, (uint32_t)__builtin_ctzll(bits), woken);
     }
     // Should those that were woken begin nothing after all, no read's end would wake the others.
-    if (reader->starved_paths && reader->in_use == reader->given_up) {
+    if (reader->paths_short_of_memory && reader->in_use == reader->given_up) {
         flash_reader_signal(reader);
     }
 }
@@ -248,7 +248,7 @@ static uint32_t start_queued_of(struct flash_reader *reader, uint32_t number, ui
     uint64_t bytes = 0;
     uint32_t started = 0;
     if (UNLIKELY(is_late(reader, number))) {
-        flash_reader_signal(reader);    // They are told of it when somebody reaps.
+        flash_reader_signal(reader);    // They learn of it when somebody reaps.
         return 0;
     }
     while (path->queue_first && path->under_way < reader->depth) {
@@ -307,8 +307,8 @@ struct flash_waiter *flash_reader_reap(struct flash_reader *reader, uint64_t now
         // Another process may have found the path to be late.
         flash_reader_give_up_queued(reader, &woken);
     }
-    if (UNLIKELY(reader->starved_paths)) {
-        wake_starving(reader, &woken);
+    if (UNLIKELY(reader->paths_short_of_memory)) {
+        wake_memory_waiters(reader, &woken);
     }
     return woken.first;
 }
@@ -380,7 +380,7 @@ int flash_reader_open(struct flash *flash, struct proc *proc,
         status = PYMC_NO_MEMORY;
     }
     for (uint32_t number = 0; number < paths && reader->paths; number++) {
-        ring_clear(&reader->paths[number].starving);
+        ring_clear(&reader->paths[number].memory_waiters);
     }
     if (status == PYMC_OK) {
         status = open_back(reader, options);

@@ -77,11 +77,12 @@ struct flash_reader_path {
     uint32_t under_way;    // At the device, with those that were given up.
     uint32_t given_up;
     uint64_t memory_used;
-    uint64_t given_up_bytes;         // Of the memory used.
-    struct flash_waiter starving;    // The head of their ring, by ticket.
-    uint32_t passes;    // Starving ones that were woken and may begin, though others still starve.
-    bool was_told;      // Of its being late, at this time.
-    uint64_t told_us;
+    uint64_t given_up_bytes;               // Of the memory used.
+    struct flash_waiter memory_waiters;    // The head of their ring, by ticket.
+    uint32_t
+        passes;    // Waiters for memory that were woken and may begin, though others still wait.
+    bool was_logged;    // Of its being late, at this time.
+    uint64_t logged_us;
 };
 
 // How reads get to the device. The table's thread calls; each read that was started is completed
@@ -129,10 +130,10 @@ struct flash_reader {
     uint32_t queued;
     uint32_t given_up;
     uint32_t unsubmitted;     // Under way for the table, but the kernel had no room for them yet.
-    uint64_t queued_paths;    // Bits of paths with a queue, with reads to look after, with starving
+    uint64_t queued_paths;    // Bits of paths with a queue, with reads to look after, with readers
                               // waiters.
     uint64_t timed_paths;
-    uint64_t starved_paths;
+    uint64_t paths_short_of_memory;
     uint64_t spared_us;          // What was started before this moment ...
     uint64_t spared_until_us;    // ... is not given up before this one.
     struct flash_reader_path *paths;

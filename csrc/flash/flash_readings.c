@@ -81,7 +81,7 @@ void flash_reading_give_memory(struct flash_reader *reader, struct flash_reading
         reader->memory_used -= charge;
         reader->paths[reading->path].memory_used -= charge;
         reading->memory = NULL;
-        if (UNLIKELY(reader->starved_paths)) {
+        if (UNLIKELY(reader->paths_short_of_memory)) {
             flash_reader_signal(reader);
         }
     }
@@ -95,7 +95,7 @@ void flash_reading_free(struct flash_reader *reader, struct flash_reading *readi
     reading->next = reader->free;
     reader->free = reading;
     reader->in_use--;
-    if (UNLIKELY(reader->starved_paths)) {
+    if (UNLIKELY(reader->paths_short_of_memory)) {
         flash_reader_signal(reader);
     }
 }

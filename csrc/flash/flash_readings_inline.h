@@ -99,6 +99,6 @@ static inline bool is_late(const struct flash_reader *reader, uint32_t number) {
 }
 
 // The same for its memory.
-static inline bool is_choked(const struct flash_reader_path *path) {
+static inline bool has_too_many_given_up(const struct flash_reader_path *path) {
     return path->given_up_bytes > 0 && path->memory_used == path->given_up_bytes;
 }

@@ -20,8 +20,8 @@ struct flash_scan {
     uint64_t at;        // Where the next record is looked for, in memory.
     uint64_t end;       // Offset in the page behind the last block written when the scan began.
     uint64_t piece_bytes;
-    uint64_t futile_bytes;    // Checksummed in vain.
-    uint64_t good_records;    // Found in this piece.
+    uint64_t rejected_bytes;    // Checksummed without a record found.
+    uint64_t good_records;      // Found in this piece.
     uint64_t page_version;
     uint32_t page;
     uint32_t objects;    // Entries that named the page when the scan began, 0 while it was not
@@ -72,7 +72,7 @@ int flash_scan_begin(struct flash_scan *scan, uint32_t page) {
     scan->loaded = 0;
     scan->at = 0;
     scan->piece_bytes = 0;
-    scan->futile_bytes = 0;
+    scan->rejected_bytes = 0;
     scan->good_records = 0;
     scan->objects = SHARED_LOAD(row->state) == FLASH_PAGE_FULL ? SHARED_LOAD(row->objects) : 0;
     scan->found = 0;
@@ -173,11 +173,11 @@ const struct flash_record *flash_scan_next(struct flash_scan *scan, uint64_t *ad
                 scan->good_records++;
                 return record;
             }
-            scan->futile_bytes += bytes;
+            scan->rejected_bytes += bytes;
         }
         // Any unit may begin a record, also behind zeros: a place that was taken may never have
         // been filled. But what looks like many large records must not cost hours of checksums.
-        scan->at += scan->futile_bytes > scan->flash->root->page_bytes
+        scan->at += scan->rejected_bytes > scan->flash->root->page_bytes
                         ? to_block
                         : flash_round_up(scan->flash, 1);
     }

@@ -72,12 +72,12 @@ static int check_geometry(const struct flash_geometry *geometry, uint32_t *faile
 // Where the kernel tells it: what direct reads must be aligned to. 0: it does not take them.
 static uint32_t direct_align(int fd) {
 #ifdef STATX_DIOALIGN
-    struct statx told;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &told) == 0
-        && (told.stx_mask & STATX_DIOALIGN)) {
-        uint32_t align = told.stx_dio_mem_align > told.stx_dio_offset_align
-                             ? told.stx_dio_mem_align
-                             : told.stx_dio_offset_align;
+    struct statx found;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &found) == 0
+        && (found.stx_mask & STATX_DIOALIGN)) {
+        uint32_t align = found.stx_dio_mem_align > found.stx_dio_offset_align
+                             ? found.stx_dio_mem_align
+                             : found.stx_dio_offset_align;
         return align > 0 && align < SECTOR_BYTES ? SECTOR_BYTES : align;
     }
 #endif
@@ -168,16 +168,16 @@ static int make_file_size(int fd, uint64_t bytes, bool is_sparse, bool *is_alloc
 }
 
 static int make_size(int fd, uint64_t bytes, bool is_sparse, bool *is_allocated_out) {
-    struct stat told;
-    if (fstat(fd, &told) != 0) {
+    struct stat found;
+    if (fstat(fd, &found) != 0) {
         return PYMC_OS_ERROR;
     }
-    if (S_ISREG(told.st_mode)) {
+    if (S_ISREG(found.st_mode)) {
         return make_file_size(fd, bytes, is_sparse, is_allocated_out);
     }
     *is_allocated_out = true;
     uint64_t device_bytes = 0;
-    if (!S_ISBLK(told.st_mode)) {
+    if (!S_ISBLK(found.st_mode)) {
         errno = EINVAL;
         return PYMC_OS_ERROR;
     }
@@ -190,9 +190,9 @@ static int make_size(int fd, uint64_t bytes, bool is_sparse, bool *is_allocated_
 
 static int open_path(struct flash *flash, uint32_t path, const struct flash_geometry *geometry) {
     const struct flash_path *wanted = &geometry->paths[path];
-    struct stat told;
+    struct stat found;
     // Exclusive on a device means that nothing on it is mounted; on a file that it is new.
-    bool is_device = stat(wanted->name, &told) == 0 && S_ISBLK(told.st_mode);
+    bool is_device = stat(wanted->name, &found) == 0 && S_ISBLK(found.st_mode);
     int fd =
         open(wanted->name, O_RDWR | O_CLOEXEC | O_NOCTTY | (is_device ? O_EXCL : O_CREAT), 0600);
     if (fd < 0) {

@@ -106,16 +106,16 @@ static void uring_start(struct flash_reader *reader, struct flash_reading *readi
     hand_over(reader, reading);
 }
 
-static bool has_hung(const struct flash_reader *reader) {
+static bool has_reads_held_by_test(const struct flash_reader *reader) {
     return reader->uring->hung != NULL;
 }
 
 // Whether the fault is over that some reads hang by.
 static bool has_released(const struct flash_reader *reader) {
-    return has_hung(reader) && !flash_fault_is_hang(reader->flash);
+    return has_reads_held_by_test(reader) && !flash_fault_is_hang(reader->flash);
 }
 
-static void release_hung(struct flash_reader *reader) {
+static void release_reads_held_by_test(struct flash_reader *reader) {
     struct flash_uring *uring = reader->uring;
     if (!has_released(reader)) {
         return;
@@ -131,7 +131,7 @@ static void release_hung(struct flash_reader *reader) {
 static void uring_start(struct flash_reader *reader, struct flash_reading *reading) {
     hand_over(reader, reading);
 }
-static bool has_hung(const struct flash_reader *reader) {
+static bool has_reads_held_by_test(const struct flash_reader *reader) {
     (void)reader;
     return false;
 }
@@ -139,7 +139,7 @@ static bool has_released(const struct flash_reader *reader) {
     (void)reader;
     return false;
 }
-static void release_hung(struct flash_reader *reader) {
+static void release_reads_held_by_test(struct flash_reader *reader) {
     (void)reader;
 }
 #endif
@@ -213,7 +213,7 @@ static void run_deferred(struct flash_reader *reader) {
 
 static void uring_collect(struct flash_reader *reader, struct flash_chain *woken) {
     struct io_uring *ring = &reader->uring->ring;
-    release_hung(reader);
+    release_reads_held_by_test(reader);
     run_deferred(reader);
     uint64_t now_us = 0;
     uint32_t collected = 0;
@@ -242,7 +242,7 @@ static bool uring_has_done(const struct flash_reader *reader) {
 
 static bool uring_close(struct flash_reader *reader) {
     struct io_uring *ring = &reader->uring->ring;
-    if (has_hung(reader)) {
+    if (has_reads_held_by_test(reader)) {
         return false;
     }
     // Ends of reads, of which the kernel knows nothing any more.

@@ -32,7 +32,7 @@ void flash_buffer_read(const struct flash *flash, uint32_t number, struct flash_
                                       .is_closed = (fill & FLASH_FILL_CLOSED) != 0};
     if (out->state != FLASH_BUFFER_FREE) {
         out->path = flash->pages[out->page].path;
-        out->is_in_vain = !is_page_open(flash, buffer);
+        out->is_page_gone = !is_page_open(flash, buffer);
     }
 }
 
@@ -313,7 +313,7 @@ int flash_buffer_write(struct flash *flash, uint32_t number) {
 void flash_buffer_finish(struct flash *flash, struct proc *proc, uint32_t number, int status) {
     struct flash_buffer *buffer = &flash->buffers[number];
     PYMC_CHECK(buffer->state == FLASH_BUFFER_SEALED);
-    // Of one that was not written, in vain as it is, nothing is counted.
+    // Of one that was not written since its page is gone, nothing is counted.
     if (status != PYMC_NOT_FOUND) {
         flash_note_time(flash_local(flash, proc->slot_index)->write_times, buffer->took_us);
         count(proc, COUNTER_ext_device_writes, 1);

@@ -13,7 +13,7 @@ struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash)
         // Named before it is taken, so that a repairer knows where to look.
         SHARED_DECIDE(local->table.held, home + 1);
         struct bucket *bucket = &index->buckets[home];
-        if (UNLIKELY(!lock_take_bounded(proc, &bucket->word, LOCK_BUCKET, lock_patience(proc)))) {
+        if (UNLIKELY(!lock_take_bounded(proc, &bucket->word, LOCK_BUCKET, lock_rounds_max(proc)))) {
             return NULL;
         }
         if (LIKELY(index_home(index, hash) == home)) {
@@ -24,11 +24,11 @@ struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash)
     return NULL;
 }
 
-struct bucket *index_lock_hastily(struct index *index, struct proc *proc, uint64_t hash) {
-    bool was_hasty = proc->is_hasty;
-    proc->is_hasty = true;
+struct bucket *index_lock_briefly(struct index *index, struct proc *proc, uint64_t hash) {
+    bool avoided_waiting = proc->avoids_waiting;
+    proc->avoids_waiting = true;
     struct bucket *bucket = index_lock(index, proc, hash);
-    proc->is_hasty = was_hasty;
+    proc->avoids_waiting = avoided_waiting;
     return bucket;
 }
 
@@ -104,7 +104,7 @@ void index_trim_chain(struct index *index, struct proc *proc, struct bucket *hom
         FAULT_POINT(proc, "index.trim.named");
         SHARED_RELEASE(before->chained, 0);
         SHARED_RELEASE(before->refs[INDEX_CHAIN_SLOT], 0);
-        FAULT_POINT(proc, "index.trim.unhung");
+        FAULT_POINT(proc, "index.trim.detached");
         table_overflow_give(&index->table, proc, local);
     }
 }
@@ -147,7 +147,7 @@ bool index_find_ref_locked(const struct index *index, struct bucket *home, uint3
     return false;
 }
 
-void index_stir(struct index *index, struct proc *proc, uint64_t hash) {
+void index_move_version(struct index *index, struct proc *proc, uint64_t hash) {
     struct bucket *home = index_lock(index, proc, hash);
     if (home) {
         index_unlock(proc, home, true);

@@ -87,7 +87,7 @@ static void compact(struct table *table, struct proc *proc, uint32_t number) {
     index_trim_chain(index, proc, home);
 }
 
-static void remove_twins(struct table *table, uint32_t number) {
+static void remove_duplicates(struct table *table, uint32_t number) {
     struct index *index = index_of(table);
     struct bucket *home = &index->buckets[number];
     uint32_t depth = 0;
@@ -117,5 +117,5 @@ const struct table_format index_format = {
     .copy = copy,
     .remove_moved = remove_moved,
     .compact = compact,
-    .remove_twins = remove_twins,
+    .remove_duplicates = remove_duplicates,
 };

@@ -78,10 +78,10 @@ static inline const struct bucket *index_next(const struct index *index,
 }
 
 // Locks the home bucket of `hash` and returns it; NULL when another process holds it beyond the
-// bound of lock_patience(). Locks: LOCK_BUCKET. Crash: the repairer finds it named in `held`.
+// bound of lock_rounds_max(). Locks: LOCK_BUCKET. Crash: the repairer finds it named in `held`.
 struct bucket *index_lock(struct index *index, struct proc *proc, uint64_t hash);
 // The same for work that can be left: NULL when it is held after a few microseconds.
-struct bucket *index_lock_hastily(struct index *index, struct proc *proc, uint64_t hash);
+struct bucket *index_lock_briefly(struct index *index, struct proc *proc, uint64_t hash);
 static inline void index_unlock(struct proc *proc, struct bucket *home, bool changed) {
     lock_give(proc, &home->word, changed);
 }
@@ -123,7 +123,7 @@ static inline bool index_shrink_step(struct index *index, struct proc *proc, uin
 // Moves the version of the bucket of `hash`. A look-up without the lock that read version 0 and
 // found nothing must call this and look again: memory that is given back and comes anew has that
 // version too. Requires: no bucket locked.
-void index_stir(struct index *index, struct proc *proc, uint64_t hash);
+void index_move_version(struct index *index, struct proc *proc, uint64_t hash);
 
 // Counts an insert (+1) or removal (-1) and grows the index now and then. Requires: no lock held.
 static inline void index_count(struct index *index, struct proc *proc, int32_t by) {

@@ -1,4 +1,4 @@
-// What the rooms from link to tier share: the outcomes of operations; doors for tests.
+// What the rooms from link to tier share: the outcomes of operations; entry points for tests.
 //
 // The handle `struct store` is what one process has open of the whole store, from slab to flash;
 // link_handle_inline.h has it.
@@ -48,8 +48,8 @@ void link_release_key(struct store *store, const char *key, uint32_t key_bytes);
 // For tests: called, in debug builds, whenever an operation of this process has looked at its key,
 // or let its bucket go after a look, and is about to act on that. Requires: it uses other
 // processes' handles only.
-typedef void (*link_meddler)(void *context);
-void link_meddle(struct store *store, link_meddler meddle, void *context);
+typedef void (*link_interferer)(void *context);
+void link_set_interferer(struct store *store, link_interferer interfere, void *context);
 // For tests: writes over a linked item so that it cannot be: the value's size (inline and large),
 // for a large one `parts` too when it is not 0. False when the key is not there.
 bool link_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes,

@@ -88,7 +88,7 @@ uint32_t link_invalidate_copy(struct store *store, struct item *item, uint32_t s
     }
     if (state & ITEM_ON_FLASH) {
         flash_remove_all(store->flash, store->proc, hash);
-        FAULT_POINT(store->proc, "store.copy.spoilt");
+        FAULT_POINT(store->proc, "store.copy.invalidated");
         link_count_copy(store, item_order(item), -1);
         state &= ~(uint32_t)ITEM_ON_FLASH;
         item_set_state(item, state);

@@ -1,4 +1,4 @@
-// Doors for tests: buckets that are held, looks that are disturbed, items that are damaged.
+// Entry points for tests: buckets that are held, looks that are disturbed, items that are damaged.
 #include "link/link_lock_inline.h"
 
 bool link_hold_key(struct store *store, const char *key, uint32_t key_bytes) {
@@ -10,9 +10,9 @@ void link_release_key(struct store *store, const char *key, uint32_t key_bytes) 
     index_unlock(store->proc, &store->index.buckets[home], true);
 }
 
-void link_meddle(struct store *store, link_meddler meddle, void *context) {
-    store->meddle = meddle;
-    store->meddle_context = context;
+void link_set_interferer(struct store *store, link_interferer interfere, void *context) {
+    store->interfere = interfere;
+    store->interfere_context = context;
 }
 
 bool link_damage(struct store *store, const char *key, uint32_t key_bytes, uint32_t value_bytes,

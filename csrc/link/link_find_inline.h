@@ -66,7 +66,7 @@ static inline const struct item *link_search(const struct store *store, const st
     return NULL;
 }
 
-// What came of a look at one item. PICTURE_CHANGED: it is being changed under our eyes.
+// What came of a look at one item. PICTURE_CHANGED: it is being changed meanwhile.
 // PICTURE_CORRUPT: it stands still and cannot be: it says that it is larger than its chunk, or has
 // parts that are none.
 enum link_picture { PICTURE_GOOD, PICTURE_CHANGED, PICTURE_CORRUPT };
@@ -134,10 +134,10 @@ static inline void link_view_unlock(struct store *store, struct link_view *view,
 }
 
 // For tests, in debug builds: somebody may come in between here.
-static inline void link_may_meddle(struct store *store) {
+static inline void link_may_interfere(struct store *store) {
 #ifdef PYMC_DEBUG
-    if (store->meddle) {
-        store->meddle(store->meddle_context);
+    if (store->interfere) {
+        store->interfere(store->interfere_context);
     }
 #else
     (void)store;
@@ -147,7 +147,7 @@ static inline void link_may_meddle(struct store *store) {
 static inline void link_let_go(struct store *store, struct link_view *view) {
     if (UNLIKELY(link_is_locked(view))) {
         link_view_unlock(store, view, false);
-        link_may_meddle(store);
+        link_may_interfere(store);
     }
 }
 
@@ -156,7 +156,7 @@ int link_find_again(struct store *store, const char *key, uint32_t key_bytes, ui
                     struct link_view *view);
 
 // Whether the pictured item lives: STORE_HIT, STORE_MISS_EXPIRED or STORE_MISS_FLUSHED.
-static inline int link_life_of(const struct store *store, const struct link_view *view) {
+static inline int link_liveness_of(const struct store *store, const struct link_view *view) {
     if (UNLIKELY(link_is_flushed(store, view->order))) {
         return STORE_MISS_FLUSHED;
     }
@@ -178,7 +178,7 @@ static inline int link_find(struct store *store, const char *key, uint32_t key_b
             link_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
         if (item) {
             if (LIKELY(link_picture(store, item, ref, view) == PICTURE_GOOD)) {
-                return link_life_of(store, view);
+                return link_liveness_of(store, view);
             }
             // In this order: the key's home was this bucket while the version was this one.
         } else if (LIKELY(view->version && index_home(&store->index, hash) == home
@@ -197,7 +197,7 @@ static inline int link_look(struct store *store, const char *key, uint32_t key_b
                             uint32_t round, struct link_view *view) {
     int found = LIKELY(round == 0) ? link_find(store, key, key_bytes, hash, view)
                                    : link_look_again(store, key, key_bytes, hash, round, view);
-    link_may_meddle(store);
+    link_may_interfere(store);
     return found;
 }
 
@@ -265,7 +265,7 @@ static inline void link_looks_begin(const struct store *store, const char *key, 
 int link_next_look(struct store *store, struct link_looks *looks);
 
 // Removes a dead item that a look-up met, if it is still there unchanged.
-void link_reap(struct store *store, const struct link_view *view);
+void link_remove_dead(struct store *store, const struct link_view *view);
 
 // The look `round` of an operation found nothing alive: what it met dead is counted and goes.
 // Returns STORE_MISS when the key is nowhere, STORE_ON_FLASH when flash has to be asked,

@@ -18,10 +18,10 @@
 // Values above these sizes are sent from the arena too while few pins are in use: one that is alone
 // in its reply, and one that has others before it, for which sendmsg() is called anyhow. Copying a
 // smaller one costs less than a pin.
-#define LINK_COPY_ALONE_BYTES_MAX 8192
-#define LINK_COPY_AMONG_BYTES_MAX 4096
+#define LINK_COPY_FIRST_BYTES_MAX 8192
+#define LINK_COPY_LATER_BYTES_MAX 4096
 // Values up to this size are never pinned: who frees one or changes it in place need not ask.
-#define LINK_UNPINNED_BYTES_MAX LINK_COPY_AMONG_BYTES_MAX
+#define LINK_UNPINNED_BYTES_MAX LINK_COPY_LATER_BYTES_MAX
 
 // What a process is doing; link_txn_inline.h has what each means. The first five need the lock of
 // the key's bucket.
@@ -135,10 +135,10 @@ struct store {
     uint32_t needed_ref;
     struct link_flash_local *on_flash;    // NULL without a flash tier.
     bool is_resting;
-    link_meddler meddle;    // Debug builds: called after each link_look(); NULL for nothing.
-    void *meddle_context;
+    link_interferer interfere;    // Debug builds: called after each link_look(); NULL for nothing.
+    void *interfere_context;
     uint32_t bump_seconds;
-    uint32_t bump_mask;         // An item in this state that is read again need not be told.
+    uint32_t bump_mask;         // An item in this state that is read again need not be marked.
     struct space_room *room;    // What this process does to get pages for its classes.
     struct link_claims *claims;
     uint8_t class_by_units[1025];        // Class for sizes up to 8 KiB, by 8-byte units.

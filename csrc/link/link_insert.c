@@ -78,7 +78,7 @@ int link_insert_and_unlock(struct store *store, struct link_locked *locked, uint
     bool is_new = !locked->item;
     if (UNLIKELY(store->flash) && !(state & ITEM_ON_FLASH)) {
         old_state = link_invalidate_copy(store, locked->item, old_state, hash);
-        FAULT_POINT(store->proc, "store.link.spoilt");
+        FAULT_POINT(store->proc, "store.link.copy_invalidated");
     }
     int status = put_into_index(store, locked, new_ref, hash, old_state);
     if (status != PYMC_OK) {

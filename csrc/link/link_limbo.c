@@ -9,7 +9,7 @@
 
 // Entries looked at, newest first, by who does not know whether it was the last reader of one of
 // them.
-#define LOOKS_UNSURE 16
+#define LOOKS_NEWEST_MAX 16
 
 uint32_t link_limbo_step(struct store *store, uint32_t items_max) {
     struct store_root *root = store->root;
@@ -29,9 +29,9 @@ uint32_t link_limbo_step(struct store *store, uint32_t items_max) {
 }
 
 // Whoever unlinked an item may have taken a pin that is gone now for a reader's.
-static __attribute__((noinline)) void look_unsure(struct store *store) {
+static __attribute__((noinline)) void look_at_newest(struct store *store) {
     struct store_root *root = store->root;
-    uint32_t looks = LOOKS_UNSURE;
+    uint32_t looks = LOOKS_NEWEST_MAX;
     bool has_found = true;
     while (has_found && looks > 0) {
         lock_take(store->proc, &root->limbo_lock, LOCK_LIMBO);
@@ -51,7 +51,7 @@ uint32_t link_pin(struct store *store, const struct link_view *view) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (lock_is_held(SHARED_ACQUIRE(store->root->limbo_lock))
         || SHARED_LOAD(store->root->limbo_count)) {
-        look_unsure(store);
+        look_at_newest(store);
     }
     return LINK_NO_CLAIM;
 }
@@ -87,6 +87,6 @@ void link_unpin(struct store *store, uint32_t pin) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (UNLIKELY(lock_is_held(limbo_before)
                  || SHARED_ACQUIRE(store->root->limbo_lock) != limbo_before)) {
-        look_unsure(store);
+        look_at_newest(store);
     }
 }

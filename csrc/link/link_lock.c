@@ -1,7 +1,7 @@
 // Locking the bucket of a key, or of an item.
 #include "link/link_lock_inline.h"
 
-void link_remove_stray(struct store *store, struct index_place place) {
+void link_remove_dangling(struct store *store, struct index_place place) {
     index_clear_slot(place.bucket, place.slot);
     count(store->proc, COUNTER_corrupt_items, 1);
     count(store->proc, COUNTER_items, (uint64_t)-1);
@@ -24,7 +24,7 @@ bool link_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_
         for (uint32_t bits = index_match(bucket, tag); bits; bits &= bits - 1) {
             uint32_t slot = (uint32_t)__builtin_ctz(bits);
             if (UNLIKELY(bucket->refs[slot] >= store->ref_end)) {
-                link_remove_stray(store, (struct index_place){bucket, slot});
+                link_remove_dangling(store, (struct index_place){bucket, slot});
                 continue;
             }
             struct item *item = link_item(store, bucket->refs[slot]);
@@ -46,14 +46,14 @@ bool link_lock(struct store *store, const char *key, uint32_t key_bytes, uint64_
 }
 
 bool link_lock_ref(struct store *store, uint32_t ref, struct link_locked *out) {
-    bool was_hasty = store->proc->is_hasty;
-    store->proc->is_hasty = true;
-    bool is_locked = link_lock_ref_patiently(store, ref, out);
-    store->proc->is_hasty = was_hasty;
+    bool avoided_waiting = store->proc->avoids_waiting;
+    store->proc->avoids_waiting = true;
+    bool is_locked = link_lock_ref_waiting(store, ref, out);
+    store->proc->avoids_waiting = avoided_waiting;
     return is_locked;
 }
 
-bool link_lock_ref_patiently(struct store *store, uint32_t ref, struct link_locked *out) {
+bool link_lock_ref_waiting(struct store *store, uint32_t ref, struct link_locked *out) {
     const struct item *item = link_item(store, ref);
     uint32_t state = item_state_of(item);
     uint32_t key_bytes = item_key_bytes(SHARED_LOAD(item->sizes));

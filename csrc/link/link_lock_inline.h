@@ -21,10 +21,10 @@ MUST_CHECK bool link_lock(struct store *store, const char *key, uint32_t key_byt
 // Locks the bucket in which `ref` is linked; false when it is not (any more), or somebody is at
 // that bucket: what is done for its own sake goes on with others.
 bool link_lock_ref(struct store *store, uint32_t ref, struct link_locked *out);
-// The same, with index_lock()'s patience.
-bool link_lock_ref_patiently(struct store *store, uint32_t ref, struct link_locked *out);
+// The same, waiting as long as index_lock() does.
+bool link_lock_ref_waiting(struct store *store, uint32_t ref, struct link_locked *out);
 // Removes an entry of a locked bucket that names no chunk; counted.
-void link_remove_stray(struct store *store, struct index_place place);
+void link_remove_dangling(struct store *store, struct index_place place);
 // The command is to be done over again, for flash or for a busy bucket: it has changed and counted
 // nothing.
 static inline bool store_is_put_off(int outcome) {

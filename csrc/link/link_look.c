@@ -26,7 +26,7 @@ int link_find_locked(struct store *store, const char *key, uint32_t key_bytes, u
         link_drop_corrupt(store, view, hash);
         return STORE_BUSY;
     }
-    int life = link_life_of(store, view);
+    int life = link_liveness_of(store, view);
     if (life != STORE_HIT) {
         link_view_unlock(store, view, false);
     }
@@ -46,8 +46,8 @@ int link_find_again(struct store *store, const char *key, uint32_t key_bytes, ui
         view->version = SHARED_ACQUIRE(view->home->word);
         if (lock_is_held(view->version)) {
             view->version = 0;    // The view holds no lock.
-            uint32_t patience = lock_patience(store->proc);
-            if (!lock_wait_bounded(store->proc, &view->home->word, &patience)) {
+            uint32_t rounds_left = lock_rounds_max(store->proc);
+            if (!lock_wait_bounded(store->proc, &view->home->word, &rounds_left)) {
                 return STORE_BUSY;
             }
             continue;
@@ -56,7 +56,7 @@ int link_find_again(struct store *store, const char *key, uint32_t key_bytes, ui
         const struct item *item =
             link_search(store, view->home, index_tag(hash), key, key_bytes, &ref);
         if (!item && !view->version) {
-            index_stir(&store->index, store->proc, hash);
+            index_move_version(&store->index, store->proc, hash);
         } else if (!item) {
             if (index_home(&store->index, hash) == home && link_holds(view)) {
                 return STORE_MISS;
@@ -64,7 +64,7 @@ int link_find_again(struct store *store, const char *key, uint32_t key_bytes, ui
         } else {
             enum link_picture picture = link_picture(store, item, ref, view);
             if (picture == PICTURE_GOOD) {
-                return link_life_of(store, view);
+                return link_liveness_of(store, view);
             }
             if (picture == PICTURE_CORRUPT && link_drop_corrupt(store, view, hash) == STORE_BUSY) {
                 return STORE_BUSY;
@@ -110,7 +110,7 @@ int link_drop_corrupt(struct store *store, const struct link_view *view, uint64_
     if (!is_chunk(store, view->ref) || link_is_pinned(store, view->ref)) {
         // Whose memory that is nobody knows, or somebody still sends from it: only the entry goes,
         // and the chunk is lost. Killed in between, a process leaves a count that is off by one.
-        link_remove_stray(store, locked.place);
+        link_remove_dangling(store, locked.place);
         link_unlock(store, &locked, true);
         index_count(&store->index, store->proc, -1);
         return STORE_MISS;

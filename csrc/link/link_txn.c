@@ -79,7 +79,7 @@ static void finish_unlink(struct store *store, struct bucket *home, uint32_t ref
     unmark_linked(store, ref);
 }
 
-void link_adopt_parts(struct store *store, uint32_t ref) {
+void link_take_parts_over(struct store *store, uint32_t ref) {
     const struct item *item = link_item(store, ref);
     uint32_t state = item_state_of(item);
     if (state & ITEM_LARGE) {
@@ -112,7 +112,7 @@ static bool has_decided(struct store *store, const struct store_local *local,
         // Both copies name the same parts: the one that nobody finds is blanked.
         is_linked = index_find_ref_locked(&store->index, home, names->new_ref, &place);
         item_set_state(link_item(store, is_linked ? names->old_ref : names->new_ref), 0);
-        link_adopt_parts(store, is_linked ? names->new_ref : names->old_ref);
+        link_take_parts_over(store, is_linked ? names->new_ref : names->old_ref);
         return is_linked;
     case TXN_MOVE_PART:
     case TXN_ADD_PART: return is_part(store, names);
@@ -155,7 +155,7 @@ void link_txn_repair(struct store *store, struct proc *self, uint32_t slot_index
     } else {
         SHARED_DECIDE(local->txn.kind, TXN_NONE);
     }
-    FAULT_POINT(self, "store.repair.followed");
+    FAULT_POINT(self, "store.repair.freed");
     if (local->txn.kind == TXN_FREE && slabs->hand
         && item_has(store, local->txn.names.old_ref, slabs->hand)) {
         slab_let_go(slabs);

@@ -93,7 +93,7 @@ static inline void link_txn_follow(struct store_local *local, uint32_t *makings,
         && slabs->hand == txn->names.new_ref) {
         slab_let_go(slabs);
     }
-    FAULT_POINT(self, "store.txn.followed");
+    FAULT_POINT(self, "store.txn.freed");
     SHARED_DECIDE(local->txn.kind, txn->names.old_ref ? TXN_FREE : TXN_NONE);
 }
 

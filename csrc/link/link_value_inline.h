@@ -16,4 +16,4 @@ uint32_t link_part_bytes(const struct store *store, uint32_t value_bytes, uint32
 uint32_t link_value_span(const struct store *store, const struct item *item, uint32_t state,
                          uint32_t class_id, uint32_t offset, const char **place_out);
 // Lets the parts of a large item know that it is in this chunk now; for others it does nothing.
-void link_adopt_parts(struct store *store, uint32_t ref);
+void link_take_parts_over(struct store *store, uint32_t ref);

@@ -11,7 +11,7 @@ void link_bump(struct store *store, struct link_view *view) {
     link_view_unlock(store, view, true);
 }
 
-void link_reap(struct store *store, const struct link_view *view) {
+void link_remove_dead(struct store *store, const struct link_view *view) {
     struct link_locked locked;
     if (!link_lock_ref(store, view->ref, &locked)) {
         return;
@@ -31,7 +31,7 @@ int link_missed(struct store *store, const struct link_view *view, int found, ui
     }
     if (found != STORE_MISS) {
         link_count_dead(store, found);
-        link_reap(store, view);
+        link_remove_dead(store, view);
     } else if (UNLIKELY(store->flash) && round < LINK_LOOKS_OPTIMISTIC) {
         if (link_may_be_on_flash(store, hash)) {
             return STORE_ON_FLASH;

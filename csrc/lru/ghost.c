@@ -131,7 +131,7 @@ void ghost_fit(struct lru *lru, uint64_t items) {
     FAULT_POINT(lru->proc, "lru.ghost.sized");
     // What stands in the lines that stay was written for another size or before a flush: it goes
     // too. A process that has just read the old size may still write there, which leaves at most a
-    // page of the system untold.
+    // page of the system without its line.
     uint64_t bytes = lru_whole_groups(touched * LINE_BYTES);
     if (touched > lines && madvise(lru->ghost, bytes, MADV_REMOVE) == 0) {
         SHARED_STORE(ghost->lines_touched, SHARED_LOAD(ghost->lines));

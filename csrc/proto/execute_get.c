@@ -73,7 +73,7 @@ static int vivify(struct execute_get *get, int found) {
 static int missing(struct execute_get *get, int found) {
     struct store *store = session_store(get->session);
     if (found != STORE_MISS && !get->read) {
-        link_reap(store, get->view);
+        link_remove_dead(store, get->view);
     }
     if (get->vivifies && !get->is_created) {
         return vivify(get, found);
@@ -100,9 +100,9 @@ static int after_look(struct execute_get *get, int found, struct reply *reply) {
         return found;
     }
     // An item may be made with an expiry that is over at once: its maker still gets it.
-    bool is_stillborn = get->is_created && found == STORE_MISS_EXPIRED && !get->read;
-    return found == STORE_HIT || is_stillborn ? execute_answer(get, get->put_head, reply)
-                                              : missing(get, found);
+    bool is_expired_at_birth = get->is_created && found == STORE_MISS_EXPIRED && !get->read;
+    return found == STORE_HIT || is_expired_at_birth ? execute_answer(get, get->put_head, reply)
+                                                     : missing(get, found);
 }
 
 int execute_get_on(struct execute_get get, int found, struct reply *reply) {

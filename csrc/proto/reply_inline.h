@@ -143,12 +143,12 @@ enum put_result reply_put_copy(struct store *store, const struct link_view *view
 // Whether the value goes through the reply's buffer.
 static inline bool reply_copies(const struct store *store, const struct link_view *view,
                                 const struct reply *reply) {
-    if (LIKELY(view->value_bytes <= LINK_COPY_AMONG_BYTES_MAX)) {
+    if (LIKELY(view->value_bytes <= LINK_COPY_LATER_BYTES_MAX)) {
         return view->value != NULL;
     }
-    bool is_alone = reply->at == reply->start;
+    bool is_first_in_reply = reply->at == reply->start;
     return view->value && view->value_bytes <= LINK_COPY_BYTES_MAX
-           && ((is_alone && view->value_bytes <= LINK_COPY_ALONE_BYTES_MAX)
+           && ((is_first_in_reply && view->value_bytes <= LINK_COPY_FIRST_BYTES_MAX)
                || UNLIKELY(!link_may_pin_small(store)));
 }
 

@@ -204,12 +204,12 @@ static size_t command_at(struct session *session, const char *start, const char 
 }
 
 static size_t swallow(struct session *session, size_t bytes) {
-    size_t eaten = bytes < session->swallow_bytes ? bytes : (size_t)session->swallow_bytes;
-    session->swallow_bytes -= eaten;
+    size_t consumed_bytes = bytes < session->swallow_bytes ? bytes : (size_t)session->swallow_bytes;
+    session->swallow_bytes -= consumed_bytes;
     if (session->swallow_bytes == 0) {
         session->mode = MODE_COMMAND;
     }
-    return eaten;
+    return consumed_bytes;
 }
 
 // A line that does not end: only a get may be this long.
@@ -240,9 +240,9 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
                    int *stop_out) {
     if (session->get_kind != TEXT_GET_NONE) {
         bool is_full;
-        size_t eaten = text_get_go_on(session, in, bytes, reply, &is_full);
-        *stop_out = is_full ? SESSION_REPLY_FULL : eaten == 0 ? SESSION_NEEDS_INPUT : -1;
-        return eaten;
+        size_t consumed_bytes = text_get_go_on(session, in, bytes, reply, &is_full);
+        *stop_out = is_full ? SESSION_REPLY_FULL : consumed_bytes == 0 ? SESSION_NEEDS_INPUT : -1;
+        return consumed_bytes;
     }
     const char *newline = memchr(in, '\n', bytes);
     if (!newline) {
@@ -256,17 +256,17 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
         *stop_out = SESSION_NEEDS_INPUT;
         return 0;
     }
-    size_t eaten = command_at(session, in, newline, in + bytes, reply);
+    size_t consumed_bytes = command_at(session, in, newline, in + bytes, reply);
     if (UNLIKELY(session->is_waiting)) {
         if (!session->is_busy) {
             meta_look_ahead(session, in, in + bytes);
         }
         return 0;
     }
-    if (eaten == 0) {
+    if (consumed_bytes == 0) {
         *stop_out = SESSION_NEEDS_INPUT;
     }
-    return eaten;
+    return consumed_bytes;
 }
 
 static void show(const struct session *session, char sign, const char *text, int bytes) {
@@ -281,9 +281,9 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
                           struct reply *reply, int *stop_out) {
     bool begins = session->get_kind == TEXT_GET_NONE;
     const char *answer = reply->at;
-    size_t eaten = step(session, in, bytes, reply, stop_out);
+    size_t consumed_bytes = step(session, in, bytes, reply, stop_out);
     const char *newline = memchr(in, '\n', bytes);
-    if (begins && eaten > 0 && newline) {
+    if (begins && consumed_bytes > 0 && newline) {
         int shown = (int)(newline - in) - (newline > in && newline[-1] == '\r');
         show(session, '<', in, shown);
     }
@@ -295,7 +295,7 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     if (end - answer > 2 && memchr(answer, '\n', (size_t)(end - answer)) == end - 1) {
         show(session, '>', answer, (int)(end - answer) - 2);
     }
-    return eaten;
+    return consumed_bytes;
 }
 
 // After a step of a session that has to do with flash or a busy bucket. Returns why the feed stops,

@@ -38,16 +38,16 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
     return is_known;
 }
 
-int engine_lend(struct engine *engine, uint64_t ticket, int told_fd) {
+int engine_lend(struct engine *engine, uint64_t ticket, int verdict_fd) {
     struct client *client = find_ticket(engine, ticket);
-    if (!client || client->connection.state != CONN_PARKED || client->told_fd >= 0) {
+    if (!client || client->connection.state != CONN_PARKED || client->verdict_fd >= 0) {
         return -1;
     }
-    client->told.kind = SOURCE_TOLD;
-    if (!source_watch(engine, told_fd, &client->told, EPOLLIN)) {
+    client->verdict.kind = SOURCE_VERDICT;
+    if (!source_watch(engine, verdict_fd, &client->verdict, EPOLLIN)) {
         return -1;
     }
-    client->told_fd = told_fd;
+    client->verdict_fd = verdict_fd;
     client->is_shared = true;
     conn_lend(&client->connection);
     return client->connection.transport.fd;

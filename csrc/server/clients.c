@@ -55,7 +55,7 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
     memset(client, 0, sizeof *client);
     client->source.kind = SOURCE_CLIENT;
     client->is_shared = is_shared;
-    client->told_fd = -1;
+    client->verdict_fd = -1;
     client->next = engine->clients;
     if (engine->clients) {
         engine->clients->previous = client;
@@ -71,9 +71,9 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
 }
 
 void client_take_back(struct engine *engine, struct client *client) {
-    if (UNLIKELY(client->told_fd >= 0)) {
-        epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, client->told_fd, NULL);
-        client->told_fd = -1;
+    if (UNLIKELY(client->verdict_fd >= 0)) {
+        epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, client->verdict_fd, NULL);
+        client->verdict_fd = -1;
     }
 }
 

@@ -138,8 +138,8 @@ int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_coun
 }
 
 // The process that answered for this client is done, or gone.
-static void hear(struct engine *engine, struct client *client) {
-    if (conn_is_open(&client->connection) && client->told_fd >= 0) {
+static void verdict_arrived(struct engine *engine, struct client *client) {
+    if (conn_is_open(&client->connection) && client->verdict_fd >= 0) {
         client_take_back(engine, client);
         conn_lent_is_done(&engine->conns, &client->connection);
     }
@@ -150,9 +150,12 @@ static void serve_other(struct engine *engine, struct source *source) {
     case SOURCE_LISTENER: listener_serve(engine, (struct listener *)source); break;
     case SOURCE_INBOX: inbox_serve(engine); break;
     case SOURCE_WATCHED: engine->is_called = true; break;
-    case SOURCE_TOLD:
-        hear(engine, (struct client *)((char *)source - offsetof(struct client, told)));
+    case SOURCE_VERDICT: {
+        struct client *client =
+            (struct client *)((char *)source - offsetof(struct client, verdict));
+        verdict_arrived(engine, client);
         break;
+    }
     default: break;    // What flash has done is collected at the end of each round.
     }
 }
@@ -173,7 +176,7 @@ static void serve(struct engine *engine, int ready) {
     for (int i = 0; i < ready; i++) {
         struct source *source = engine->events[i].data.ptr;
         if (LIKELY(source->kind == SOURCE_CLIENT)) {
-            conn_told(conns, &((struct client *)source)->connection, engine->events[i].events);
+            conn_event(conns, &((struct client *)source)->connection, engine->events[i].events);
         } else {
             serve_other(engine, source);
         }
@@ -185,7 +188,7 @@ static void serve(struct engine *engine, int ready) {
     if (UNLIKELY(conns->busy.first)) {
         serve_busy(engine);
     }
-    engine->proc->is_hasty = conns->busy.first != NULL;
+    engine->proc->avoids_waiting = conns->busy.first != NULL;
     clients_free_dead(engine);
 }
 

@@ -101,10 +101,10 @@ bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
 
 // Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be
 // sent there at once, or -1 when the connection is gone or still has to send what was said before.
-// engine_next_stream() names the connection when `told_fd` becomes readable or ends, or, with
+// engine_next_stream() names the connection when `verdict_fd` becomes readable or ends, or, with
 // more_out false, when the connection closes before; what was told is the caller's to read. Borrows
-// told_fd, until then or until engine_reply(), which takes the answer back.
-int engine_lend(struct engine *engine, uint64_t connection, int told_fd);
+// verdict_fd, until then or until engine_reply(), which takes the answer back.
+int engine_lend(struct engine *engine, uint64_t connection, int verdict_fd);
 
 // A connection whose last CONN_ANSWER_MORE part was sent (more_out true), or that closed meanwhile
 // (false).

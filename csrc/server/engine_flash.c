@@ -50,9 +50,9 @@ void engine_flash_close(struct engine *engine) {
 void engine_flash_serve(struct engine *engine) {
     for (int pass = 0; pass < FLASH_PASSES && (pass == 0 || flash_reader_has_done(engine->reader));
          pass++) {
-        struct flash_waiter *told = flash_reader_reap(engine->reader, engine->now_ns / 1000);
-        if (told) {
-            conns_serve_read(&engine->conns, told);
+        struct flash_waiter *first = flash_reader_reap(engine->reader, engine->now_ns / 1000);
+        if (first) {
+            conns_serve_read(&engine->conns, first);
         }
         flash_reader_submit(engine->reader);
     }

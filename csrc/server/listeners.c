@@ -89,9 +89,9 @@ static void refuse(struct engine *engine, int fd) {
 // How many to accept before looking at anything else: one, and twice as many whenever the last ones
 // were not all, so that neither a burst nor a single client makes the kernel be asked in vain.
 static uint32_t accepts_now(struct engine *engine, struct listener *listener) {
-    bool is_burst = listener->last_round + 1 == engine->rounds;
+    bool was_ready_last_round = listener->last_round + 1 == engine->rounds;
     listener->last_round = engine->rounds;
-    if (!is_burst || listener->accepts == 0) {
+    if (!was_ready_last_round || listener->accepts == 0) {
         listener->accepts = 1;
     } else if (listener->accepts < ACCEPTS_PER_TURN) {
         listener->accepts *= 2;

@@ -34,7 +34,7 @@ enum source_kind {
     SOURCE_LISTENER,
     SOURCE_INBOX,
     SOURCE_FLASH,
-    SOURCE_TOLD,
+    SOURCE_VERDICT,
     SOURCE_WATCHED
 };
 
@@ -71,9 +71,9 @@ struct hand_over {
 // A connection of this engine, with what it has to do with its descriptors.
 struct client {
     struct source source;
-    bool is_shared;        // Another process was given it or gave it, and may still have it open.
-    struct source told;    // What epoll points to for told_fd.
-    int told_fd;           // Readable when the process that answers is done; -1 for none.
+    bool is_shared;    // Another process was given it or gave it, and may still have it open.
+    struct source verdict;    // What epoll points to for verdict_fd.
+    int verdict_fd;           // Readable when the process that answers is done; -1 for none.
     struct client *next, *previous;    // All clients of the engine.
     struct connection connection;
 };

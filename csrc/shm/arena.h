@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 
-// Process slots in an arena: workers, keeper, supervisor and visitors together.
+// Process slots in an arena: workers, keeper, supervisor and tools together.
 #define ARENA_SLOTS_MAX 256
 // The size of a huge page, and what parts of the arena that profit from them are aligned to.
 #define ARENA_HUGE_PAGE_BYTES 2097152
@@ -34,7 +34,7 @@ struct arena_options {
 // One line of the ledger: what a room set aside. The parts of a room that follow each other are one
 // row.
 struct arena_row {
-    char label[ARENA_LABEL_BYTES];    // Lower-case letters, digits and _; two rows may bear the
+    char label[ARENA_LABEL_BYTES];    // Lower-case letters, digits and _; two rows may have the
                                       // same one.
     uint64_t offset;
     uint64_t bytes;

@@ -23,9 +23,9 @@ static void note_put_off(struct proc *proc, const uint64_t *word) {
     }
 }
 
-// Short ones as long as the default patience lasts, then longer and longer.
+// Short ones as long as the default rounds_left lasts, then longer and longer.
 static uint32_t nap_us_of(uint32_t nap) {
-    uint32_t doublings = nap / (LOCK_PATIENCE_DEFAULT - LOCK_YIELDS);
+    uint32_t doublings = nap / (LOCK_ROUNDS_DEFAULT - LOCK_YIELDS);
     uint32_t us = doublings < 8 ? (uint32_t)LOCK_NAP_US << doublings : LOCK_NAP_US_MAX;
     return us < LOCK_NAP_US_MAX ? us : LOCK_NAP_US_MAX;
 }
@@ -51,8 +51,8 @@ static bool spin(const uint64_t *word) {
     return false;
 }
 
-static void spend(uint32_t *patience) {
-    *patience -= *patience > 0 && *patience != LOCK_PATIENCE_ENDLESS;
+static void use_round(uint32_t *rounds_left) {
+    *rounds_left -= *rounds_left > 0 && *rounds_left != LOCK_ROUNDS_UNLIMITED;
 }
 
 // One round after the spinning; returns how long it napped.
@@ -73,16 +73,16 @@ static uint32_t wait_round(struct proc *proc, uint32_t owner, uint32_t round) {
     return nap_us;
 }
 
-bool lock_wait_bounded(struct proc *proc, const uint64_t *word, uint32_t *patience) {
+bool lock_wait_bounded(struct proc *proc, const uint64_t *word, uint32_t *rounds_left) {
     count(proc, COUNTER_lock_waits, 1);
-    bool is_free = *patience > 0 && spin(word);
-    spend(patience);
+    bool is_free = *rounds_left > 0 && spin(word);
+    use_round(rounds_left);
     uint64_t waited_us = 0;
-    for (uint32_t round = 0; !is_free && *patience > 0; round += round < UINT32_MAX) {
+    for (uint32_t round = 0; !is_free && *rounds_left > 0; round += round < UINT32_MAX) {
         uint64_t seen = SHARED_LOAD(*word);
         is_free = !lock_is_held(seen);
         if (!is_free) {
-            spend(patience);
+            use_round(rounds_left);
             waited_us += wait_round(proc, (uint32_t)(seen & LOCK_OWNER_MASK) - 1, round);
         }
     }
@@ -95,13 +95,13 @@ bool lock_wait_bounded(struct proc *proc, const uint64_t *word, uint32_t *patien
 }
 
 void lock_wait(struct proc *proc, const uint64_t *word) {
-    uint32_t endless = LOCK_PATIENCE_ENDLESS;
+    uint32_t endless = LOCK_ROUNDS_UNLIMITED;
     lock_wait_bounded(proc, word, &endless);
 }
 
-bool lock_take_slowly(struct proc *proc, uint64_t *word, int rank, uint32_t patience) {
+bool lock_take_slowly(struct proc *proc, uint64_t *word, int rank, uint32_t rounds_left) {
     while (!lock_try(proc, word, (enum lock_rank)rank)) {
-        if (!lock_wait_bounded(proc, word, &patience)) {
+        if (!lock_wait_bounded(proc, word, &rounds_left)) {
             return false;
         }
     }

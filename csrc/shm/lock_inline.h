@@ -56,22 +56,22 @@ static inline bool lock_try(struct proc *proc, uint64_t *word, enum lock_rank ra
 
 static inline void lock_take(struct proc *proc, uint64_t *word, enum lock_rank rank) {
     if (UNLIKELY(!lock_try(proc, word, rank))) {
-        lock_take_slowly(proc, word, rank, LOCK_PATIENCE_ENDLESS);
+        lock_take_slowly(proc, word, rank, LOCK_ROUNDS_UNLIMITED);
     }
 }
 
-// The same with an end: false when the lock was not to be had within `patience` rounds (lock.h),
+// The same with an end: false when the lock was not to be had within `rounds_left` rounds (lock.h),
 // for callers that have something else to do meanwhile. Nothing is held then.
 static inline bool lock_take_bounded(struct proc *proc, uint64_t *word, enum lock_rank rank,
-                                     uint32_t patience) {
-    return LIKELY(lock_try(proc, word, rank)) || lock_take_slowly(proc, word, rank, patience);
+                                     uint32_t rounds_left) {
+    return LIKELY(lock_try(proc, word, rank)) || lock_take_slowly(proc, word, rank, rounds_left);
 }
 
-// How long to wait where that is not for ever: while the process is hasty (proc_set_hasty()) it
-// only spins and looks once whether the owner lives.
-#define LOCK_PATIENCE_HASTY 2
-static inline uint32_t lock_patience(const struct proc *proc) {
-    return proc->is_hasty ? LOCK_PATIENCE_HASTY : LOCK_PATIENCE_DEFAULT;
+// How long to wait where that is not for ever: while the process avoids waiting
+// (proc_avoid_waiting()) it only spins and looks once whether the owner lives.
+#define LOCK_ROUNDS_SHORT 2
+static inline uint32_t lock_rounds_max(const struct proc *proc) {
+    return proc->avoids_waiting ? LOCK_ROUNDS_SHORT : LOCK_ROUNDS_DEFAULT;
 }
 
 // Releases; `changed` says whether readers who saw the old version must look again.

@@ -66,7 +66,8 @@ bool proc_repair_if_dead(struct proc *proc, uint32_t slot_index) {
     return result == EOWNERDEAD;
 }
 
-// A repairer may hold the slot for a moment, hence the patience; a living owner holds it for ever.
+// A repairer may hold the slot for a moment, hence the repeated tries; a living owner holds it for
+// ever.
 static int lock_alive(struct slot *slot) {
     int result = EBUSY;
     for (int tries = 0; tries < 2000 && result == EBUSY; tries++) {
@@ -80,7 +81,7 @@ static int lock_alive(struct slot *slot) {
 
 int proc_open(struct arena *arena, uint32_t slot_index, int role, proc_repair repair,
               void *repair_context, struct proc **proc_out) {
-    if (slot_index >= arena->header->slots || role <= PROC_FREE || role > PROC_VISITOR) {
+    if (slot_index >= arena->header->slots || role <= PROC_FREE || role > PROC_TOOL) {
         return PYMC_INVALID;
     }
     struct proc *proc = calloc(1, sizeof *proc);
@@ -162,8 +163,8 @@ void proc_set_now(struct proc *proc, uint32_t now_seconds) {
     proc->now_seconds = now_seconds;
 }
 
-void proc_set_hasty(struct proc *proc, bool is_hasty) {
-    proc->is_hasty = is_hasty;
+void proc_avoid_waiting(struct proc *proc, bool avoids_waiting) {
+    proc->avoids_waiting = avoids_waiting;
 }
 
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown) {

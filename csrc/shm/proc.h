@@ -13,7 +13,7 @@ enum proc_role {
     PROC_WORKER = 1,
     PROC_KEEPER = 2,
     PROC_SUPERVISOR = 3,
-    PROC_VISITOR = 4
+    PROC_TOOL = 4
 };
 
 struct proc;
@@ -70,9 +70,9 @@ void proc_set_late(struct arena *arena, uint32_t slot_index, bool is_late);
 // Sets the second that operations of this process take for the present.
 void proc_set_now(struct proc *proc, uint32_t now_seconds);
 
-// While it is hasty a process waits for a bucket that another holds no longer than a few
+// While it avoids waiting a process waits for a bucket that another holds no longer than a few
 // microseconds: others wait for it. A word of this process alone.
-void proc_set_hasty(struct proc *proc, bool is_hasty);
+void proc_avoid_waiting(struct proc *proc, bool avoids_waiting);
 
 // Arms a fault point in this process (debug builds; elsewhere it does nothing).
 void proc_arm_fault(struct proc *proc, const char *name, uint32_t countdown);

@@ -34,8 +34,8 @@ struct proc {
     uint64_t *counters;
     uint32_t slot_index;
     uint32_t now_seconds;
-    bool is_hasty;    // Does not wait for a lock that it can do without for now.
-    uint32_t naps;    // While waiting for lock words; only its changes matter.
+    bool avoids_waiting;    // Does not wait for a lock that it can do without for now.
+    uint32_t naps;          // While waiting for lock words; only its changes matter.
     proc_repair repair;
     void *repair_context;
     uint32_t held_count;    // Debug builds: ranks of the locks held, lowest first.

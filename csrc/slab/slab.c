@@ -123,13 +123,13 @@ static void spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint3
     lock_give(proc, &class->lock, true);
 }
 
-void slab_spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep) {
+void slab_give_back(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep) {
     spill(slab, proc, class_id, proc->slot_index, keep);
 }
 
 void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
     if (slab_local(slab, proc->slot_index)->magazine[class_id].count) {
-        slab_spill(slab, proc, class_id, 0);
+        slab_give_back(slab, proc, class_id, 0);
     }
     for (uint32_t slot = 0; slot < proc->arena->header->slots; slot++) {
         struct slab_local *other = slab_local(slab, slot);
@@ -172,7 +172,7 @@ void slab_rest(struct slab *slab, struct proc *proc) {
     lock_give(proc, &local->turn, true);
 }
 
-void slab_rest_no_more(struct slab *slab, struct proc *proc, bool is_awake) {
+void slab_end_rest(struct slab *slab, struct proc *proc, bool is_awake) {
     struct slab_local *local = slab_local(slab, proc->slot_index);
     if (!is_awake) {
         slab_wake(slab, proc);
@@ -187,7 +187,7 @@ void slab_flush(struct slab *slab, struct proc *proc) {
     struct slab_local *local = slab_local(slab, proc->slot_index);
     for (uint32_t class_id = 1; class_id <= slab->root->classes; class_id++) {
         if (local->magazine[class_id].count) {
-            slab_spill(slab, proc, class_id, 0);
+            slab_give_back(slab, proc, class_id, 0);
         }
     }
 }

@@ -175,7 +175,7 @@ static inline uint32_t slab_batch(const struct slab *slab, uint32_t class_id) {
 }
 
 // Empties half of a magazine, or all of it, into the pages. Locks: LOCK_CLASS.
-void slab_spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep);
+void slab_give_back(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep);
 
 // Empties a hand: something else names the chunk for good. Requires: it is the caller's own, or its
 // owner is dead.
@@ -221,7 +221,7 @@ static inline void slab_give(struct slab *slab, struct proc *proc) {
     struct slab_magazine *magazine = &local->magazine[class_id];
     uint32_t most = slab->magazine_most[class_id];
     if (UNLIKELY(magazine->count >= most)) {
-        slab_spill(slab, proc, class_id, most - slab_batch(slab, class_id));
+        slab_give_back(slab, proc, class_id, most - slab_batch(slab, class_id));
     }
     uint32_t count = magazine->count;
     SHARED_STORE(magazine->refs[count], ref);
@@ -230,7 +230,7 @@ static inline void slab_give(struct slab *slab, struct proc *proc) {
     // Before the magazine gives it on to its page: a repairer looks for it in the magazine.
     slab_let_go(local);
     if (UNLIKELY(page_class & SLAB_DRAINING)) {
-        slab_spill(slab, proc, class_id, count);
+        slab_give_back(slab, proc, class_id, count);
     }
 }
 
@@ -294,7 +294,7 @@ void slab_rest(struct slab *slab, struct proc *proc);
 void slab_wake(struct slab *slab, struct proc *proc);
 // From now on the magazines are the owner's alone. `is_awake`: it has rested, and is awake now;
 // else it takes the turn first, as who follows a dead owner does.
-void slab_rest_no_more(struct slab *slab, struct proc *proc, bool is_awake);
+void slab_end_rest(struct slab *slab, struct proc *proc, bool is_awake);
 // Puts the chunks of one class back into their pages: those of this process, and of all that rest.
 // Locks: LOCK_TURN_OTHER, LOCK_CLASS.
 void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id);

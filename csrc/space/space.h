@@ -36,8 +36,9 @@ struct space_move {
 };
 #define SPACE_MOVE_PASSES_MAX 60
 // Starts to empty a page of `from_class`: the one in which least is wanted, of those looked at.
-// Returns PYMC_NOT_FOUND when the class has no page to give. Owns: the caller owes steps until the
-// page has moved, or a cancel. Crash: whoever takes the slot next gives the page back to its class.
+// Returns PYMC_NOT_FOUND when the class has no page to give. Owns: the caller has to go on with
+// steps until the page has moved, or a cancel. Crash: whoever takes the slot next gives the page
+// back to its class.
 int space_move_begin(struct store *store, uint32_t from_class, uint32_t to_class,
                      struct space_move *move);
 // Looks at up to `chunks` chunks. Items that are dead go; others are copied to free chunks of the

@@ -16,7 +16,7 @@ static uint64_t age_rank(const struct store *store, uint32_t ref) {
 
 void space_make_chain_room(struct store *store) {
     uint32_t refs[INDEX_CHAIN_REFS_MAX];
-    struct bucket *home = index_lock_hastily(&store->index, store->proc, store->full_chain_hash);
+    struct bucket *home = index_lock_briefly(&store->index, store->proc, store->full_chain_hash);
     if (!home) {
         return;
     }
@@ -35,7 +35,7 @@ void space_make_chain_room(struct store *store) {
     }
     count(store->proc, COUNTER_chain_evictions, 1);
     if (locked.is_dead) {
-        space_reap_locked(store, &locked);
+        space_remove_dead_locked(store, &locked);
     } else {
         space_evict_counted(store, &locked);
     }

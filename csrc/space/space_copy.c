@@ -34,7 +34,7 @@ static bool copy_value(const struct store *store, const struct link_view *view, 
 #define HEAD_BYTES_MAX (ITEM_HEADER_BYTES + 16 + 256)
 
 // Writes header fields and key of the image; returns its bytes, the place of the value. Look-ups of
-// records beside it may read what is written here, in vain.
+// records beside it may read what is written here and drop it.
 static uint32_t put_head(const struct link_view *view, const char *key, char *place) {
     uint32_t state = view->state & IMAGE_STATE_MASK;
     _Alignas(struct item) char head[HEAD_BYTES_MAX];

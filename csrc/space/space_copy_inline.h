@@ -19,7 +19,7 @@ enum space_copied {
     SPACE_COPY_DONE,
     SPACE_COPY_CLEAN,        // It had its copy.
     SPACE_COPY_NO_ROOM,      // No write buffer had room, now.
-    SPACE_COPY_CHANGED,      // Under our eyes, or it is dead.
+    SPACE_COPY_CHANGED,      // Meanwhile, or it is dead.
     SPACE_COPY_NO_INDEX,     // The index had no room.
     SPACE_COPY_TOO_SMALL,    // These are not admitted.
     SPACE_COPY_TOO_YOUNG,

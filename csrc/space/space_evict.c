@@ -29,7 +29,7 @@ struct candidates {
 // Whether the hand's next item is dead: then it is the hand's turn, whatever is on probation, since
 // a queue does not know all items of its class. Locks: the caller holds LOCK_CLASS; a hint for all
 // that.
-static bool hand_is_at_dead(const struct store *store, const struct slab_class *class) {
+static bool hand_is_at_dead_item(const struct store *store, const struct slab_class *class) {
     uint32_t page = class->hand_page ? class->hand_page : class->ring;
     uint32_t chunk = class->hand_page ? class->hand_chunk : 0;
     if (page && chunk >= store->slab.pages[page].carved) {
@@ -83,7 +83,7 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, bool
     SHARED_STORE(class->newest_number, SHARED_LOAD(store->header->order) + 1);
     out->from_ring = force_ring
                      || (!avoid_ring && lru_length(&store->lru, class_id) > share
-                         && !hand_is_at_dead(store, class));
+                         && !hand_is_at_dead_item(store, class));
     if (out->from_ring && !force_ring && class->unlisted_looks) {
         choose_unlisted(store, class_id, out);
     }
@@ -167,7 +167,7 @@ static void keep_and_unlock(struct store *store, struct link_locked *locked, boo
 #define SPARED_MAX 24
 
 // Before that it naps for a moment, as long as the device follows: each record that finds room
-// earns a 64th of a nap, so a device that is too slow costs a SET some microseconds.
+// allows a 64th of a nap, so a device that is too slow costs a SET some microseconds.
 #define NAP_US 100
 #define RECORDS_PER_NAP 64
 #define NAPS_MAX 200
@@ -238,7 +238,7 @@ static bool examine(struct store *store, uint32_t class_id, uint32_t ref, bool f
     }
     if (locked.is_dead) {
         class_count(store, class_id, CLASS_direct_reclaims, 1);
-        space_reap_locked(store, &locked);
+        space_remove_dead_locked(store, &locked);
         return true;
     }
     if (!live_get(store->arena, LIVE_evictions_enabled)) {
@@ -279,7 +279,7 @@ void space_evict_counted(struct store *store, struct link_locked *locked) {
     link_evict_and_unlock(store, locked);
 }
 
-void space_reap_locked(struct store *store, struct link_locked *locked) {
+void space_remove_dead_locked(struct store *store, struct link_locked *locked) {
     class_count(store, locked->class_id, CLASS_reclaimed, 1);
     if (!(locked->state & ITEM_FETCHED)) {
         class_count(store, locked->class_id, CLASS_expired_unfetched, 1);

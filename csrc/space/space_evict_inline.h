@@ -8,4 +8,4 @@
 bool space_evict(struct store *store, uint32_t class_id);
 // Counts and evicts a live item, or counts and frees a dead one; unlocks it.
 void space_evict_counted(struct store *store, struct link_locked *locked);
-void space_reap_locked(struct store *store, struct link_locked *locked);
+void space_remove_dead_locked(struct store *store, struct link_locked *locked);

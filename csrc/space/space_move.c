@@ -6,7 +6,7 @@
 
 // An item that is being sent cannot be copied: it is left alone until the page was looked at so
 // many times.
-#define PASSES_PATIENT 20
+#define PASSES_FOR_PINNED 20
 // Chunks of a page that are looked at to learn what is wanted in it.
 #define SAMPLE_CHUNKS 16
 #define PAGES_COMPARED 4
@@ -177,7 +177,7 @@ static void rescue_item_and_unlock(struct store *store, struct link_locked *lock
     index_replace_locked(locked->place, new_ref);
     FAULT_POINT(store->proc, "store.rescue.after");
     item_set_state(locked->item, 0);
-    link_adopt_parts(store, new_ref);
+    link_take_parts_over(store, new_ref);
     if (store->needed_ref == locked->ref) {
         store->needed_ref = new_ref;
     }
@@ -273,7 +273,7 @@ static bool give_up_item(struct store *store, const struct space_move *move, uin
         return true;
     }
     if (locked.is_dead) {
-        space_reap_locked(store, &locked);
+        space_remove_dead_locked(store, &locked);
         return true;
     }
     if (!may_evict(store, move) || store->needed_ref == owner) {
@@ -308,7 +308,7 @@ static bool move_chunk(struct store *store, struct space_move *move, uint32_t re
     struct link_locked locked;
     bool is_busy = false;
     bool is_done = !link_lock_ref(store, owner, &locked);
-    if (!is_done && !locked.is_dead && move->passes < PASSES_PATIENT
+    if (!is_done && !locked.is_dead && move->passes < PASSES_FOR_PINNED
         && link_is_pinned(store, owner)) {
         link_unlock(store, &locked, false);
         count(store->proc, COUNTER_slab_reassign_busy_items, 1);

@@ -30,8 +30,8 @@ enum source_kind { SOURCE_FREE, SOURCE_OLDER, SOURCE_ANY };
 #define LOOKS_PER_STEP 128
 // A class that found no page elsewhere evicts, and looks again after 1, 2, 4 ... refills, up to so
 // many.
-#define PATIENCE_REFILLS_MAX 16
-#define PATIENCE_REFUSED 64
+#define SKIPPED_SEARCHES_MAX 16
+#define SKIPPED_AFTER_REFUSAL 64
 #define SOURCES_TRIED 12
 // Of so many pages one may wait, for each process, until others have given its chunks back.
 #define PAGES_PER_WAITING 16
@@ -59,8 +59,8 @@ struct space_room {
     uint32_t refused_seconds;
     uint32_t naps_seconds;    // In this second ...
     uint32_t naps;            // ... so many were taken.
-    uint8_t patience[SLAB_CLASSES_MAX];
-    uint8_t patience_next[SLAB_CLASSES_MAX];
+    uint8_t skips[SLAB_CLASSES_MAX];
+    uint8_t skips_next[SLAB_CLASSES_MAX];
     uint16_t refused[SLAB_CLASSES_MAX];
     uint64_t tried[SLAB_CLASSES_MAX / 64];    // Classes without a page to give, in this search ...
     struct space_move_avoid avoid;            // ... and pages that did not get empty.
@@ -242,7 +242,7 @@ static bool begin(struct store *store, uint32_t from_class, uint32_t to_class, b
 // A class that got a page will want another one: it is emptied while this one is used up.
 static void got_page(struct store *store, uint32_t class_id) {
     struct space_room *room = store->room;
-    room->patience[class_id] = room->patience_next[class_id] = 0;
+    room->skips[class_id] = room->skips_next[class_id] = 0;
     room->avoid.count = 0;
     uint32_t source = live_get(store->arena, LIVE_slab_automove) && !room->move.page
                           ? choose_source(store, class_id, SOURCE_OLDER)
@@ -384,7 +384,7 @@ static bool take_at_last(struct store *store, uint32_t class_id, bool may_move) 
 
 // The class has nothing to evict: a chunk of a larger class if it has few items, else a page of
 // anybody.
-static bool take_when_starved(struct store *store, uint32_t class_id, bool has_few, bool may_move) {
+static bool take_elsewhere(struct store *store, uint32_t class_id, bool has_few, bool may_move) {
     struct space_room *room = store->room;
     if (room->refused[class_id] && room->refused_seconds == store->proc->now_seconds) {
         room->refused[class_id]--;
@@ -401,20 +401,20 @@ static bool take_when_starved(struct store *store, uint32_t class_id, bool has_f
     }
     // Memory that is full and may not be emptied is not searched again for every refused item.
     room->refused_seconds = store->proc->now_seconds;
-    room->refused[class_id] = PATIENCE_REFUSED;
+    room->refused[class_id] = SKIPPED_AFTER_REFUSAL;
     return false;
 }
 
 // Whether the class evicts this time without looking around first.
-static bool be_patient(struct space_room *room, uint32_t class_id) {
-    if (room->patience[class_id]) {
-        room->patience[class_id]--;
+static bool skips_search(struct space_room *room, uint32_t class_id) {
+    if (room->skips[class_id]) {
+        room->skips[class_id]--;
         return true;
     }
-    uint8_t next = room->patience_next[class_id];
-    room->patience[class_id] = next;
+    uint8_t next = room->skips_next[class_id];
+    room->skips[class_id] = next;
     next = next ? (uint8_t)(next * 2) : 1;
-    room->patience_next[class_id] = next < PATIENCE_REFILLS_MAX ? next : PATIENCE_REFILLS_MAX;
+    room->skips_next[class_id] = next < SKIPPED_SEARCHES_MAX ? next : SKIPPED_SEARCHES_MAX;
     return false;
 }
 
@@ -427,19 +427,19 @@ bool space_room_take(struct store *store, uint32_t class_id, bool has_few) {
         got_page(store, class_id);
         return true;
     }
-    bool is_patient = be_patient(room, class_id);
-    if (!is_patient && may_move
+    bool skips_others = skips_search(room, class_id);
+    if (!skips_others && may_move
         && take_from_others(store, class_id, SOURCE_FREE, 3, LOOKS_AT_ONCE * 8)) {
         return true;
     }
     if (take_spare(store, class_id)) {
         return true;
     }
-    if (!is_patient && may_compare
+    if (!skips_others && may_compare
         && take_from_others(store, class_id, SOURCE_OLDER, 2, LOOKS_AT_ONCE)) {
         return true;
     }
-    return evict_own(store, class_id) || take_when_starved(store, class_id, has_few, may_move);
+    return evict_own(store, class_id) || take_elsewhere(store, class_id, has_few, may_move);
 }
 
 void space_room_pace(struct store *store, uint32_t class_id) {

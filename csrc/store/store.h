@@ -51,7 +51,7 @@ struct store_write {
     bool invalidate;                   // Meta I: an older compare CAS stores a stale value.
     bool has_cas_new;                  // Meta E.
     bool is_uncounted;                 // Not a SET of its own for the statistics.
-    bool token_sent;                   // The item is born with somebody already told to fill it.
+    bool token_sent;                   // Somebody has the token to fill the item from its start.
     bool vivify;                       // Meta N for append and prepend: store when missing ...
     uint32_t vivify_expiry_seconds;    // ... with this expiry.
     uint64_t cas_compare;
@@ -81,7 +81,7 @@ struct store_making {
 bool store_fits(const struct store *store, const struct store_write *write);
 // Takes room for the item, but for the parts of a large value, which are taken as their bytes come.
 // Returns STORE_ROOM_MADE, else STORE_TOO_LARGE or STORE_NO_MEMORY.
-// Owns: the caller owes one of the three endings below; a crash gives the room back.
+// Owns: the caller has to call one of the three endings below; a crash gives the room back.
 int store_begin(struct store *store, const struct store_write *write, struct store_making *making);
 // The next place to fill and how much fits there; 0 bytes when full, or, while bytes are missing,
 // when there is no room for the next part: ask again later, or give up. Requires: no lock held.

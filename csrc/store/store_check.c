@@ -98,7 +98,7 @@ static void own_claims(struct check *check) {
                 own_unlinked(check, makings[i], &check->chunks.making);
             }
         }
-        // What a process thinks is free is all that it does not use.
+        // What a process takes for free is all that it does not use.
         PYMC_CHECK(local != store->local
                    || used + store->claims->free_count == store->root->makings_max);
         check->chunks.claims_making += used;

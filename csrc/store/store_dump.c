@@ -9,7 +9,7 @@
 #include "link/link_find_inline.h"
 #include "store/store_dump_inline.h"
 
-// So often a bucket that changes under our eyes is looked at again before it is locked.
+// So often a bucket that changes meanwhile is looked at again before it is locked.
 #define LOOKS_MAX 8
 #define POSITION_BITS 64
 
@@ -132,8 +132,8 @@ static bool look(struct dump *dump, struct span *span, bool *fits_out) {
     struct bucket *bucket = &store->index.buckets[home];
     uint64_t version = SHARED_ACQUIRE(bucket->word);
     if (lock_is_held(version)) {
-        uint32_t patience = lock_patience(store->proc);
-        lock_wait_bounded(store->proc, &bucket->word, &patience);
+        uint32_t rounds_left = lock_rounds_max(store->proc);
+        lock_wait_bounded(store->proc, &bucket->word, &rounds_left);
         return false;
     }
     fit_to_bucket(span, home, count_before);

@@ -18,8 +18,8 @@ static void raise_word(uint64_t *word, uint64_t least) {
 #define FLUSH_REACH ((1ull << 47) - (1ull << 40))
 
 // The mark goes up first, beyond all numbers given out, and then the numbers: whoever gets one
-// above the mark sees the mark too. Crash: between the two, new items are born flushed until the
-// next turn of any process.
+// above the mark sees the mark too. Crash: between the two, new items are flushed as soon as they
+// are stored, until the next turn of any process.
 static void flush_now(struct store *store, uint32_t seconds) {
     struct arena_header *header = store->header;
     uint64_t mark = 0;

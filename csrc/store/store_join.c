@@ -125,7 +125,7 @@ struct joining {
     const struct piece *piece;
     const struct link_view *view;
     struct store_making *making;
-    bool is_patient;
+    bool copies_unlocked;
 };
 
 // Whether the joined value is whole, or can be made so now. An old one that was flushed meanwhile
@@ -135,7 +135,7 @@ static bool may_join(void *context, struct link_locked *locked) {
     const struct link_view *view = work->view;
     bool is_same =
         locked->item && !locked->is_dead
-        && (work->is_patient
+        && (work->copies_unlocked
                 ? locked->home == view->home
                       && (SHARED_LOAD(view->home->word) & ~LOCK_OWNER_MASK) == view->version
                 : copy_locked(work->store, work->write, work->making, work->piece, view, locked));
@@ -143,8 +143,8 @@ static bool may_join(void *context, struct link_locked *locked) {
 }
 
 static int join_once(struct store *store, const struct store_write *write,
-                     const struct piece *piece, const struct link_looks *looks, bool is_patient,
-                     struct store_result *result) {
+                     const struct piece *piece, const struct link_looks *looks,
+                     bool copies_unlocked, struct store_result *result) {
     const struct link_view *view = &looks->view;
     struct store_write joined = *write;
     joined.mode = STORE_REPLACE;
@@ -161,11 +161,11 @@ static int join_once(struct store *store, const struct store_write *write,
     if (outcome != STORE_ROOM_MADE) {
         return outcome;
     }
-    if (is_patient) {
+    if (copies_unlocked) {
         copy_joined(store, write, &making, piece, view->item, view->state, view->class_id);
     }
     struct item_numbers numbers = link_numbers_for(store, write->has_cas_new, write->cas_new);
-    struct joining work = {store, write, piece, view, &making, is_patient};
+    struct joining work = {store, write, piece, view, &making, copies_unlocked};
     outcome = store_replace(store, &(struct store_replacement){.key = write->key,
                                                                .key_bytes = write->key_bytes,
                                                                .hash = looks->hash,
@@ -183,7 +183,7 @@ static int join_once(struct store *store, const struct store_write *write,
 
 // So often the old value is copied without a lock; then under it, since others keep its bucket
 // changing.
-#define JOINS_PATIENT 4
+#define JOINS_UNLOCKED 4
 #define JOINS_MAX 64
 
 // Joins the piece with the old value. Looks again while the old one changes.
@@ -204,9 +204,9 @@ static int commit_piece(struct store *store, const struct store_write *write,
             link_let_go(store, &looks.view);
             bool is_refused = write->has_cas_compare && write->cas_compare
                               && write->cas_compare != looks.view.cas;
-            bool is_patient = looks.round <= JOINS_PATIENT;
+            bool copies_unlocked = looks.round <= JOINS_UNLOCKED;
             outcome = is_refused ? STORE_EXISTS
-                                 : join_once(store, write, piece, &looks, is_patient, result);
+                                 : join_once(store, write, piece, &looks, copies_unlocked, result);
         }
     }
     return outcome;

@@ -192,7 +192,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         return status;
     }
     follow_lifetime(store);
-    slab_rest_no_more(&store->slab, store->proc, false);
+    slab_end_rest(&store->slab, store->proc, false);
     link_txn_reclaim(store);
     link_claims_begin(store);
     slab_drain_cancel_all(&store->slab, store->proc);
@@ -217,7 +217,7 @@ void store_close(struct store *store) {
     }
     space_room_close(store);
     slab_flush(&store->slab, store->proc);
-    slab_rest_no_more(&store->slab, store->proc, true);
+    slab_end_rest(&store->slab, store->proc, true);
     proc_close(store->proc);
     link_flash_close(store);
     link_claims_close(store);

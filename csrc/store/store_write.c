@@ -87,8 +87,8 @@ int store_decide_and_link(struct store *store, const struct store_write *write, 
 }
 
 // A write that found nothing to write to may have found something dead.
-static void reap_met(struct store *store, const struct store_write *write, uint64_t hash,
-                     int outcome) {
+static void remove_dead_met(struct store *store, const struct store_write *write, uint64_t hash,
+                            int outcome) {
     struct link_view view;
     if (write->mode == STORE_ADD || (outcome != STORE_NOT_STORED && outcome != STORE_NOT_FOUND)) {
         return;
@@ -96,7 +96,7 @@ static void reap_met(struct store *store, const struct store_write *write, uint6
     int found = link_find(store, write->key, write->key_bytes, hash, &view);
     if (found == STORE_MISS_EXPIRED || found == STORE_MISS_FLUSHED) {
         link_count_dead(store, found);
-        link_reap(store, &view);
+        link_remove_dead(store, &view);
     }
 }
 
@@ -121,7 +121,7 @@ int store_commit_new(struct store *store, const struct store_write *write,
         making->ref = 0;
     } else if (!store_is_put_off(outcome)) {
         store_abandon(store, making);
-        reap_met(store, write, hash, outcome);
+        remove_dead_met(store, write, hash, outcome);
     }
     return outcome;
 }
@@ -178,7 +178,7 @@ int store_put_new(struct store *store, const struct store_write *write, const ch
     count_set(store, write, slab_class_of(&store->slab, ref), outcome);
     if (outcome != STORE_STORED) {
         link_give_hand(store);
-        reap_met(store, write, hash, outcome);
+        remove_dead_met(store, write, hash, outcome);
     }
     return outcome;
 }

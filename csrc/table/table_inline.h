@@ -83,7 +83,7 @@ struct table_format {
     // Moves entries forward into holes of the chain and frees overflow buckets it does not need.
     void (*compact)(struct table *table, struct proc *proc, uint32_t home);
     // Removes the second copies of entries that a dead process was moving inside the chain.
-    void (*remove_twins)(struct table *table, uint32_t home);
+    void (*remove_duplicates)(struct table *table, uint32_t home);
 };
 
 // A process's handle: addresses only.

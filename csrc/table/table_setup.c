@@ -112,7 +112,7 @@ static void repair_pair(struct table *table, struct proc *self, uint32_t dead_sl
     } else {
         table_clear_unreachable(table, self, to, local);
     }
-    table->format->remove_twins(table, from);
+    table->format->remove_duplicates(table, from);
     FAULT_POINT(self, "table.repair.pair");
     if (holds(table, to, dead_slot_index)) {
         lock_free_dead(table_word(table, to));
@@ -139,7 +139,7 @@ void *table_repair(struct table *table, struct proc *self, uint32_t dead_slot_in
     if (!local->held || !holds(table, local->held - 1, dead_slot_index)) {
         return NULL;
     }
-    table->format->remove_twins(table, local->held - 1);
+    table->format->remove_duplicates(table, local->held - 1);
     return table_bucket(table, local->held - 1);
 }
 

@@ -55,7 +55,7 @@ static void drop_chunk(void *context, uint32_t ref, uint32_t class_id) {
     (void)class_id;
     struct drop *drop = context;
     struct link_locked locked;
-    if (!link_lock_ref_patiently(drop->store, ref, &locked)) {
+    if (!link_lock_ref_waiting(drop->store, ref, &locked)) {
         return;
     }
     if (!(locked.state & ITEM_ON_FLASH)) {

@@ -76,7 +76,7 @@ def _option_lines() -> Iterator[str]:
 
 
 def _described(name: str) -> str:
-    """The help of a setting with its default and, honestly, what is not there."""
+    """The help of a setting with its default and what it does not do here."""
     row = ROWS[name]
     text = row.help
     default = row.default_text

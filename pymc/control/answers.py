@@ -59,7 +59,7 @@ SILENCE = Answer(b"")
 
 
 def quiet_if_asked(handler: Handler) -> Handler:
-    """Swallows every answer, errors too, when the last word is `noreply`."""
+    """Sends no answer, errors too, when the last word is `noreply`."""
 
     def quiet(command: Command) -> Answer | Parts:
         answer = handler(command)

@@ -19,7 +19,7 @@ class Role(IntEnum):
     WORKER = lib.PROC_WORKER
     KEEPER = lib.PROC_KEEPER
     SUPERVISOR = lib.PROC_SUPERVISOR
-    VISITOR = lib.PROC_VISITOR
+    TOOL = lib.PROC_TOOL
 
 
 class Note(IntEnum):

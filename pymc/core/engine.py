@@ -194,12 +194,12 @@ class Engine:
         """Sends (part of) an answer; False when the connection has closed meanwhile."""
         return bool(lib.engine_reply(self._pointer, connection, answer, len(answer), kind))
 
-    def lend(self, connection: int, told_fd: int) -> int | None:
+    def lend(self, connection: int, verdict_fd: int) -> int | None:
         """The descriptor of a connection that another process shall answer on; None: it cannot.
 
-        streams() names the connection when `told_fd` is readable, or when it closes.
+        streams() names the connection when `verdict_fd` is readable, or when it closes.
         """
-        fd = int(lib.engine_lend(self._pointer, connection, told_fd))
+        fd = int(lib.engine_lend(self._pointer, connection, verdict_fd))
         return None if fd < 0 else fd
 
     def streams(self) -> Iterator[tuple[int, bool]]:

@@ -12,7 +12,7 @@ from pymc.record import Record
 
 STATUS_GOOD = int(lib.PYMC_OK)
 # Nothing went wrong, but what the buffer holds will never be read.
-STATUS_IN_VAIN = int(lib.PYMC_NOT_FOUND)
+STATUS_PAGE_GONE = int(lib.PYMC_NOT_FOUND)
 # Lost or not, what makes room counts as a direct reclaim.
 _CLASS_PLACES = tuple(CLASS_COUNTER_NAMES.index(name) for name in ("direct_reclaims", "cmd_set"))
 
@@ -35,7 +35,7 @@ class BufferInfo(Record):
     path: int
     filled_bytes: int
     is_closed: bool
-    is_in_vain: bool
+    is_page_gone: bool
 
 
 class WriteBuffers:
@@ -66,7 +66,7 @@ class WriteBuffers:
             out.path,
             out.filled_bytes,
             bool(out.is_closed),
-            bool(out.is_in_vain),
+            bool(out.is_page_gone),
         )
 
     def wanted(self) -> frozenset[int]:

@@ -16,7 +16,7 @@ from pymc.server_context import ServerContext
 # So many at a time: each holds a part or two, and two descriptors. More are left to the workers.
 ANSWERS_MAX = 64
 # A slice of work, and the rest after it: a worker on the same core gets its turn then, whatever
-# the system's scheduler thinks of a process that is always busy. Other jobs wait for a whole step.
+# the system's scheduler makes of a process that is always busy. Other jobs wait for a whole step.
 SLICE_SECONDS = 50e-6
 REST_SECONDS = 100e-6
 SLICES_PER_STEP = 5

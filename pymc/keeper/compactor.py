@@ -30,7 +30,7 @@ class _Phase(Enum):
 
 
 class Compactor:
-    """`done(page)` hears when a page has been gone through."""
+    """`done(page)` is called when a page has been gone through."""
 
     def __init__(
         self,

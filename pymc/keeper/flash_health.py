@@ -247,7 +247,7 @@ class Health:
 
         def finish(probed: Probed) -> None:
             path.is_probing = False
-            # Else it belongs to another time of trouble.
+            # Else it belongs to an earlier failure.
             if path.recovery is not None and path.recovery.since == since:
                 is_good = not probed.error and probed.seconds <= GOOD_PROBE_SECONDS
                 path.recovery = after_probe(path.recovery, self._clock(), is_good=is_good)

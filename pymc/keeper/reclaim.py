@@ -18,7 +18,7 @@ _LOOK_SECONDS = 0.1
 # Looking at thousands of pages takes a small part of the time.
 _LOOK_SHARE = 0.05
 # When a stream waits for a page.
-_HURRY_SECONDS = 0.005
+_LOOK_SECONDS_URGENT = 0.005
 _SWEEP_BUCKETS = 4096
 # A device that has not answered for so long frees no page soon.
 _LATE_SECONDS = 1.0
@@ -55,7 +55,7 @@ class Reclaim:
         now = time.monotonic()
         if self._writer.needs_page:
             self._writer.needs_page = False
-            self._look_due = min(self._look_due, now + _HURRY_SECONDS)
+            self._look_due = min(self._look_due, now + _LOOK_SECONDS_URGENT)
         if now >= self._look_due:
             self._look(now)
         if self._sweeping:

@@ -24,7 +24,7 @@ from pymc.policy.write_out import (
 
 _LOOK_SECONDS = 0.025
 # Up to this while nothing is stored or evicted.
-_CALM_SECONDS = 0.2
+_LOOK_SECONDS_MAX = 0.2
 _ITEMS_PER_TURN = 4096
 _ITEMS_PER_STEP = 1024
 # A class is looked at again after this part of the time that its window lasts.
@@ -146,9 +146,9 @@ class WriteOutJob:
             due = self._class_due.get(_key(work), 0.0)
             self._class_due[_key(work)] = min(due, now + _class_seconds(work))
         events = sum(one.evicted + one.stored for one in classes)
-        is_calm = events == self._events
+        is_unchanged = events == self._events
         self._look_seconds = (
-            min(self._look_seconds * 2, _CALM_SECONDS) if is_calm else _LOOK_SECONDS
+            min(self._look_seconds * 2, _LOOK_SECONDS_MAX) if is_unchanged else _LOOK_SECONDS
         )
         self._events = events
         # The first look knows no rates; memory may be full before the usual next one.

@@ -8,7 +8,7 @@ from pymc.core.flash import Bucket, Flash
 from pymc.core.store import Store
 from pymc.core.writeout import (
     STATUS_GOOD,
-    STATUS_IN_VAIN,
+    STATUS_PAGE_GONE,
     BufferInfo,
     BufferState,
     WriteBuffers,
@@ -81,7 +81,7 @@ class Writer:
         for info in infos:
             if info.state is BufferState.FREE or info.number in self.under_way:
                 continue
-            if info.state is BufferState.FILLING and info.is_in_vain and not info.is_closed:
+            if info.state is BufferState.FILLING and info.is_page_gone and not info.is_closed:
                 self._buffers.close(info.number)
             elif info.state is BufferState.FILLING and not info.is_closed:
                 continue
@@ -102,8 +102,8 @@ class Writer:
         self._filled_at[info.bucket] = now
         if not self._buffers.seal(number):
             return self._buffers.read_one(number).state is not BufferState.FILLING
-        if info.is_in_vain:
-            self._buffers.finish(number, STATUS_IN_VAIN)
+        if info.is_page_gone:
+            self._buffers.finish(number, STATUS_PAGE_GONE)
             return True
         self.under_way.add(number)
 

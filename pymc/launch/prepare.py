@@ -18,7 +18,7 @@ _PAGE_BYTES = 1 << 20
 
 
 def prepare(settings: Settings) -> Holdings:
-    """Does everything that may fail, in the process that was called, so that the caller hears it.
+    """Does everything that may fail, in the process that was called, so that the caller knows.
 
     Returns in the process that stays, which is another one for a daemon. Raises StartupStop.
     """

@@ -26,7 +26,7 @@ class CrawlMessage(Message):
         answer="none; NOTE_CRAWLER is ASKED from the sending until the search ends",
         when_dead="the next keeper reads it; one that had read it takes the search along",
         when_stuck="it waits until the watchdog has replaced the keeper",
-        when_full="the client is told BUSY",
+        when_full="the client is answered BUSY",
     )
 
 
@@ -44,7 +44,7 @@ class MoveMessage(Message):
         answer="none; NOTE_SLAB_MOVE is set from the sending until the move ends",
         when_dead="the next keeper reads it; one that had read it takes the move along",
         when_stuck="it waits until the watchdog has replaced the keeper",
-        when_full="the client is told BUSY",
+        when_full="the client is answered BUSY",
     )
 
 

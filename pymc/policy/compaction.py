@@ -39,7 +39,7 @@ DROP_SHARE = 1 / 64
 # When compaction cannot keep up and only this part of the wanted free pages is left.
 URGENT_SHARE = 0.5
 # Writers rather wait so long for a compaction than that wanted items are dropped.
-PATIENCE_SECONDS = 0.5
+STUCK_SECONDS = 0.5
 
 
 class Rescue(Enum):
@@ -140,7 +140,7 @@ def _for_label(
         compact_under = min(compact_under, hundredth(count))
     is_urgent = coming < target * URGENT_SHARE
     if is_busy:
-        is_late = is_urgent and _is_impatient(state)
+        is_late = is_urgent and _compaction_is_stuck(state)
         return (_oldest_to_drop(state, living, target - coming) if is_late else []), None
     if coming >= max(compact_under, target):
         return [], None
@@ -161,9 +161,9 @@ def _for_label(
     return [], None
 
 
-def _is_impatient(state: FlashState) -> bool:
+def _compaction_is_stuck(state: FlashState) -> bool:
     """Whether the compaction that is under way has to be helped out."""
-    return state.compaction_waits_seconds > 0 or state.write_out_waits_seconds >= PATIENCE_SECONDS
+    return state.compaction_waits_seconds > 0 or state.write_out_waits_seconds >= STUCK_SECONDS
 
 
 def _age(page: PageState) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 # A class is searched when at least this share of its sampled items is dead ...
 DEAD_SHARE_MIN = 0.01
-# ... and enough of them are, so that one stray item in a small sample decides nothing.
+# ... and enough of them are, so that one dead item in a small sample decides nothing.
 DEAD_SEEN_MIN = 2
 # What the search may take of one core: as large a part as the items it frees are of those it
 # looks at, within these bounds.

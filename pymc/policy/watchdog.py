@@ -57,7 +57,7 @@ class Pulse:
     beats: int = 0
     # It has not taken its slot yet.
     is_starting: bool = False
-    # The system told that it was stopped.
+    # The system said that it was stopped.
     is_stopped: bool = False
     # The slot of who holds the lock it waits for; `naps` change as long as it goes on waiting.
     waits_for: int | None = None
@@ -126,12 +126,12 @@ class _Track:
         return self.pulse.is_stopped or self.was_killed or self.silent >= LATE_SECONDS
 
     @property
-    def hinders(self) -> bool:
+    def delays_others(self) -> bool:
         """True when others have waited for it since its last beat."""
         return self.silent > 0 and self.pulse.waited_us != self.beat_waited_us
 
     @property
-    def hinders_halted(self) -> bool:
+    def delays_others_halted(self) -> bool:
         """True when they have done so since it was seen halted."""
         return self.halted_waited_us not in (None, self.pulse.waited_us)
 
@@ -166,7 +166,7 @@ class Watchdog:
             self._count_anew(kill.slot)
         tracks = self._tracks.values()
         late = frozenset(slot for slot, track in self._tracks.items() if track.is_late)
-        is_close = bool(late) or any(track.hinders for track in tracks)
+        is_close = bool(late) or any(track.delays_others for track in tracks)
         pause = CLOSE_PAUSE_SECONDS if is_close else PAUSE_SECONDS
         return Verdict(late, tuple(kills.values()), pause)
 
@@ -183,7 +183,7 @@ class Watchdog:
         track = self._tracks[slot]
         if not self._limit:
             return None
-        if track.hinders_halted and track.halted >= HALTED_SECONDS:
+        if track.delays_others_halted and track.halted >= HALTED_SECONDS:
             return self._kill(slot, "halted within a lock that others wait for", state_of)
         limit = self._limit_of(track)
         if track.waiting >= limit:
@@ -240,8 +240,8 @@ class Watchdog:
 
 def _watch_halted(track: _Track, state_of: StateOf) -> None:
     """Notes since when a child that others wait for, or that was stopped, does not run."""
-    is_suspect = track.hinders or (track.pulse.is_stopped and track.silent > 0)
-    if not is_suspect:
+    may_be_halted = track.delays_others or (track.pulse.is_stopped and track.silent > 0)
+    if not may_be_halted:
         return
     if not state_of(track.pulse.pid).is_halted:
         track.halted_waited_us = None

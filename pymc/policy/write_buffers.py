@@ -33,7 +33,7 @@ def streams_to_begin(
 ) -> list[int]:
     """The streams for which to begin a buffer each, in this order, as far as `free` allows.
 
-    A stream that was asked for in vain gets one. Those that fill buffers get all others but one, up
+    A stream that asked and got none gets one. Those that fill buffers get all others but one, up
     to `most_open`, so that nobody waits until the keeper comes by.
     """
     begins = sorted(stream for stream in wanted if not open_buffers.get(stream, 0))[: max(free, 0)]

@@ -65,7 +65,7 @@ class Children:
         gone: Callable[[int], None] = lambda _slot: None,
         oom: OomNotice | None = None,
     ) -> None:
-        """Has nobody yet. `gone` hears the slot of each process that has ended."""
+        """Has nobody yet. `gone` is called with the slot of each process that has ended."""
         self._start_one = start
         self._children: list[Child] = []
         # Killed, and the system does not let them go; their places are others'.
@@ -193,13 +193,13 @@ class Children:
             why = f" because memory ran out ({self._oom.advice()})"
         # Of the watchdog's kill there is a line.
         if not self.is_stopping and not (child.was_killed and not delay):
-            say(_obituary(child, status, delay, why))
+            say(_end_text(child, status, delay, why))
         child.pid = 0
         child.was_killed = False
         child.due = now + delay
 
 
-def _obituary(child: Child, status: int, delay: float, why: str) -> str:
+def _end_text(child: Child, status: int, delay: float, why: str) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}"

@@ -19,7 +19,7 @@ _RESCUES_MAX = 64
 
 
 class Guard:
-    """The watchdog's eyes and hands. Holds no lock; all it writes are marks and counters."""
+    """The watchdog's looks and its kills. Holds no lock; all it writes are marks and counters."""
 
     def __init__(self, context: ServerContext, children: Children) -> None:
         """Looks for the first time as soon as it is asked to."""

@@ -22,7 +22,7 @@ def fault_points() -> list[str]:
 FLASH_POINTS = [
     name
     for name in fault_points()
-    if name.startswith(_FLASH_PREFIXES) or name == "store.link.spoilt"
+    if name.startswith(_FLASH_PREFIXES) or name == "store.link.copy_invalidated"
 ]
 # Reached by the process that repairs, not by one that works.
 _REPAIR_PREFIXES = ("store.repair.", "slab.repair.", "table.repair.")

@@ -9,10 +9,10 @@ from tests.crash import stories
 from tests.crash.plan import BEGIN_SECONDS, COMPANION_SLOT, Operation
 from tests.crash.site_cases import REPAIRER, VICTIM, Begin
 from tests.crash.stories import Ledger
-from tests.crash.story_player import VISITOR_SLOT, StoryPlayer
+from tests.crash.story_player import TOOL_SLOT, StoryPlayer
 from tests.support.core.driver import MIB, TINY_LADDER, Cache, Handle
 
-_DEAD_SLOTS = (VICTIM, REPAIRER, COMPANION_SLOT, VISITOR_SLOT)
+_DEAD_SLOTS = (VICTIM, REPAIRER, COMPANION_SLOT, TOOL_SLOT)
 
 
 @dataclass(frozen=True)

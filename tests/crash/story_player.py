@@ -10,7 +10,7 @@ from tests.support.core.lru_queues import Queues, fit_probation
 from tests.support.core.shrinking import shrink_step
 from tests.support.core.talk import Talk
 
-VISITOR_SLOT = 4
+TOOL_SLOT = 4
 _SIZES = (10, 60, 150, 400, 900, 2000)
 
 
@@ -179,7 +179,7 @@ class StoryPlayer:
         lib.arena_clock_shift(self.cache.arena, 1)
         lib.arena_clock_freeze(self.cache.arena, 0)
         lib.arena_clock_set_wall(self.cache.arena, 5 * 10**9, (EPOCH_UNIX_SECONDS + 999) * 10**9)
-        lib.meter_add_for(self.cache.arena, VISITOR_SLOT, 0, 1)
+        lib.meter_add_for(self.cache.arena, TOOL_SLOT, 0, 1)
         lib.meter_add(self.handle.proc, 0, 1)
         self.cache.set_live("verbosity", 1)
         lib.proc_beat(self.handle.proc)
@@ -280,7 +280,7 @@ class StoryPlayer:
 
     def _do_visit(self, one: Operation) -> None:
         """Somebody comes, works and goes."""
-        visitor = self.cache.open(VISITOR_SLOT)
+        visitor = self.cache.open(TOOL_SLOT)
         visitor.set_now(self.now_seconds)
         visitor.put(one.key, one.value)
         for size in _SIZES:
@@ -292,7 +292,7 @@ class StoryPlayer:
 
     def _do_hold(self, one: Operation) -> None:
         """Begins to empty pages of others and goes away for a while."""
-        holder = self.cache.open(VISITOR_SLOT)
+        holder = self.cache.open(TOOL_SLOT)
         for class_id in range(1, holder.slab().classes + 1):
             if (class_id + one.number) % 3 == 0:
                 holder.move_begin(class_id, 0)

@@ -37,7 +37,7 @@ REPAIR_POINTS = [
     *TXN_REPAIR_POINTS,
     "store.txn.counted",
     "store.txn.unclaimed",
-    "store.txn.followed",
+    "store.txn.freed",
     "store.repair.unlocked",
 ]
 
@@ -45,7 +45,7 @@ REPAIR_POINTS = [
 SUCCESSOR_POINTS = [
     *RECLAIM_POINTS,
     *(name for name in POINTS if name.startswith(("store.free.", "slab.give."))),
-    "store.txn.followed",
+    "store.txn.freed",
 ]
 
 SMALL, LARGE = b"s" * 50, b"L" * 9000

@@ -41,7 +41,7 @@ UNREACHED = {
     "shm/proc_inline.h@shm/lock.c count": _WAITS,
     "shm/arena_pages.c arena_take_slice": "for systems without MADV_POPULATE_WRITE",
     "shm/lock_inline.h@index/index.c lock_give": _RACES,
-    "index/index_format.c remove_twins": "who dies between two stores that stand in one macro",
+    "index/index_format.c remove_duplicates": "who dies between two stores that stand in one macro",
     "slab/slab_page.c slab_drain_cancel_resting": (
         "before a refusal, when somebody at rest empties pages: test_neighbours.py"
     ),

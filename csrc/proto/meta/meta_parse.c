@@ -70,7 +70,7 @@ static const char *decode_key(struct meta_request *request) {
 
 const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flags_from,
                        char command, struct meta_request *request) {
-    bool is_vague = command == 'd' || command == 'a';
+    bool has_one_error = command == 'd' || command == 'a';
     request->flags_seen = 0;
     request->return_count = 0;
     request->mode = 0;
@@ -89,19 +89,20 @@ const char *meta_parse(const struct token *tokens, uint32_t words, uint32_t flag
         char letter = tokens[i].text[0];
         bool is_letter = (letter >= 'A' && letter <= 'Z') || (letter >= 'a' && letter <= 'z');
         if ((unsigned char)letter >= 127 || (is_letter && meta_has(request, letter))) {
-            return is_vague ? "CLIENT_ERROR invalid or duplicate flag"
-                            : "CLIENT_ERROR duplicate flag";
+            return has_one_error ? "CLIENT_ERROR invalid or duplicate flag"
+                                 : "CLIENT_ERROR duplicate flag";
         }
         const char *error =
             is_letter ? parse_flag(&tokens[i], request) : "CLIENT_ERROR invalid flag";
         if (error) {
-            return is_vague && letter != 'O' ? "CLIENT_ERROR invalid or duplicate flag" : error;
+            return has_one_error && letter != 'O' ? "CLIENT_ERROR invalid or duplicate flag"
+                                                  : error;
         }
         request->flags_seen |= META_BIT(letter);
         request->returns[request->return_count++] = tokens[i];
     }
     const char *error = decode_key(request);
-    return error && is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error;
+    return error && has_one_error ? "CLIENT_ERROR invalid or duplicate flag" : error;
 }
 
 uint32_t meta_expiry_of_new(const struct session *session, const struct meta_request *request) {

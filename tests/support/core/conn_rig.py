@@ -5,7 +5,7 @@ from typing import Any
 from pymc.core.ffi import ffi, lib, text
 from tests.support.core.driver import Cache, Handle
 
-HEAR_BYTES = 1 << 20
+RECEIVE_BYTES = 1 << 20
 MANY = 1 << 40
 END = b"END\r\n"
 
@@ -18,7 +18,7 @@ class Client:
         out = ffi.new("struct memory_client **")
         assert lib.memory_client_open(rig.loop, out) == 0
         self.pointer = out[0]
-        self._place = ffi.new("char[]", HEAR_BYTES)
+        self._place = ffi.new("char[]", RECEIVE_BYTES)
 
     def say(self, data: bytes) -> None:
         assert lib.memory_client_say(self.pointer, data, len(data)) == 0
@@ -35,7 +35,7 @@ class Client:
 
     def hear(self) -> bytes:
         pieces = []
-        while count := lib.memory_client_hear(self.pointer, self._place, HEAR_BYTES):
+        while count := lib.memory_client_receive(self.pointer, self._place, RECEIVE_BYTES):
             pieces.append(bytes(ffi.buffer(self._place, count)))
         return b"".join(pieces)
 

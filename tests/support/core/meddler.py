@@ -6,21 +6,21 @@ from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import Cache, Handle
 
 
-class Meddler:
+class Interferer:
     """Another process that does something whenever the store has looked at a key."""
 
     def __init__(self, cache: Cache, store: Handle) -> None:
         self.store = store
         self.other = cache.open(1)
         self.other.waits_for_buckets = False
-        lib.proc_set_hasty(self.other.proc, True)
+        lib.proc_avoid_waiting(self.other.proc, True)
         self.action: Callable[[], object] = self.touch_neighbour
         self.calls = 0
         self.other.put(b"neighbour", b"x")
-        self._callback = ffi.callback("void(void *)", self._meddle)
-        lib.link_meddle(store.store, self._callback, ffi.NULL)
+        self._callback = ffi.callback("void(void *)", self._interfere)
+        lib.link_set_interferer(store.store, self._callback, ffi.NULL)
 
-    def _meddle(self, _context: object) -> None:
+    def _interfere(self, _context: object) -> None:
         self.calls += 1
         self.action()
 
@@ -29,4 +29,4 @@ class Meddler:
         self.other.touch(b"neighbour", 0)
 
     def stop(self) -> None:
-        lib.link_meddle(self.store.store, ffi.NULL, ffi.NULL)
+        lib.link_set_interferer(self.store.store, ffi.NULL, ffi.NULL)

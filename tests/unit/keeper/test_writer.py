@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from pymc.core.flash import Bucket
-from pymc.core.writeout import STATUS_GOOD, STATUS_IN_VAIN, BufferInfo, BufferState, WriteBuffers
+from pymc.core.writeout import STATUS_GOOD, STATUS_PAGE_GONE, BufferInfo, BufferState, WriteBuffers
 from pymc.keeper import writer as writer_module
 from pymc.keeper.flash_health import Health
 from pymc.keeper.io_thread import IoThreads
@@ -182,10 +182,10 @@ def test_who_still_fills_a_buffer_is_waited_for(bench: Bench) -> None:
 
 
 def test_what_nobody_will_read_is_closed_and_not_written(bench: Bench) -> None:
-    bench.buffers.change(0, state=BufferState.FILLING, is_in_vain=True)
+    bench.buffers.change(0, state=BufferState.FILLING, is_page_gone=True)
     bench.writer.step()
     assert ("close", 0) in bench.buffers.log
-    assert ("finish", 0, STATUS_IN_VAIN) in bench.buffers.log
+    assert ("finish", 0, STATUS_PAGE_GONE) in bench.buffers.log
     assert not bench.threads.jobs
 
 

@@ -141,11 +141,11 @@ def test_quit_behind_replies(rig: Rig) -> None:
     client.take(100)
     rig.serve()
     assert client.state == "CLOSING"
-    assert not client.view.has_heard_end
+    assert not client.view.has_met_end
     client.take(MANY)
     rig.serve()
     assert (client.state, client.hear()) == ("CLOSED", reply)
-    assert client.view.has_heard_end
+    assert client.view.has_met_end
     other, _ = stuck(rig, b"quit\r\n")
     other.break_off()
     rig.serve()

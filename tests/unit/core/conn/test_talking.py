@@ -138,7 +138,7 @@ def test_quit(rig: Rig) -> None:
     client = rig.client()
     assert client.ask(b"mn\r\nquit\r\nmn\r\n") == b"MN\r\n"
     assert client.state == "CLOSED"
-    assert client.view.has_heard_end
+    assert client.view.has_met_end
     assert client.view.is_closed
 
 

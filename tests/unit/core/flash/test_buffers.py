@@ -236,11 +236,11 @@ def test_a_buffer_of_a_page_that_drains_is_in_vain(tmp_path: Path, is_drained_la
         buffer = Buffer(log)
         assert buffer.begin() == 0
         buffer.put(IMAGE)
-        assert not buffer.info().is_in_vain
+        assert not buffer.info().is_page_gone
         if is_drained_late:
             assert buffer.seal() > 0
         lib.flash_page_drain(log.flash, log.proc, 0)
-        assert buffer.info().is_in_vain
+        assert buffer.info().is_page_gone
         assert buffer.seal() > 0
         lib.flash_page_free(log.flash, log.proc, 0)
         assert log.page(0).state == lib.FLASH_PAGE_DRAINING

@@ -164,7 +164,7 @@ def test_a_drained_page_is_not_free_while_it_is_written(tmp_path: Path) -> None:
         lib.flash_page_drain(log.flash, log.proc, 0)
         lib.flash_page_free(log.flash, log.proc, 0)
         assert log.page(0).state == DRAINING
-        assert buffer.info().is_in_vain
+        assert buffer.info().is_page_gone
         buffer.finish(lib.PYMC_NOT_FOUND)
         assert buffer.info().state == lib.FLASH_BUFFER_FREE
         # It left no trace but in the page.

@@ -16,7 +16,7 @@ class Rig:
         self.cache = Cache(limit_bytes=32 * MIB, chunk_bytes=LADDER)
         self.store = self.cache.open(0)
         self.store.waits_for_buckets = False
-        lib.proc_set_hasty(self.store.proc, True)
+        lib.proc_avoid_waiting(self.store.proc, True)
         self.stopped = self.cache.open(1)
         self.now = 2
         self.is_held = False
@@ -206,9 +206,9 @@ def test_who_won_before_the_wait_has_won(rig: Rig) -> None:
 
     talk = rig.talk()
     callback = ffi.callback("void(void *)", hold_once_it_is_made)
-    lib.link_meddle(rig.store.store, callback, ffi.NULL)
+    lib.link_set_interferer(rig.store.store, callback, ffi.NULL)
     said = talk.ask(b"mg held N30 T60 t v\r\n")
-    lib.link_meddle(rig.store.store, ffi.NULL, ffi.NULL)
+    lib.link_set_interferer(rig.store.store, ffi.NULL, ffi.NULL)
     assert said == b"" and rig.is_held
     rig.release()
     assert talk.ask(b"") == b"VA 0 t60 W\r\n\r\n"

@@ -31,12 +31,12 @@ def wait(handle: Handle, word: Any, rounds: int) -> tuple[bool, int]:
 
 def test_patience_ends_while_the_owner_lives(cache: Cache) -> None:
     handle, _ = cache.open(0), cache.open(OWNER)
-    assert wait(handle, held_word(), lib.LOCK_PATIENCE_DEFAULT) == (False, 0)
+    assert wait(handle, held_word(), lib.LOCK_ROUNDS_DEFAULT) == (False, 0)
     counters = handle.counters()
     assert counters["lock_waits"] == 1
     assert counters["lock_gave_up"] == 1
     # One round spins, some yield, the others napped.
-    naps = lib.LOCK_PATIENCE_DEFAULT - 1 - lib.LOCK_YIELDS
+    naps = lib.LOCK_ROUNDS_DEFAULT - 1 - lib.LOCK_YIELDS
     assert counters["lock_longest_wait_us"] == naps * lib.LOCK_NAP_US
     assert pulse(cache, OWNER).waited_us == naps * lib.LOCK_NAP_US
 
@@ -57,7 +57,7 @@ def test_a_free_word_costs_a_round(cache: Cache) -> None:
 def test_who_gave_up_waits_for_nobody(cache: Cache) -> None:
     handle, _ = cache.open(0), cache.open(OWNER)
     assert pulse(cache, 0).waits_for == 2**32 - 1
-    wait(handle, held_word(), lib.LOCK_PATIENCE_DEFAULT)
+    wait(handle, held_word(), lib.LOCK_ROUNDS_DEFAULT)
     assert pulse(cache, 0).waits_for == 2**32 - 1
 
 

@@ -17,7 +17,7 @@ def open_status(cache: Cache, slot: int, role: int) -> int:
 def test_roles_and_slots_are_checked(cache: Cache) -> None:
     assert open_status(cache, 99, lib.PROC_WORKER) == lib.PYMC_INVALID
     assert open_status(cache, 0, lib.PROC_FREE) == lib.PYMC_INVALID
-    assert open_status(cache, 0, lib.PROC_VISITOR + 1) == lib.PYMC_INVALID
+    assert open_status(cache, 0, lib.PROC_TOOL + 1) == lib.PYMC_INVALID
     assert open_status(cache, 0, lib.PROC_KEEPER) == lib.PYMC_OK
 
 

@@ -1,14 +1,14 @@
 """Loops that look again while somebody changes the bucket between look and act: each has an end.
 
-The meddler runs in debug builds, after each look of an operation and before it acts on that.
+The interferer runs in debug builds, after each look of an operation and before it acts on that.
 """
 
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.core.interferer import Interferer
 
 from tests.support.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
-from tests.support.core.meddler import Meddler
 from tests.support.core.talk import Talk
 
 pytestmark = pytest.mark.debug
@@ -30,10 +30,10 @@ def store(cache: Cache) -> Handle:
 
 
 @pytest.fixture
-def meddler(cache: Cache, store: Handle) -> Meddler:
-    meddler = Meddler(cache, store)
+def interferer(cache: Cache, store: Handle) -> Interferer:
+    interferer = Interferer(cache, store)
     assert store.index().buckets == 1
-    return meddler
+    return interferer
 
 
 @pytest.mark.parametrize(
@@ -56,19 +56,19 @@ def meddler(cache: Cache, store: Handle) -> Meddler:
     ],
 )
 def test_a_changing_bucket_keeps_nobody(
-    operation: Callable[[Handle], object], answer: object, store: Handle, meddler: Meddler
+    operation: Callable[[Handle], object], answer: object, store: Handle, interferer: Interferer
 ) -> None:
     before = store.counters()
     assert operation(store) == answer
     # Few optimistic looks, at most one under the lock.
-    assert meddler.calls <= 7
+    assert interferer.calls <= 7
     after = store.counters()
     assert after["optimistic_locked"] - before["optimistic_locked"] <= 1
-    meddler.stop()
+    interferer.stop()
     store.check()
 
 
-def test_looks_without_a_lock_are_few(store: Handle, meddler: Meddler) -> None:
+def test_looks_without_a_lock_are_few(store: Handle, interferer: Interferer) -> None:
     assert store.get(b"k") == b"7"
     counters = store.counters()
     assert counters["optimistic_retries"] == 4 and counters["optimistic_locked"] == 1
@@ -90,37 +90,37 @@ def test_looks_without_a_lock_are_few(store: Handle, meddler: Meddler) -> None:
         (b"touch k 30\r\nmg k t\r\n", b"TOUCHED\r\nHD t30\r\n"),
     ],
 )
-def test_commands_end(line: bytes, answer: bytes, store: Handle, meddler: Meddler) -> None:
+def test_commands_end(line: bytes, answer: bytes, store: Handle, interferer: Interferer) -> None:
     talk = Talk(store)
     talk.waits_for_buckets = False
     assert talk.ask(line) == answer
-    meddler.stop()
+    interferer.stop()
     store.check()
 
 
-def test_a_large_value_is_read_under_the_lock(store: Handle, meddler: Meddler) -> None:
+def test_a_large_value_is_read_under_the_lock(store: Handle, interferer: Interferer) -> None:
     value = b"v" * 900_000
-    meddler.action = lambda: None
+    interferer.action = lambda: None
     store.put(b"k", value)
-    meddler.action = meddler.touch_neighbour
+    interferer.action = interferer.touch_neighbour
     talk = Talk(store)
     is_equal = talk.ask(b"get k\r\n") == b"VALUE k 0 900000\r\n" + value + b"\r\nEND\r\n"
     assert is_equal
-    meddler.stop()
+    interferer.stop()
     store.check()
 
 
-def test_a_key_that_is_always_another_one_is_put_off(store: Handle, meddler: Meddler) -> None:
+def test_a_key_that_is_always_another_one_is_put_off(store: Handle, interferer: Interferer) -> None:
     """What needs memory cannot be done under the lock: it ends all the same, without a trace."""
-    meddler.action = lambda: meddler.other.put(b"k", b"7")
+    interferer.action = lambda: interferer.other.put(b"k", b"7")
     before = store.counters()
     assert store.arith(b"k", 100).outcome == Outcome.BUSY
-    assert meddler.calls == 4 + 28 * 2
+    assert interferer.calls == 4 + 28 * 2
     assert store.touch(b"k", 100) == Outcome.BUSY
     after = store.counters()
     for name in ("store_no_memory", "touch_misses", "incr_misses"):
         assert after[name] == before[name]
-    meddler.stop()
+    interferer.stop()
     assert store.arith(b"k", 100).value == 107
     assert store.touch(b"k", 100) == Outcome.TOUCHED
     found = store.look(b"k")
@@ -128,34 +128,36 @@ def test_a_key_that_is_always_another_one_is_put_off(store: Handle, meddler: Med
     store.check()
 
 
-def test_a_touch_between_is_not_undone(store: Handle, meddler: Meddler) -> None:
+def test_a_touch_between_is_not_undone(store: Handle, interferer: Interferer) -> None:
     """The new expiry came after the look and before the longer number took the item's place."""
     store.put(b"k", b"7", expiry_seconds=50)
-    meddler.action = lambda: meddler.other.touch(b"k", 90)
+    interferer.action = lambda: interferer.other.touch(b"k", 90)
     assert store.arith(b"k", 100).value == 107
     found = store.look(b"k")
     assert isinstance(found, Found) and found.expiry_seconds == 90
-    meddler.stop()
+    interferer.stop()
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_delete_decides_under_the_lock(store: Handle, meddler: Meddler, is_there: bool) -> None:
+def test_a_delete_decides_under_the_lock(
+    store: Handle, interferer: Interferer, is_there: bool
+) -> None:
     """The number was right when it looked; by the time it has the lock it is another, or none."""
-    meddler.action = lambda: None
+    interferer.action = lambda: None
     cas = store.put(b"k", b"7").cas
     before = store.counters()["delete_misses"]
 
     def change() -> None:
-        meddler.action = lambda: None
+        interferer.action = lambda: None
         if is_there:
-            meddler.other.put(b"k", b"8")
+            interferer.other.put(b"k", b"8")
         else:
-            meddler.other.delete(b"k")
+            interferer.other.delete(b"k")
 
-    meddler.action = change
+    interferer.action = change
     answer = store.delete(b"k", cas_compare=cas)
     assert answer == (Outcome.EXISTS if is_there else Outcome.NOT_FOUND)
-    meddler.stop()
+    interferer.stop()
     assert store.counters()["delete_misses"] == before + 1
     assert store.get(b"k") == (b"8" if is_there else None)
     store.check()

@@ -123,11 +123,11 @@ def test_a_value_in_pieces_is_kept(mode: Mode, store: Handle, stopped: Handle) -
 def test_the_hasty_do_not_nap(store: Handle, stopped: Handle) -> None:
     store.put(b"k", b"7")
     stopped.hold(b"k")
-    lib.proc_set_hasty(store.proc, True)
+    lib.proc_avoid_waiting(store.proc, True)
     assert store.look(b"k") == Outcome.BUSY
     assert store.put(b"k", b"8").outcome == Outcome.BUSY
     assert store.counters()["lock_longest_wait_us"] == 0
-    lib.proc_set_hasty(store.proc, False)
+    lib.proc_avoid_waiting(store.proc, False)
     assert store.look(b"k") == Outcome.BUSY
     assert store.counters()["lock_longest_wait_us"] > 0
     stopped.release(b"k")

@@ -254,7 +254,7 @@ def test_what_is_for_a_page_that_drains_goes_without_a_trace(tier: FlashKeeper, 
     tier.drain(page)
     assert tier.send(b"get k\r\n") == b"END\r\n"
     (number,) = seal_all(tier)
-    assert tier.buffers()[number].is_in_vain
+    assert tier.buffers()[number].is_page_gone
     sweep = ffi.new("struct flash_sweep *")
     while lib.flash_sweep_step(tier.flash, tier.keeper.proc, sweep, 1024):
         pass

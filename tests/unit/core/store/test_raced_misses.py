@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.core.interferer import Interferer
 
 from tests.support.core.flash_keeper import FlashKeeper
-from tests.support.core.meddler import Meddler
 
 pytestmark = pytest.mark.debug
 
@@ -35,9 +35,9 @@ def tier(tmp_path: Path) -> Iterator[FlashKeeper]:
         made.check()
 
 
-def meddle(tier: FlashKeeper, *actions: Callable[[Meddler], object]) -> Meddler:
+def interfere(tier: FlashKeeper, *actions: Callable[[Interferer], object]) -> Interferer:
     """Each action happens after one look; after the last one there is peace."""
-    made = Meddler(tier.cache, tier.worker)
+    made = Interferer(tier.cache, tier.worker)
     left = list(actions)
     made.action = lambda: left.pop(0)(made) if left else None
     return made
@@ -48,10 +48,10 @@ def test_in_memory_before_flash_was_asked(tier: FlashKeeper, command: bytes, ans
     """Its entry goes when the key is stored again: a miss in memory, and one on flash."""
     tier.exile()
     assert tier.counters()["items"] == 0
-    meddler = meddle(tier, lambda other: other.other.put(b"k", b"10"))
+    interferer = interfere(tier, lambda other: other.other.put(b"k", b"10"))
     answered = tier.send(command)
-    meddler.stop()
-    assert meddler.calls >= 2
+    interferer.stop()
+    assert interferer.calls >= 2
     assert answered.replace(b" \r", b"\r") == answer
 
 
@@ -61,16 +61,16 @@ def test_on_flash_before_the_look_under_the_lock(
 ) -> None:
     """The last looks are under the bucket's lock, and ask flash as the first ones do."""
 
-    def touch(meddler: Meddler) -> None:
-        meddler.other.touch(b"k", 0)
+    def touch(interferer: Interferer) -> None:
+        interferer.other.touch(b"k", 0)
 
-    def leave(_meddler: Meddler) -> None:
+    def leave(_meddler: Interferer) -> None:
         assert tier.exile() > 0
 
-    meddler = meddle(tier, *[touch] * (LOOKS_WITHOUT_LOCK - 1), leave)
+    interferer = interfere(tier, *[touch] * (LOOKS_WITHOUT_LOCK - 1), leave)
     answered = tier.send(command)
-    meddler.stop()
-    assert meddler.calls >= LOOKS_WITHOUT_LOCK
+    interferer.stop()
+    assert interferer.calls >= LOOKS_WITHOUT_LOCK
     assert answered.replace(b" \r", b"\r") == answer
 
 
@@ -79,9 +79,9 @@ def test_on_flash_before_a_delete_has_the_lock(
     tier: FlashKeeper, command: bytes, answer: bytes
 ) -> None:
     """It was found in memory; what is deleted now is its copy."""
-    meddler = meddle(tier, lambda _: tier.exile())
+    interferer = interfere(tier, lambda _: tier.exile())
     assert tier.send(command) == answer
-    meddler.stop()
+    interferer.stop()
     assert tier.send(b"get k\r\n") == b"END\r\n"
-    # The meddler's neighbour is on flash too.
+    # The interferer's neighbour is on flash too.
     assert tier.entries() == 1
