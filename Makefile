@@ -54,6 +54,7 @@ check: .venv/ready-dev build/system-check
 	@$(PY) csrc/build_core.py --stub
 	@.venv/bin/mypy $(wildcard setup.py) $(wildcard csrc/*.py pymc scripts tests bench)
 	@$(PY) scripts/check_layers.py
+	@$(PY) scripts/check_circles.py
 	@$(PY) scripts/check_counters.py
 	@$(PY) scripts/check_settings.py
 	@$(if $(ALL_ROOMS),.venv/bin/lint-imports --no-logo >build/imports 2>&1 || { cat build/imports; exit 1; })

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CORE = "tests/unit/core"
-_ENGINE = (f"{_CORE}/server",)
+_ENGINE = (f"{_CORE}/server", f"{_CORE}/conn")
 _ITEMS = (f"{_CORE}/store", f"{_CORE}/proto/test_session.py")
 _TIER = (
     f"{_CORE}/store/test_flash_admission.py",
@@ -26,7 +26,8 @@ _TIER = (
 _TESTS: dict[str, tuple[str, ...]] = {
     "base": (_CORE, "tests/unit/test_logs.py"),
     "shm": (f"{_CORE}/shm", f"{_CORE}/store/test_busy.py", "tests/unit/test_live_settings.py"),
-    "meter": (f"{_CORE}/shm", "tests/unit/stats"),
+    "meter": (f"{_CORE}/meter", "tests/unit/stats"),
+    "table": (f"{_CORE}/index", f"{_CORE}/flash"),
     "flash": (f"{_CORE}/flash", *_TIER),
     "slab": (f"{_CORE}/slab", *_ITEMS),
     "index": (f"{_CORE}/index", f"{_CORE}/store/test_dump_changes.py"),
@@ -43,7 +44,7 @@ _TESTS: dict[str, tuple[str, ...]] = {
     "tier": (*_TIER, f"{_CORE}/proto/test_flash_get.py"),
     "proto": (f"{_CORE}/proto", "tests/model/test_session_model.py"),
     "flash_log": (f"{_CORE}/flash/test_format.py", f"{_CORE}/flash/test_scan.py"),
-    "conn": _ENGINE,
+    "conn": _ENGINE[::-1],
     "server": _ENGINE,
     "config": (
         "tests/unit/test_config_getopt.py",

@@ -24,6 +24,7 @@ _WEIGHTS = {
     "cas": 5,
     "ms": 6,
     "ms_append": 2,
+    "ms_stale": 2,
     "get": 6,
     "gets": 2,
     "gat": 4,
@@ -219,7 +220,7 @@ class Ledger:
         match one.name:
             case "set" | "put" | "making" | "pieces" | "ms" | "add" | "visit":
                 self.values[key] = one.value
-            case "cas" | "replace" if old is not None:
+            case "cas" | "replace" | "ms_stale" if old is not None:
                 self.values[key] = one.value
             case "vivify":
                 self.values[key] = b""

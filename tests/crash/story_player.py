@@ -111,6 +111,10 @@ class StoryPlayer:
     def _do_ms_append(self, one: Operation) -> None:
         self._ask(b"ms %s %d MA" % (one.key, len(one.value)), one.value)
 
+    def _do_ms_stale(self, one: Operation) -> None:
+        # No item has a CAS number as old as this.
+        self._ask(b"ms %s %d I C1" % (one.key, len(one.value)), one.value)
+
     def _do_mg(self, one: Operation) -> None:
         self._ask(b"mg %s v k c t s f h l" % one.key)
 

@@ -232,7 +232,7 @@ class TestBuckets:
     @pytest.mark.parametrize("shrinks", [False, True])
     def test_locking_the_old_home(self, shrinks: bool) -> None:
         key = moving_key()
-        site = site_at("index/index.c", "index_lock", "local->held, home + 1")
+        site = site_at("index/index.c", "index_lock", "table.held, home + 1")
         with two_actors() as (one, other):
             other.do(lambda: other.handle.put(key, b"old"))
             if shrinks:

@@ -96,7 +96,7 @@ def assert_no_fault(outcomes: list[Outcome]) -> None:
 def test_there_are_sites() -> None:
     assert len(all_sites()) > 500
     rooms = Counter(site.name.partition("/")[0] for site in all_sites())
-    assert rooms["link"] > 100 and rooms["slab"] > 100 and rooms["table"] > 50, rooms
+    assert rooms["link"] > 100 and rooms["slab"] > 100 and rooms["table"] > 30, rooms
 
 
 def test_each_site_can_be_armed() -> None:

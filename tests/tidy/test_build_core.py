@@ -80,6 +80,8 @@ def run(
     root = room.parents[1]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment = {**kept, "PYTHONPATH": str(root), "PYMC_BUILD": variant, **more}
+    # Byte code would hide an edit of the same second that leaves a file as long as it was.
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=root,

@@ -12,6 +12,7 @@ from scripts.mutate import Run, drawn, summary
 from scripts.mutation_rooms import Room, UnknownRoomError, room_named
 from scripts.mutation_tree import Outcome, Tree, TreeError, Verdict
 from scripts.mutations import mutations_of
+from tests.support.deadline import wait_until
 from tests.support.programs import ROOT
 
 TEXT = "def is_small(a):\n    return a < 10\n\n\ndef is_odd(a):\n    return a & 1\n"
@@ -32,6 +33,14 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / FILE).parent.mkdir(parents=True)
     (tmp_path / FILE).write_text(TEXT)
     return tmp_path
+
+
+def is_running(pid: str) -> bool:
+    """Whether the process is there; a zombie is nobody that runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 def outcome(verdict: Verdict) -> Outcome:
@@ -166,10 +175,9 @@ def test_tests_without_an_end_are_ended(
         "    signal.pause()\n"
     )
     assert tree.try_out().verdict is Verdict.TIMED_OUT
-    for pid in pids.read_text().split():
-        # A zombie is nobody that runs.
-        state = Path(f"/proc/{pid}/stat")
-        assert not state.exists() or state.read_text().split()[2] == "Z"
+    wait_until(
+        lambda: not any(is_running(pid) for pid in pids.read_text().split()), "the ends of both"
+    )
 
 
 @pytest.mark.slow

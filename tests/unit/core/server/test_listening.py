@@ -16,7 +16,7 @@ MICROSECONDS = 1_000_000
 @pytest.fixture
 def server() -> Iterator[Server]:
     """It takes two clients, and lets others wait."""
-    made = Server(connections_max=2, connections_fast_refuse=0)
+    made = Server(connections_max=2, maxconns_fast=0)
     made.cache.set_live("connections_max", 2)
     yield made
     made.close()

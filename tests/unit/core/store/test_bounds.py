@@ -6,9 +6,9 @@ The interferer runs in debug builds, after each look of an operation and before 
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.support.core.interferer import Interferer
 
 from tests.support.core.driver import LADDER, MIB, Cache, Found, Handle, Mode, Outcome
+from tests.support.core.interferer import Interferer
 from tests.support.core.talk import Talk
 
 pytestmark = pytest.mark.debug

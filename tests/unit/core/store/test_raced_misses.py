@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.core.interferer import Interferer
 
 from tests.support.core.flash_keeper import FlashKeeper
+from tests.support.core.interferer import Interferer
 
 pytestmark = pytest.mark.debug
 
