@@ -20,7 +20,7 @@ void table_clear_unreachable(struct table *table, struct proc *proc, uint32_t nu
         SHARED_DECIDE(hand->overflow_taken, link);
         FAULT_POINT(proc, "table.clear.named");
         format->relink(bucket, true, next);
-        FAULT_POINT(proc, "table.clear.unhung");
+        FAULT_POINT(proc, "table.clear.detached");
         table_overflow_give(table, proc, hand);
     }
     format->clear(bucket, true);

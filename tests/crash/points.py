@@ -27,7 +27,7 @@ FLASH_POINTS = [
 # Reached by the process that repairs, not by one that works.
 _REPAIR_PREFIXES = ("store.repair.", "slab.repair.", "table.repair.")
 # Of these, in the middle of a transaction that is being repaired: test_transactions.py.
-_TXN_REPAIR = ("judged", "followed", "key", "limbo", "limbo_named")
+_TXN_REPAIR = ("judged", "freed", "key", "limbo", "limbo_named")
 TXN_REPAIR_POINTS = [f"store.repair.{name}" for name in _TXN_REPAIR]
 REPAIR_POINTS = [
     name

@@ -105,7 +105,7 @@ DEATHS = (
     "table.merge.published",
     "table.merge.cleared",
     "table.clear.named",
-    "table.clear.unhung",
+    "table.clear.detached",
     "table.overflow.named",
     "table.overflow.given",
     "table.release.locked",

@@ -12,7 +12,7 @@ from tests.support.children import Journal, run_child
 pytestmark = pytest.mark.debug
 
 # Only an index that outgrows its first size, and shrinks again, comes there.
-GROWTH = ("chain", "pull", "split", "unhang")
+GROWTH = ("chain", "pull", "split", "detach")
 # Reached by who repairs: test_flash_index.py.
 LEFT_OUT = ("flash.index.repair.",)
 OPERATIONS_MAX = 1200
