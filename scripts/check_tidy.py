@@ -43,6 +43,7 @@ _UNSCALED = re.compile(
     r"|monotonic\(\)( - \w+ <| \+) [0-9]"
     r"|\b[A-Z_]*(LIMIT|ANSWER|WAIT|STOP|DEADLINE|GONE|PROMPT|HANG|RUN)_SECONDS = [0-9]"
 )
+_ENDS = re.compile(r"\.(?=\s|$)")
 # How a test came about is for the history; its name says what it tests.
 _CAME_ABOUT = re.compile(
     r"(^|_)(review|regressions?|mended|bugs?|fix(es|ed)?|more|extra|various|issues?\d*)(_|$)"
@@ -71,6 +72,23 @@ def purpose(path: str, text: str) -> str:
     if not first.startswith(marks):
         return ""
     return first.lstrip("/*#<!- ").removesuffix("*/").removesuffix("-->").strip()
+
+
+def first_sentence(path: str, text: str) -> str:
+    """What a file says it is for, as one sentence, also where that goes on in its second line."""
+    said = purpose(path, text)
+    lines = text.splitlines()[1:]
+    if text.startswith("#!"):
+        lines = lines[1:]
+    mark = "" if path.endswith(".py") else "//" if path.endswith((".c", ".h", ".def")) else "#"
+    mark = "*" if text.startswith("/*") else mark
+    is_whole = path.endswith(".md") or '"""' in text.splitlines()[0][3:] if text else True
+    for line in lines:
+        rest = line.strip().removesuffix('"""').removesuffix("*/")
+        if is_whole or _ENDS.search(said) or not rest.startswith(mark) or not rest.strip(mark):
+            break
+        said += " " + rest.removeprefix(mark).strip()
+    return _ENDS.split(said)[0] + ("." if _ENDS.search(said) else "") if said else ""
 
 
 def has_purpose_line(path: str) -> bool:
@@ -219,7 +237,7 @@ def main() -> int:
     options = parser.parse_args()
     texts = read_texts(ROOT)
     if options.map:
-        rows = [(path, purpose(path, text)) for path, text in texts.items()]
+        rows = [(path, first_sentence(path, text)) for path, text in texts.items()]
         width = max(len(path) for path, _ in rows)
         print("\n".join(f"{path:{width}}  {text}" for path, text in rows if text))
         return 0
