@@ -1,7 +1,9 @@
 // Hand-over of connections between workers: a descriptor and a note through the receiver's inbox.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "server/server_internal.h"
 
@@ -32,6 +34,16 @@ bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
     return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && inbox_send(inbox_fd, fd, &note);
 }
 
+// The descriptor that came with a message, -1 for none.
+static int descriptor_of(struct msghdr *message) {
+    const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    int fd = -1;
+    if (header && header->cmsg_type == SCM_RIGHTS) {
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    }
+    return fd;
+}
+
 void inbox_serve(struct engine *engine) {
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct hand_over note;
@@ -48,7 +60,12 @@ void inbox_serve(struct engine *engine) {
         if (received < 0) {
             return;
         }
+        int fd = descriptor_of(&message);
         if (received != (ssize_t)sizeof note || note.worker >= engine->workers) {
+            // A note that nobody here wrote: its client sees the end.
+            if (fd >= 0) {
+                close(fd);
+            }
             continue;
         }
         if (note.worker != engine->worker || note.epoch != engine->epoch) {
@@ -56,14 +73,11 @@ void inbox_serve(struct engine *engine) {
             // all.
             server_place_here(engine, note.worker, note.epoch);
         }
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        if (!header || header->cmsg_type != SCM_RIGHTS) {
+        if (fd < 0) {
             // The descriptor did not fit into this process's table; its peer sees the end.
             server_load_change(engine, -1);
             continue;
         }
-        int fd;
-        memcpy(&fd, CMSG_DATA(header), sizeof fd);
         client_open(engine, fd,
                     note.listener < engine->listener_count ? &engine->listeners[note.listener]
                                                            : NULL,

@@ -11,6 +11,7 @@ import pytest
 
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import Cache, Handle
+from tests.support.deadline import scaled
 
 CONNECTIONS_MAX = 64
 WORKERS = 2
@@ -131,6 +132,18 @@ def test_one_that_lost_its_descriptor_is_not_counted(workers: Workers) -> None:
     workers.inboxes[0][1].send(note)
     workers.serve(0)
     assert workers.loads == [1, 0]
+
+
+@pytest.mark.parametrize("note", [b"short", b"\xff" * 40], ids=["short", "unknown"])
+def test_what_nobody_here_wrote_is_closed(workers: Workers, note: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            socket.send_fds(workers.inboxes[0][1], [note], [theirs.fileno()])
+        workers.serve(0)
+        ours.settimeout(scaled(5))
+        assert ours.recv(10) == b""
+    assert workers.loads == [0, 0]
 
 
 def test_one_that_was_accepted_elsewhere_is_counted_when_it_is_taken(workers: Workers) -> None:
