@@ -1,5 +1,4 @@
 // Hand-over of connections between workers: a descriptor and a note through the receiver's inbox.
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
