@@ -1,6 +1,5 @@
 // A log keeps what its reader does not take in a buffer of whole lines, and counts what does not
 // fit.
-#define _GNU_SOURCE
 #include "base/log.h"
 
 #include <errno.h>

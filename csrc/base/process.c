@@ -1,6 +1,5 @@
 // Forks without the interpreter's own preparations, which repair locks that other threads had:
 // there are none, and the memory that they write to would be each child's own.
-#define _GNU_SOURCE
 #include "base/process.h"
 
 #include <fcntl.h>

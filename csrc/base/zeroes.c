@@ -1,5 +1,4 @@
 // The kernel shows zeroes where a page was given back, so only what is zero already may go.
-#define _GNU_SOURCE
 #include "base/zeroes.h"
 
 #include <stdbool.h>

@@ -1,6 +1,5 @@
 // What clients send: receiving it, large values past all buffers, and keeping what cannot be served
 // yet.
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>

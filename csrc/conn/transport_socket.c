@@ -1,5 +1,4 @@
 // The transport of plain sockets.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>

@@ -2,7 +2,6 @@
 // nothing else.
 //
 // Each path has threads of its own, so that a path that does not answer keeps no others.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

@@ -1,5 +1,4 @@
 // The ghost: fingerprints of evicted keys in sets of one word, the oldest shifted out.
-#define _GNU_SOURCE
 #include <sys/mman.h>
 
 #include "lru/lru_internal.h"

@@ -1,5 +1,4 @@
 // Segments: who has which, giving memory back, repairing after a death, checking.
-#define _GNU_SOURCE
 #include <string.h>
 #include <sys/mman.h>
 

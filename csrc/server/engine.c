@@ -1,5 +1,4 @@
 // The epoll engine: one turn waits for what is ready, and has it served.
-#define _GNU_SOURCE
 #include "server/engine.h"
 
 #include <stdio.h>

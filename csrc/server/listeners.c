@@ -1,5 +1,4 @@
 // Listeners: accepting, the pause while too many clients are there, and the worker for a new one.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <sys/socket.h>
 #include <time.h>

@@ -1,5 +1,4 @@
 // Creates and maps the arena, keeps its clock.
-#define _GNU_SOURCE
 #include "shm/arena.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 // Which pages of the arena are there, and making huge ones of them.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -1,5 +1,4 @@
 // Slots: taking them, noticing that an owner died, repairing after it.
-#define _GNU_SOURCE
 #include "shm/proc.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 // Making, reading, repairing and checking the slab structures.
-#define _GNU_SOURCE
 #include <string.h>
 #include <sys/mman.h>
 
