@@ -150,4 +150,4 @@ $(NEWEST):
 
 build/system-%: scripts/setup_system.sh csrc/LIBRARIES
 	@mkdir -p build
-	@scripts/setup_system.sh $* >$@.new && mv $@.new $@
+	@scripts/setup_system.sh $* >$@.$$$$ && mv $@.$$$$ $@
