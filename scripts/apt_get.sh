@@ -12,7 +12,7 @@ pause_seconds=${APT_PAUSE_SECONDS:-2}
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 mkdir -p "$(dirname "$log")"
 waited_seconds=0
-is_logged_lately=""
+has_said_so=""
 while :; do
     status=0
     apt-get "$@" >"$log.new" 2>&1 </dev/null || status=$?
@@ -22,9 +22,9 @@ while :; do
     if [ "$status" = 0 ] || [ -z "$held" ]; then
         exit "$status"
     fi
-    if [ -z "$is_logged_lately" ]; then
+    if [ -z "$has_said_so" ]; then
         echo "waiting for the package manager, up to $waits_seconds s: ${held#E: }" >&2
-        is_logged_lately=yes
+        has_said_so=yes
     fi
     if [ "$waited_seconds" -ge "$waits_seconds" ]; then
         echo "gave up waiting for the package manager: ${held#E: }" >&2

@@ -1,7 +1,7 @@
 """Checks that files of one C room call each other in one direction.
 
-A circle of files can only be read as a whole. What csrc/README.md allows stands in its section
-`Circles`: a line `- a.c, b.c: why` for each.
+A circle of files can only be read as a whole. One that is to stay needs a line `- a.c, b.c: why` in
+a section `Circles` of csrc/README.md; without the section none is allowed.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Tries small changes of one room and prints those that no test of it notices: `make mutate`.
 
-    make mutate ROOM=store [SEED=1] [SECONDS=600] [FILE=store_evict] [KIND="is dropped"]
+    make mutate ROOM=space [SEED=1] [SECONDS=600] [ARGS="--file evict --kind dropped"]
 
 Changes are drawn by the seed and tried one by one in a copy of the tree (build/mutate), with the
 debug build and the room's own tests (scripts/mutation_rooms.py), quick ones first. Tests that do

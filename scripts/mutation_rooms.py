@@ -47,6 +47,7 @@ _TESTS: dict[str, tuple[str, ...]] = {
     "conn": _ENGINE[::-1],
     "server": _ENGINE,
     "config": (
+        "tests/unit/test_config_description.py",
         "tests/unit/test_config_getopt.py",
         "tests/unit/test_config_listeners.py",
         "tests/unit/test_config_numbers.py",

@@ -9,7 +9,7 @@ struct index;
 struct index_snapshot {
     uint32_t buckets;             // Home buckets in use.
     uint32_t overflow_buckets;    // Buckets chained behind full ones.
-    uint64_t entries;             // Roughly, see index_grow_if_needed().
+    uint64_t entries;             // Roughly: each process counts some by itself first.
     uint64_t bytes;               // Memory in use, counted against the cache's limit.
 };
 

@@ -23,7 +23,7 @@ static void note_put_off(struct proc *proc, const uint64_t *word) {
     }
 }
 
-// Short ones as long as the default rounds_left lasts, then longer and longer.
+// Short ones for LOCK_ROUNDS_DEFAULT rounds, then longer and longer.
 static uint32_t nap_us_of(uint32_t nap) {
     uint32_t doublings = nap / (LOCK_ROUNDS_DEFAULT - LOCK_YIELDS);
     uint32_t us = doublings < 8 ? (uint32_t)LOCK_NAP_US << doublings : LOCK_NAP_US_MAX;

@@ -15,6 +15,7 @@ class Described(Record):
     value: Any
     default: Any
     unit: str
+    # What `option` does, as -h says it: for some, such as -M, that turns the setting off.
     help: str
     # Whether a command can change it while the server runs, and whether it changes anything at all.
     is_live: bool

@@ -189,6 +189,7 @@ class MemorySettings(ProcessSettings):
     lru_crawler_to_crawl: int = setting(
         0,
         "items of a class looked at in one run; 0 is all",
+        unit="items",
         reader=Number(
             whole_unsigned,
             missing="Missing {name} value",
@@ -208,6 +209,7 @@ class MemorySettings(ProcessSettings):
     )
     lru_segmented: bool = setting(
         True,
+        "new items are on probation, apart from those that proved themselves",
         stats=("lru_segmented", 400),
         shared=SHARED,
         live=Live("lru mode"),
@@ -255,6 +257,7 @@ class MemorySettings(ProcessSettings):
     )
     temp_lru: bool = setting(
         False,
+        "items with a short time to live (temporary_ttl) are kept apart",
         stats=("temp_lru", 450),
         shared=SHARED,
         live=Live("lru temp_ttl"),

@@ -148,6 +148,7 @@ class ProcessSettings(Record):
     )
     detail_enabled: bool = setting(
         False,
+        "count commands by the prefix of their key, for `stats detail dump`",
         stats=("detail_enabled", 170),
         shared=SHARED,
         live=Live("stats detail"),

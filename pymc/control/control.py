@@ -71,7 +71,10 @@ class Control:
             self._send_slice(connection)
 
     def _lend(self, request: Request) -> bool:
-        """Lets the keeper answer; when it cannot be asked, this process does it in slices."""
+        """Lets the keeper answer; when it cannot be asked, this process does it in slices.
+
+        Returns False when the first slice is due now; else resume() is called, by whoever answers.
+        """
         try:
             channel = Inbox.create()
         except OSError:
@@ -79,13 +82,15 @@ class Control:
         with channel.writer as writer:
             fd = self._engine.lend(request.connection, channel.reader.fileno())
             message = AnswerMessage(request.line)
-            if fd is not None and send(
-                self._context.keeper_inbox.writer, message, [fd, writer.fileno()]
-            ):
+            keeper = self._context.keeper_inbox.writer
+            if fd is not None and send(keeper, message, [fd, writer.fileno()]):
                 self._lent[request.connection] = channel.reader
                 return True
+        if fd is not None:
+            # The engine lets go of the channel while it is open: soon its number may be a client's.
+            self._engine.reply(request.connection, b"", ReplyKind.MORE)
         channel.reader.close()
-        return False
+        return fd is not None
 
     def _end_lent(self, connection: int, end: End | None) -> None:
         del self._streams[connection]

@@ -62,7 +62,6 @@ class LargePages(Record):
 
 LIVE_NAMES: tuple[str, ...] = tuple(text(lib.live_name(i)) for i in range(lib.live_count()))
 _LIVE_INDEX = {name: index for index, name in enumerate(LIVE_NAMES)}
-SLOTS_MAX = int(lib.ARENA_SLOTS_MAX)
 _SLICE_BYTES = int(lib.ARENA_SLICE_BYTES_MAX)
 
 

@@ -11,7 +11,6 @@ from pymc.core.store import Store
 from pymc.record import Record
 
 WORKERS_MAX = int(lib.ENGINE_WORKERS_MAX)
-LISTENERS_MAX = int(lib.ENGINE_LISTENERS_MAX)
 
 
 class ListenerKind(IntEnum):

@@ -276,11 +276,6 @@ class FlashPages:
         """Looks at some buckets of the index; True while the walk is not complete."""
         return bool(lib.flash_sweep_step(self._flash, self._proc, self._sweep, buckets))
 
-    @property
-    def swept_entries(self) -> int:
-        """Entries that this walk has removed."""
-        return int(self._sweep.removed)
-
 
 class FlashDump:
     """Lines for items on one page after the other, for `lru_crawler metadump`."""

@@ -132,7 +132,9 @@ class Answers:
         return False
 
     def _wake(self, lent: _Lent) -> None:
-        """Lets an answer go on whose client reads again."""
+        """Lets an answer go on whose client reads again, unless it has ended meanwhile."""
+        if lent not in self._slow:
+            return
         self._selector.unregister(lent.client)
         self._slow.discard(lent)
         self._ready.append(lent)

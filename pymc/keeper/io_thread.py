@@ -50,8 +50,10 @@ class IoThreads:
     def __init__(
         self, name: str, wake_fd: int, note: Callable[[int, bool], None] | None = None
     ) -> None:
-        """`wake_fd` is an eventfd that becomes readable when a job is done. `note` hears, in the
-        loop's thread, of each path when its first job comes and when its last one has ended.
+        """Has no thread yet. `wake_fd` is an eventfd that becomes readable when a job is done.
+
+        `note` is called in the loop's thread with a path and True when its first job comes, and
+        with False when its last one has ended.
         """
         self._name = name
         self._wake_fd = wake_fd

@@ -3,6 +3,7 @@
 import time
 from enum import Enum, auto
 
+from pymc.config import SLAB_PAGE_BYTES
 from pymc.config.shared import MILLION
 from pymc.core.flash import Flash
 from pymc.core.snapshots import read_class, read_slab
@@ -33,7 +34,6 @@ _CLASS_SECONDS_MIN = 0.002
 _CLASS_SECONDS_MAX = 0.25
 # As fast as clients could fill memory: until then nobody has to look.
 _FILL_BYTES_PER_SECOND = 4 << 30
-_PAGE_BYTES = 1 << 20
 # Items that are old enough are looked for this often.
 _AGE_WALK_SECONDS = 1.0
 
@@ -122,7 +122,7 @@ class WriteOutJob:
     def _idle_seconds(self) -> float:
         """Returns the seconds to rest while nothing is to be written: memory takes more to fill."""
         slab = read_slab(self._store)
-        left = max(slab.pages_limit - slab.pages_used, 0) * _PAGE_BYTES
+        left = max(slab.pages_limit - slab.pages_used, 0) * SLAB_PAGE_BYTES
         wanted = max(left / _FILL_BYTES_PER_SECOND, _LOOK_SECONDS)
         return min(wanted, self._max_sleep())
 

@@ -3,7 +3,7 @@
 import os
 
 from pymc.auth_file import Users
-from pymc.config import Settings
+from pymc.config import SLAB_PAGE_BYTES, Settings
 from pymc.launch import identity, sockets
 from pymc.launch.holdings import Holdings, socket_identity
 from pymc.launch.memory import create_arena, open_flash, settle_memory
@@ -13,8 +13,6 @@ from pymc.messages import Inbox, Lifeline
 from pymc.policy.slab_sizes import ladder
 from pymc.server_context import ListeningAddress, ServerContext
 from pymc.stats.cpu_times import RecentCpuTimes
-
-_PAGE_BYTES = 1 << 20
 
 
 def prepare(settings: Settings) -> Holdings:
@@ -60,7 +58,7 @@ def prepare(settings: Settings) -> Holdings:
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
     for number, chunk in enumerate(ladder(settings), start=1):
-        say(f"slab class {number:3}: chunk size {chunk:9} perslab {_PAGE_BYTES // chunk:7}")
+        say(f"slab class {number:3}: chunk size {chunk:9} perslab {SLAB_PAGE_BYTES // chunk:7}")
     shown = "auto-negotiate" if settings.protocol == "auto" else settings.protocol
     for address in addresses:
         say(f"<{address.sockets[0].fileno()} server listening ({shown})")

@@ -1,7 +1,7 @@
 """The queues between processes: socket pairs that keep message boundaries, and never wait.
 
-What a queue holds at most is the system's bound of a socket's memory: who sends into a full one is
-gets an error at once and does what the message's declaration says.
+What a queue holds at most is the system's bound of a socket's memory. Who sends into a full one is
+answered False at once, and does what the message's declaration says.
 """
 
 import os

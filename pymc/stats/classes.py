@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from pymc.config import SLAB_PAGE_BYTES
 from pymc.core.snapshots import ClassAges, ClassSnapshot, read_next_class
 from pymc.core.store import Store
 from pymc.stats.counts import not_flushed
 from pymc.stats.general import hits
 from pymc.stats.report import Values, report_parts, templates
 
-PAGE_BYTES = 1 << 20
 # The lines of each class in `stats items`; pymc/stats/report.py says how to read it.
 ITEMS = """
 items:{class}:number gauge items Items that are there.
@@ -122,7 +122,7 @@ def _classes_with_pages(store: Store, totals: dict[str, int]) -> Iterator[tuple[
     """The classes; adds each to the totals before it is shown."""
     for class_id, one, _ in _classes(store):
         totals["active_slabs"] += 1
-        totals["total_malloced"] += one.pages * PAGE_BYTES
+        totals["total_malloced"] += one.pages * SLAB_PAGE_BYTES
         yield class_id, _slabs_values(store.class_counters(class_id), one)
 
 

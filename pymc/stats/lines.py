@@ -13,8 +13,3 @@ def stat_lines(pairs: Pairs) -> bytes:
 def stat_reply(pairs: Pairs) -> bytes:
     """A whole reply with its END."""
     return stat_lines(pairs) + b"END\r\n"
-
-
-def yes_no(value: object) -> str:
-    """A truth value as memcached writes it."""
-    return "yes" if value else "no"

@@ -4,13 +4,12 @@ import os
 import time
 from collections.abc import Iterator
 
+from pymc.config import SLAB_PAGE_BYTES
 from pymc.core.ledger import Room
 from pymc.core.snapshots import read_index, read_slab
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 from pymc.stats.report import Group, Values
-
-_SLAB_PAGE_BYTES = 1 << 20
 
 
 def memory_report(
@@ -62,7 +61,7 @@ def private_bytes(pid: int, folder: str = "/proc") -> int:
 
 def _used_bytes(server: ServerContext, store: Store, rings_bytes: int) -> int:
     """What stands against -m: pages that classes have, both indexes, the rings."""
-    pages_bytes = read_slab(store).pages_used * _SLAB_PAGE_BYTES
+    pages_bytes = read_slab(store).pages_used * SLAB_PAGE_BYTES
     flash_index_bytes = server.flash.index_bytes if server.flash else 0
     return pages_bytes + read_index(store).bytes + rings_bytes + flash_index_bytes
 

@@ -75,10 +75,6 @@ def of_paths(stats: dict[str, str], what: str) -> int:
     return sum(int(stats[f"path_{number}_{what}"]) for number in range(2))
 
 
-def has_write_errors(server: Server, count: int) -> bool:
-    return int(server.stats("extstore")["write_errors"]) >= count
-
-
 def fill_until(server: Server, first: int, condition: Callable[[], bool]) -> int:
     """Stores items from this number on until enough of them were written; the next number."""
 

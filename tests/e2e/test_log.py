@@ -57,14 +57,14 @@ def test_a_log_that_nobody_reads_stops_nobody() -> None:
             )
             read = b""
 
-            def is_logged_lately() -> bool:
+            def says_what_is_missing() -> bool:
                 nonlocal read
                 read += server.read_now()
                 with server.connect() as connection:
                     assert connection.ask("version").startswith(b"VERSION")
                 return b"lines of the log were dropped" in read
 
-            wait_until(is_logged_lately, "the log says how much of it is missing")
+            wait_until(says_what_is_missing, "the log says how much of it is missing")
         finally:
             os.close(server.unread_fd)
 

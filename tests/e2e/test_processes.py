@@ -198,8 +198,8 @@ def test_killed_supervisor_takes_all_with_it(pymc: Program) -> None:
 def all_workers_serve(server: Server) -> bool:
     """One more connection, and whether each worker has had one and all are gone again."""
     stats = server.stats("pymc")
-    is_first_in_reply = sum(worker_numbers(stats, "curr_connections")) == 1
-    return is_first_in_reply and all(count > 0 for count in worker_numbers(stats, "requests"))
+    is_alone = sum(worker_numbers(stats, "curr_connections")) == 1
+    return is_alone and all(count > 0 for count in worker_numbers(stats, "requests"))
 
 
 @pytest.mark.parametrize("transport", ["tcp", "unix"])

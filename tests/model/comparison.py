@@ -11,7 +11,7 @@ from tests.model.reference import Reference
 from tests.support.core.driver import Found, Making, Mode, Outcome, Shape, Write
 
 START_SECONDS = 100
-# State bits of store_read, as csrc/store/item_inline.h has them.
+# State bits of store_read, as csrc/item/item_inline.h has them.
 STALE = 64
 TOKEN_SENT = 128
 

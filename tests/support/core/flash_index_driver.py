@@ -25,7 +25,6 @@ OVERFLOW_BYTES = 64
 CANDIDATES_MAX = int(lib.FLASH_CANDIDATES_MAX)
 BUSY = int(lib.PYMC_BUSY)
 NO_MEMORY = int(lib.PYMC_NO_MEMORY)
-PAGE_DRAINING = int(lib.FLASH_PAGE_DRAINING)
 
 
 def hash_of(bucket: int, field: int) -> int:

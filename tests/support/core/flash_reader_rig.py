@@ -168,9 +168,6 @@ class Rig:
         lib.flash_page_read(self.flash, page, out)
         return out
 
-    def set_timeout(self, milliseconds: int) -> None:
-        self.arena.set_live("ext_read_timeout_ms", milliseconds)
-
     def read_times(self) -> list[int]:
         counts = ffi.new("uint64_t[]", int(lib.FLASH_TIME_BUCKETS))
         lib.flash_read_times(self.flash, counts)

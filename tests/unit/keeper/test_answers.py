@@ -1,5 +1,6 @@
 """Answers that the keeper gives: slices, clients that do not read or leave, and how they end."""
 
+import contextlib
 import selectors
 import socket
 from collections.abc import Iterator
@@ -107,6 +108,25 @@ def test_a_dump_names_each_key() -> None:
         assert sorted(names) == sorted(b"key=k%d" % number for number in range(5000))
         assert text.endswith(b"\nEND\r\n") and end is End.DONE
         assert server.store.counters()["bytes_written"] - before == len(text)
+        assert one.answers.count == 0
+
+
+def test_one_that_ended_is_not_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker is gone and its client reads again at one look of the keeper."""
+    answer_with(monkeypatch, iter([PART] * 100))
+    with asked() as (_server, one):
+        client, channel = one.ask(b"stats walk")
+        while len(one.selector.get_map()) == 1:
+            one.turn()
+        with contextlib.suppress(BlockingIOError):
+            while client.recv(1 << 20):
+                pass
+        channel.close()
+        ready = one.selector.select(0)
+        assert len(ready) == 2
+        # The worker's channel first.
+        for key, _events in sorted(ready, key=lambda found: found[0].events):
+            key.data()
         assert one.answers.count == 0
 
 

@@ -29,8 +29,8 @@ def test_the_part_of_memory(index_bytes: int, limit_bytes: int, percent: int) ->
 def test_advice_comes_before_items_have_to_go() -> None:
     assert index_advice(59) is None
     assert index_advice(60) == "index takes 60 % of memory: fewer, larger items or more -m"
-    lost_line_bytes = 60 * MIB
-    assert index_bytes_max(100 * MIB) > lost_line_bytes
+    advised_bytes = 60 * MIB
+    assert index_bytes_max(100 * MIB) > advised_bytes
 
 
 @pytest.mark.parametrize(

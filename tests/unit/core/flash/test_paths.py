@@ -161,8 +161,8 @@ def test_probes_of_a_bad_path(tmp_path: Path, kind: int, on_reads: bool, on_writ
         log.arm(kind, on_reads=on_reads, on_writes=on_writes)
         assert lib.flash_probe_write(log.flash, 0) == lib.PYMC_OS_ERROR
         assert ffi.errno == errno.EIO
-        is_logged_lately = kind == lib.FLASH_FAULT_EIO and on_reads
-        assert (lib.flash_probe_read(log.flash, 0) != 0) == is_logged_lately
+        fails = kind == lib.FLASH_FAULT_EIO and on_reads
+        assert (lib.flash_probe_read(log.flash, 0) != 0) == fails
         # A probe is nobody's read.
         assert (log.path(0).read_errors, log.path(0).write_errors) == (0, 0)
 

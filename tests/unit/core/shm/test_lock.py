@@ -24,12 +24,12 @@ def pulse(cache: Cache, slot: int) -> Any:
 
 
 def wait(handle: Handle, word: Any, rounds: int) -> tuple[bool, int]:
-    """Whether the word got free, and the patience that is left."""
-    patience = ffi.new("uint32_t *", rounds)
-    return bool(lib.lock_wait_bounded(handle.proc, word, patience)), patience[0]
+    """Whether the word got free, and the rounds that are left."""
+    rounds_left = ffi.new("uint32_t *", rounds)
+    return bool(lib.lock_wait_bounded(handle.proc, word, rounds_left)), rounds_left[0]
 
 
-def test_patience_ends_while_the_owner_lives(cache: Cache) -> None:
+def test_a_wait_ends_while_the_owner_lives(cache: Cache) -> None:
     handle, _ = cache.open(0), cache.open(OWNER)
     assert wait(handle, held_word(), lib.LOCK_ROUNDS_DEFAULT) == (False, 0)
     counters = handle.counters()
@@ -41,7 +41,7 @@ def test_patience_ends_while_the_owner_lives(cache: Cache) -> None:
     assert pulse(cache, OWNER).waited_us == naps * lib.LOCK_NAP_US
 
 
-def test_no_patience_is_one_look(cache: Cache) -> None:
+def test_no_rounds_are_one_look(cache: Cache) -> None:
     handle, _ = cache.open(0), cache.open(OWNER)
     assert wait(handle, held_word(), 0) == (False, 0)
     assert not lib.lock_take_slowly(handle.proc, held_word(), RANK, 0)

@@ -120,7 +120,7 @@ def test_a_value_in_pieces_is_kept(mode: Mode, store: Handle, stopped: Handle) -
     store.check()
 
 
-def test_the_hasty_do_not_nap(store: Handle, stopped: Handle) -> None:
+def test_who_avoids_waiting_does_not_nap(store: Handle, stopped: Handle) -> None:
     store.put(b"k", b"7")
     stopped.hold(b"k")
     lib.proc_avoid_waiting(store.proc, True)

@@ -95,7 +95,7 @@ def _copies(tier: FlashKeeper) -> int:
 
 @pytest.mark.parametrize("numbers", [1, 0], ids=["cas", "no cas"])
 @pytest.mark.parametrize("name", ALL)
-def test_a_change_spoils_the_copy(tier: FlashKeeper, name: str, numbers: int) -> None:
+def test_a_change_invalidates_the_copy(tier: FlashKeeper, name: str, numbers: int) -> None:
     if name == "ms I older" and not numbers:
         return  # Without numbers none is older.
     stored, change = ALL[name]
@@ -111,7 +111,7 @@ def test_a_change_spoils_the_copy(tier: FlashKeeper, name: str, numbers: int) ->
 
 @pytest.mark.parametrize("numbers", [1, 0], ids=["cas", "no cas"])
 @pytest.mark.parametrize("name", ALL)
-def test_a_copy_that_waits_to_be_written_is_spoilt_by_a_change(
+def test_a_change_invalidates_a_copy_that_waits_to_be_written(
     tier: FlashKeeper, name: str, numbers: int
 ) -> None:
     if name == "ms I older" and not numbers:

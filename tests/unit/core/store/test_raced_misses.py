@@ -64,7 +64,7 @@ def test_on_flash_before_the_look_under_the_lock(
     def touch(interferer: Interferer) -> None:
         interferer.other.touch(b"k", 0)
 
-    def leave(_meddler: Interferer) -> None:
+    def leave(_interferer: Interferer) -> None:
         assert tier.exile() > 0
 
     interferer = interfere(tier, *[touch] * (LOOKS_WITHOUT_LOCK - 1), leave)
