@@ -69,7 +69,7 @@ void conn_kept_take_back(struct conns *conns);
 // Makes room behind the kept input. Returns false at the bound, or when there is no memory.
 bool conn_kept_make_room(struct conns *conns, struct connection *connection);
 // Whether the kept input holds a line's end. Each byte is looked at once.
-bool kept_has_line_end(struct kept_input *kept);
+bool conn_kept_has_line_end(struct kept_input *kept);
 
 // Keeps input that the session has not consumed, in place of what was kept; closes the connection
 // when it cannot be.

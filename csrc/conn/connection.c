@@ -104,7 +104,7 @@ void conn_read_again(struct conns *conns, struct connection *connection) {
 
 void conn_begin_ahead(struct conns *conns, struct connection *connection) {
     if (connection->state == CONN_SENDING && session_is_in_get(&connection->session)
-        && !kept_has_line_end(&connection->kept)) {
+        && !conn_kept_has_line_end(&connection->kept)) {
         conn_move(connection, CONN_SENDING_AHEAD);
         conn_want(conns, connection, TRANSPORT_IN | TRANSPORT_OUT);
     }

@@ -43,8 +43,7 @@ struct connection {
     bool reads_little;    // Large values came last: the next may begin with one too.
     bool admin_is_pipelined;
     uint32_t wants;    // enum transport_event bits that it wants to be told of ...
-    uint32_t
-        asked;    // ... and those that its transport made of them, which the host was asked for.
+    uint32_t asked;    // ... and what its transport made of them, which the host was asked for.
     struct transport transport;
     struct connection_record *record;
     uint32_t last_command_seconds;
@@ -178,8 +177,8 @@ void conns_serve_again(struct conns *conns);
 void conns_serve_read(struct conns *conns, struct flash_waiter *told);
 // Tries those again who met a busy bucket.
 void conns_serve_busy(struct conns *conns);
-// Once a second: closes who is silent in the middle of a value, relieves slow readers, tells the
-// operator.
+// Once a second: closes who is silent in the middle of a value, frees what slow readers hold of
+// what others lack, tells the operator.
 void conns_tick(struct conns *conns);
 // Whether it has said nothing for so long though nothing keeps it from it.
 bool conn_is_idle(const struct conns *conns, const struct connection *connection,

@@ -177,6 +177,9 @@ void conn_continue(struct conns *conns, struct connection *connection) {
         return;
     }
     conn_want(conns, connection, TRANSPORT_IN);
+    if (UNLIKELY(connection->transport.holds_input)) {
+        conn_read_again(conns, connection);    // Asking brings no event for that.
+    }
     show_waiting(connection);
     if (connection->kept.bytes || UNLIKELY(session_is_unfinished(&connection->session))) {
         conn_kept_lend(conns, connection);

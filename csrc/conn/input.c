@@ -1,6 +1,5 @@
 // What clients send: receiving it, large values past all buffers, and keeping what cannot be served
 // yet.
-#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -149,7 +148,7 @@ void conn_read_ahead(struct conns *conns, struct connection *connection) {
         }
         count(conns->proc, COUNTER_bytes_read, (uint64_t)received);
         kept->bytes += (uint32_t)received;
-        if (kept_has_line_end(kept)) {
+        if (conn_kept_has_line_end(kept)) {
             end_ahead(conns, connection);
             return;
         }

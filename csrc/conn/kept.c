@@ -80,7 +80,7 @@ bool conn_kept_put(struct conns *conns, struct connection *connection, const cha
     return true;
 }
 
-bool kept_has_line_end(struct kept_input *kept) {
+bool conn_kept_has_line_end(struct kept_input *kept) {
     if (kept->line_end && kept->line_end > kept->at) {
         return true;
     }

@@ -154,7 +154,9 @@ static const struct transport_ops memory_ops = {.receive = memory_receive,
 static void host_ask(struct conns *conns, struct connection *connection) {
     (void)conns;
     struct memory_client *client = connection->transport.client;
-    client->edges |= client->said.count || client->has_ended ? TRANSPORT_IN : 0;
+    // What the transport holds is received already: no event tells of it.
+    bool has_news = client->said.count && !connection->transport.holds_input;
+    client->edges |= has_news || client->has_ended ? TRANSPORT_IN : 0;
     client->edges |= client->takes_bytes ? TRANSPORT_OUT : 0;
 }
 

@@ -155,6 +155,9 @@ bool conn_send(struct conns *conns, struct connection *connection, const char *b
         if (LIKELY(sent == count_bytes)) {
             return true;
         }
+    } else if (sent == TRANSPORT_BROKEN) {
+        conn_close(conns, connection);
+        return false;
     }
     struct outgoing out = {.text = bytes, .text_bytes = count_bytes};
     out.sent = sent > 0 ? (uint32_t)sent : 0;

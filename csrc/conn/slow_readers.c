@@ -82,7 +82,8 @@ static void tell(struct conns *conns) {
     readers->logged_seconds = now;
 }
 
-static void free_what_it_holds(struct conns *conns) {
+// Goes through the slow readers, from where the last call ended, while anything is short.
+static void free_what_they_hold(struct conns *conns) {
     struct reader_list *readers = &conns->readers;
     uint32_t now = conns->proc->now_seconds;
     uint32_t room = COPIED_BYTES_MAX;
@@ -115,6 +116,6 @@ static void free_what_it_holds(struct conns *conns) {
 }
 
 void conn_readers_free_memory(struct conns *conns) {
-    free_what_it_holds(conns);
+    free_what_they_hold(conns);
     tell(conns);
 }

@@ -26,7 +26,7 @@ void conns_serve_staged(struct conns *conns) {
     conns_send_deferred(conns);
 }
 
-// An event of input for a connection that does not converse now.
+// An event of input for a connection that is not in CONN_READING.
 static void receive_meanwhile(struct conns *conns, struct connection *connection) {
     if (connection->state == CONN_SENDING_AHEAD) {
         conn_read_ahead(conns, connection);

@@ -1,6 +1,5 @@
 // Reads that the device is done with: what came is judged, and who waits goes on.
 #include "base/crc32c.h"
-#include "flash/flash_clock_inline.h"
 #include "flash/flash_readings_inline.h"
 #include "flash/flash_record_inline.h"
 

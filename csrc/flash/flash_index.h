@@ -36,7 +36,7 @@ MUST_CHECK int flash_insert(struct flash *flash, struct proc *proc, uint64_t has
                             uint32_t record_bytes);
 // Removes the entry of this address; false when there is none (any more).
 bool flash_remove(struct flash *flash, struct proc *proc, uint64_t hash, uint64_t address);
-// Removes all entries that may be the key's; returns how many. Very rarely is another
+// Removes all entries that may be the key's; returns how many. Very rarely one of them is another
 // key's.
 uint32_t flash_remove_all(struct flash *flash, struct proc *proc, uint64_t hash);
 // Lets the entry of `from` name `to` instead, not read yet; false when it is gone. Counts both

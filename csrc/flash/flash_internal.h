@@ -84,9 +84,6 @@ static inline uint64_t flash_address(const struct flash *flash, uint32_t page, u
 static inline uint32_t flash_address_page(const struct flash *flash, uint64_t address) {
     return (uint32_t)(address / flash->root->units_per_page);
 }
-static inline uint64_t flash_address_offset(const struct flash *flash, uint64_t address) {
-    return (address % flash->root->units_per_page) << flash->root->unit_shift;
-}
 static inline uint64_t flash_round_up(const struct flash *flash, uint64_t bytes) {
     uint64_t unit = 1ull << flash->root->unit_shift;
     return (bytes + unit - 1) & ~(unit - 1);

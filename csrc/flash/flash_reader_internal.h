@@ -79,10 +79,9 @@ struct flash_reader_path {
     uint64_t memory_used;
     uint64_t given_up_bytes;               // Of the memory used.
     struct flash_waiter memory_waiters;    // The head of their ring, by ticket.
-    uint32_t
-        passes;    // Waiters for memory that were woken and may begin, though others still wait.
-    bool was_logged;    // Of its being late, at this time.
-    uint64_t logged_us;
+    uint32_t passes;       // Waiters that were woken and may begin, though others still wait.
+    bool was_logged;       // That it is late ...
+    uint64_t logged_us;    // ... at this time.
 };
 
 // How reads get to the device. The table's thread calls; each read that was started is completed
@@ -129,9 +128,9 @@ struct flash_reader {
     uint32_t under_way;
     uint32_t queued;
     uint32_t given_up;
-    uint32_t unsubmitted;     // Under way for the table, but the kernel had no room for them yet.
-    uint64_t queued_paths;    // Bits of paths with a queue, with reads to look after, with readers
-                              // waiters.
+    uint32_t unsubmitted;    // Under way for the table, but the kernel had no room for them yet.
+    // Bits of paths: with a queue, with reads to look after, with waiters for memory.
+    uint64_t queued_paths;
     uint64_t timed_paths;
     uint64_t paths_short_of_memory;
     uint64_t spared_us;          // What was started before this moment ...

@@ -1,5 +1,4 @@
 // Reading a page back: pieces of it, the records in them, and the way on after damage.
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -17,7 +17,7 @@ struct flash_uring {
     bool has_files;
     bool has_memory;
 #ifdef PYMC_DEBUG
-    struct flash_reading *hung;    // By a fault: not handed over.
+    struct flash_reading *held_by_test;    // By a fault: not handed over.
 #endif
 };
 
@@ -99,15 +99,15 @@ static void uring_submit(struct flash_reader *reader) {
 static void uring_start(struct flash_reader *reader, struct flash_reading *reading) {
     struct flash_uring *uring = reader->uring;
     if (flash_fault_meets_hang(reader->flash, reading->path)) {
-        reading->next = uring->hung;
-        uring->hung = reading;
+        reading->next = uring->held_by_test;
+        uring->held_by_test = reading;
         return;
     }
     hand_over(reader, reading);
 }
 
 static bool has_reads_held_by_test(const struct flash_reader *reader) {
-    return reader->uring->hung != NULL;
+    return reader->uring->held_by_test != NULL;
 }
 
 // Whether the fault is over that some reads hang by.
@@ -120,9 +120,9 @@ static void release_reads_held_by_test(struct flash_reader *reader) {
     if (!has_released(reader)) {
         return;
     }
-    while (uring->hung) {
-        struct flash_reading *reading = uring->hung;
-        uring->hung = reading->next;
+    while (uring->held_by_test) {
+        struct flash_reading *reading = uring->held_by_test;
+        uring->held_by_test = reading->next;
         hand_over(reader, reading);
     }
     uring_submit(reader);

@@ -10,7 +10,7 @@
 // exact whenever nobody is at work.
 void link_notice_flush_now(struct store *store, uint64_t flush_order);
 // Locks: a bucket, so that no item that is younger than the flush can be met without noticing the
-// flush. Requires: no counters are under way (items_after).
+// flush. Requires: no transaction has planned counters (link_txn.after).
 static inline void link_notice_flush(struct store *store) {
     uint64_t flush_order = SHARED_LOAD(store->header->flush_order);
     if (UNLIKELY(flush_order != store->local->flush_noticed)) {

@@ -155,7 +155,7 @@ static inline __attribute__((always_inline)) int execute_get(struct execute_get 
     return execute_get_on(*get, found, reply);
 }
 
-// For the files of this part.
+// For execute*.c, and what stands inline above.
 
 // A key that is looked for where its value may be on flash.
 struct execute_look {

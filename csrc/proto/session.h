@@ -96,7 +96,7 @@ void session_direct_filled(struct session *session, size_t bytes);
 void session_set_arrived(struct session *session, size_t bytes);
 size_t session_arrived(const struct session *session);
 
-// What a session is doing, as enum connection_state in server/engine.h knows it.
+// What a session is doing, as enum connection_state in conn/connection.h shows it.
 bool session_is_reading_value(const struct session *session);
 // It is one that still lacks bytes, not only its line end.
 bool session_is_filling_value(const struct session *session);

@@ -8,7 +8,7 @@
 #include "proto/token_inline.h"
 #include "store/store.h"
 
-#define KEY_BYTES_MAX 250
+#define KEY_BYTES_MAX ITEM_KEY_BYTES_MAX
 #define LINE_BYTES_MAX 2048
 // Values up to this size wait in the input until they are whole. Larger ones wait until so much of
 // them is there, since a value that is only announced shall take no item memory; then they go

@@ -1,4 +1,4 @@
-// Taking and giving chunks: refilling and spilling magazines, also those of owners that rest.
+// Taking and giving chunks: refilling and emptying magazines, also those of owners that rest.
 #include "slab/slab.h"
 
 #include "slab/slab_internal.h"
@@ -112,8 +112,10 @@ static void give_to_page_locked(struct slab *slab, struct proc *proc, struct sla
     slab_partial_push(slab, class, page_index);
 }
 
-static void spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t slot_index,
-                  uint32_t keep) {
+// Gives what is in a slot's magazine to the pages, but for `keep` chunks. Requires: the slot is the
+// process's own, or its turn lock is held while it rests.
+static void give_to_pages(struct slab *slab, struct proc *proc, uint32_t class_id,
+                          uint32_t slot_index, uint32_t keep) {
     struct slab_class *class = &slab->root->class[class_id];
     struct slab_magazine *magazine = &slab_local(slab, slot_index)->magazine[class_id];
     lock_take(proc, &class->lock, LOCK_CLASS);
@@ -124,7 +126,7 @@ static void spill(struct slab *slab, struct proc *proc, uint32_t class_id, uint3
 }
 
 void slab_give_back(struct slab *slab, struct proc *proc, uint32_t class_id, uint32_t keep) {
-    spill(slab, proc, class_id, proc->slot_index, keep);
+    give_to_pages(slab, proc, class_id, proc->slot_index, keep);
 }
 
 void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
@@ -144,7 +146,7 @@ void slab_collect(struct slab *slab, struct proc *proc, uint32_t class_id) {
         }
         FAULT_POINT(proc, "slab.collect.locked");
         if (SHARED_LOAD(other->rests)) {
-            spill(slab, proc, class_id, slot, 0);
+            give_to_pages(slab, proc, class_id, slot, 0);
         }
         lock_give(proc, &other->turn, true);
     }

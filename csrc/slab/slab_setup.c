@@ -1,5 +1,4 @@
 // Making, reading, repairing and checking the slab structures.
-#include <string.h>
 #include <sys/mman.h>
 
 #include "slab/slab_internal.h"

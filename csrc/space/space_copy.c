@@ -1,6 +1,4 @@
 // Copying an item into a write buffer and letting the index name it.
-#include <stdlib.h>
-
 #include "flash/flash_compress.h"
 #include "link/link_value_inline.h"
 #include "space/space_copy_inline.h"

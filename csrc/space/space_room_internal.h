@@ -22,6 +22,6 @@ struct space_move_avoid {
 };
 int space_move_begin_beside(struct store *store, uint32_t from_class, uint32_t to_class,
                             const struct space_move_avoid *avoid, struct space_move *move);
-// Hands the page on when it is empty: true. Gives its memory back to the system if that is what all
-// have too much.
+// Hands the page on when it is empty: true. Then gives a free page back to the system if all have
+// more than the limit. Crash: the page is handed on, or still being emptied.
 bool space_move_end(struct store *store, struct space_move *move);

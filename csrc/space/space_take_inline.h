@@ -21,8 +21,13 @@ static inline void space_need_again(struct store *store, uint32_t before, uint32
 int space_refused(struct store *store, enum counter reason);
 // So many pages there are under any limit: fewer would not let items of different sizes in.
 #define SPACE_PAGES_MIN 2
+// Sets how many pages items may have: what the memory limit leaves beside the indexes now. Takes
+// nothing away by itself.
 void space_update_pages_limit(struct store *store);
+// What a process keeps for making room, as long as its handle is open. Returns PYMC_OK or
+// PYMC_NO_MEMORY.
 int space_room_open(struct store *store);
+// Frees it; pages that it was emptying stay with their classes.
 void space_room_close(struct store *store);
 // Gives back a page that nobody has asked for lately.
 void space_room_turn(struct store *store);

@@ -1,6 +1,7 @@
-// Removing a key without a word.
+// Removing a key without a word, also when a value for it is refused.
 #include "link/link_copy_inline.h"
-#include "store/store.h"
+#include "space/space_take_inline.h"
+#include "store/store_write_internal.h"
 
 int store_forget(struct store *store, const char *key, uint32_t key_bytes) {
     struct link_locked locked;
@@ -15,4 +16,18 @@ int store_forget(struct store *store, const char *key, uint32_t key_bytes) {
     }
     link_unlink_and_unlock(store, &locked);
     return STORE_DELETED;
+}
+
+int store_refuse(struct store *store, const struct store_write *write, int outcome,
+                 enum counter reason) {
+    if (write->mode == STORE_SET && !write->has_cas_compare
+        && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
+        return STORE_BUSY;
+    }
+    if (outcome == STORE_TOO_LARGE) {
+        count(store->proc, COUNTER_store_too_large, 1);
+    } else {
+        space_refused(store, reason);
+    }
+    return outcome;
 }

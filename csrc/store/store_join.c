@@ -219,7 +219,7 @@ int store_put_joined(struct store *store, const struct store_write *write, const
     struct store_shape shape;
     int outcome = store_shape_of(store, &shaped, write->value_bytes, 0, &shape);
     if (outcome != STORE_STORED) {
-        return store_refuse(store, write, outcome);
+        return store_refuse(store, write, outcome, COUNTER_oom_no_victim);
     }
     struct piece piece = {value, NULL, write->value_bytes};
     outcome = commit_piece(store, write, &piece, result);

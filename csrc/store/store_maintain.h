@@ -32,7 +32,7 @@ void class_counters_sum(struct store *store, uint32_t first, uint32_t last, uint
 // Sums the process counters of all slots into values[meter_count()].
 void store_counters_read(struct store *store, uint64_t *values);
 
-// `stats reset`: what was counted until now no longer shows. The reading functions below subtract
+// `stats reset`: what was counted until now no longer shows. The reading functions above subtract
 // it.
 void store_counters_reset(struct store *store);
 

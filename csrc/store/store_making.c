@@ -42,12 +42,13 @@ bool store_take_parts(struct store *store, const struct store_making *making) {
     return true;
 }
 
-// Takes the item's own chunk and claims it. Returns the claim, or LINK_NO_CLAIM and counts why.
+// Takes the item's own chunk and claims it. Returns the claim, or LINK_NO_CLAIM and says why.
 static uint32_t claim_room(struct store *store, const struct store_write *write,
-                           const struct store_shape *shape, uint32_t value_bytes) {
+                           const struct store_shape *shape, uint32_t value_bytes,
+                           enum counter *reason_out) {
+    *reason_out = COUNTER_oom_no_victim;
     uint32_t new_ref = space_take_room(store, shape->total_bytes);
     if (!new_ref) {
-        space_refused(store, COUNTER_oom_no_victim);
         return LINK_NO_CLAIM;
     }
     class_count(store, slab_class_of(&store->slab, new_ref), CLASS_cmd_set, !write->is_uncounted);
@@ -55,7 +56,7 @@ static uint32_t claim_room(struct store *store, const struct store_write *write,
     uint32_t claim = link_claim_hand(store);
     if (claim == LINK_NO_CLAIM) {
         link_give_hand(store);
-        space_refused(store, COUNTER_oom_claims);
+        *reason_out = COUNTER_oom_claims;
     }
     return claim;
 }
@@ -63,11 +64,10 @@ static uint32_t claim_room(struct store *store, const struct store_write *write,
 int store_begin(struct store *store, const struct store_write *write, struct store_making *making) {
     struct store_shape shape;
     struct store_write shaped = store_write_shaped(write);
+    enum counter reason = COUNTER_store_too_large;
     int outcome = store_shape_of(store, &shaped, write->value_bytes, 0, &shape);
-    if (outcome != STORE_STORED) {
-        count(store->proc, COUNTER_store_too_large, 1);
-    } else {
-        uint32_t claim = claim_room(store, &shaped, &shape, write->value_bytes);
+    if (outcome == STORE_STORED) {
+        uint32_t claim = claim_room(store, &shaped, &shape, write->value_bytes, &reason);
         if (claim != LINK_NO_CLAIM) {
             uint32_t ref = store->claims->making_ref[claim];
             *making = (struct store_making){
@@ -76,11 +76,7 @@ int store_begin(struct store *store, const struct store_write *write, struct sto
         }
         outcome = STORE_NO_MEMORY;
     }
-    if (write->mode == STORE_SET && !write->has_cas_compare
-        && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
-        return STORE_BUSY;
-    }
-    return outcome;
+    return store_refuse(store, write, outcome, reason);
 }
 
 uint32_t store_making_span(struct store *store, const struct store_making *making,
@@ -109,12 +105,11 @@ uint32_t store_making_span_ahead(struct store *store, const struct store_making 
 
 int store_give_up(struct store *store, const struct store_write *write,
                   struct store_making *making) {
-    if (write->mode == STORE_SET && !write->has_cas_compare
-        && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
-        return STORE_BUSY;
+    int outcome = store_refuse(store, write, STORE_NO_MEMORY, COUNTER_oom_no_victim);
+    if (outcome != STORE_BUSY) {
+        store_abandon(store, making);
     }
-    store_abandon(store, making);
-    return space_refused(store, COUNTER_oom_no_victim);
+    return outcome;
 }
 
 void store_abandon(struct store *store, struct store_making *making) {

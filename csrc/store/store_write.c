@@ -100,19 +100,6 @@ static void remove_dead_met(struct store *store, const struct store_write *write
     }
 }
 
-int store_refuse(struct store *store, const struct store_write *write, int outcome) {
-    if (write->mode == STORE_SET && !write->has_cas_compare
-        && store_forget(store, write->key, write->key_bytes) == STORE_BUSY) {
-        return STORE_BUSY;
-    }
-    if (outcome == STORE_TOO_LARGE) {
-        count(store->proc, COUNTER_store_too_large, 1);
-    } else {
-        space_refused(store, COUNTER_oom_no_victim);
-    }
-    return outcome;
-}
-
 int store_commit_new(struct store *store, const struct store_write *write,
                      struct store_making *making, struct store_result *result) {
     uint64_t hash = link_hash(store, write->key, write->key_bytes);
@@ -158,7 +145,7 @@ int store_put_new(struct store *store, const struct store_write *write, const ch
     struct store_shape shape;
     int outcome = store_shape_of(store, write, write->value_bytes, 0, &shape);
     if (outcome != STORE_STORED) {
-        return store_refuse(store, write, outcome);
+        return store_refuse(store, write, outcome, COUNTER_oom_no_victim);
     }
     if (shape.is_large) {
         return put_by_pieces(store, write, value, result);
@@ -166,7 +153,7 @@ int store_put_new(struct store *store, const struct store_write *write, const ch
     link_prefetch_bucket(store, hash);
     uint32_t ref = space_take(store, shape.total_bytes);
     if (!ref) {
-        return store_refuse(store, write, STORE_NO_MEMORY);
+        return store_refuse(store, write, STORE_NO_MEMORY, COUNTER_oom_no_victim);
     }
     FAULT_POINT(store->proc, "store.put.taken");
     link_prefetch_items(store, hash);

@@ -17,9 +17,10 @@ int store_put_new(struct store *store, const struct store_write *write, const ch
                   uint64_t hash, struct store_result *result);
 int store_commit_new(struct store *store, const struct store_write *write,
                      struct store_making *making, struct store_result *result);
-// A value that is too large, or has no room: forgets the old one where memcached does, and counts.
-// Returns the outcome, or STORE_BUSY.
-int store_refuse(struct store *store, const struct store_write *write, int outcome);
+// A value that is too large, or has no room for this reason: forgets the old one where memcached
+// does, and then counts. Returns the outcome; or STORE_BUSY, and nothing is counted.
+int store_refuse(struct store *store, const struct store_write *write, int outcome,
+                 enum counter reason);
 
 // store_put() and store_commit() for STORE_APPEND and STORE_PREPEND.
 int store_put_joined(struct store *store, const struct store_write *write, const char *value,
