@@ -12,6 +12,16 @@ void reply_refusal(struct reply *reply, int outcome) {
     }
 }
 
+void reply_failure(struct reply *reply, int outcome) {
+    switch (outcome) {
+    case EXECUTE_BUSY: REPLY_LITERAL(reply, REPLY_BUSY); break;
+    case STORE_NON_NUMERIC:
+        REPLY_LITERAL(reply, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+        break;
+    default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
+    }
+}
+
 void reply_take_back(struct store *store, struct reply *reply, char *start, uint32_t values) {
     while (reply->value_count > values) {
         reply_value_release(store, &reply->values[--reply->value_count]);

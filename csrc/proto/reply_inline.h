@@ -125,6 +125,8 @@ static inline char *reply_put_i64(char *at, int64_t value) {
 // Answers a command that stores, with an outcome that all protocols of lines call an error:
 // STORE_TOO_LARGE, STORE_NO_MEMORY or EXECUTE_BUSY.
 void reply_refusal(struct reply *reply, int outcome);
+// Answers a command that was to change an item and could not, in the words of all protocols.
+void reply_failure(struct reply *reply, int outcome);
 // Takes back what a command has put into the reply since it stood at `start` and had so many
 // values.
 void reply_take_back(struct store *store, struct reply *reply, char *start, uint32_t values);

@@ -6,7 +6,7 @@ import signal
 import struct
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,22 @@ class End:
     @property
     def is_fine(self) -> bool:
         return self.signal == 0 and self.status == 0
+
+
+def in_a_process(scene: Callable[[], None], blocked: Iterable[signal.Signals] = ()) -> None:
+    """Runs the scene in a process of its own, with these signals blocked; it has to end well."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+            scene()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 class Child:

@@ -182,8 +182,8 @@ static void put_delete(const struct meta_request *request, int outcome, struct r
         at = PUT_LITERAL(at, "HD");
         break;
     case STORE_EXISTS: at = PUT_LITERAL(at, "EX"); break;
-    case EXECUTE_BUSY: REPLY_LITERAL(reply, REPLY_BUSY); return;
-    case STORE_NO_MEMORY: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); return;
+    case EXECUTE_BUSY:
+    case STORE_NO_MEMORY: reply_failure(reply, outcome); return;
     default: at = PUT_LITERAL(at, "NF"); break;
     }
     at = put_returns(at, request, 0, 0, "Ok");
@@ -265,15 +265,11 @@ static void arith_other(const struct meta_request *request, const char *code, st
 static void put_arith_outcome(const struct session *session, const struct meta_request *request,
                               int outcome, const struct store_number *number, struct reply *reply) {
     switch (outcome) {
-    case EXECUTE_BUSY: REPLY_LITERAL(reply, REPLY_BUSY); break;
     case STORE_STORED: put_arith(session, request, number, reply); break;
     case STORE_NOT_FOUND: arith_other(request, "NF", reply); break;
     case STORE_EXISTS: arith_other(request, "EX", reply); break;
     case STORE_NOT_STORED: arith_other(request, "NS", reply); break;
-    case STORE_NON_NUMERIC:
-        REPLY_LITERAL(reply, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
-        break;
-    default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
+    default: reply_failure(reply, outcome); break;
     }
 }
 

@@ -9,16 +9,12 @@ static bool is_quiet(const struct token *tokens, uint32_t words) {
 
 static void put_arith(struct reply *reply, int outcome, uint64_t value) {
     switch (outcome) {
-    case EXECUTE_BUSY: REPLY_LITERAL(reply, REPLY_BUSY); break;
     case STORE_STORED:
         reply->at = reply_put_u64(reply->at, value);
         REPLY_LITERAL(reply, "\r\n");
         break;
     case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
-    case STORE_NON_NUMERIC:
-        REPLY_LITERAL(reply, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
-        break;
-    default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
+    default: reply_failure(reply, outcome); break;
     }
 }
 
@@ -58,13 +54,13 @@ static void touch(struct session *session, const struct token *tokens, struct re
         REPLY_LITERAL(reply, "CLIENT_ERROR invalid exptime argument\r\n");
         return;
     }
-    switch (
-        execute_touch(session, tokens[1].text, tokens[1].bytes, session_expiry(session, expiry))) {
+    int outcome =
+        execute_touch(session, tokens[1].text, tokens[1].bytes, session_expiry(session, expiry));
+    switch (outcome) {
     case EXECUTE_WAITS: break;
-    case EXECUTE_BUSY: REPLY_LITERAL(reply, REPLY_BUSY); break;
     case STORE_TOUCHED: REPLY_LITERAL(reply, "TOUCHED\r\n"); break;
     case STORE_NOT_FOUND: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
-    default: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
+    default: reply_failure(reply, outcome); break;
     }
 }
 
@@ -88,11 +84,12 @@ static void delete_key(struct session *session, const struct token *key, struct 
         return;
     }
     struct store_delete request = {.key = key->text, .key_bytes = key->bytes};
-    switch (execute_delete(session, &request)) {
+    int outcome = execute_delete(session, &request);
+    switch (outcome) {
     case EXECUTE_WAITS: break;
-    case EXECUTE_BUSY: REPLY_LITERAL(reply, REPLY_BUSY); break;
     case STORE_DELETED: REPLY_LITERAL(reply, "DELETED\r\n"); break;
-    case STORE_NO_MEMORY: REPLY_LITERAL(reply, "SERVER_ERROR out of memory\r\n"); break;
+    case EXECUTE_BUSY:
+    case STORE_NO_MEMORY: reply_failure(reply, outcome); break;
     default: REPLY_LITERAL(reply, "NOT_FOUND\r\n"); break;
     }
 }

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pymc.launch import Holdings, Launcher, launcher, name_of
 from pymc.launch.holdings import socket_identity
 from pymc.messages import Lifeline
 from pymc.server_context import ServerContext
+from tests.support.children import in_a_process
 from tests.support.inprocess import in_process
 
 
@@ -92,20 +92,6 @@ def test_a_keeper_needs_its_code_loaded_first(capfd: pytest.CaptureFixture[str])
 
     in_a_process(scene)
     assert "KeyError" in capfd.readouterr().err
-
-
-def in_a_process(scene: Callable[[], None]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            scene()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert exit_code(pid) == 0
 
 
 def test_names() -> None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-import traceback
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +12,7 @@ from pymc.core.process import fork_child
 from pymc.messages.signals import KILL_CHILD
 from pymc.supervisor import children as children_module
 from pymc.supervisor.children import Child, Children
+from tests.support.children import in_a_process
 from tests.support.deadline import wait_until
 
 
@@ -41,20 +41,6 @@ def in_a_supervisor(scene: Callable[[Children, Child], None]) -> None:
         scene(children, child)
 
     in_a_process(with_a_child)
-
-
-def in_a_process(scene: Callable[[], None]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            scene()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 def until(children: Children, condition: Callable[[], bool], what: str) -> None:

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,23 +20,8 @@ from pymc.server_context import ListeningAddress
 from pymc.supervisor import watch as watch_module
 from pymc.supervisor.children import Child, Children
 from pymc.supervisor.watch import Watch
+from tests.support.children import in_a_process
 from tests.support.inprocess import in_process
-
-
-def in_a_process(scene: Callable[[], None]) -> None:
-    """Runs the scene in a process of its own, which has the children and the blocked signals."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_SIGNALS)
-            scene()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 def wait_for_end() -> int:
@@ -76,7 +59,7 @@ def test_processes_that_are_there_are_taken_over(capfd: pytest.CaptureFixture[st
             assert started == [(Role.WORKER, 1)]
             assert not children.living
 
-    in_a_process(scene)
+    in_a_process(scene, WAITED_SIGNALS)
     said = capfd.readouterr().err
     assert "pymc: worker 1 (pid" in said and "was killed by SIGKILL; starting it again\n" in said
 
@@ -106,7 +89,7 @@ def test_who_does_not_stop_is_killed_and_the_listeners_are_closed_before() -> No
             assert sent == [STOP_CHILD.number, signal.SIGKILL]
             assert not children.living and not children.absent[0].pid
 
-    in_a_process(scene)
+    in_a_process(scene, WAITED_SIGNALS)
 
 
 class Signals:
