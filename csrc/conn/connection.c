@@ -36,6 +36,7 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     connection->record = record;
     connection->shown = CONNECTION_READ;
     session_init(&connection->session, conns->proto, log_id);
+    session_set_address(&connection->session, &record->peer);
     connection->last_command_seconds = conns->proc->now_seconds;
     record->last_command_seconds = conns->proc->now_seconds;
     connection->wants = TRANSPORT_IN;
@@ -82,6 +83,7 @@ void conn_close(struct conns *conns, struct connection *connection) {
     }
     log_event(conns, connection, "connection closed.");
     leave_waits(conns, connection);
+    conn_delay_end(conns, connection);
     conn_move(connection, CONN_CLOSED);
     conn_backlog_drop(conns, connection);
     conn_kept_drop(conns, connection);

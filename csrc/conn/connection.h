@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/addresses.h"
+
 // What all connections of one worker share.
 struct conns;
 struct connection;
@@ -17,6 +19,7 @@ enum conn_state {
     CONN_SENDING,           // Replies wait for the client to take them.
     CONN_SENDING_AHEAD,     // The same; meanwhile the rest of its get's line is received and kept.
     CONN_CLOSING,           // Closed when the replies that wait are sent.
+    CONN_DELAYED,           // The answer to a failed login is held back.
     CONN_ON_FLASH,          // The command under way waits for a read from flash.
     CONN_ON_BUCKET,         // The command under way waits for a bucket that another process holds.
     CONN_PARKED,            // An administrative command waits for conn_answer().
@@ -36,9 +39,8 @@ struct connection_record {
     uint32_t last_command_seconds;
     uint16_t port;    // Of the peer; 0 for unix sockets.
     uint16_t listen_port;
-    uint8_t family;    // 4, 6, or 1 for unix.
-    uint8_t state;     // enum connection_state
-    uint8_t address[16];
+    uint8_t state;    // enum connection_state
+    struct client_address peer;
     uint8_t listen_address[16];
 };
 // What a record shows, in memcached's distinctions.

@@ -88,6 +88,12 @@ struct reader_list {
     uint32_t logged_seconds;
 };
 
+// Connections whose answer is held back, of those with the same delay the first one first.
+#define DELAY_STEPS 5
+struct delay_list {
+    struct connection *first, *last;
+};
+
 // A finished reply that leaves when the whole group of connections has been served.
 struct deferred {
     struct connection *connection;
@@ -106,6 +112,9 @@ struct staged {
 struct notices {
     uint64_t binary_logged;
     uint32_t logged_seconds;
+    uint64_t logins_logged;
+    uint32_t logins_logged_seconds;
+    struct client_address login_address;    // Of the last failed login.
 };
 
 struct conn_queue {
@@ -126,6 +135,7 @@ struct conns {
     uint64_t tickets;
     struct value_list values;
     struct reader_list readers;
+    struct delay_list delays[DELAY_STEPS];    // 1, 2, 4, 8 and 16 seconds.
     struct notices notices;
     struct conn_queue requests;    // Wait to be fetched by who answers them.
     struct conn_queue streams;     // Parked; the last part of their answer was sent.

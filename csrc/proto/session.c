@@ -70,6 +70,14 @@ size_t session_arrived(const struct session *session) {
     return session->arrived_bytes;
 }
 
+void session_set_address(struct session *session, const struct client_address *address) {
+    session->address = address;
+}
+
+uint32_t session_delay_seconds(const struct session *session) {
+    return session->delay_seconds;
+}
+
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out) {
     *bytes_out = session->admin_bytes;
     return session->admin_line;
@@ -347,6 +355,13 @@ static void begin(struct session *session, const char *in) {
     }
 }
 
+// Why a session that takes no input stops.
+static int stop_of_mode(int mode) {
+    return mode == MODE_PARKED    ? SESSION_PARKED
+           : mode == MODE_DELAYED ? SESSION_DELAYED
+                                  : SESSION_CLOSE;
+}
+
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply,
                  size_t *consumed_out) {
     size_t at = 0;
@@ -359,10 +374,8 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
         begin(session, in);
     }
     while (stop < 0) {
-        if (session->mode == MODE_CLOSE) {
-            stop = SESSION_CLOSE;
-        } else if (session->mode == MODE_PARKED) {
-            stop = SESSION_PARKED;
+        if (UNLIKELY(session->mode >= MODE_PARKED)) {
+            stop = stop_of_mode(session->mode);
         } else if (at == bytes && LIKELY(!is_resumed)) {
             stop = SESSION_NEEDS_INPUT;
         } else if (UNLIKELY(reply_is_full(reply))) {

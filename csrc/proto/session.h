@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "flash/flash_reader.h"
+#include "proto/addresses.h"
 #include "store/store.h"
 
 struct proto;
@@ -70,6 +71,7 @@ enum session_stop {
     SESSION_NEEDS_INPUT,    // Everything was consumed but for an unfinished line or a small
                             // unfinished value.
     SESSION_REPLY_FULL,     // Send the reply, clear it, then feed the rest.
+    SESSION_DELAYED,        // Send the reply after session_delay_seconds(), then session_resume().
     SESSION_PARKED,         // An administrative command waits: session_admin_line(), then
                             // session_resume().
     SESSION_CLOSE,          // Send the reply, then close.
@@ -97,6 +99,11 @@ void session_fetch_items(const struct proto *proto, uint64_t hash);
 // The session stops with SESSION_YIELD once the process has answered so many requests in all; 0:
 // never.
 void session_set_turn(struct session *session, uint64_t requests_until);
+
+// Whose failed logins these are; those of a unix socket unless told otherwise. Borrows.
+void session_set_address(struct session *session, const struct client_address *address);
+// How long the reply of a session that stopped with SESSION_DELAYED is to be held back.
+uint32_t session_delay_seconds(const struct session *session);
 
 // The command that parked the session; borrowed from the input it was fed with.
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out);

@@ -48,6 +48,27 @@ static bool is_known_user(const struct proto *proto, const char *user, uint32_t 
     return is_known;
 }
 
+static const struct client_address *address_of(const struct session *session) {
+    static const struct client_address unknown = {.family = 1};
+    return session->address ? session->address : &unknown;
+}
+
+static void hold_back(struct session *session, uint32_t seconds) {
+    session->delay_seconds = (uint8_t)seconds;
+    session->mode = seconds ? MODE_DELAYED : session->mode;
+}
+
+void session_note_failed_login(struct session *session) {
+    struct store *store = session_store(session);
+    count(store->proc, COUNTER_auth_errors, 1);
+    hold_back(session, addresses_note_failed_login(store, address_of(session)));
+}
+
+void session_note_good_login(struct session *session) {
+    session->is_authenticated = true;
+    hold_back(session, addresses_good_login_delay(session_store(session), address_of(session)));
+}
+
 // Before authentication only a `set` with the credentials as its value means anything.
 bool session_authenticate(struct session *session, const char *line, const char *line_end,
                           const char *body, size_t body_bytes, struct reply *reply,
@@ -84,11 +105,13 @@ bool session_authenticate(struct session *session, const char *line, const char 
     // What is no token at all is no attempt either.
     count(proc, COUNTER_auth_cmds, space != NULL);
     if (error) {
-        count(proc, COUNTER_auth_errors, space != NULL);
+        if (space) {
+            session_note_failed_login(session);
+        }
         reply_line(reply, error);
         return true;
     }
-    session->is_authenticated = true;
+    session_note_good_login(session);
     REPLY_LITERAL(reply, "STORED\r\n");
     return true;
 }

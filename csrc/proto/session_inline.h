@@ -9,8 +9,9 @@ struct session_flash;
 
 struct session {
     struct proto *proto;
-    struct session_value *value;    // On its way in; NULL for none.
-    struct session_flash *flash;    // Its reads from flash; NULL while it has none.
+    struct session_value *value;             // On its way in; NULL for none.
+    const struct client_address *address;    // NULL: unknown, as of a unix socket.
+    struct session_flash *flash;             // Its reads from flash; NULL while it has none.
     const char *admin_line;
     const char *fetched_until;    // Input up to here has had its memory prefetched; valid during
                                   // one feed.
@@ -21,15 +22,16 @@ struct session {
     uint64_t requests_until;    // The process's count of requests at which its turn ends; 0: no
                                 // such end.
     uint8_t mode;
-    uint8_t rights;       // Bits of enum session_right.
-    uint8_t protocol;     // enum session_protocol
-    uint8_t get_kind;     // Not TEXT_GET_NONE: the input stands inside the key list of a get.
-    bool awaits_value;    // The input ends within a value that waits there for its rest.
-    bool is_waiting;      // The command under way waits for a read or a bucket, and has left no
-                          // trace.
-    bool is_busy;         // It waits for a bucket.
-    bool has_vivified;    // Before it had to wait it made the item that it answers from.
-    bool has_begun;       // Its first byte was seen.
+    uint8_t rights;           // Bits of enum session_right.
+    uint8_t protocol;         // enum session_protocol
+    uint8_t delay_seconds;    // Of MODE_DELAYED.
+    uint8_t get_kind;         // Not TEXT_GET_NONE: the input stands inside the key list of a get.
+    bool awaits_value;        // The input ends within a value that waits there for its rest.
+    bool is_waiting;          // The command under way waits for a read or a bucket, and has left no
+                              // trace.
+    bool is_busy;             // It waits for a bucket.
+    bool has_vivified;        // Before it had to wait it made the item that it answers from.
+    bool has_begun;           // Its first byte was seen.
     bool is_authenticated;
     bool get_is_broken;             // The rest of the get's line is thrown away.
     bool is_verbose;                // Command lines are shown (-vv); found out once per feed.

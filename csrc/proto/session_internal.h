@@ -30,7 +30,8 @@ struct proto {
     char version[64];
 };
 
-enum session_mode { MODE_COMMAND, MODE_VALUE, MODE_SWALLOW, MODE_PARKED, MODE_CLOSE };
+// From MODE_PARKED on the session takes no input.
+enum session_mode { MODE_COMMAND, MODE_VALUE, MODE_SWALLOW, MODE_PARKED, MODE_DELAYED, MODE_CLOSE };
 
 static inline struct store *session_store(const struct session *session) {
     return session->proto->store;
@@ -68,6 +69,13 @@ static inline uint32_t session_expiry(const struct session *session, int32_t cli
 bool session_authenticate(struct session *session, const char *line, const char *line_end,
                           const char *body, size_t body_bytes, struct reply *reply,
                           size_t *consumed);
+
+// The client has said a name and a password of which one is wrong: counts that, and has the answer,
+// which is in the reply by the end of the step, held back for longer each time.
+void session_note_failed_login(struct session *session);
+// Both are right: from here on the session may do what its rights say. The answer is held back as
+// well while passwords are tried from its address.
+void session_note_good_login(struct session *session);
 
 // Statistics per prefix.
 enum prefix_what { PREFIX_GET, PREFIX_SET, PREFIX_DELETE };

@@ -22,21 +22,20 @@ static struct engine *engine_of(struct conns *conns) {
 static void fill_record(struct connection_record *record, uint32_t id,
                         const struct listener *listener, const union peer_address *peer) {
     record->id = id;
-    record->family = 1;
+    record->peer = (struct client_address){.family = 1};
     record->port = 0;
-    memset(record->address, 0, sizeof record->address);
     static const struct listener unknown;
     const struct listener *at = listener ? listener : &unknown;
     record->listen_port = at->port;
     memcpy(record->listen_address, at->address, sizeof record->listen_address);
     if (peer->any.sa_family == AF_INET) {
-        record->family = 4;
+        record->peer.family = 4;
         record->port = ntohs(peer->v4.sin_port);
-        memcpy(record->address, &peer->v4.sin_addr, 4);
+        memcpy(record->peer.bytes, &peer->v4.sin_addr, 4);
     } else if (peer->any.sa_family == AF_INET6) {
-        record->family = 6;
+        record->peer.family = 6;
         record->port = ntohs(peer->v6.sin6_port);
-        memcpy(record->address, &peer->v6.sin6_addr, 16);
+        memcpy(record->peer.bytes, &peer->v6.sin6_addr, 16);
     }
 }
 
@@ -149,7 +148,8 @@ void clients_drop_idle(struct engine *engine) {
     while (client) {
         struct client *next = client->next;
         const struct connection *connection = &client->connection;
-        if (connection->record->family != 1 && conn_is_idle(&engine->conns, connection, timeout)) {
+        if (connection->record->peer.family != 1
+            && conn_is_idle(&engine->conns, connection, timeout)) {
             count(engine->proc, COUNTER_idle_kicks, 1);
             conn_close(&engine->conns, &client->connection);
         }

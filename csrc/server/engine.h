@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "conn/connection.h"
+#include "proto/addresses.h"
 #include "proto/prefix.h"
 #include "proto/session.h"
 #include "store/store.h"

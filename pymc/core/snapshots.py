@@ -177,9 +177,10 @@ def _connections(records: Any, total: int) -> list[ConnectionSnapshot]:
     found = []
     for record in records[0:total]:
         peer = local = None
-        if record.family != 1:
-            peer = (_address(record.family, record.address), record.port)
-            local = (_address(record.family, record.listen_address), record.listen_port)
+        family = record.peer.family
+        if family != 1:
+            peer = (_address(family, record.peer.bytes), record.port)
+            local = (_address(family, record.listen_address), record.listen_port)
         found.append(
             ConnectionSnapshot(
                 record.worker,

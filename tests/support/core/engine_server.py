@@ -107,5 +107,8 @@ class Server:
         finally:
             client.setblocking(True)
 
+    def is_readable(self, client: socket.socket) -> bool:
+        return bool(select.select([client], [], [], 0)[0])
+
     def timeouts(self) -> int:
         return self.store.counters()["value_timeouts"]

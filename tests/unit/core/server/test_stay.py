@@ -200,7 +200,7 @@ def test_handed_over_connections_are_served_while_it_waits(make: Callable[[int],
     for client in clients:
         assert ask(client, b"get k\r\n") == b"END\r\n"
     assert cluster.loads() == [30, 30]
-    shown = {(bytes(record.address[0:4]), record.port) for record in cluster.records()}
+    shown = {(bytes(record.peer.bytes[0:4]), record.port) for record in cluster.records()}
     assert shown == {(bytes([127, 0, 0, 1]), client.getsockname()[1]) for client in clients}
     for client in clients:
         client.shutdown(socket.SHUT_WR)
