@@ -210,7 +210,7 @@ def test_handed_over_connections_are_served_while_it_waits(make: Callable[[int],
         worker.call()
         assert worker.end() == lib.ENGINE_WATCHED
     assert cluster.loads() == [0, 0]
-    assert not cluster.records()
+    assert not cluster.peers()
 
 
 def test_its_magazines_are_there_for_others_while_it_waits(make: Callable[[int], Cluster]) -> None:
