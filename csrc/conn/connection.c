@@ -41,6 +41,9 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     record->last_command_seconds = conns->proc->now_seconds;
     connection->wants = TRANSPORT_IN;
     connection->asked = transport_wanted(&connection->transport, connection->wants);
+    if (UNLIKELY(connection->is_datagram)) {
+        return;
+    }
     count(conns->proc, COUNTER_total_connections, 1);
     count(conns->proc, COUNTER_curr_connections, 1);
     log_event(conns, connection, "new auto-negotiating client connection");
@@ -81,7 +84,10 @@ void conn_close(struct conns *conns, struct connection *connection) {
     if (!conn_is_open(connection)) {
         return;
     }
-    log_event(conns, connection, "connection closed.");
+    if (LIKELY(!connection->is_datagram)) {
+        log_event(conns, connection, "connection closed.");
+        count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
+    }
     leave_waits(conns, connection);
     conn_delay_end(conns, connection);
     conn_move(connection, CONN_CLOSED);
@@ -93,7 +99,6 @@ void conn_close(struct conns *conns, struct connection *connection) {
     connection->admin_line = NULL;
     conns->host->closed(conns, connection);
     transport_close(&connection->transport);
-    count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
 }
 
 void conn_read_again(struct conns *conns, struct connection *connection) {

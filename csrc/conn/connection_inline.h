@@ -31,6 +31,7 @@ struct kept_input {
 struct connection {
     uint8_t state;            // enum conn_state; README.md says which flag goes with which state.
     uint8_t shown;            // enum connection_state, as its record has it.
+    bool is_datagram;         // A request by UDP, which is no connection to count or to show.
     bool has_missed_input;    // An event came while it was on flash or on a bucket.
     bool is_streaming;        // Parked: answered in part, or by another process; more when that is
                               // sent, or done.

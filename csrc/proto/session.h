@@ -147,6 +147,11 @@ bool session_is_in_get(const struct session *session);
 // A reply buffer of its own, for tests and tools; engines have theirs.
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out);
 void reply_destroy(struct proto *proto, struct reply *reply);
+// Writes the answer to a request whose answer had no room, in the protocol that its first byte says;
+// returns how long it is, REPLY_TOO_LARGE_BYTES_MAX at most.
+#define REPLY_TOO_LARGE_BYTES_MAX 128
+uint32_t reply_put_too_large(char *place, const char *request, uint32_t request_bytes,
+                             const char *words);
 // Copies the whole reply, values from the arena included, into place and clears it. Returns the
 // bytes written, or -1 when place_bytes are too few (then nothing is cleared).
 int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint64_t place_bytes);

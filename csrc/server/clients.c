@@ -19,8 +19,8 @@ static struct engine *engine_of(struct conns *conns) {
     return (struct engine *)conns;
 }
 
-static void fill_record(struct connection_record *record, uint32_t id,
-                        const struct listener *listener, const union peer_address *peer) {
+void record_fill(struct connection_record *record, uint32_t id, const struct listener *listener,
+                 const union peer_address *peer) {
     record->id = id;
     record->peer = (struct client_address){.family = 1};
     record->port = 0;
@@ -47,6 +47,16 @@ bool client_transport_open(struct engine *engine, struct client *client, int fd,
     return true;
 }
 
+void client_begin(struct engine *engine, struct client *client) {
+    client->source.kind = SOURCE_CLIENT;
+    client->verdict_fd = -1;
+    client->next = engine->clients;
+    if (engine->clients) {
+        engine->clients->previous = client;
+    }
+    engine->clients = client;
+}
+
 // A client that could not be taken in.
 static void give_up(struct engine *engine, struct client *client, int fd) {
     count(engine->proc, COUNTER_malloc_fails, 1);
@@ -70,17 +80,14 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
         server_record_give(engine, id);
         return;
     }
-    client->source.kind = SOURCE_CLIENT;
     client->is_shared = is_shared;
-    client->verdict_fd = -1;
-    client->next = engine->clients;
-    if (engine->clients) {
-        engine->clients->previous = client;
-    }
-    engine->clients = client;
+    client_begin(engine, client);
     struct connection *connection = &client->connection;
-    fill_record(record_at(engine, id), id, listener, peer);
+    record_fill(record_at(engine, id), id, listener, peer);
     conn_open(&engine->conns, connection, record_at(engine, id), fd);
+    if (UNLIKELY(engine->datagram_room)) {
+        addresses_note_seen(engine->store, &connection->record->peer);
+    }
     if (listener) {
         session_set_protocol(&connection->session, listener->options.protocol);
     }
@@ -97,6 +104,9 @@ void client_take_back(struct engine *engine, struct client *client) {
 }
 
 static void client_ask(struct conns *conns, struct connection *connection) {
+    if (UNLIKELY(connection->is_datagram)) {
+        return;    // Nothing more comes, and it is never waited for that something is taken.
+    }
     struct client *client = client_of(connection);
     struct epoll_event event = {.events = epoll_events(connection->asked),
                                 .data.ptr = &client->source};
@@ -116,7 +126,9 @@ static void client_closed(struct conns *conns, struct connection *connection) {
     if (client->next) {
         client->next->previous = client->previous;
     }
-    server_record_give(engine, connection->record->id);
+    if (LIKELY(!connection->is_datagram)) {
+        server_record_give(engine, connection->record->id);
+    }
     engine->lacks_descriptors = false;
     // One that was answered in part lives until its end has been told.
     conn_queue_push(connection->is_streaming ? &engine->closed_streams : &engine->dead, connection);
@@ -148,7 +160,7 @@ void clients_drop_idle(struct engine *engine) {
     while (client) {
         struct client *next = client->next;
         const struct connection *connection = &client->connection;
-        if (connection->record->peer.family != 1
+        if (connection->record->peer.family != 1 && !connection->is_datagram
             && conn_is_idle(&engine->conns, connection, timeout)) {
             count(engine->proc, COUNTER_idle_kicks, 1);
             conn_close(&engine->conns, &client->connection);

@@ -29,7 +29,6 @@ FEATURES_NOT_BUILT: tuple[MissingFeature, ...] = (
     MissingFeature(
         "tls_enabled", (False,), "This server is not built with TLS support.", refused_at_once=True
     ),
-    MissingFeature("udp_port", (0,), "This server is not built with UDP support (-U 0 is off)."),
     MissingFeature(
         "protocol",
         ("auto", "ascii"),

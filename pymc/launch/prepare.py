@@ -5,7 +5,7 @@ import os
 from pymc.auth_file import Users
 from pymc.config import EXIT_USAGE, SLAB_PAGE_BYTES, Settings, StartupError
 from pymc.config.errors import nearest
-from pymc.core.engine import command_words
+from pymc.core.engine import ListenerKind, command_words
 from pymc.launch import identity, sockets
 from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
@@ -27,7 +27,8 @@ def prepare(settings: Settings) -> Holdings:
     attach()
     stamp(settings.log_format == "full")
     _check_disabled_commands(settings)
-    listeners = len(settings.listeners) * settings.workers + bool(settings.unix_socket_path)
+    ports = len(settings.listeners) + len(settings.udp_listeners)
+    listeners = ports * settings.workers + bool(settings.unix_socket_path)
     settings = identity.raise_limits(settings, 2 * max(listeners, 1))
     settings = settle_memory(settings)
     pidfile = become_user_for_pidfile(settings)
@@ -77,4 +78,5 @@ def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> No
         say(f"slab class {number:3}: chunk size {chunk:9} perslab {SLAB_PAGE_BYTES // chunk:7}")
     shown = "auto-negotiate" if settings.protocol == "auto" else settings.protocol
     for address in addresses:
-        say(f"<{address.sockets[0].fileno()} server listening ({shown})")
+        spoken = "udp" if address.kind is ListenerKind.UDP else shown
+        say(f"<{address.sockets[0].fileno()} server listening ({spoken})")
