@@ -23,6 +23,8 @@ _READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "th
 _TICK_SECONDS = 1.0
 _START_SECONDS = 0.5
 _GONE = 1
+# Between two looks for what another process or a device has to say.
+_WHILE_SECONDS = 0.005
 # The engine waits so long for the next client before the loop waits for it and for all else.
 _QUIET_MILLISECONDS = 20
 # So late may a timer, a descriptor or a rare signal be while clients come all the time: less
@@ -79,7 +81,7 @@ class Worker:
         self._loop = uvloop.new_event_loop()
         # A quarter of a megabyte for streams, which it has none of.
         give_back_zeroes(self._loop)
-        self._control = Control(context, store, engine, self._later)
+        self._control = Control(context, store, engine, self._later, self._after_a_while)
         self._on_ready = self._make_on_ready()
         # Which certificates the engine has.
         self._tls_generation = 0
@@ -151,6 +153,10 @@ class Worker:
         """Runs a function that may answer somebody, after other work."""
         self._later_count += 1
         self._loop.call_soon(self._run_later, function)
+
+    def _after_a_while(self, function: Callable[[], None]) -> None:
+        """Runs a function that may answer somebody, when there may be something new to say."""
+        self._loop.call_later(_WHILE_SECONDS, self._later, function)
 
     def _run_later(self, function: Callable[[], None]) -> None:
         self._later_count -= 1

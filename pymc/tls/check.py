@@ -6,11 +6,13 @@ Loads cryptography and pyOpenSSL, which take 20 MiB: only the child that checks 
 import datetime
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL, crypto
 
 from pymc.tls.facts import Facts
@@ -19,6 +21,9 @@ from pymc.tls.files import Part, error_in
 RSA_BITS_MIN = 2048
 CURVE_BITS_MIN = 256
 _CRL_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+_KEY_BLOCK = re.compile(
+    rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.+?-----END \1PRIVATE KEY-----", re.DOTALL
+)
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _SANS_SHOWN_BYTES = 4096
 
@@ -38,7 +43,7 @@ def check(
     key = _key(of["key"], texts["key"], key_is_der)
     _check_pair(of, chain[0], key)
     cas = _certificates(of["ca"], texts["ca"]) if "ca" in of else []
-    warnings = []
+    warnings: list[str] = []
     if cas:
         warnings += _check_cas(of["ca"], cas, at)
         warnings += _check_end(of["chain"], of["ca"], chain[-1], cas)
@@ -63,7 +68,7 @@ def _check_chain(part: Part, chain: list[x509.Certificate], at: datetime.datetim
         if reason := _out_of_date(one, at):
             raise error_in(part, f"certificate {number}, {_name(one.subject)}, {reason}")
     _check_strength(part, chain[0].public_key())
-    for number, (one, issuer) in enumerate(zip(chain, chain[1:], strict=False), start=1):
+    for number, (one, issuer) in enumerate(pairwise(chain), start=1):
         if not _is_issued_by(one, issuer):
             raise error_in(
                 part,
@@ -88,32 +93,36 @@ def _is_issued_by(one: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _key(part: Part, text: bytes, key_is_der: bool) -> crypto.PKey:
-    kind = crypto.FILETYPE_ASN1 if key_is_der else crypto.FILETYPE_PEM
-
-    def no_password(*_: object) -> bytes:
-        raise error_in(part, "the key is encrypted with a password, which nobody could type")
-
-    if not key_is_der and b"PRIVATE KEY-----" not in text:
-        raise error_in(part, "there is no private key in it, PEM (ssl_keyformat says DER or PEM)")
+def _key(part: Part, text: bytes, key_is_der: bool) -> PrivateKeyTypes:
+    wanted = "DER" if key_is_der else "PEM"
     try:
-        return crypto.load_privatekey(kind, text, None if key_is_der else no_password)
-    except (crypto.Error, ValueError, TypeError, UnsupportedAlgorithm):
-        wanted = "DER" if key_is_der else "PEM"
-        raise error_in(part, f"the private key cannot be read as {wanted}") from None
+        if key_is_der:
+            return serialization.load_der_private_key(text, None)
+        return serialization.load_pem_private_key(_key_in(text), None)
+    except TypeError:
+        reason = "the key is encrypted with a password, which nobody could type"
+    except (ValueError, UnsupportedAlgorithm):
+        reason = f"there is no private key in it that can be read as {wanted}"
+    raise error_in(part, reason)
 
 
-def _check_pair(of: dict[str, Part], leaf: x509.Certificate, key: crypto.PKey) -> None:
-    if _public_bytes(key.to_cryptography_key().public_key()) != _public_bytes(leaf.public_key()):
+def _key_in(text: bytes) -> bytes:
+    """The key's own block of a PEM file that may have certificates as well."""
+    found = _KEY_BLOCK.search(text)
+    return found.group() if found else b""
+
+
+def _check_pair(of: dict[str, Part], leaf: x509.Certificate, key: PrivateKeyTypes) -> None:
+    if _public_bytes(key.public_key()) != _public_bytes(leaf.public_key()):
         raise error_in(
             of["key"], f"the key does not belong to the certificate in {of['chain'].path}"
         )
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     try:
         context.use_certificate(crypto.X509.from_cryptography(leaf))
-        context.use_privatekey(key)
+        context.use_privatekey(crypto.PKey.from_cryptography_key(key))  # type: ignore[arg-type]
         context.check_privatekey()
-    except SSL.Error as error:
+    except (SSL.Error, TypeError) as error:
         raise error_in(of["key"], _first_line(error)) from None
 
 
@@ -135,9 +144,7 @@ def _check_strength(part: Part, key: object) -> None:
     raise error_in(part, f"the key is too weak: {weak}")
 
 
-def _check_cas(
-    part: Part, cas: list[x509.Certificate], at: datetime.datetime
-) -> Iterator[str]:
+def _check_cas(part: Part, cas: list[x509.Certificate], at: datetime.datetime) -> Iterator[str]:
     """Of a bundle some may be over, as while a CA is replaced; not all of them."""
     issuers = [one for one in cas if _may_issue(one)]
     if not issuers:

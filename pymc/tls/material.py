@@ -21,7 +21,7 @@ _PAGE_BYTES = 4096
 _WORD_BYTES = 8
 _LOOKS_MAX = 100
 # Words at the start of the memory. A round is one attempt to load new material.
-_GENERATION, _ROUNDS_BEGUN, _ROUNDS_DONE, _LOADED_SECONDS, _REFUSALS, _KERNEL = range(6)
+_GENERATION, _ROUNDS_BEGUN, _ROUNDS_DONE, _LOADED_SECONDS, _REFUSALS, _USES_KERNEL = range(6)
 # Which generation each worker uses.
 _USED = 16
 # What the last two rounds came to.
@@ -70,6 +70,11 @@ class Material:
     def refusals(self) -> int:
         """How often what was there to load could not be used."""
         return self._words[_REFUSALS]
+
+    @property
+    def uses_kernel(self) -> bool:
+        """Whether the kernel encrypts, as was wanted and found out at the start."""
+        return bool(self._words[_USES_KERNEL])
 
     @property
     def rounds_begun(self) -> int:
