@@ -21,6 +21,7 @@ enum conn_state {
     CONN_ON_BUCKET,         // The command under way waits for a bucket that another process holds.
     CONN_PARKED,            // An administrative command waits for conn_answer().
     CONN_PARKED_SENDING,    // The same, and replies or a part of the answer wait for the client.
+    CONN_HANDSHAKE,         // Its transport agrees with the client on how to go on.
     CONN_CLOSED,            // Nothing happens any more; freed at the end of the turn.
     CONN_STATES
 };
@@ -38,6 +39,8 @@ struct connection_record {
     uint16_t listen_port;
     uint8_t family;    // 4, 6, or 1 for unix.
     uint8_t state;     // enum connection_state
+    uint8_t is_encrypted;
+    uint8_t has_identity;    // server_identity_read() has whom it talks to.
     uint8_t address[16];
     uint8_t listen_address[16];
 };

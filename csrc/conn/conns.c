@@ -3,6 +3,8 @@
 
 #include "conn/conn_internal.h"
 
+#define HANDSHAKE_SECONDS_USUAL 5
+
 int conns_open(struct conns *conns, struct store *store, const char *version,
                const struct conn_host *host) {
     conns->host = host;
@@ -10,6 +12,7 @@ int conns_open(struct conns *conns, struct store *store, const char *version,
     conns->proc = store->proc;
     conns->arena = store->arena;
     conns->workers = 1;
+    conns->handshakes.seconds_max = HANDSHAKE_SECONDS_USUAL;
     conns->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
     conns->tail = conns->input ? conns->input + (size_t)STAGES * STAGE_BYTES : NULL;
     conns->reply_base = conns->reply.start = malloc(REPLY_BYTES);
@@ -24,7 +27,15 @@ int conns_open(struct conns *conns, struct store *store, const char *version,
     return PYMC_OK;
 }
 
+bool conns_use_tls(struct conns *conns) {
+    if (!conns->tls_io) {
+        conns->tls_io = tls_io_open();
+    }
+    return conns->tls_io != NULL;
+}
+
 void conns_close(struct conns *conns) {
+    tls_io_close(conns->tls_io);
     proto_close(conns->proto);
     free(conns->input);
     free(conns->reply_base);
@@ -34,6 +45,10 @@ void conns_tick(struct conns *conns) {
     conn_values_drop_silent(conns);
     conn_readers_free_memory(conns);
     conn_notices_log(conns);
+    if (conns->tls_io) {
+        conn_handshakes_drop_late(conns);
+        tls_io_tick(conns->tls_io);
+    }
 }
 
 bool conns_next_request(struct conns *conns, struct conn_request *request_out) {

@@ -14,6 +14,7 @@ static const uint16_t moves[CONN_STATES] = {
     [CONN_ON_FLASH] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_ON_BUCKET] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_PARKED] = TO(CONN_READING) | TO(CONN_PARKED_SENDING) | TO(CONN_CLOSED),
+    [CONN_HANDSHAKE] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_PARKED_SENDING] = TO(CONN_PARKED) | TO(CONN_SENDING) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
 };
 
@@ -32,6 +33,7 @@ const char *conn_state_name(int state) {
         [CONN_ON_BUCKET] = "ON_BUCKET",
         [CONN_PARKED] = "PARKED",
         [CONN_PARKED_SENDING] = "PARKED_SENDING",
+        [CONN_HANDSHAKE] = "HANDSHAKE",
         [CONN_CLOSED] = "CLOSED",
     };
     return state >= 0 && state < CONN_STATES ? names[state] : "?";

@@ -25,6 +25,16 @@ class ListenerKind(IntEnum):
     UNIX = lib.ENGINE_UNIX
 
 
+class ListenerTls(IntEnum):
+    """Whether a listener's clients speak TLS, and whether it asks for their certificates."""
+
+    NONE = lib.ENGINE_TLS_NONE
+    # As `ssl_verify_mode` says.
+    SERVER = lib.ENGINE_TLS_SERVER
+    MUTUAL = lib.ENGINE_TLS_MUTUAL
+    BASIC = lib.ENGINE_TLS_BASIC
+
+
 class Wants(IntFlag):
     """What Engine.turn() asks of Python, as bits."""
 
@@ -175,9 +185,12 @@ class Engine:
             out.reads_under_way, out.reads_queued, out.reads_given_up, out.memory_bytes
         )
 
-    def listen(self, fd: int, kind: ListenerKind) -> None:
+    def listen(self, fd: int, kind: ListenerKind, tls: ListenerTls = ListenerTls.NONE) -> None:
         """Accepts from a listening, non-blocking socket."""
-        check(lib.engine_listen(self._pointer, fd, kind), "engine_listen")
+        options = ffi.new("struct engine_listener_options *")
+        options.kind = kind
+        options.tls = tls
+        check(lib.engine_listen(self._pointer, fd, options), "engine_listen")
 
     def stop_listening(self) -> None:
         """Accepts nothing more; connections go on."""

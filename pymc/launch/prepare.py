@@ -7,6 +7,7 @@ from pymc.auth_file import Users
 from pymc.config import SLAB_PAGE_BYTES, Settings
 from pymc.core.arena import Arena
 from pymc.launch import identity, sockets
+from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
 from pymc.launch.memory import create_arena, open_flash, settle_memory
 from pymc.launch.pidfile import become_user_for_pidfile, write_pidfile
@@ -36,7 +37,7 @@ def prepare(settings: Settings) -> Holdings:
     pidfile = become_user_for_pidfile(settings)
     users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
     addresses = sockets.open_addresses(settings)
-    for warning in sockets.warnings(settings):
+    for warning in [*sockets.warnings(settings), *exposed(settings, addresses)]:
         say(warning)
     arena, plan = create_arena(settings)
     if tls:
@@ -49,6 +50,7 @@ def prepare(settings: Settings) -> Holdings:
     # Its number is known at last, and it has no children yet.
     if pidfile:
         write_pidfile(settings, pidfile)
+    identity.confine(settings)
     lifeline = Lifeline.create()
     context = ServerContext(
         settings=settings,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pymc.config import StartupError
 from pymc.core.arena import Role
 from pymc.launch import Holdings
+from pymc.launch.service import Service
 from pymc.logs import say
 from pymc.messages.signals import (
     CERTIFICATES_CHANGED,
@@ -37,13 +38,15 @@ _REFRESHING = (READ_USERS.number, REFRESH_CERTIFICATES.number)
 class Watch:
     """Watches over processes that are there, whoever started them; runs no loop of Python's own."""
 
-    def __init__(self, holdings: Holdings, children: Children) -> None:
-        """Borrows both. Requires: WAITED_SIGNALS are blocked."""
+    def __init__(self, holdings: Holdings, children: Children, service: Service) -> None:
+        """Borrows all of them. Requires: WAITED_SIGNALS are blocked."""
+        self._service = service
         self._holdings = holdings
         self._context = holdings.context
         self._children = children
         self._guard = Guard(self._context, children)
         self._certificates = self._make_certificates()
+        self._is_reloading = False
 
     def _make_certificates(self) -> "Certificates | None":
         """Only a server with TLS needs what takes care of certificates."""
@@ -67,22 +70,32 @@ class Watch:
         while True:
             arrived = self._wait()
             if arrived == READ_USERS.number:
+                self._service.reloading()
+                self._is_reloading = True
                 self._read_users()
-            if self._certificates:
-                if arrived in _REFRESHING:
-                    self._certificates.ask()
-                elif self._certificates.due <= time.monotonic():
-                    self._certificates.look()
-            if arrived in _STOPPING:
+            elif arrived in _STOPPING:
                 return signal.Signals(arrived)
+            self._look_after_certificates(arrived)
             self._children.reap()
             self._children.start_due()
             # A signal may tell that a child was stopped.
             self._guard.look()
+            self._service.alive()
+
+    def _look_after_certificates(self, arrived: int) -> None:
+        """Goes on with them; who asked for a reload is told when that is done as well."""
+        if self._certificates:
+            if arrived in _REFRESHING:
+                self._certificates.ask()
+            else:
+                self._certificates.look()
+        if self._is_reloading and not (self._certificates and self._certificates.is_at_work):
+            self._is_reloading = False
+            self._service.ready("serving")
 
     def _wait(self) -> int:
         """Returns the next signal; 0 when a child is to be started or looked at first."""
-        due = self._guard.due
+        due = min(self._guard.due, self._service.due)
         if (start := self._children.next_due()) is not None:
             due = min(due, start)
         if self._certificates:
@@ -107,6 +120,7 @@ class Watch:
         verbosity = self._context.arena.live("verbosity")
         if number == signal.SIGUSR1 or verbosity > 0:
             say(_STOPPING[number])
+        self._service.stopping()
         self._holdings.stop_listening()
         self._children.is_stopping = True
         self._children.send(STOP_CHILD)

@@ -35,7 +35,12 @@ class Server:
         self.engine = out[0]
         self.listener = self.listen()
         self.listener.setblocking(False)
-        assert lib.engine_listen(self.engine, self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert (
+            lib.engine_listen(
+                self.engine, self.listener.fileno(), ffi.new("struct engine_listener_options *")
+            )
+            == 0
+        )
         self.clients: list[socket.socket] = []
         self.now = 1000
         self.pass_time(0)

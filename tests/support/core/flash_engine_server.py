@@ -32,7 +32,12 @@ class Server:
         self.engine = out[0]
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
-        assert lib.engine_listen(self.engine, self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert (
+            lib.engine_listen(
+                self.engine, self.listener.fileno(), ffi.new("struct engine_listener_options *")
+            )
+            == 0
+        )
         self.fd = lib.engine_fd(self.engine)
         self.clients: list[socket.socket] = []
 

@@ -31,7 +31,12 @@ class Workers:
             self.start(worker)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
-        assert lib.engine_listen(self.engines[0], self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert (
+            lib.engine_listen(
+                self.engines[0], self.listener.fileno(), ffi.new("struct engine_listener_options *")
+            )
+            == 0
+        )
         self.clients: list[socket.socket] = []
 
     def start(self, worker: int) -> None:

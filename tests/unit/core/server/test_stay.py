@@ -84,7 +84,12 @@ class Cluster:
         )
         self.listener.setblocking(False)
         first = self.workers[0].engine
-        assert lib.engine_listen(first, self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert (
+            lib.engine_listen(
+                first, self.listener.fileno(), ffi.new("struct engine_listener_options *")
+            )
+            == 0
+        )
 
     def _inbox(self) -> tuple[socket.socket, socket.socket]:
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
