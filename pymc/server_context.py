@@ -2,15 +2,20 @@
 
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from pymc.auth_file import Users
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerTls
 from pymc.core.flash import Flash
 from pymc.messages import Inbox
 from pymc.record import Record
 from pymc.stats.cpu_times import RecentCpuTimes
+
+if TYPE_CHECKING:
+    # Most servers do without it.
+    from pymc.tls.material import Material
 
 # A keeper that was killed and does not go, since it waits for a device, keeps its slot.
 KEEPER_SLOTS = 3
@@ -31,6 +36,7 @@ class ListeningAddress(Record):
     name: tuple[str, int] | str
     family: int
     sockets: tuple[socket.socket, ...]
+    tls: ListenerTls = ListenerTls.NONE
 
     def socket_for(self, worker: int) -> socket.socket:
         """The socket that a worker accepts from."""
@@ -59,6 +65,8 @@ class ServerContext(Record):
     flash: Flash | None = None
     # None without -Y.
     users: Users | None = None
+    # None without -Z.
+    tls: "Material | None" = None
     # How this process reads from flash: io_uring or threads; a worker knows.
     read_engine: str = "none"
 

@@ -14,7 +14,7 @@ class MissingFeature(Record):
     message: str
     # What -h says about it.
     note: str = "not built yet"
-    # memcached built without SASL or TLS refuses the flag where it stands; others wait for the end.
+    # memcached built without SASL refuses the flag where it stands; others wait for the end.
     refused_at_once: bool = False
 
 
@@ -25,9 +25,6 @@ FEATURES_NOT_BUILT: tuple[MissingFeature, ...] = (
         (False,),
         "This server is not built with SASL support.",
         refused_at_once=True,
-    ),
-    MissingFeature(
-        "tls_enabled", (False,), "This server is not built with TLS support.", refused_at_once=True
     ),
     MissingFeature("udp_port", (0,), "This server is not built with UDP support (-U 0 is off)."),
     MissingFeature(

@@ -20,7 +20,10 @@ _FAILED = b"SERVER_ERROR internal error\r\n"
 
 
 class Control:
-    """The commands of one worker's connections. `later` runs a function after other work."""
+    """The commands of one worker's connections.
+
+    `later` runs a function after other work, `wait` after some milliseconds.
+    """
 
     def __init__(
         self,
@@ -28,6 +31,7 @@ class Control:
         store: Store,
         engine: Engine,
         later: Callable[[Callable[[], None]], object],
+        wait: Callable[[Callable[[], None]], object],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Borrows all of them; `clock` counts seconds."""
@@ -35,6 +39,7 @@ class Control:
         self._store = store
         self._engine = engine
         self._later = later
+        self._wait = wait
         self._clock = clock
         self._streams: dict[int, Iterator[bytes | None]] = {}
         # Connections on which the keeper answers, and where it says how that ended.
@@ -106,13 +111,17 @@ class Control:
             return
         collected: list[bytes] = []
         collected_bytes = 0
+        again = self._later
         end = self._clock() + SLICE_SECONDS
         try:
             for part in parts:
                 if part:
                     collected.append(part)
                     collected_bytes += len(part)
-                if part is WAITING or collected_bytes >= SLICE_BYTES or self._clock() >= end:
+                if part is WAITING:
+                    again = self._wait
+                    break
+                if collected_bytes >= SLICE_BYTES or self._clock() >= end:
                     break
             else:
                 self._finish(connection, b"".join(collected))
@@ -123,7 +132,7 @@ class Control:
             self._finish(connection, b"".join(collected), ReplyKind.CLOSE)
             return
         if not collected_bytes:
-            self._later(lambda: self._send_slice(connection))
+            again(lambda: self._send_slice(connection))
         elif not self._engine.reply(connection, b"".join(collected), ReplyKind.MORE):
             del self._streams[connection]
 

@@ -69,11 +69,6 @@ def shutdown(command: Command) -> Answer | Parts:
     return Answer(b"", ReplyKind.CLOSE)
 
 
-def refresh_certs(command: Command) -> Answer | Parts:
-    """`refresh_certs`: there is no TLS yet."""
-    return line("Error TLS not enabled")
-
-
 def watch(command: Command) -> Answer | Parts:
     """`watch [<stream>...]`: refused; there are no log streams yet."""
     if not command.server.settings.watch_enabled:

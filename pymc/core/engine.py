@@ -3,12 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, IntFlag
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pymc.core.arena import Arena
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib
 from pymc.core.store import Store
 from pymc.record import Record
+
+if TYPE_CHECKING:
+    # Most servers do without it.
+    from pymc.core.tls import TlsContext
 
 WORKERS_MAX = int(lib.ENGINE_WORKERS_MAX)
 
@@ -222,6 +227,10 @@ class Engine:
         more = ffi.new("bool *")
         while lib.engine_next_stream(self._pointer, connection, more):
             yield connection[0], bool(more[0])
+
+    def set_tls(self, context: "TlsContext") -> None:
+        """Encrypts the connections that come from now on with this context, which it keeps."""
+        check(lib.engine_set_tls(self._pointer, context.pointer), "engine_set_tls")
 
     def set_auth(self, lines: bytes) -> None:
         """Asks clients for one of these users: `user:password` lines."""

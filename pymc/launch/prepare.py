@@ -1,9 +1,11 @@
 """From settings to all that a server needs before its first process: the order of a start."""
 
 import os
+from typing import TYPE_CHECKING
 
 from pymc.auth_file import Users
 from pymc.config import SLAB_PAGE_BYTES, Settings
+from pymc.core.arena import Arena
 from pymc.launch import identity, sockets
 from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
@@ -14,6 +16,9 @@ from pymc.messages import Inbox, Lifeline
 from pymc.policy.slab_sizes import ladder
 from pymc.server_context import ListeningAddress, ServerContext
 from pymc.stats.cpu_times import RecentCpuTimes
+
+if TYPE_CHECKING:
+    from pymc.tls.material import Material
 
 
 def prepare(settings: Settings) -> Holdings:
@@ -27,12 +32,16 @@ def prepare(settings: Settings) -> Holdings:
     per_address = 1 if settings.unix_socket_path else settings.workers
     settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
     settings = settle_memory(settings)
+    # Root may read keys that the user of -u may not.
+    tls = _load_material(settings) if settings.tls_enabled else None
     pidfile = become_user_for_pidfile(settings)
     users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
     addresses = sockets.open_addresses(settings)
     for warning in [*sockets.warnings(settings), *exposed(settings, addresses)]:
         say(warning)
     arena, plan = create_arena(settings)
+    if tls:
+        _try_material(tls, arena)
     flash = open_flash(settings, arena, plan)
     if settings.verbosity > 1:
         _describe(settings, addresses)
@@ -54,8 +63,22 @@ def prepare(settings: Settings) -> Holdings:
         cpu_times=RecentCpuTimes(),
         flash=flash,
         users=users,
+        tls=tls,
     )
     return Holdings(context, lifeline, pidfile, socket_identity(settings.unix_socket_path))
+
+
+def _load_material(settings: Settings) -> "Material":
+    # Most servers do without it.
+    from pymc.launch.certificates import load_material
+
+    return load_material(settings)
+
+
+def _try_material(material: "Material", arena: Arena) -> None:
+    from pymc.launch.certificates import try_material
+
+    try_material(material, arena)
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:

@@ -10,7 +10,7 @@ import socket
 import stat
 
 from pymc.config import EXIT_OS_ERROR, Listener, Settings, StartupError
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerTls
 from pymc.logs import say
 from pymc.server_context import ListeningAddress
 
@@ -130,7 +130,8 @@ def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
                 _hint(error.errno or 0, str(name[0]), listener.port),
             ) from None
         host, port = sockets[0].getsockname()[:2]
-        opened.append(ListeningAddress(ListenerKind.TCP, (host, port), family, sockets))
+        tls = ListenerTls.SERVER if listener.is_tls else ListenerTls.NONE
+        opened.append(ListeningAddress(ListenerKind.TCP, (host, port), family, sockets, tls))
     if not opened:
         hint = _hint(errno.EADDRINUSE, listener.host, listener.port)
         raise BindError(os.strerror(errno.EADDRINUSE), hint=hint)
