@@ -4,6 +4,8 @@
 
 #include "conn/transport_tls_inline.h"
 
+// What is received at once at most.
+#define TLS_IN_BYTES 65536
 // The most that one record holds, and what encryption adds to it at most.
 #define RECORD_BYTES 16384
 #define RECORD_EXTRA_BYTES 512
@@ -60,7 +62,7 @@ void tls_io_begin(struct tls_end *end);
 MUST_CHECK bool tls_io_end(struct tls_end *end);
 // Takes one that is freed out of the list of those with buffers.
 void tls_forget(struct tls_end *end);
-// Receives from below; only when io->in_bytes is 0. As transport_receive().
+// Receives from below, TLS_IN_BYTES at most; only when io->in_bytes is 0. As transport_receive().
 ssize_t tls_fill(struct tls_end *end, size_t bytes);
 // What OpenSSL said of a call that moved nothing: TRANSPORT_LATER when it lacks input,
 // TRANSPORT_END when the client sends no more, TRANSPORT_BROKEN.

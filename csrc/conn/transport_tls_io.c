@@ -6,7 +6,6 @@
 
 #include "conn/transport_tls_internal.h"
 
-#define IN_BYTES 65536
 #define OUT_BYTES_USUAL (128u << 10)
 #define OUT_BYTES_MAX (1u << 20)
 // Answers to what a client says within TLS, while it takes nothing: more than this is an attack.
@@ -83,7 +82,7 @@ struct tls_io *tls_io_open(void) {
     }
     // Whatever the limit is, a record fits behind the last one below it.
     io->out_room = OUT_BYTES_MAX + RECORD_BYTES + RECORD_EXTRA_BYTES;
-    io->in = malloc(IN_BYTES);
+    io->in = malloc(TLS_IN_BYTES);
     io->plain = malloc(RECORD_BYTES);
     io->out = malloc(io->out_room);
     tls_io_set_output(io, 0);
@@ -164,7 +163,6 @@ void tls_io_begin(struct tls_end *end) {
 
 ssize_t tls_fill(struct tls_end *end, size_t bytes) {
     struct tls_io *io = end->io;
-    bytes = bytes < IN_BYTES ? bytes : IN_BYTES;
     ssize_t received = transport_receive(&end->below, io->in, bytes);
     if (received > 0) {
         io->in_at = io->in;
@@ -188,7 +186,7 @@ static bool keep_unread(struct tls_end *end) {
         }
         return true;
     }
-    if (io->in_at >= io->in && io->in_at < io->in + IN_BYTES) {
+    if (io->in_at >= io->in && io->in_at < io->in + TLS_IN_BYTES) {
         char *copy = malloc(io->in_bytes);
         if (!copy) {
             return false;

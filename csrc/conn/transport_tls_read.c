@@ -43,7 +43,8 @@ static size_t decrypt(struct tls_end *end, struct places *places, int *verdict_o
 }
 
 static size_t bytes_to_fill(const struct places *places) {
-    return places->room > FILL_BYTES_MIN ? places->room : FILL_BYTES_MIN;
+    size_t bytes = places->room > FILL_BYTES_MIN ? places->room : FILL_BYTES_MIN;
+    return bytes < TLS_IN_BYTES ? bytes : TLS_IN_BYTES;
 }
 
 // As transport_receive(); `may_hold_out` says whether the transport below may hold more.
