@@ -10,6 +10,7 @@ from pymc.control.answers import Answer, Command, Parts
 from pymc.control.commands import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
+from pymc.launch.certificates import load_material
 from pymc.launch.memory import create_arena, open_flash
 from pymc.messages import Inbox
 from pymc.server_context import ServerContext
@@ -64,6 +65,7 @@ def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
         keeper_inbox=inboxes[2],
         cpu_times=RecentCpuTimes(),
         flash=flash,
+        tls=load_material(settings) if settings.tls_enabled else None,
     )
     try:
         with Store(arena, 0, Role.WORKER, flash) as store:
