@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymc.auth_file import Users
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
-from pymc.core.engine import ListenerKind, ListenerTls
+from pymc.core.engine import ListenerKind, ListenerOptions
 from pymc.core.flash import Flash
 from pymc.messages import Inbox
 from pymc.record import Record
@@ -31,12 +31,18 @@ def slots_for(settings: Settings) -> int:
 class ListeningAddress(Record):
     """One address and its listening sockets: one per worker, or one that all share (unix)."""
 
-    kind: ListenerKind
+    options: ListenerOptions
     # (host, port), or the path of a unix socket.
     name: tuple[str, int] | str
     family: int
     sockets: tuple[socket.socket, ...]
-    tls: ListenerTls = ListenerTls.NONE
+    # What `-l tag[name]:` calls it; "" for nothing.
+    tag: str = ""
+
+    @property
+    def kind(self) -> ListenerKind:
+        """TCP or unix."""
+        return self.options.kind
 
     def socket_for(self, worker: int) -> socket.socket:
         """The socket that a worker accepts from."""

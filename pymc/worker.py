@@ -43,9 +43,11 @@ def run(context: ServerContext, worker: int) -> int:
             inbox_fd=context.worker_inboxes[worker].reader.fileno(),
             peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
             version=VERSION,
+            disabled_commands=context.settings.disabled_commands,
             flash_reads=_flash_reads(context.settings),
             log_fd=log_fd(),
             log_is_stamped=context.settings.log_format == "full",
+            tls_output_bytes=_tls_output_bytes(context.settings),
         )
         kind = engine.flash_kind
         if kind is not None:
@@ -58,6 +60,11 @@ def run(context: ServerContext, worker: int) -> int:
             for address in context.addresses:
                 address.close()
     return 0
+
+
+def _tls_output_bytes(settings: Settings) -> int:
+    """What ssl_wbuf_size says; the core's choice where it says nothing."""
+    return settings.tls_wbuf_bytes if "tls_wbuf_bytes" in settings.given else 0
 
 
 def _flash_reads(settings: Settings) -> FlashReads:
@@ -95,7 +102,7 @@ class Worker:
         self._load_tls()
         self._wait_for_others()
         for address in self._context.addresses:
-            engine.listen(address.socket_for(self._worker).fileno(), address.kind, address.tls)
+            engine.listen(address.socket_for(self._worker).fileno(), address.options)
         loop.add_signal_handler(signal.SIGTERM, loop.stop)
         loop.add_signal_handler(signal.SIGHUP, self._load_again)
         # The loop sees signals only from now on, and what they are about may have changed before.

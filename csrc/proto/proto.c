@@ -23,8 +23,14 @@ int proto_open(struct store *store, const char *version, struct proto **proto_ou
     return PYMC_OK;
 }
 
-void proto_disable_command(struct proto *proto, uint32_t number) {
-    proto->command_rows[number].rights |= COMMAND_DISABLED;
+void proto_disable_commands(struct proto *proto, const char *words) {
+    const char *end = words ? words + strlen(words) : NULL;
+    for (const char *at = words; at < end; at = token_end(at, end) + 1) {
+        const struct command *command = commands_find(proto->commands, at, end);
+        if (command) {
+            proto->command_rows[command - proto->command_rows].rights |= COMMAND_DISABLED;
+        }
+    }
 }
 
 void proto_set_reader(struct proto *proto, struct flash_reader *reader) {

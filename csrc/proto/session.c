@@ -28,8 +28,7 @@ void session_destroy(struct session *session) {
 }
 
 void session_init(struct session *session, struct proto *proto, int log_id) {
-    *session =
-        (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
+    *session = (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
 }
 
 void session_end(struct session *session) {
@@ -53,6 +52,10 @@ uint64_t session_peek_key(const struct proto *proto, const char *in, size_t byte
 
 void session_fetch_items(const struct proto *proto, uint64_t hash) {
     link_prefetch_items(proto->store, hash);
+}
+
+void session_set_protocol(struct session *session, int protocol) {
+    session->protocol = (uint8_t)protocol;
 }
 
 void session_set_turn(struct session *session, uint64_t requests_until) {

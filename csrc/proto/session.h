@@ -25,8 +25,9 @@ void proto_set_reader(struct proto *proto, struct flash_reader *reader);
 
 // Where -vv shows commands and replies; NULL (as at first) for nowhere. Borrows it.
 void proto_set_log(struct proto *proto, struct log *log);
-// Refuses a command, by its number in commands.h, to everybody.
-void proto_disable_command(struct proto *proto, uint32_t number);
+// Refuses commands to everybody: their words with blanks between them; NULL for none. Words that are
+// no commands mean nothing.
+void proto_disable_commands(struct proto *proto, const char *words);
 
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
@@ -54,6 +55,15 @@ enum session_refusal {
     SESSION_DISABLED        // Nobody may: the operator disabled it.
 };
 enum session_refusal session_refuse(const struct session *session, uint32_t number);
+
+// Which protocols a session may speak.
+enum session_protocol {
+    SESSION_NEGOTIATES,    // Its first byte says which.
+    SESSION_ASCII,         // Text and meta.
+    SESSION_BINARY
+};
+// Before its first byte; it negotiates unless told otherwise.
+void session_set_protocol(struct session *session, int protocol);
 
 // Why session_feed() stopped.
 enum session_stop {

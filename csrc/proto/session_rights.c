@@ -42,8 +42,7 @@ static uint64_t value_bytes(const struct command *command, const struct token *t
 // key lists have it as a key, and so has a delete of two words.
 static bool is_silenced(const struct command *command, const struct token *tokens, uint32_t words) {
     bool knows_noreply = command->form != COMMAND_FORM_KEYS && command->word[0] != 'm';
-    return knows_noreply && words > command->words_min
-           && token_is(&tokens[words - 1], "noreply");
+    return knows_noreply && words > command->words_min && token_is(&tokens[words - 1], "noreply");
 }
 
 void commands_put_refusal(const struct session *session, uint32_t number, struct reply *reply) {

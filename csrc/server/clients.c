@@ -75,6 +75,9 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
     struct connection *connection = &client->connection;
     fill_record(record_at(engine, id), id, listener, peer);
     conn_open(&engine->conns, connection, record_at(engine, id), fd);
+    if (listener) {
+        session_set_protocol(&connection->session, listener->options.protocol);
+    }
     if (!source_watch(engine, fd, &client->source, epoll_events(connection->asked))) {
         conn_close(&engine->conns, connection);
     }

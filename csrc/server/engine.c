@@ -39,6 +39,7 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
         return PYMC_NO_MEMORY;
     }
     engine->tls_output_bytes = options->tls_output_bytes;
+    proto_disable_commands(engine->conns.proto, options->disabled_commands);
     engine->conns.worker = engine->worker;
     engine->conns.workers = engine->workers;
     char name[32];

@@ -21,7 +21,9 @@ struct engine_options {
     int inbox_fd;    // Datagram socket on which other workers hand over connections. Borrowed.
     const int *peer_fds;    // Sending end of each worker's inbox, `workers` of them; copied, fds
                             // borrowed.
-    const char *version;    // For the `version` command; NULL means "1.6.38". Copied.
+    const char *disabled_commands;    // Words that nobody may use, with blanks between them; NULL
+                                      // for none. Words that are no commands mean nothing.
+    const char *version;              // For the `version` command; NULL means "1.6.38". Copied.
     // How to read from flash, if the store has a flash tier; 0 = default.
     int flash_kind;    // enum flash_reader_kind
     uint32_t flash_depth;
@@ -68,8 +70,9 @@ enum engine_tls {
 };
 
 struct engine_listener_options {
-    uint8_t kind;    // enum engine_listener_kind
-    uint8_t tls;     // enum engine_tls
+    uint8_t kind;        // enum engine_listener_kind
+    uint8_t tls;         // enum engine_tls
+    uint8_t protocol;    // enum session_protocol
 };
 
 // Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time.

@@ -85,8 +85,6 @@ class TlsSettings(FlashSettings):
         options={"ssl_wbuf_size": READ},
         stats=("ssl_wbuf_size", 807),
         shown_with="tls_enabled",
-        shared=SHARED,
-        idle="replies are encrypted from the buffers they are in",
     )
     tls_session_cache: bool = setting(
         False,

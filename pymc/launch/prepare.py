@@ -4,8 +4,10 @@ import os
 from typing import TYPE_CHECKING
 
 from pymc.auth_file import Users
-from pymc.config import SLAB_PAGE_BYTES, Settings
+from pymc.config import EXIT_USAGE, SLAB_PAGE_BYTES, Settings, StartupError
+from pymc.config.errors import nearest
 from pymc.core.arena import Arena
+from pymc.core.engine import command_words
 from pymc.launch import identity, sockets
 from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
@@ -29,8 +31,9 @@ def prepare(settings: Settings) -> Holdings:
     # Before the user changes, who may not be allowed to open it.
     attach()
     stamp(settings.log_format == "full")
-    per_address = 1 if settings.unix_socket_path else settings.workers
-    settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    _check_disabled_commands(settings)
+    listeners = len(settings.listeners) * settings.workers + bool(settings.unix_socket_path)
+    settings = identity.raise_limits(settings, 2 * max(listeners, 1))
     settings = settle_memory(settings)
     # Root may read keys that the user of -u may not.
     tls = _load_material(settings) if settings.tls_enabled else None
@@ -79,6 +82,17 @@ def _try_material(material: "Material", arena: Arena) -> None:
     from pymc.launch.certificates import try_material
 
     try_material(material, arena)
+
+
+def _check_disabled_commands(settings: Settings) -> None:
+    known = command_words()
+    for word in settings.disabled_commands:
+        if word not in known:
+            raise StartupError(
+                f'disable_commands: no command is called "{word}"',
+                EXIT_USAGE,
+                nearest(word, known) or f"the commands are {' '.join(known)}",
+            )
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:

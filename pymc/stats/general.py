@@ -120,8 +120,8 @@ extstore_bytes_used=ext_bytes_used?flash gauge bytes Bytes of the records that a
 extstore_bytes_fragmented=ext_bytes_fragmented?flash gauge bytes The rest of the pages in use.
 extstore_limit_maxbytes=ext_limit_bytes?flash gauge bytes Bytes of all log pages.
 extstore_io_queue=ext_reads_waiting?flash
-ssl_new_sessions=zero?tls_tickets counter sessions Sessions that were begun anew.
-ssl_handshake_errors=zero?tls counter handshakes Handshakes that came to nothing.
+ssl_new_sessions?tls_tickets
+ssl_handshake_errors?tls
 ssl_proto_errors=zero?tls counter connections Connections that broke the protocol later.
 time_since_server_cert_refresh?tls gauge seconds How long the certificates in use have been.
 unexpected_napi_ids=zero counter connections Always 0: workers are not chosen by NAPI id.

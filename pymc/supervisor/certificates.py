@@ -87,9 +87,14 @@ class Certificates:
     @property
     def due(self) -> float:
         """When to look again, on the monotonic clock."""
-        if self._check or self._is_confirming:
+        if self.is_at_work:
             return self._clock() + _STEP_SECONDS
         return min(self._look_at, self._rotate_at, self._warn_at)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a round is under way, or asked for."""
+        return bool(self._check) or self._is_confirming or self._is_asked
 
     def ask(self) -> None:
         """Lets a round begin as soon as none is under way."""

@@ -46,6 +46,7 @@ class Watch:
         self._children = children
         self._guard = Guard(self._context, children)
         self._certificates = self._make_certificates()
+        self._is_reloading = False
 
     def _make_certificates(self) -> "Certificates | None":
         """Only a server with TLS needs what takes care of certificates."""
@@ -70,20 +71,27 @@ class Watch:
             arrived = self._wait()
             if arrived == READ_USERS.number:
                 self._service.reloading()
+                self._is_reloading = True
                 self._read_users()
-                self._service.ready("serving")
-            if self._certificates:
-                if arrived in _REFRESHING:
-                    self._certificates.ask()
-                elif self._certificates.due <= time.monotonic():
-                    self._certificates.look()
-            if arrived in _STOPPING:
+            elif arrived in _STOPPING:
                 return signal.Signals(arrived)
+            self._look_after_certificates(arrived)
             self._children.reap()
             self._children.start_due()
             # A signal may tell that a child was stopped.
             self._guard.look()
             self._service.alive()
+
+    def _look_after_certificates(self, arrived: int) -> None:
+        """Goes on with them; who asked for a reload is told when that is done as well."""
+        if self._certificates:
+            if arrived in _REFRESHING:
+                self._certificates.ask()
+            else:
+                self._certificates.look()
+        if self._is_reloading and not (self._certificates and self._certificates.is_at_work):
+            self._is_reloading = False
+            self._service.ready("serving")
 
     def _wait(self) -> int:
         """Returns the next signal; 0 when a child is to be started or looked at first."""

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from pymc.tls.facts import Facts
 from pymc.tls.files import Part, error_in
@@ -119,8 +119,8 @@ def _check_pair(of: dict[str, Part], leaf: x509.Certificate, key: PrivateKeyType
         )
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     try:
-        context.use_certificate(crypto.X509.from_cryptography(leaf))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(key))  # type: ignore[arg-type]
+        context.use_certificate(leaf)
+        context.use_privatekey(key)  # type: ignore[arg-type]
         context.check_privatekey()
     except (SSL.Error, TypeError) as error:
         raise error_in(of["key"], _first_line(error)) from None

@@ -92,7 +92,11 @@ class Material:
         Requires: it has ended, and it is one of the last two.
         """
         start = self._result_at(number)
-        return bytes(self._bytes[start : start + _RESULT_BYTES]).partition(b"\0")[0].decode()
+        return (
+            bytes(self._bytes[start : start + _RESULT_BYTES])
+            .partition(b"\0")[0]
+            .decode("utf-8", "ignore")
+        )
 
     def facts_text(self) -> bytes:
         """What is known of the certificates in use, as pymc.tls.facts writes it."""
