@@ -105,7 +105,6 @@ struct reader_list {
 struct handshake_list {
     struct connection *first, *last;    // All of them, the one that began first in front.
     struct conn_queue ready;            // Those with something to be done.
-    uint32_t seconds_max;               // For one of them.
     uint32_t logged_seconds[HANDSHAKE_NOTICES];    // When each kind of failure was told last ...
     uint32_t untold[HANDSHAKE_NOTICES];            // ... and how many of it were not.
 };

@@ -3,8 +3,6 @@
 
 #include "conn/conn_internal.h"
 
-#define HANDSHAKE_SECONDS_USUAL 5
-
 int conns_open(struct conns *conns, struct store *store, const char *version,
                const struct conn_host *host) {
     conns->host = host;
@@ -12,7 +10,6 @@ int conns_open(struct conns *conns, struct store *store, const char *version,
     conns->proc = store->proc;
     conns->arena = store->arena;
     conns->workers = 1;
-    conns->handshakes.seconds_max = HANDSHAKE_SECONDS_USUAL;
     conns->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
     conns->tail = conns->input ? conns->input + (size_t)STAGES * STAGE_BYTES : NULL;
     conns->reply_base = conns->reply.start = malloc(REPLY_BYTES);

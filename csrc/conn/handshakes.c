@@ -87,9 +87,9 @@ void conns_serve_handshakes(struct conns *conns) {
 
 void conn_handshakes_drop_late(struct conns *conns) {
     struct handshake_list *handshakes = &conns->handshakes;
+    uint64_t seconds = (uint64_t)live_get(conns->arena, LIVE_tls_handshake_timeout_seconds);
     uint32_t now = conns->proc->now_seconds;
-    while (handshakes->seconds_max && handshakes->first
-           && handshakes->first->value_seconds + handshakes->seconds_max < now) {
+    while (handshakes->first && handshakes->first->value_seconds + seconds < now) {
         struct connection *connection = handshakes->first;
         count(conns->proc, COUNTER_ssl_handshake_errors, 1);
         count(conns->proc, COUNTER_ssl_handshake_timeouts, 1);

@@ -50,6 +50,7 @@ void conn_check(const struct connection *connection) {
     PYMC_DEBUG_CHECK(conn_is_parked(connection) == (connection->admin_line != NULL));
     PYMC_DEBUG_CHECK(!is_open || !connection->is_streaming || conn_is_parked(connection));
     PYMC_DEBUG_CHECK(!is_open || !connection->has_missed_input || conn_is_waiting(connection));
+    PYMC_DEBUG_CHECK(!connection->is_in_ready || connection->state == CONN_HANDSHAKE);
     PYMC_DEBUG_CHECK(is_open || (!connection->is_in_values && !connection->is_in_readers));
     PYMC_DEBUG_CHECK(is_open || !connection->kept.base);
 }

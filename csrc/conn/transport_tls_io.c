@@ -159,6 +159,7 @@ void tls_io_begin(struct tls_end *end) {
     io->in_at = end->unread.base + end->unread.at;
     io->in_bytes = end->unread.bytes;
     io->out_bytes = 0;
+    BIO_clear_retry_flags(io->bio);
 }
 
 ssize_t tls_fill(struct tls_end *end, size_t bytes) {
@@ -167,6 +168,7 @@ ssize_t tls_fill(struct tls_end *end, size_t bytes) {
     if (received > 0) {
         io->in_at = io->in;
         io->in_bytes = (size_t)received;
+        BIO_clear_retry_flags(io->bio);
     }
     return received;
 }
@@ -303,7 +305,9 @@ static void note_failure(struct tls_end *end) {
 }
 
 int tls_verdict(struct tls_end *end) {
-    if (LIKELY(SSL_want_read(end->ssl) || SSL_want_write(end->ssl))) {
+    // What the SSL wants is also set by errors of handshakes.
+    if (LIKELY(BIO_should_retry(end->io->bio))
+        && (SSL_want_read(end->ssl) || SSL_want_write(end->ssl))) {
         return TRANSPORT_LATER;
     }
     if (SSL_get_shutdown(end->ssl) & SSL_RECEIVED_SHUTDOWN) {

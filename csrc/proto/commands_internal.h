@@ -127,8 +127,8 @@ static inline uint32_t commands_lacking(const struct session *session,
 }
 // Answers with why the session may not use a command, and counts that.
 void commands_put_refusal(const struct session *session, uint32_t number, struct reply *reply);
-// The same for a whole line, and counts the request. Returns how many bytes from the line's start on are done
-// with; the value behind it will be swallowed.
+// The same for a whole line, and counts the request. Returns how many bytes from its start on
+// are done with; the value behind it will be swallowed.
 size_t commands_refuse(struct session *session, const struct command *command,
                        const struct command_line *line, struct reply *reply);
 

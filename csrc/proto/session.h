@@ -25,8 +25,8 @@ void proto_set_reader(struct proto *proto, struct flash_reader *reader);
 
 // Where -vv shows commands and replies; NULL (as at first) for nowhere. Borrows it.
 void proto_set_log(struct proto *proto, struct log *log);
-// Refuses commands to everybody: their words with blanks between them; NULL for none. Words that are
-// no commands mean nothing.
+// Refuses commands to everybody: their words with blanks between them; NULL for none. Words that
+// are no commands mean nothing.
 void proto_disable_commands(struct proto *proto, const char *words);
 
 int session_create(struct proto *proto, struct session **session_out);

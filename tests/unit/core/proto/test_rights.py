@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from pymc.core.ffi import lib
+from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import LADDER, MIB, Cache
 from tests.support.core.talk import Talk
-from tests.unit.core.proto.test_commands import ADMINISTRATIVE, WORDS
 
+WORDS = {ffi.string(lib.commands_word(at)): at for at in range(lib.commands_count())}
+ADMINISTRATIVE = {word for word, at in WORDS.items() if lib.commands_is_administrative(at)}
 READ, WRITE, ADMIN = lib.SESSION_MAY_READ, lib.SESSION_MAY_WRITE, lib.SESSION_MAY_ADMIN
 REFUSED = b"CLIENT_ERROR not permitted\r\n"
 KEPT = b"VALUE k 0 1\r\nv\r\nEND\r\n"
