@@ -12,9 +12,9 @@
 // overlap.
 #define STAGES 16
 #define REPLY_VALUES 64
-// What the operator is told of handshakes: each enum tls_failure, those that took too long, and
+// What the operator is told of handshakes: each enum handshake_failure, those that took too long, and
 // those who are not admitted.
-enum { HANDSHAKE_LATE = TLS_FAILURES, HANDSHAKE_DENIED, HANDSHAKE_NOTICES };
+enum { HANDSHAKE_LATE = HANDSHAKE_FAILURES, HANDSHAKE_DENIED, HANDSHAKE_NOTICES };
 
 struct backlog;
 

@@ -145,7 +145,7 @@ const struct transport *transport_below(const struct transport *transport) {
     return end ? &end->below : transport;
 }
 
-enum tls_failure transport_tls_failure(const struct transport *transport, const char **reason_out) {
+enum handshake_failure transport_tls_failure(const struct transport *transport, const char **reason_out) {
     const struct tls_end *end = end_of(transport);
     *reason_out = end && end->reason ? end->reason : "out of memory";
     return end ? end->failure : TLS_FAILURE_OTHER;

@@ -24,17 +24,17 @@ MUST_CHECK bool transport_encrypt(struct transport *transport, struct tls_io *io
 const struct transport *transport_below(const struct transport *transport);
 
 // Why a handshake came to nothing.
-enum tls_failure {
+enum handshake_failure {
     TLS_FAILURE_GONE,           // The client ended or broke the connection.
     TLS_FAILURE_NOT_TLS,        // It does not speak TLS.
     TLS_FAILURE_NOT_SHARED,     // No version, cipher or signature that both sides allow.
     TLS_FAILURE_CERTIFICATE,    // Its certificate is missing or not good.
     TLS_FAILURE_REFUSED,        // It refused: mostly this server's certificate.
     TLS_FAILURE_OTHER,
-    TLS_FAILURES
+    HANDSHAKE_FAILURES
 };
 // After greet() returned TRANSPORT_BROKEN. `reason` is OpenSSL's word for it, never NULL.
-enum tls_failure transport_tls_failure(const struct transport *transport, const char **reason_out);
+enum handshake_failure transport_tls_failure(const struct transport *transport, const char **reason_out);
 
 // Of an encrypted transport that has been greeted: whom it talks to. Returns false for one whom the
 // context does not allow.

@@ -268,7 +268,7 @@ bool tls_io_end(struct tls_end *end) {
     return is_kept;
 }
 
-static enum tls_failure failure_of(unsigned long error) {
+static enum handshake_failure failure_of(unsigned long error) {
     switch (ERR_GET_REASON(error)) {
     case SSL_R_HTTP_REQUEST:
     case SSL_R_HTTPS_PROXY_REQUEST:
