@@ -50,7 +50,6 @@ struct tls_end {
     bool is_deaf;         // The transport below takes nothing any more; it may still hold input.
     bool reads_to_send;    // OpenSSL has to read before it can encrypt.
     bool is_warm;
-    const char *reason;
     struct tls_end *warm_next, *warm_previous;
 };
 
