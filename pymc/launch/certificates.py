@@ -32,6 +32,8 @@ def try_material(settings: Settings, material: Material, arena: Arena) -> None:
 
     Where the kernel cannot do what ssl_kernel_tls asks of it, that is said, and it is done here.
     """
+    # There was no clock before.
+    material.note_loaded(arena.seconds())
     if settings.tls_kernel:
         if lack := kernel_lacks():
             say(f"warning: ssl_kernel_tls: {lack}; the server encrypts by itself")

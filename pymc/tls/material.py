@@ -186,6 +186,10 @@ class Material:
         self._words[_GENERATION] = self.generation + 1
         return self.generation
 
+    def note_loaded(self, seconds: int) -> None:
+        """Says since when what counts does, where that was not known when it began to."""
+        self._words[_LOADED_SECONDS] = seconds
+
     def wipe_other(self) -> None:
         """Erases the copy that does not count: what a failed attempt left, or what was replaced."""
         start = self._copy_at(self.generation + 1)
