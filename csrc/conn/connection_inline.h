@@ -12,9 +12,6 @@
 // overlap.
 #define STAGES 16
 #define REPLY_VALUES 64
-// What the operator is told of handshakes: each enum handshake_failure, those that took too long, and
-// those who are not admitted.
-enum { HANDSHAKE_LATE = HANDSHAKE_FAILURES, HANDSHAKE_DENIED, HANDSHAKE_NOTICES };
 
 struct backlog;
 
@@ -105,8 +102,8 @@ struct reader_list {
 struct handshake_list {
     struct connection *first, *last;    // All of them, the one that began first in front.
     struct conn_queue ready;            // Those with something to be done.
-    uint32_t logged_seconds[HANDSHAKE_NOTICES];    // When each kind of failure was told last ...
-    uint32_t untold[HANDSHAKE_NOTICES];            // ... and how many of it were not.
+    uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
+    uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
 };
 
 // A finished reply that leaves when the whole group of connections has been served.

@@ -5,17 +5,6 @@
 
 #include "conn/conn_internal.h"
 
-static const char *const told[HANDSHAKE_NOTICES] = {
-    [TLS_FAILURE_GONE] = "TLS handshake: the client left",
-    [TLS_FAILURE_NOT_TLS] = "TLS handshake: the client does not speak TLS",
-    [TLS_FAILURE_NOT_SHARED] = "TLS handshake: client and server have nothing in common",
-    [TLS_FAILURE_CERTIFICATE] = "TLS handshake: the client's certificate is missing or not good",
-    [TLS_FAILURE_REFUSED] = "TLS handshake: the client refused",
-    [TLS_FAILURE_OTHER] = "TLS handshake failed",
-    [HANDSHAKE_LATE] = "TLS handshake: the client took too long",
-    [HANDSHAKE_DENIED] = "TLS: the client is not among those allowed",
-};
-
 static void write_address(const struct connection_record *record, char *place, size_t room) {
     char host[INET6_ADDRSTRLEN] = "";
     if (record->family == 1) {
@@ -28,24 +17,26 @@ static void write_address(const struct connection_record *record, char *place, s
     }
 }
 
-void conn_handshake_log(struct conns *conns, const struct connection *connection, int kind,
-                        const char *reason) {
+void conn_handshake_log(struct conns *conns, const struct connection *connection,
+                        enum tls_failure failure) {
     struct handshake_list *handshakes = &conns->handshakes;
-    if (!conn_notice_is_due(conns, handshakes->logged_seconds[kind])) {
-        handshakes->untold[kind]++;
+    if (!conn_notice_is_due(conns, handshakes->logged_seconds[failure])) {
+        handshakes->untold[failure]++;
         return;
     }
     char address[INET6_ADDRSTRLEN + 16];
     write_address(connection->record, address, sizeof address);
     char others[64] = "";
-    if (handshakes->untold[kind]) {
-        snprintf(others, sizeof others, "; %u more like it since the last such line",
-                 handshakes->untold[kind]);
+    if (handshakes->untold[failure]) {
+        snprintf(others, sizeof others, " (and %u others since the last such line)",
+                 handshakes->untold[failure]);
     }
-    char text[512];
-    int bytes = snprintf(text, sizeof text, "worker %u: %s%s%s (%s%s)", conns->worker, told[kind],
-                         *reason ? ": " : "", reason, address, others);
-    log_line(conns->log, text, (uint32_t)bytes < sizeof text ? (uint32_t)bytes : sizeof text - 1);
-    handshakes->untold[kind] = 0;
-    handshakes->logged_seconds[kind] = conns->proc->now_seconds ? conns->proc->now_seconds : 1;
+    char reason[TLS_IDENTITY_BYTES + 128];
+    tls_explain(transport_tls_ssl(&connection->transport), failure, reason, sizeof reason);
+    char text[sizeof reason + 256];
+    int bytes = snprintf(text, sizeof text, "worker %u: TLS handshake with %s failed: %s%s",
+                         conns->worker, address, reason, others);
+    log_line(conns->log, text, (uint32_t)bytes);
+    handshakes->untold[failure] = 0;
+    handshakes->logged_seconds[failure] = conns->proc->now_seconds ? conns->proc->now_seconds : 1;
 }

@@ -34,11 +34,9 @@ void conn_handshake_ready(struct conns *conns, struct connection *connection) {
     }
 }
 
-static void fail(struct conns *conns, struct connection *connection) {
-    const char *reason;
-    int kind = (int)transport_tls_failure(&connection->transport, &reason);
-    count(conns->proc, COUNTER_ssl_handshake_errors, 1);
-    conn_handshake_log(conns, connection, kind, reason);
+static void fail(struct conns *conns, struct connection *connection, enum tls_failure failure) {
+    tls_note_failure(transport_tls_context(&connection->transport), failure);
+    conn_handshake_log(conns, connection, failure);
     conn_close(conns, connection);
 }
 
@@ -49,11 +47,10 @@ static void admit(struct conns *conns, struct connection *connection) {
     conn_handshake_leave(conns, connection);
     conn_move(connection, CONN_READING);
     if (!is_admitted) {
-        count(conns->proc, COUNTER_ssl_denied, 1);
-        conn_handshake_log(conns, connection, HANDSHAKE_DENIED, peer.identity);
-        conn_close(conns, connection);
+        fail(conns, connection, TLS_FAILED_DENIED);
         return;
     }
+    session_set_rights(&connection->session, peer.rights);
     if (conns->host->admitted) {
         conns->host->admitted(conns, connection, &peer);
     }
@@ -71,7 +68,7 @@ static void step(struct conns *conns, struct connection *connection) {
             conn_want(conns, connection, TRANSPORT_IN);    // Its transport may wish for another.
         }
         break;
-    default: fail(conns, connection); break;
+    default: fail(conns, connection, transport_tls_failure(&connection->transport)); break;
     }
 }
 
@@ -90,10 +87,6 @@ void conn_handshakes_drop_late(struct conns *conns) {
     uint64_t seconds = (uint64_t)live_get(conns->arena, LIVE_tls_handshake_timeout_seconds);
     uint32_t now = conns->proc->now_seconds;
     while (handshakes->first && handshakes->first->value_seconds + seconds < now) {
-        struct connection *connection = handshakes->first;
-        count(conns->proc, COUNTER_ssl_handshake_errors, 1);
-        count(conns->proc, COUNTER_ssl_handshake_timeouts, 1);
-        conn_handshake_log(conns, connection, HANDSHAKE_LATE, "");
-        conn_close(conns, connection);
+        fail(conns, handshakes->first, TLS_FAILED_LATE);
     }
 }

@@ -286,6 +286,9 @@ int memory_client_open(struct memory_loop *loop, struct tls_context *context, in
     if (context && !conns_use_tls(&loop->conns)) {
         return PYMC_NO_MEMORY;
     }
+    if (context) {
+        tls_context_serve(context, loop->conns.proc);
+    }
     struct memory_client *client = calloc(1, sizeof *client);
     if (!client) {
         return PYMC_NO_MEMORY;

@@ -69,8 +69,7 @@ static int greet(struct tls_end *end, bool *may_hold_out) {
         if (end->io->in_bytes == 0) {
             ssize_t received = tls_fill(end, RECORD_BYTES);
             if (received <= 0) {
-                end->failure = TLS_FAILURE_GONE;
-                end->reason = "the client closed the connection";
+                end->failure = TLS_FAILED_CLOSED;
                 return received == TRANSPORT_LATER ? TRANSPORT_LATER : TRANSPORT_BROKEN;
             }
         }
@@ -145,10 +144,9 @@ const struct transport *transport_below(const struct transport *transport) {
     return end ? &end->below : transport;
 }
 
-enum handshake_failure transport_tls_failure(const struct transport *transport, const char **reason_out) {
+enum tls_failure transport_tls_failure(const struct transport *transport) {
     const struct tls_end *end = end_of(transport);
-    *reason_out = end && end->reason ? end->reason : "out of memory";
-    return end ? end->failure : TLS_FAILURE_OTHER;
+    return end && end->failure ? end->failure : TLS_FAILED_INSIDE;
 }
 
 bool transport_tls_admit(struct transport *transport, struct tls_peer *peer_out) {

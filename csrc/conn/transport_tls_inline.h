@@ -23,22 +23,13 @@ MUST_CHECK bool transport_encrypt(struct transport *transport, struct tls_io *io
 // What is below the encryption; the transport itself where there is none.
 const struct transport *transport_below(const struct transport *transport);
 
-// Why a handshake came to nothing.
-enum handshake_failure {
-    TLS_FAILURE_GONE,           // The client ended or broke the connection.
-    TLS_FAILURE_NOT_TLS,        // It does not speak TLS.
-    TLS_FAILURE_NOT_SHARED,     // No version, cipher or signature that both sides allow.
-    TLS_FAILURE_CERTIFICATE,    // Its certificate is missing or not good.
-    TLS_FAILURE_REFUSED,        // It refused: mostly this server's certificate.
-    TLS_FAILURE_OTHER,
-    HANDSHAKE_FAILURES
-};
-// After greet() returned TRANSPORT_BROKEN. `reason` is OpenSSL's word for it, never NULL.
-enum handshake_failure transport_tls_failure(const struct transport *transport, const char **reason_out);
+// Why it cannot go on, after a call returned TRANSPORT_BROKEN.
+enum tls_failure transport_tls_failure(const struct transport *transport);
 
 // Of an encrypted transport that has been greeted: whom it talks to. Returns false for one whom the
 // context does not allow.
 MUST_CHECK bool transport_tls_admit(struct transport *transport, struct tls_peer *peer_out);
 // NULL for one that is not encrypted. Borrowed.
 struct tls_context *transport_tls_context(const struct transport *transport);
+// Required: it is encrypted.
 SSL *transport_tls_ssl(const struct transport *transport);

@@ -44,13 +44,12 @@ struct tls_end {
     uint32_t batch_plain;       // ... and what was encrypted in it.
     uint32_t owed;              // Of that plaintext so much was not yet said to be taken.
     uint32_t used_tick;
-    uint8_t failure;      // enum handshake_failure
+    uint8_t failure;      // enum tls_failure
     bool has_ended;       // The client has said that it sends nothing more.
     bool is_broken;       // OpenSSL met what ends the conversation at once.
     bool is_deaf;         // The transport below takes nothing any more; it may still hold input.
     bool reads_to_send;    // OpenSSL has to read before it can encrypt.
     bool is_warm;
-    const char *reason;
     struct tls_end *warm_next, *warm_previous;
 };
 

@@ -1,6 +1,5 @@
 // How OpenSSL's bytes get to the transport below: one pair of buffers for all connections of a
 // worker, and what is kept for one of them when the transport does not go along.
-#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -268,42 +267,6 @@ bool tls_io_end(struct tls_end *end) {
     return is_kept;
 }
 
-static enum handshake_failure failure_of(unsigned long error) {
-    switch (ERR_GET_REASON(error)) {
-    case SSL_R_HTTP_REQUEST:
-    case SSL_R_HTTPS_PROXY_REQUEST:
-    case SSL_R_WRONG_VERSION_NUMBER:
-    case SSL_R_UNEXPECTED_MESSAGE:
-    case SSL_R_BAD_RECORD_TYPE:
-    case SSL_R_LENGTH_MISMATCH: return TLS_FAILURE_NOT_TLS;
-    case SSL_R_NO_SHARED_CIPHER:
-    case SSL_R_UNSUPPORTED_PROTOCOL:
-    case SSL_R_VERSION_TOO_LOW:
-    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
-    case SSL_R_NO_SHARED_GROUPS:
-    case SSL_R_NO_SUITABLE_KEY_SHARE:
-    case SSL_R_INAPPROPRIATE_FALLBACK: return TLS_FAILURE_NOT_SHARED;
-    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-    case SSL_R_CERTIFICATE_VERIFY_FAILED: return TLS_FAILURE_CERTIFICATE;
-    default:
-        // What the client's alerts say is numbered from there on.
-        return ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET ? TLS_FAILURE_REFUSED
-                                                            : TLS_FAILURE_OTHER;
-    }
-}
-
-static void note_failure(struct tls_end *end) {
-    unsigned long error = ERR_peek_error();
-    const char *reason = error ? ERR_reason_error_string(error) : NULL;
-    end->failure = (uint8_t)failure_of(error);
-    if (end->failure == TLS_FAILURE_CERTIFICATE && SSL_get_verify_result(end->ssl) != X509_V_OK) {
-        reason = X509_verify_cert_error_string(SSL_get_verify_result(end->ssl));
-    }
-    end->reason = reason ? reason : "not TLS";
-    end->is_broken = true;
-    ERR_clear_error();
-}
-
 int tls_verdict(struct tls_end *end) {
     // What the SSL wants is also set by errors of handshakes.
     if (LIKELY(BIO_should_retry(end->io->bio))
@@ -314,6 +277,7 @@ int tls_verdict(struct tls_end *end) {
         end->has_ended = true;
         return TRANSPORT_END;
     }
-    note_failure(end);
+    end->failure = (uint8_t)tls_failure_of(end->ssl, SSL_ERROR_SSL);
+    end->is_broken = true;
     return TRANSPORT_BROKEN;
 }

@@ -120,6 +120,7 @@ static void client_closed(struct conns *conns, struct connection *connection) {
 static void client_admitted(struct conns *conns, struct connection *connection,
                             const struct tls_peer *peer) {
     server_identity_note(engine_of(conns), connection->record->id, peer->identity);
+    engine_tls_compare(engine_of(conns), client_of(connection));
 }
 
 const struct conn_host client_host = {

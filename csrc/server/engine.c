@@ -307,6 +307,7 @@ void engine_tick(struct engine *engine) {
     engine_update_clock(engine);
     clients_drop_idle(engine);
     conns_tick(&engine->conns);
+    engine_tls_tick(engine);
     if (engine->log) {
         log_flush(engine->log);
     }

@@ -23,6 +23,7 @@ int engine_set_tls(struct engine *engine, struct tls_context *context) {
     if (!conns_use_tls(&engine->conns)) {
         return PYMC_NO_MEMORY;
     }
+    tls_context_serve(context, engine->proc);
     tls_io_set_output(engine->conns.tls_io, engine->tls_output_bytes);
     struct tls_context *former = engine->tls;
     engine->tls = tls_context_hold(context);
@@ -31,19 +32,38 @@ int engine_set_tls(struct engine *engine, struct tls_context *context) {
     return PYMC_OK;
 }
 
-// One that cannot be told now is looked at again when the next context comes; it is the one command
-// under way that it still gets an answer to.
-static void review(struct engine *engine, struct client *client) {
-    const struct tls_context *context = transport_tls_context(&client->connection.transport);
-    (void)engine;
-    (void)context;
+void engine_tls_compare(struct engine *engine, struct client *client) {
+    struct connection *connection = &client->connection;
+    const struct tls_context *context = transport_tls_context(&connection->transport);
+    // Whose handshake is under way is looked at when it is done.
+    if (!context || context == engine->tls || connection->state == CONN_HANDSHAKE) {
+        return;
+    }
+    uint8_t rights;
+    if (tls_still_admitted(engine->tls, transport_tls_ssl(&connection->transport), &rights)) {
+        session_set_rights(&connection->session, rights);
+        return;
+    }
+    session_set_rights(&connection->session, 0);
+    if (conn_finish(&engine->conns, connection)) {
+        count(engine->proc, COUNTER_tls_closed_by_reload, 1);
+    } else {
+        engine->tls_is_behind = true;    // A command of its is under way, and still gets its answer.
+    }
 }
 
 void engine_tls_review(struct engine *engine) {
     for (int i = 0; i < REVIEWS_PER_TURN && engine->tls_review; i++) {
         struct client *client = engine->tls_review;
         engine->tls_review = client->next;
-        review(engine, client);
+        engine_tls_compare(engine, client);
+    }
+}
+
+void engine_tls_tick(struct engine *engine) {
+    if (engine->tls_is_behind && !engine->tls_review) {
+        engine->tls_is_behind = false;
+        engine->tls_review = engine->clients;
     }
 }
 

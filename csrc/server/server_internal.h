@@ -111,6 +111,7 @@ struct engine {
     struct client *clients;
     uint32_t tls_output_bytes;
     struct tls_context *tls;       // For new connections; NULL for none.
+    bool tls_is_behind;            // Some of those looked at are still to be closed.
     struct client *tls_review;     // The next whose certificate has to be good under it as well.
     struct log *log;    // NULL without memory for one.
     bool log_is_stamped;
@@ -176,6 +177,11 @@ extern const struct conn_host client_host;
 
 // Looks at some clients whether they are still admitted.
 void engine_tls_review(struct engine *engine);
+// Closes a client of an older context whose certificate is no longer good; else it gets the rights
+// that it has now.
+void engine_tls_compare(struct engine *engine, struct client *client);
+// Once a second: looks again at those that could not be closed.
+void engine_tls_tick(struct engine *engine);
 // The client goes: it is not looked at any more.
 void engine_tls_forget(struct engine *engine, const struct client *client);
 void engine_tls_close(struct engine *engine);

@@ -44,7 +44,7 @@ def prepare(settings: Settings) -> Holdings:
         say(warning)
     arena, plan = create_arena(settings)
     if tls:
-        _try_material(tls, arena)
+        _try_material(settings, tls, arena)
     flash = open_flash(settings, arena, plan)
     if settings.verbosity > 1:
         _describe(settings, addresses)
@@ -78,10 +78,10 @@ def _load_material(settings: Settings) -> "Material":
     return load_material(settings)
 
 
-def _try_material(material: "Material", arena: Arena) -> None:
+def _try_material(settings: Settings, material: "Material", arena: Arena) -> None:
     from pymc.launch.certificates import try_material
 
-    try_material(material, arena)
+    try_material(settings, material, arena)
 
 
 def _check_disabled_commands(settings: Settings) -> None:

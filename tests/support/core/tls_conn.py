@@ -1,5 +1,6 @@
 """TLS over the memory transport: clients whose records the test cuts as it likes."""
 
+import datetime
 import ssl
 from functools import cache
 from types import SimpleNamespace
@@ -7,14 +8,19 @@ from typing import Any
 
 from pymc.core.ffi import ffi, lib
 from pymc.core.tls import TlsContext, TlsMaterial, TlsRules, Verify
-from tests.support.certs import Authority, Pair
+from tests.support.certs import Authority, Pair, Span
 from tests.support.core.conn_rig import Client, Rig
+
+
+def _long() -> Span:
+    """Valid for the clock of this machine, and for that of arenas in tests, which begins earlier."""
+    return Span(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
 
 
 @cache
 def authority() -> Authority:
     """Whom servers and clients of these tests come from."""
-    return Authority.root("ca")
+    return Authority.root("ca", span=_long())
 
 
 @cache
@@ -24,7 +30,7 @@ def server_pair() -> Pair:
 
 @cache
 def client_pair() -> Pair:
-    return authority().client(uri="spiffe://example.org/web")
+    return authority().client(uri="spiffe://example.org/web", span=_long())
 
 
 def server_context(rig: Rig, verify: Verify = Verify.NONE, **material: Any) -> TlsContext:

@@ -85,7 +85,7 @@ def test_handshake_that_takes_too_long(rig: Rig, server: TlsContext) -> None:
         assert client.state == "HANDSHAKE"
     rig.tick(1006)
     assert client.state == "CLOSED"
-    assert rig.counter("ssl_handshake_timeouts") == 1
+    assert rig.counter("tls_failed_late") == 1
     assert rig.counter("ssl_handshake_errors") == 1
 
 
@@ -138,7 +138,6 @@ def test_a_certificate_that_is_missing(rig: Rig) -> None:
     client = TlsClient(rig, server)
     server.release()
     with pytest.raises(ssl.SSLError, match="certificate required"):
-        client.ask(b"mn\r\n")
         client.pump()
     assert client.state == "CLOSED"
     assert rig.counter("ssl_handshake_errors") == 1
