@@ -59,6 +59,8 @@ class ServerContext(Record):
     flash: Flash | None = None
     # None without -Y.
     users: Users | None = None
+    # None without -S; with -Y they may be the same.
+    sasl_users: Users | None = None
     # How this process reads from flash: io_uring or threads; a worker knows.
     read_engine: str = "none"
 

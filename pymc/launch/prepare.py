@@ -2,7 +2,7 @@
 
 import os
 
-from pymc.auth_file import Users
+from pymc.auth_file import Users, read_password_file
 from pymc.config import SLAB_PAGE_BYTES, Settings
 from pymc.launch import identity, sockets
 from pymc.launch.holdings import Holdings, socket_identity
@@ -27,7 +27,7 @@ def prepare(settings: Settings) -> Holdings:
     settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
     settings = settle_memory(settings)
     pidfile = become_user_for_pidfile(settings)
-    users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
+    users, sasl_users = _users(settings)
     addresses = sockets.open_addresses(settings)
     for warning in sockets.warnings(settings):
         say(warning)
@@ -52,8 +52,19 @@ def prepare(settings: Settings) -> Holdings:
         cpu_times=RecentCpuTimes(),
         flash=flash,
         users=users,
+        sasl_users=sasl_users,
     )
     return Holdings(context, lifeline, pidfile, socket_identity(settings.unix_socket_path))
+
+
+def _users(settings: Settings) -> tuple[Users | None, Users | None]:
+    """Who may log in as a text client (-Y), and who as a binary one (-S)."""
+    users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
+    if not settings.sasl_enabled:
+        return users, None
+    if settings.sasl_password_path is None:
+        return users, users
+    return users, Users(settings.sasl_password_path, read_password_file)
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:
