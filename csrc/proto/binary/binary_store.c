@@ -48,18 +48,15 @@ static struct store_write write_from(const struct session *session,
                                 .key_bytes = request->key_bytes,
                                 .value_bytes = request->value_bytes,
                                 .mode = request->opcode->variant,
-                                .has_cas_compare = request->cas != 0,
                                 .cas_compare = request->cas};
+    // Without CAS numbers (-C) there is nothing to compare.
+    write.has_cas_compare = request->cas != 0 && link_has_cas(session_store(session));
     write.key_is_binary = binary_key_is_binary(request->key, request->key_bytes);
     if (request->extras_bytes) {
         write.client_flags = binary_u32(request->extras);
         write.expiry_seconds = session_expiry(session, binary_u32(request->extras + 4));
         write.mode = write.has_cas_compare ? STORE_SET : write.mode;
     }
-    // Without CAS numbers (-C) there is nothing to compare that an append could lose to.
-    write.has_cas_compare =
-        write.has_cas_compare
-        && (write.mode < STORE_APPEND || link_has_cas(session_store(session)));
     return write;
 }
 
