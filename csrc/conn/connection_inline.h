@@ -122,7 +122,7 @@ struct staged {
 
 // What the operator was told last.
 struct notices {
-    uint64_t binary_logged;
+    uint64_t protocol_logged;
     uint32_t logged_seconds;
 };
 

@@ -20,6 +20,7 @@ struct session {
     uint32_t get_expiry;
     uint64_t requests_until;    // The process's count of requests at which its turn ends; 0: no
                                 // such end.
+    uint32_t admin_opaque;      // Of a binary client's request, as it came.
     uint8_t mode;
     uint8_t rights;       // Bits of enum session_right.
     uint8_t protocol;     // enum session_protocol
@@ -31,6 +32,7 @@ struct session {
     bool has_vivified;    // Before it had to wait it made the item that it answers from.
     bool has_begun;       // Its first byte was seen.
     bool is_authenticated;
+    bool sasl_has_begun;            // It was told to go on with its login.
     bool get_is_broken;             // The rest of the get's line is thrown away.
     bool is_verbose;                // Command lines are shown (-vv); found out once per feed.
     uint32_t busy_rounds;           // How often the command under way met a busy bucket ...

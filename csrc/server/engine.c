@@ -139,6 +139,10 @@ int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_coun
     return status;
 }
 
+int engine_set_sasl(struct engine *engine, const char *lines, uint32_t byte_count) {
+    return proto_set_sasl(engine->conns.proto, lines, byte_count);
+}
+
 // The process that answered for this client is done, or gone.
 static void verdict_arrived(struct engine *engine, struct client *client) {
     if (conn_is_open(&client->connection) && client->verdict_fd >= 0) {

@@ -134,9 +134,10 @@ int engine_lend(struct engine *engine, uint64_t connection, int verdict_fd);
 // (false).
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out);
 
-// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies. Turns
-// authentication on.
+// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies.
 int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count);
+// The same for `-S`.
+int engine_set_sasl(struct engine *engine, const char *lines, uint32_t byte_count);
 
 // Copies the records of live connections of the whole server from *next_id on, in the order of
 // their ids and at most `most` of them; moves *next_id on and returns how many. Begin with 0; 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pymc.control.answers import WAITING, Answer
 from pymc.control.commands import answer_to
+from pymc.control.packets import in_packets
 from pymc.core.engine import Engine, ReplyKind, Request
 from pymc.core.store import Store
 from pymc.logs import say, say_exception
@@ -47,13 +48,18 @@ class Control:
 
     def answer(self, request: Request) -> None:
         """Answers one command, or begins to."""
+        line = request.line if request.opaque is None else b"stats " + request.line
         try:
             answer = answer_to(
-                request.line, self._context, self._store, is_pipelined=request.is_pipelined
+                line, self._context, self._store, is_pipelined=request.is_pipelined
             )
         except Exception:
-            say_exception(f"answering {request.line!r}")
+            say_exception(f"answering {line!r}")
             answer = Answer(_FAILED)
+        if request.opaque is not None:
+            # A walk as well is answered here: the keeper knows no packets.
+            is_dump = request.line.startswith(b"detail dump")
+            answer = in_packets(answer, request.opaque, is_dump=is_dump)
         if isinstance(answer, Answer):
             self._engine.reply(request.connection, answer.text, answer.kind)
             return

@@ -38,7 +38,7 @@ class ListenerTls(IntEnum):
 class Protocol(IntEnum):
     """Which protocols a listener's clients may speak."""
 
-    AUTO = lib.SESSION_NEGOTIATES
+    AUTO = lib.SESSION_AUTO
     ASCII = lib.SESSION_ASCII
     BINARY = lib.SESSION_BINARY
 
@@ -103,6 +103,8 @@ class Request(Record):
     connection: int
     line: bytes
     is_pipelined: bool
+    # Of a binary client, whose line is what follows `stats `: the answer must be packets with it.
+    opaque: bytes | None = None
 
 
 DEFAULT_FLASH_READS = FlashReads()
@@ -230,7 +232,8 @@ class Engine:
         out = ffi.new("struct conn_request *")
         while lib.engine_next_request(self._pointer, out):
             line = bytes(ffi.buffer(out.line, out.line_bytes)) if out.line_bytes else b""
-            yield Request(out.connection, line, bool(out.is_pipelined))
+            opaque = bytes(ffi.buffer(out.opaque)) if out.is_binary else None
+            yield Request(out.connection, line, bool(out.is_pipelined), opaque)
 
     def reply(self, connection: int, answer: bytes, kind: ReplyKind = ReplyKind.DONE) -> bool:
         """Sends (part of) an answer; False when the connection has closed meanwhile."""
@@ -256,5 +259,9 @@ class Engine:
         check(lib.engine_set_tls(self._pointer, context.pointer), "engine_set_tls")
 
     def set_auth(self, lines: bytes) -> None:
-        """Asks clients for one of these users: `user:password` lines."""
+        """Asks text clients for one of these users: `user:password` lines."""
         check(lib.engine_set_auth(self._pointer, lines, len(lines)), "engine_set_auth")
+
+    def set_sasl(self, lines: bytes) -> None:
+        """The users that binary clients may log in as, in the same form."""
+        check(lib.engine_set_sasl(self._pointer, lines, len(lines)), "engine_set_sasl")
