@@ -16,7 +16,6 @@ from pymc.config.shared import SHARED, shared_as
 from pymc.record import Record
 
 INT_MAX = 2**31 - 1
-_NO_WATCHERS = "there are no log streams to watch yet"
 _NO_SASL = "SASL is not built yet"
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
 
@@ -316,7 +315,7 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"watcher_logbuf_size": READ},
         stats=("watcher_logbuf_size", 480),
-        idle=_NO_WATCHERS,
+        shared=SHARED,
     )
     worker_logbuf_bytes: int = setting(
         64 * KILOBYTE,
@@ -325,7 +324,6 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"worker_logbuf_size": READ},
         stats=("worker_logbuf_size", 490),
-        idle=_NO_WATCHERS,
     )
     socket_cookie_id: int = setting(
         0,
