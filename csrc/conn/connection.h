@@ -22,6 +22,8 @@ enum conn_state {
     CONN_PARKED,            // An administrative command waits for conn_answer().
     CONN_PARKED_SENDING,    // The same, and replies or a part of the answer wait for the client.
     CONN_HANDSHAKE,         // Its transport agrees with the client on how to go on.
+    CONN_WATCHING,          // It gets the lines of a log stream; what it says is thrown away.
+    CONN_WATCHING_SENDING,    // The same, and lines wait for the client to take them.
     CONN_CLOSED,            // Nothing happens any more; freed at the end of the turn.
     CONN_STATES
 };
@@ -52,7 +54,8 @@ enum connection_state {
     CONNECTION_SWALLOW,
     CONNECTION_WRITE,
     CONNECTION_PARKED,
-    CONNECTION_IO_QUEUE
+    CONNECTION_IO_QUEUE,
+    CONNECTION_WATCH
 };
 
 // An administrative command that waits for an answer; its connection is parked until then.

@@ -76,6 +76,25 @@ class ReplyKind(IntEnum):
     CLOSE = lib.CONN_ANSWER_CLOSE
 
 
+class LogClass(IntFlag):
+    """What a client of `watch` can be told of, as bits."""
+
+    FETCHERS = lib.WATCH_FETCHERS
+    MUTATIONS = lib.WATCH_MUTATIONS
+    EVICTIONS = lib.WATCH_EVICTIONS
+    CONNEVENTS = lib.WATCH_CONNEVENTS
+    DELETIONS = lib.WATCH_DELETIONS
+    SYSEVENTS = lib.WATCH_SYSEVENTS
+    ERRORS = lib.WATCH_ERRORS
+
+
+class WatchRefusal(IntEnum):
+    """Why a client may not watch."""
+
+    TOO_MANY = 1
+    FAILED = 2
+
+
 class FlashReads(Record):
     """How an engine reads from flash; 0 means the default."""
 
@@ -238,6 +257,13 @@ class Engine:
     def reply(self, connection: int, answer: bytes, kind: ReplyKind = ReplyKind.DONE) -> bool:
         """Sends (part of) an answer; False when the connection has closed meanwhile."""
         return bool(lib.engine_reply(self._pointer, connection, answer, len(answer), kind))
+
+    def begin_watch(self, connection: int, classes: LogClass) -> WatchRefusal | None:
+        """Answers OK and sends log lines from here on; or says why not, and answers nothing."""
+        status = int(lib.engine_begin_watch(self._pointer, connection, classes))
+        if status == lib.PYMC_OK:
+            return None
+        return WatchRefusal.TOO_MANY if status == lib.PYMC_BUSY else WatchRefusal.FAILED
 
     def lend(self, connection: int, verdict_fd: int) -> int | None:
         """The descriptor of a connection that another process shall answer on; None: it cannot.
