@@ -60,8 +60,7 @@ struct conn_request {
     uint64_t connection;    // For the answer; never used twice.
     const char *line;       // The command line without its line end; borrowed until the answer.
     uint32_t line_bytes;
-    bool is_pipelined;    // There were commands before it whose replies are not yet sent, or input
-                          // behind it.
+    bool is_pipelined;    // There were commands before it whose replies left together, or wait.
 };
 
 // How an answer goes on.
