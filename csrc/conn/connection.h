@@ -66,8 +66,7 @@ struct conn_request {
     uint32_t line_bytes;
     bool is_binary;         // The answer must be packets of the binary protocol ...
     char opaque[4];         // ... with this number.
-    bool is_pipelined;    // There were commands before it whose replies are not yet sent, or input
-                          // behind it.
+    bool is_pipelined;    // There were commands before it whose replies left together, or wait.
 };
 
 // How an answer goes on.
