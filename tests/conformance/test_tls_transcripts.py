@@ -14,7 +14,7 @@ from tests.support.transcript import Transcript, all_transcripts
 
 PYMC = pymc_program()
 # TLS has keys of its own in these.
-WITH_TLS_KEYS = {"stats_settings", "stats_general", "admin_unknown"}
+WITH_TLS_KEYS = {"stats_settings", "stats_general", "stats_off", "admin_unknown"}
 
 
 def _cases() -> list[object]:
