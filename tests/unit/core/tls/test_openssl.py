@@ -34,9 +34,7 @@ class Site:
 
 
 @pytest.fixture
-def site(
-    world: World, root: Authority, server_pair: Pair, tmp_path: Path
-) -> Iterator[Site]:
+def site(world: World, root: Authority, server_pair: Pair, tmp_path: Path) -> Iterator[Site]:
     made = Site(world, root, server_pair, tmp_path)
     yield made
     for relay in made.relays:
