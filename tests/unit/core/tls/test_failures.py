@@ -1,5 +1,6 @@
 """Why handshakes fail: each kind has its name, its counter and its words."""
 
+import os
 import random
 import ssl
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.support.certs import Authority, Pair
 from tests.support.core.driver import COUNTERS
 from tests.support.core.tls_rig import FAILURES, Client, Material, Rig, World
 
+ANY_SANITIZER = os.environ.get("PYMC_BUILD") in ("asan", "tsan")
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
@@ -119,6 +121,7 @@ def test_each_kind_has_words_and_a_counter() -> None:
     assert text(lib.tls_failure_text(-1)) == text(lib.tls_failure_text(lib.TLS_FAILURES))
 
 
+@pytest.mark.skipif(ANY_SANITIZER, reason="the sanitizer's shadow is memory, too")
 def test_memory_is_flat_over_failures(world: World, root: Authority, server_pair: Pair) -> None:
     """Aborted handshakes leave nothing behind."""
     context = world.context(Material.of(server_pair))

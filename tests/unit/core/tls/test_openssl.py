@@ -1,6 +1,5 @@
 """The program `openssl s_client`: what it sees of refusals, tickets, renegotiation, early data."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ import pytest
 from tests.support.certs import Authority, Pair
 from tests.support.core.tls_relay import Relay, s_client
 from tests.support.core.tls_rig import Material, World
-
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on this machine")
 
 
 class Site:
