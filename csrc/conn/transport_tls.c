@@ -64,7 +64,7 @@ static void tls_close(struct transport *transport) {
 }
 
 // One step after the other, as far as what has come reaches.
-static int greet(struct tls_end *end, bool *may_hold_out) {
+static int greet(struct tls_end *end, bool *has_more_out) {
     for (int fills = 0; fills <= GREET_FILLS_MAX; fills++) {
         if (end->io->in_bytes == 0) {
             ssize_t received = tls_fill(end, RECORD_BYTES);
@@ -81,7 +81,7 @@ static int greet(struct tls_end *end, bool *may_hold_out) {
             return TRANSPORT_BROKEN;
         }
     }
-    *may_hold_out = true;
+    *has_more_out = true;
     return TRANSPORT_LATER;
 }
 
@@ -91,15 +91,15 @@ static int tls_greet(struct transport *transport) {
     if (UNLIKELY(end->unsent.bytes) && tls_send_unsent(end) == TRANSPORT_LATER) {
         return TRANSPORT_LATER;
     }
-    bool may_hold = false;
+    bool has_more = false;
     tls_io_begin(end);
-    int result = greet(end, &may_hold);
+    int result = greet(end, &has_more);
     if (!tls_io_end(end)) {
         end->is_broken = true;
         return TRANSPORT_BROKEN;
     }
     // Once it is done nobody knows whether the last bytes were all that had come.
-    transport->holds_input = may_hold || result == TRANSPORT_DONE;
+    transport->holds_input = has_more || result == TRANSPORT_DONE;
     return result;
 }
 

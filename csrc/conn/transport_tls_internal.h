@@ -47,6 +47,7 @@ struct tls_end {
     uint8_t failure;      // enum tls_failure
     bool has_ended;       // The client has said that it sends nothing more.
     bool is_broken;       // OpenSSL met what ends the conversation at once.
+    bool may_hold_below;    // The last fill was full: no event tells of what is behind it.
     bool is_deaf;         // The transport below takes nothing any more; it may still hold input.
     bool reads_to_send;    // OpenSSL has to read before it can encrypt.
     bool is_warm;

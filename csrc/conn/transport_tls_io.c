@@ -164,6 +164,7 @@ void tls_io_begin(struct tls_end *end) {
 ssize_t tls_fill(struct tls_end *end, size_t bytes) {
     struct tls_io *io = end->io;
     ssize_t received = transport_receive(&end->below, io->in, bytes);
+    end->may_hold_below = received == (ssize_t)bytes || end->below.holds_input;
     if (received > 0) {
         io->in_at = io->in;
         io->in_bytes = (size_t)received;

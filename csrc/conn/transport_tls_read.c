@@ -47,24 +47,18 @@ static size_t bytes_to_fill(const struct places *places) {
     return bytes < TLS_IN_BYTES ? bytes : TLS_IN_BYTES;
 }
 
-// As transport_receive(); `may_hold_out` says whether the transport below may hold more.
-static ssize_t receive(struct tls_end *end, struct places *places, bool *may_hold_out) {
+// As transport_receive().
+static ssize_t receive(struct tls_end *end, struct places *places) {
     int verdict = TRANSPORT_LATER;
     size_t all = decrypt(end, places, &verdict);
-    for (int fills = 0; all == 0 && verdict == TRANSPORT_LATER; fills++) {
-        if (fills == FILLS_MAX) {
-            *may_hold_out = true;
-            break;
-        }
+    for (int fills = 0; all == 0 && verdict == TRANSPORT_LATER && fills < FILLS_MAX; fills++) {
         size_t asked = bytes_to_fill(places);
         ssize_t received = tls_fill(end, asked);
         if (received <= 0) {
             return received;
         }
-        bool is_full = (size_t)received >= asked || end->below.holds_input;
         all = decrypt(end, places, &verdict);
-        *may_hold_out = is_full;
-        if (all == 0 && !is_full) {
+        if (all == 0 && !end->may_hold_below) {
             break;    // The rest of a record will have its event.
         }
     }
@@ -85,9 +79,8 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
     for (size_t i = 0; i < piece_count; i++) {
         places.room += pieces[i].iov_len;
     }
-    bool may_hold = false;
     tls_io_begin(end);
-    ssize_t result = receive(end, &places, &may_hold);
+    ssize_t result = receive(end, &places);
     bool is_held_here = is_held(end);
     if (UNLIKELY(!tls_io_end(end))) {
         end->is_broken = true;
@@ -96,9 +89,9 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
     // An end that came with the bytes, and room that something waits for, is found by coming again.
     transport->holds_input =
         result == TRANSPORT_LATER
-            ? may_hold
+            ? end->may_hold_below
             : result > 0
-                  && (may_hold || is_held_here || end->has_ended || end->is_broken
+                  && (end->may_hold_below || is_held_here || end->has_ended || end->is_broken
                       || UNLIKELY(end->unsent.bytes && !end->owed));
     return result;
 }

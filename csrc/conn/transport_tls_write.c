@@ -142,5 +142,7 @@ ssize_t tls_send_pieces(struct transport *transport, const struct iovec *pieces,
         end->is_broken = true;
         return TRANSPORT_BROKEN;
     }
+    // It may have read before it could send: whoever turns to input comes back for that.
+    transport->holds_input |= end->unread.bytes > 0;
     return result;
 }

@@ -2,8 +2,9 @@
 
 import os
 import signal
+import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,8 @@ def test_all_workers_load_what_is_new(server: TlsServer, files: CertificateFiles
     assert "certificates loaded: CN=localhost" in server.stderr
 
 
-BROKEN = {
+Spoil = Callable[[CertificateFiles], object]
+BROKEN: dict[str, Spoil] = {
     "a key of another certificate": lambda files: files.write(
         "key.pem", files.root.server().key_pem
     ),
@@ -185,10 +187,10 @@ def test_a_client_that_is_revoked_is_turned_away(pymc: Program, files: Certifica
         assert int(server.stats("tls")["failed_revoked"]) == 8
 
 
-def is_welcome(server: TlsServer, context: object) -> bool:
+def is_welcome(server: TlsServer, context: ssl.SSLContext) -> bool:
     """Whether a client gets an answer: with TLS 1.3 it learns only then what the server thinks."""
     try:
-        with server.connect_as(context) as connection:  # type: ignore[arg-type]
+        with server.connect_as(context) as connection:
             return connection.ask("version").startswith(b"VERSION")
     except (OSError, ClosedError):
         return False
@@ -221,9 +223,9 @@ def test_keys_that_only_root_may_read(pymc: Program, files: CertificateFiles) ->
     ],
 )
 def test_a_start_with_bad_files_says_why(
-    pymc: Program, files: CertificateFiles, spoil: object, said: str
+    pymc: Program, files: CertificateFiles, spoil: Spoil, said: str
 ) -> None:
-    spoil(files)  # type: ignore[operator]
+    spoil(files)
     done = subprocess.run(
         [pymc.path, "-u", "root", "-p", "0", "-Z", "-p", "1", "-o", files.options],
         capture_output=True,

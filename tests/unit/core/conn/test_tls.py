@@ -153,6 +153,16 @@ def test_large_values(rig: Rig, client: TlsClient, piece_bytes: int) -> None:
     assert client.ask(b"set a 0 0 0\r\n\r\nget a\r\n") == b"STORED\r\n" + shown(b"a", b"") + END
 
 
+@pytest.mark.parametrize("size", [16_384, 40_000, 300_000])
+def test_one_large_value_behind_another(rig: Rig, client: TlsClient, size: int) -> None:
+    """Where large values come only their line is received at first; the rest has no event."""
+    client.greet()
+    for number in range(4):
+        value = LARGE[number : number + size]
+        assert client.ask(b"set a 0 0 %d\r\n" % size + value + b"\r\n") == b"STORED\r\n"
+        assert client.ask(b"get a\r\n") == shown(b"a", value) + END
+
+
 def test_many_commands_in_one_record(rig: Rig, client: TlsClient) -> None:
     client.greet()
     lines = b"".join(b"set k%d 0 0 1\r\nx\r\n" % number for number in range(800))
