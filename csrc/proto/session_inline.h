@@ -21,6 +21,8 @@ struct session {
     uint64_t requests_until;    // The process's count of requests at which its turn ends; 0: no
                                 // such end.
     uint8_t mode;
+    uint8_t rights;       // Bits of enum session_right.
+    uint8_t protocol;     // enum session_protocol
     uint8_t get_kind;     // Not TEXT_GET_NONE: the input stands inside the key list of a get.
     bool awaits_value;    // The input ends within a value that waits there for its rest.
     bool is_waiting;      // The command under way waits for a read or a bucket, and has left no

@@ -15,6 +15,7 @@
 // straight into their item.
 #define VALUE_BUFFERED_MAX 8192
 
+struct command;
 struct command_slot;
 
 struct proto {
@@ -22,7 +23,8 @@ struct proto {
     struct flash_reader *reader;         // NULL without a flash tier.
     struct session_flash *flash_free;    // Room for sessions that read, kept for the next one.
     struct log *log;                     // NULL: none.
-    struct command_slot *commands;       // See commands_find().
+    struct command *command_rows;        // By number.
+    struct command_slot *commands;       // The same by their words, see commands_find().
     char *auth_lines;
     uint32_t auth_bytes;
     char version[64];

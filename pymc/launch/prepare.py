@@ -3,7 +3,9 @@
 import os
 
 from pymc.auth_file import Users
-from pymc.config import SLAB_PAGE_BYTES, Settings
+from pymc.config import EXIT_USAGE, SLAB_PAGE_BYTES, Settings, StartupError
+from pymc.config.errors import nearest
+from pymc.core.engine import command_words
 from pymc.launch import identity, sockets
 from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
@@ -24,8 +26,9 @@ def prepare(settings: Settings) -> Holdings:
     # Before the user changes, who may not be allowed to open it.
     attach()
     stamp(settings.log_format == "full")
-    per_address = 1 if settings.unix_socket_path else settings.workers
-    settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    _check_disabled_commands(settings)
+    listeners = len(settings.listeners) * settings.workers + bool(settings.unix_socket_path)
+    settings = identity.raise_limits(settings, 2 * max(listeners, 1))
     settings = settle_memory(settings)
     pidfile = become_user_for_pidfile(settings)
     users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
@@ -56,6 +59,17 @@ def prepare(settings: Settings) -> Holdings:
         users=users,
     )
     return Holdings(context, lifeline, pidfile, socket_identity(settings.unix_socket_path))
+
+
+def _check_disabled_commands(settings: Settings) -> None:
+    known = command_words()
+    for word in settings.disabled_commands:
+        if word not in known:
+            raise StartupError(
+                f'disable_commands: no command is called "{word}"',
+                EXIT_USAGE,
+                nearest(word, known) or f"the commands are {' '.join(known)}",
+            )
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:

@@ -77,7 +77,7 @@ def start_processes(holdings: Holdings) -> Children:
     # Pages that nobody writes to stay shared with all children.
     gc.freeze()
     children.start_due()
-    if settings.port_file_path and settings.unix_socket_path is None:
+    if settings.port_file_path and not (settings.unix_socket_path and not settings.unix_and_tcp):
         write_port_file(settings.port_file_path, context.addresses)
     _give_way(context)
     if settings.announce:

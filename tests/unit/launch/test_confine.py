@@ -7,6 +7,7 @@ import pytest
 
 from pymc import cli
 from pymc.config import Settings
+from pymc.core.errors import SystemCallError
 from pymc.launch import identity
 from pymc.record import replace
 from tests.support.children import in_a_process
@@ -42,7 +43,7 @@ def test_secrets_stay_out_of_core_files_unless_r_asks(args: list[str], secret: s
 
 def test_a_kernel_without_it_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
-        raise identity.SystemCallError(22, "prctl")
+        raise SystemCallError(22, "prctl")
 
     monkeypatch.setattr(identity, "give_up_privileges", refuse)
     identity.confine(settings_of())

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from pymc import cli
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerOptions
 from pymc.launch.exposure import exposed
 from pymc.record import replace
 from pymc.server_context import ListeningAddress
@@ -18,7 +18,8 @@ def line_about(*names: tuple[str, int] | str, auth: bool = False, tls: bool = Fa
         tls_enabled=tls,
     )
     addresses = tuple(
-        ListeningAddress(ListenerKind.TCP, name, socket.AF_INET, ()) for name in names
+        ListeningAddress(ListenerOptions(ListenerKind.TCP), name, socket.AF_INET, ())
+        for name in names
     )
     lines = exposed(settings, addresses)
     assert len(lines) <= 1

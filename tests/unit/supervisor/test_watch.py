@@ -10,7 +10,7 @@ import pytest
 
 from pymc.auth_file import Users
 from pymc.core.arena import Role
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerOptions
 from pymc.core.process import fork_child
 from pymc.launch import Holdings
 from pymc.launch.service import Service
@@ -69,7 +69,9 @@ def test_who_does_not_stop_is_killed_and_the_listeners_are_closed_before() -> No
     def scene() -> None:
         with in_process() as server, socket.create_server(("127.0.0.1", 0)) as listener:
             name = listener.getsockname()
-            address = ListeningAddress(ListenerKind.TCP, name, socket.AF_INET, (listener,))
+            address = ListeningAddress(
+                ListenerOptions(ListenerKind.TCP), name, socket.AF_INET, (listener,)
+            )
             context = replace(server.context, addresses=(address,))
             deaf = wait_for_end()
             os.kill(deaf, signal.SIGSTOP)
