@@ -10,7 +10,7 @@ from pymc.config.checks import checked
 from pymc.config.errors import StartupAnswer, StartupError, StartupStop, nearest
 from pymc.config.features import missing_feature, refuse
 from pymc.config.getopt import CommandLine, Option
-from pymc.config.readers import is_read_in_part, shown_amount
+from pymc.config.readers import Names, Reader, is_read_in_part, shown_amount
 from pymc.config.row import READ, Row
 from pymc.config.settings import (
     BUNDLES,
@@ -106,6 +106,10 @@ def _understood(row: Row, said_as: str, text: str, value: Any) -> str:
     return f"WARNING: {said}{text}: understood as {shown}"
 
 
+def _reader_of(option: str) -> Reader:
+    return ROWS[OPTIONS[option]].reader
+
+
 class _Reading:
     """Settings while they are being read."""
 
@@ -143,9 +147,13 @@ class _Reading:
 
     def _take_suboptions(self, text: str) -> None:
         """Takes the parts of `-o`, as getsubopt splits them: only a last comma may be idle."""
+        listed = ""
         for part in text.removesuffix(",").split(",") if text else []:
             option, equals, value = part.partition("=")
-            if option in OPTIONS:
+            if listed and not equals:
+                self._set(OPTIONS[listed], listed, READ, part)
+            elif option in OPTIONS:
+                listed = option if isinstance(_reader_of(option), Names) else ""
                 name = OPTIONS[option]
                 self._set(name, option, ROWS[name].options[option], value if equals else None)
             elif option in BUNDLES:

@@ -6,7 +6,7 @@ import socket
 from pymc.auth_file import Users
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerOptions
 from pymc.core.flash import Flash
 from pymc.messages import Inbox
 from pymc.record import Record
@@ -26,11 +26,18 @@ def slots_for(settings: Settings) -> int:
 class ListeningAddress(Record):
     """One address and its listening sockets: one per worker, or one that all share (unix)."""
 
-    kind: ListenerKind
+    options: ListenerOptions
     # (host, port), or the path of a unix socket.
     name: tuple[str, int] | str
     family: int
     sockets: tuple[socket.socket, ...]
+    # What `-l tag[name]:` calls it; "" for nothing.
+    tag: str = ""
+
+    @property
+    def kind(self) -> ListenerKind:
+        """TCP or unix."""
+        return self.options.kind
 
     def socket_for(self, worker: int) -> socket.socket:
         """The socket that a worker accepts from."""

@@ -40,6 +40,7 @@ def run(context: ServerContext, worker: int) -> int:
             inbox_fd=context.worker_inboxes[worker].reader.fileno(),
             peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
             version=VERSION,
+            disabled_commands=context.settings.disabled_commands,
             flash_reads=_flash_reads(context.settings),
             log_fd=log_fd(),
             log_is_stamped=context.settings.log_format == "full",
@@ -89,7 +90,7 @@ class Worker:
         self._load_auth()
         self._wait_for_others()
         for address in self._context.addresses:
-            engine.listen(address.socket_for(self._worker).fileno(), address.kind)
+            engine.listen(address.socket_for(self._worker).fileno(), address.options)
         loop.add_signal_handler(signal.SIGTERM, loop.stop)
         loop.add_signal_handler(signal.SIGHUP, self._load_auth)
         # The loop sees signals only from now on, and the users may have changed before.

@@ -26,12 +26,7 @@ void session_destroy(struct session *session) {
 }
 
 void session_init(struct session *session, struct proto *proto, int log_id) {
-    *session = (struct session){.proto = proto, .log_id = log_id};
-    session->protocol = (uint8_t)live_get(proto->store->arena, LIVE_protocol_number);
-}
-
-void session_set_protocol(struct session *session, int protocol) {
-    session->protocol = (uint8_t)protocol;
+    *session = (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
 }
 
 void session_end(struct session *session) {
@@ -57,6 +52,10 @@ uint64_t session_peek_key(const struct proto *proto, const char *in, size_t byte
 
 void session_fetch_items(const struct proto *proto, uint64_t hash) {
     link_prefetch_items(proto->store, hash);
+}
+
+void session_set_protocol(struct session *session, int protocol) {
+    session->protocol = (uint8_t)protocol;
 }
 
 void session_set_turn(struct session *session, uint64_t requests_until) {
@@ -131,6 +130,9 @@ static void line_command(struct session *session, const struct command *command,
         REPLY_LITERAL(reply, "ERROR\r\n");
     } else if (command->form == COMMAND_FORM_LINE) {
         command->action.line(session, tokens, words, command->variant, reply);
+    } else if (UNLIKELY(commands_extra_rights(tokens, words) & ~session->rights)) {
+        (void)commands_refuse(session, command, line, reply);
+        return;    // It is counted there.
     } else {
         session->admin_line = line->start;
         session->admin_bytes = (uint32_t)(line->end - line->start);
@@ -180,6 +182,11 @@ static struct command_line line_at(const char *start, const char *newline, const
     return (struct command_line){start, end, newline + 1, (size_t)(in_end - newline - 1)};
 }
 
+static bool must_authenticate(const struct session *session) {
+    return live_get(session_store(session)->arena, LIVE_auth_required)
+           && !session->is_authenticated;
+}
+
 // Handles the command whose line is [start, newline). Returns bytes consumed, 0 when more input is
 // needed.
 static size_t command_at(struct session *session, const char *start, const char *newline,
@@ -187,14 +194,16 @@ static size_t command_at(struct session *session, const char *start, const char 
     struct command_line line = line_at(start, newline, in_end);
     size_t body_consumed = 0;
     enum command_took took = COMMAND_TOOK_ALL;
-    if (UNLIKELY(live_get(session_store(session)->arena, LIVE_auth_required)
-                 && !session->is_authenticated)) {
+    if (UNLIKELY(must_authenticate(session))) {
         bool is_done = session_authenticate(session, line.start, line.end, line.body,
                                             line.body_bytes, reply, &body_consumed);
         took = is_done ? COMMAND_TOOK_ALL : COMMAND_TOOK_NONE;
     } else {
         const struct command *command =
             commands_find(session->proto->commands, line.start, line.end);
+        if (LIKELY(command) && UNLIKELY(commands_lacking(session, command))) {
+            return (size_t)(line.start - start) + commands_refuse(session, command, &line, reply);
+        }
         int form = LIKELY(command) ? command->form : COMMAND_FORM_LINE;
         if (form == COMMAND_FORM_KEYS && LIKELY(has_second_word(command, &line))) {
             return (size_t)(line.start - start)
@@ -222,11 +231,14 @@ static size_t swallow(struct session *session, size_t bytes) {
     return consumed_bytes;
 }
 
-// A line that does not end: only a get may be this long.
-static bool is_endless(const char *in, size_t bytes) {
+// A line that does not end: only a get may be this long, of a client who said who it is.
+static bool is_endless(const struct session *session, const char *in, size_t bytes) {
     size_t blanks = 0;
     if (bytes <= LINE_BYTES_MAX) {
         return false;
+    }
+    if (must_authenticate(session)) {
+        return true;
     }
     while (blanks < 100 && in[blanks] == ' ') {
         blanks++;
@@ -235,13 +247,19 @@ static bool is_endless(const char *in, size_t bytes) {
 }
 
 // A get line longer than the input: its keys are answered as they come.
-static size_t begin_long_get(struct session *session, const char *in) {
+static size_t begin_long_get(struct session *session, const char *in, struct reply *reply) {
     size_t at = 0;
     while (in[at] == ' ') {
         at++;
     }
-    session->get_kind = in[at + 3] == 's' ? TEXT_GET_CAS : TEXT_GET_PLAIN;
-    return at + (in[at + 3] == 's' ? 5 : 4);
+    bool is_gets = in[at + 3] == 's';
+    session->get_kind = is_gets ? TEXT_GET_CAS : TEXT_GET_PLAIN;
+    uint32_t number = is_gets ? COMMAND_gets : COMMAND_get;
+    if (UNLIKELY(!session_permits(session, number))) {
+        commands_put_refusal(session, number, reply);
+        session->get_is_broken = true;
+    }
+    return at + (is_gets ? 5 : 4);
 }
 
 // One step in command mode. Returns the bytes consumed; 0 with *stop_out set when nothing more can
@@ -256,12 +274,12 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
     }
     const char *newline = memchr(in, '\n', bytes);
     if (!newline) {
-        if (is_endless(in, bytes)) {
+        if (is_endless(session, in, bytes)) {
             session->mode = MODE_CLOSE;
             return bytes;
         }
         if (bytes > LINE_BYTES_MAX) {
-            return begin_long_get(session, in);
+            return begin_long_get(session, in, reply);
         }
         *stop_out = SESSION_NEEDS_INPUT;
         return 0;
@@ -337,7 +355,7 @@ static bool is_open(const struct session *session) {
 static void begin(struct session *session, const char *in) {
     bool is_binary = (unsigned char)in[0] == BINARY_REQUEST;
     session->has_begun = true;
-    if (session->protocol == SESSION_AUTO) {
+    if (session->protocol == SESSION_NEGOTIATES) {
         session->protocol = is_binary ? SESSION_BINARY : SESSION_ASCII;
     }
     if ((session->protocol == SESSION_BINARY && !is_binary) || !is_open(session)) {

@@ -27,6 +27,9 @@ void proto_set_reader(struct proto *proto, struct flash_reader *reader);
 
 // Where -vv shows commands and replies; NULL (as at first) for nowhere. Borrows it.
 void proto_set_log(struct proto *proto, struct log *log);
+// Refuses commands to everybody: their words with blanks between them; NULL for none. Words that
+// are no commands mean nothing.
+void proto_disable_commands(struct proto *proto, const char *words);
 
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
@@ -36,10 +39,32 @@ void session_destroy(struct session *session);
 void session_init(struct session *session, struct proto *proto, int log_id);
 void session_end(struct session *session);
 
-// Which protocol a session speaks. SESSION_AUTO: its first byte chooses, as in memcached. A session
-// begins with what -B says.
-enum session_protocol { SESSION_AUTO, SESSION_ASCII, SESSION_BINARY };
-// For a listener that says something else. Requires: the session was not fed yet.
+// What a client may do, as bits. Each row of commands.def names what its command takes.
+enum session_right {
+    SESSION_MAY_READ = 1,
+    SESSION_MAY_WRITE = 2,
+    SESSION_MAY_ADMIN = 4,
+    SESSION_MAY_ALL = 7
+};
+// What the session's client may do from its next command on; everything at first.
+void session_set_rights(struct session *session, uint32_t rights);
+
+// Whether the session may use a command, by its number in commands.h.
+bool session_permits(const struct session *session, uint32_t number);
+// Counts a command that the session may not use. Returns why.
+enum session_refusal {
+    SESSION_LACKS_RIGHT,    // Its client may not.
+    SESSION_DISABLED        // Nobody may: the operator disabled it.
+};
+enum session_refusal session_refuse(const struct session *session, uint32_t number);
+
+// Which protocols a session may speak.
+enum session_protocol {
+    SESSION_NEGOTIATES,    // Its first byte says which.
+    SESSION_ASCII,         // Text and meta.
+    SESSION_BINARY
+};
+// Before its first byte; it negotiates unless told otherwise.
 void session_set_protocol(struct session *session, int protocol);
 
 // Why session_feed() stopped.

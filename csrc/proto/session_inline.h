@@ -22,6 +22,7 @@ struct session {
                                 // such end.
     uint32_t admin_opaque;      // Of a binary client's request, as it came.
     uint8_t mode;
+    uint8_t rights;       // Bits of enum session_right.
     uint8_t protocol;     // enum session_protocol
     uint8_t get_kind;     // Not TEXT_GET_NONE: the input stands inside the key list of a get.
     bool awaits_value;    // The input ends within a value that waits there for its rest.

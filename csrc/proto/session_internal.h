@@ -15,6 +15,7 @@
 // straight into their item.
 #define VALUE_BUFFERED_MAX 8192
 
+struct command;
 struct command_slot;
 
 // "user:password" lines; NULL when there are none.
@@ -28,9 +29,10 @@ struct proto {
     struct flash_reader *reader;         // NULL without a flash tier.
     struct session_flash *flash_free;    // Room for sessions that read, kept for the next one.
     struct log *log;                     // NULL: none.
-    struct command_slot *commands;       // See commands_find().
-    struct session_users text_users;    // Who may log in with -Y ...
-    struct session_users sasl_users;    // ... and with -S.
+    struct command *command_rows;        // By number.
+    struct command_slot *commands;       // The same by their words, see commands_find().
+    struct session_users text_users;     // Who may log in with -Y ...
+    struct session_users sasl_users;     // ... and with -S.
     char version[64];
 };
 
@@ -119,8 +121,8 @@ enum session_value_way {
 };
 enum session_value_way session_value_way(const struct session *session,
                                          const struct store_write *write, uint32_t line_end_bytes,
-                                         const char *line_start,
-                                         const char *body, size_t body_bytes);
+                                         const char *line_start, const char *body,
+                                         size_t body_bytes);
 // Sets up a value that was allocated and has a line end, but for `answer` and the flags.
 void session_value_init(struct session_value *value, const struct store_write *write);
 // Turns to receiving the value, NULL when there was no memory for it; when room cannot be had,

@@ -40,19 +40,37 @@ static void fill_record(struct connection_record *record, uint32_t id,
     }
 }
 
+bool client_transport_open(struct engine *engine, struct client *client, int fd,
+                           const struct listener *listener) {
+    (void)engine;
+    (void)listener;
+    transport_open_socket(&client->connection.transport, fd);
+    return true;
+}
+
+// A client that could not be taken in.
+static void give_up(struct engine *engine, struct client *client, int fd) {
+    count(engine->proc, COUNTER_malloc_fails, 1);
+    free(client);
+    close(fd);
+}
+
 void client_open(struct engine *engine, int fd, const struct listener *listener,
                  const union peer_address *peer, bool is_shared) {
     // Not calloc(), which goes round the allocator's short lists.
     struct client *client = malloc(sizeof *client);
     uint32_t id = client ? server_record_take(engine) : UINT32_MAX;
     if (id == UINT32_MAX) {
-        count(engine->proc, COUNTER_malloc_fails, 1);
-        free(client);
-        close(fd);
+        give_up(engine, client, fd);
         server_load_change(engine, -1);
         return;
     }
     memset(client, 0, sizeof *client);
+    if (!client_transport_open(engine, client, fd, listener)) {
+        give_up(engine, client, fd);
+        server_record_give(engine, id);
+        return;
+    }
     client->source.kind = SOURCE_CLIENT;
     client->is_shared = is_shared;
     client->verdict_fd = -1;
@@ -63,8 +81,10 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
     engine->clients = client;
     struct connection *connection = &client->connection;
     fill_record(record_at(engine, id), id, listener, peer);
-    transport_open_socket(&connection->transport, fd);
     conn_open(&engine->conns, connection, record_at(engine, id), fd);
+    if (listener) {
+        session_set_protocol(&connection->session, listener->options.protocol);
+    }
     if (!source_watch(engine, fd, &client->source, epoll_events(connection->asked))) {
         conn_close(&engine->conns, connection);
     }

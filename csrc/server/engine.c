@@ -38,6 +38,7 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
     if (!engine->peer_fds || status != PYMC_OK) {
         return PYMC_NO_MEMORY;
     }
+    proto_disable_commands(engine->conns.proto, options->disabled_commands);
     engine->conns.worker = engine->worker;
     engine->conns.workers = engine->workers;
     char name[32];

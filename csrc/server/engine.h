@@ -20,7 +20,9 @@ struct engine_options {
     int inbox_fd;    // Datagram socket on which other workers hand over connections. Borrowed.
     const int *peer_fds;    // Sending end of each worker's inbox, `workers` of them; copied, fds
                             // borrowed.
-    const char *version;    // For the `version` command; NULL means "1.6.38". Copied.
+    const char *disabled_commands;    // Words that nobody may use, with blanks between them; NULL
+                                      // for none. Words that are no commands mean nothing.
+    const char *version;              // For the `version` command; NULL means "1.6.38". Copied.
     // How to read from flash, if the store has a flash tier; 0 = default.
     int flash_kind;    // enum flash_reader_kind
     uint32_t flash_depth;
@@ -57,10 +59,23 @@ int engine_fd(const struct engine *engine);
 int engine_watch(struct engine *engine, int fd);
 
 enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX };
+// Whether the clients of a listener speak TLS, and whether certificates are asked of them.
+enum engine_tls {
+    ENGINE_TLS_NONE,      // Plain; always so for unix sockets.
+    ENGINE_TLS_SERVER,    // As `ssl_verify_mode` says.
+    ENGINE_TLS_MUTUAL,    // A good certificate is required.
+    ENGINE_TLS_BASIC      // None is asked for.
+};
+
+struct engine_listener_options {
+    uint8_t kind;        // enum engine_listener_kind
+    uint8_t tls;         // enum engine_tls
+    uint8_t protocol;    // enum session_protocol
+};
 
 // Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time.
 // Borrows fd.
-int engine_listen(struct engine *engine, int fd, int kind);
+int engine_listen(struct engine *engine, int fd, const struct engine_listener_options *options);
 
 // Gives a worker a connection that was accepted for another one. `inbox_fd` is the sending end of
 // its inbox, `listener` the number of its engine_listen() call, from 0. Returns false when the

@@ -45,7 +45,7 @@ struct source {
 
 struct listener {
     struct source source;
-    uint8_t listener_kind;
+    struct engine_listener_options options;
     int fd;
     uint32_t accepts;       // How many were to be accepted at the last event.
     uint32_t last_round;    // When that was.
@@ -150,6 +150,11 @@ static inline struct client *client_of(struct connection *connection) {
     return (struct client *)((char *)connection - offsetof(struct client, connection));
 }
 
+// Gives a client the transport that its listener's options ask for; NULL: a plain one. Owns: the
+// transport has the descriptor. Returns false without memory, with the descriptor left to the
+// caller.
+bool client_transport_open(struct engine *engine, struct client *client, int fd,
+                           const struct listener *listener);
 // Takes over an accepted socket; closes it when there is no memory. `is_shared`: other processes
 // may have it too.
 void client_open(struct engine *engine, int fd, const struct listener *listener,

@@ -160,6 +160,22 @@ def read_listen(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[st
     return before if text in before else (*before, text or "")
 
 
+class Names(Record):
+    """Reads names; words behind a comma of `-o` belong to them until one has a value.
+
+    `setting` has those that were read before.
+    """
+
+    setting: str
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those that were given so far, each once."""
+        if not text:
+            raise StartupError(f"Missing {name} argument")
+        before: tuple[str, ...] = now[self.setting]
+        return before if text in before else (*before, text)
+
+
 def read_slab_sizes(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[int, ...]:
     """Chunk sizes as numbers, -1 for what is no number; checked when all settings are known."""
     if text is None:

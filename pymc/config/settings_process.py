@@ -6,6 +6,7 @@ from pymc.config.readers import (
     KILOBYTE,
     MEGABYTE,
     Choice,
+    Names,
     Number,
     read_first_char,
     read_listen,
@@ -18,8 +19,6 @@ from pymc.record import Record
 INT_MAX = 2**31 - 1
 _NO_WATCHERS = "there are no log streams to watch yet"
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
-# As enum session_protocol numbers them.
-PROTOCOL_NUMBERS = ("auto", "ascii", "binary")
 
 
 def _shown_octal(mode: int) -> str:
@@ -72,6 +71,12 @@ class ProcessSettings(Record):
         argument="file",
         stats=("domain_socket", 90),
     )
+    unix_and_tcp: bool = setting(
+        False,
+        "pymc only: with -s, listen on TCP and UDP ports as well",
+        options={"unix_and_tcp": True},
+        default_text="",
+    )
     unix_socket_mode: int = setting(
         0o700,
         "permissions of the UNIX socket, in octal",
@@ -94,7 +99,8 @@ class ProcessSettings(Record):
     listen: tuple[str, ...] = setting(
         (),
         "address to listen on: host, host:port, [v6]:port or *; several with commas or a repeated"
-        " -l. Prefixes: notls: (no TLS here), proto[ascii]:, tag[name]:",
+        " -l. Prefixes: notls: (no TLS here), mtls: (clients' certificates are required), btls:"
+        " (none is asked for), proto[ascii]:, tag[name]:",
         reader=read_listen,
         flag="l",
         long="listen",
@@ -199,9 +205,6 @@ class ProcessSettings(Record):
         argument="name",
         stats=("binding_protocol", 210),
         shown=_shown_protocol,
-        shared=shared_as(
-            lambda name, is_given: PROTOCOL_NUMBERS.index(name), "protocol_number"
-        ),
     )
     sasl_enabled: bool = setting(
         False,
@@ -232,6 +235,14 @@ class ProcessSettings(Record):
     )
     watch_enabled: bool = setting(
         True, "refuse watch", flag="W", flag_value=False, long="disable-watch"
+    )
+    disabled_commands: tuple[str, ...] = setting(
+        (),
+        "pymc only: commands that nobody may use, as flush_all,watch; suboptions behind them that"
+        " have no value come before or in another -o",
+        reader=Names("disabled_commands"),
+        options={"disable_commands": READ},
+        default_text="none",
     )
     auth_file_path: str | None = setting(
         None,

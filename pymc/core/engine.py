@@ -6,7 +6,7 @@ from functools import partial
 
 from pymc.core.arena import Arena
 from pymc.core.errors import check
-from pymc.core.ffi import ffi, lib
+from pymc.core.ffi import ffi, lib, text
 from pymc.core.store import Store
 from pymc.record import Record
 
@@ -18,6 +18,32 @@ class ListenerKind(IntEnum):
 
     TCP = lib.ENGINE_TCP
     UNIX = lib.ENGINE_UNIX
+
+
+class ListenerTls(IntEnum):
+    """Whether a listener's clients speak TLS, and whether it asks for their certificates."""
+
+    NONE = lib.ENGINE_TLS_NONE
+    # As `ssl_verify_mode` says.
+    SERVER = lib.ENGINE_TLS_SERVER
+    MUTUAL = lib.ENGINE_TLS_MUTUAL
+    BASIC = lib.ENGINE_TLS_BASIC
+
+
+class Protocol(IntEnum):
+    """Which protocols a listener's clients may speak."""
+
+    AUTO = lib.SESSION_NEGOTIATES
+    ASCII = lib.SESSION_ASCII
+    BINARY = lib.SESSION_BINARY
+
+
+class ListenerOptions(Record):
+    """What a listening socket is for."""
+
+    kind: ListenerKind
+    tls: ListenerTls = ListenerTls.NONE
+    protocol: Protocol = Protocol.AUTO
 
 
 class Wants(IntFlag):
@@ -89,6 +115,11 @@ def format_server(arena: Arena, workers: int, connections_max: int) -> None:
     check(lib.server_create(arena.pointer, workers, connections_max), "server_create")
 
 
+def command_words() -> tuple[str, ...]:
+    """Lists the words of all commands, as clients write them."""
+    return tuple(text(lib.commands_word(number)) for number in range(lib.commands_count()))
+
+
 def give_connection(inbox_fd: int, client_fd: int, listener: int) -> bool:
     """Hands a connection to the worker with this inbox; False when the inbox is full.
 
@@ -109,6 +140,7 @@ class Engine:
         inbox_fd: int,
         peer_fds: Sequence[int],
         version: str,
+        disabled_commands: Sequence[str] = (),
         flash_reads: FlashReads = DEFAULT_FLASH_READS,
         log_fd: int = 0,
         log_is_stamped: bool = False,
@@ -124,6 +156,8 @@ class Engine:
         options.workers = workers
         options.inbox_fd = inbox_fd
         options.peer_fds = peers
+        disabled_text = ffi.new("char[]", " ".join(disabled_commands).encode())
+        options.disabled_commands = disabled_text
         version_text = ffi.new("char[]", version.encode())
         options.version = version_text
         options.flash_kind = flash_reads.kind
@@ -172,9 +206,11 @@ class Engine:
             out.reads_under_way, out.reads_queued, out.reads_given_up, out.memory_bytes
         )
 
-    def listen(self, fd: int, kind: ListenerKind) -> None:
+    def listen(self, fd: int, options: ListenerOptions) -> None:
         """Accepts from a listening, non-blocking socket."""
-        check(lib.engine_listen(self._pointer, fd, kind), "engine_listen")
+        given = ffi.new("struct engine_listener_options *")
+        given.kind, given.tls, given.protocol = options.kind, options.tls, options.protocol
+        check(lib.engine_listen(self._pointer, fd, given), "engine_listen")
 
     def stop_listening(self) -> None:
         """Accepts nothing more; connections go on."""

@@ -3,8 +3,11 @@
 import os
 
 from pymc.auth_file import Users, read_password_file
-from pymc.config import SLAB_PAGE_BYTES, Settings
+from pymc.config import EXIT_USAGE, SLAB_PAGE_BYTES, Settings, StartupError
+from pymc.config.errors import nearest
+from pymc.core.engine import command_words
 from pymc.launch import identity, sockets
+from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
 from pymc.launch.memory import create_arena, open_flash, settle_memory
 from pymc.launch.pidfile import become_user_for_pidfile, write_pidfile
@@ -23,13 +26,14 @@ def prepare(settings: Settings) -> Holdings:
     # Before the user changes, who may not be allowed to open it.
     attach()
     stamp(settings.log_format == "full")
-    per_address = 1 if settings.unix_socket_path else settings.workers
-    settings = identity.raise_limits(settings, max(len(settings.listeners), 1) * 2 * per_address)
+    _check_disabled_commands(settings)
+    listeners = len(settings.listeners) * settings.workers + bool(settings.unix_socket_path)
+    settings = identity.raise_limits(settings, 2 * max(listeners, 1))
     settings = settle_memory(settings)
     pidfile = become_user_for_pidfile(settings)
     users, sasl_users = _users(settings)
     addresses = sockets.open_addresses(settings)
-    for warning in sockets.warnings(settings):
+    for warning in [*sockets.warnings(settings), *exposed(settings, addresses)]:
         say(warning)
     arena, plan = create_arena(settings)
     flash = open_flash(settings, arena, plan)
@@ -40,6 +44,7 @@ def prepare(settings: Settings) -> Holdings:
     # Its number is known at last, and it has no children yet.
     if pidfile:
         write_pidfile(settings, pidfile)
+    identity.confine(settings)
     lifeline = Lifeline.create()
     context = ServerContext(
         settings=settings,
@@ -65,6 +70,17 @@ def _users(settings: Settings) -> tuple[Users | None, Users | None]:
     if settings.sasl_password_path is None:
         return users, users
     return users, Users(settings.sasl_password_path, read_password_file)
+
+
+def _check_disabled_commands(settings: Settings) -> None:
+    known = command_words()
+    for word in settings.disabled_commands:
+        if word not in known:
+            raise StartupError(
+                f'disable_commands: no command is called "{word}"',
+                EXIT_USAGE,
+                nearest(word, known) or f"the commands are {' '.join(known)}",
+            )
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:

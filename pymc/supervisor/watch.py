@@ -6,6 +6,7 @@ import time
 from pymc.config import StartupError
 from pymc.core.arena import Role
 from pymc.launch import Holdings
+from pymc.launch.service import Service
 from pymc.logs import say
 from pymc.messages.signals import (
     CHILD_CHANGED,
@@ -30,8 +31,9 @@ _STOPPING = {
 class Watch:
     """Watches over processes that are there, whoever started them; runs no loop of Python's own."""
 
-    def __init__(self, holdings: Holdings, children: Children) -> None:
-        """Borrows both. Requires: WAITED_SIGNALS are blocked."""
+    def __init__(self, holdings: Holdings, children: Children, service: Service) -> None:
+        """Borrows all of them. Requires: WAITED_SIGNALS are blocked."""
+        self._service = service
         self._holdings = holdings
         self._context = holdings.context
         self._children = children
@@ -46,17 +48,20 @@ class Watch:
         while True:
             arrived = self._wait()
             if arrived == READ_USERS.number:
+                self._service.reloading()
                 self._read_users()
+                self._service.ready("serving")
             elif arrived in _STOPPING:
                 return signal.Signals(arrived)
             self._children.reap()
             self._children.start_due()
             # A signal may tell that a child was stopped.
             self._guard.look()
+            self._service.alive()
 
     def _wait(self) -> int:
         """Returns the next signal; 0 when a child is to be started or looked at first."""
-        due = self._guard.due
+        due = min(self._guard.due, self._service.due)
         if (start := self._children.next_due()) is not None:
             due = min(due, start)
         arrived = signal.sigtimedwait(WAITED_SIGNALS, max(0.0, due - time.monotonic()))
@@ -83,6 +88,7 @@ class Watch:
         verbosity = self._context.arena.live("verbosity")
         if number == signal.SIGUSR1 or verbosity > 0:
             say(_STOPPING[number])
+        self._service.stopping()
         self._holdings.stop_listening()
         self._children.is_stopping = True
         self._children.send(STOP_CHILD)

@@ -305,6 +305,13 @@ OWN_CASES: list[tuple[int, str, list[str]]] = [
     (64, "slab_sizes needs at least one size", ["-o slab_sizes="]),
     (1, "tcp_fastopen must be at most 65535", ["-o tcp_fastopen=65536"]),
     (1, 'Illegal suboption "proxy_config=/x"', ["-o proxy_config=/x"]),
+    (1, "Missing disable_commands argument", ["-o disable_commands", "-o disable_commands="]),
+    # memcached starts, and whoever speaks the other protocol on that port needs no password.
+    (
+        64,
+        "ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens.",
+        ["-u nobody -Y /x -l proto[negotiating]:a", "-u nobody -Y /x -l a,proto[negotiating]:b:5"],
+    ),
 ]
 
 
