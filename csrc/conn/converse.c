@@ -57,6 +57,8 @@ static void wait_on(struct conns *conns, struct connection *connection, int stop
 static void after_flush(struct conns *conns, struct connection *connection, int stop, bool is_sent,
                         bool is_pipelined, const char *rest, size_t bytes) {
     if (stop == SESSION_CLOSE) {
+        connection->closes_as =
+            session_has_quit(&connection->session) ? WATCH_NORMAL : WATCH_IN_ERROR;
         if (is_sent) {
             conn_close(conns, connection);
         } else {
@@ -103,7 +105,7 @@ static void defer(struct conns *conns, struct connection *connection) {
 // A login failed: what was said leaves later, and nothing is read before that.
 static void delay(struct conns *conns, struct connection *connection, const char *rest,
                   size_t bytes) {
-    conns->notices.login_address = connection->record->peer;
+    conns->notices.login_address = connection_address(connection->record);
     if (!conn_hold_back(conns, connection)) {
         return;
     }
@@ -148,8 +150,7 @@ static void serve_input(struct conns *conns, struct connection *connection, cons
             return;
         }
         if (stop != SESSION_REPLY_FULL || !is_sent || replies == REPLIES_MAX) {
-            after_flush(conns, connection, stop, is_sent, had_reply || at < bytes, in + at,
-                        bytes - at);
+            after_flush(conns, connection, stop, is_sent, had_reply, in + at, bytes - at);
             return;
         }
     }
@@ -234,6 +235,10 @@ static void name_stream(struct conns *conns, struct connection *connection) {
 bool conn_answer(struct conns *conns, struct connection *connection, const char *bytes,
                  uint32_t byte_count, int kind) {
     PYMC_DEBUG_CHECK(conn_is_parked(connection));
+    if (watch_wants(&conns->store->watch, WATCH_ERRORS) && !connection->is_streaming) {
+        session_watch_answer(&connection->session, connection->admin_line, connection->admin_bytes,
+                             bytes, byte_count);
+    }
     if (connection->state == CONN_PARKED_SENDING) {
         // What was said before the command is still on its way: the answer queues behind it.
         if (!conn_backlog_append(conns, connection, bytes, byte_count)) {
@@ -288,6 +293,9 @@ static void go_on(struct conns *conns, struct connection *connection) {
         if (connection->is_streaming) {
             name_stream(conns, connection);
         }
+    } else if (connection->state == CONN_WATCHING_SENDING) {
+        conn_move(connection, CONN_WATCHING);
+        conn_want(conns, connection, TRANSPORT_IN);
     } else {
         conn_move(connection, CONN_READING);
         conn_continue(conns, connection);
@@ -296,7 +304,7 @@ static void go_on(struct conns *conns, struct connection *connection) {
 
 void conn_writable(struct conns *conns, struct connection *connection) {
     switch (connection->backlog ? conn_backlog_send(conns, connection) : TRANSPORT_LATER) {
-    case TRANSPORT_BROKEN: conn_close(conns, connection); break;
+    case TRANSPORT_BROKEN: conn_close_as(conns, connection, WATCH_IN_ERROR); break;
     case TRANSPORT_LATER: break;
     default: go_on(conns, connection); break;
     }

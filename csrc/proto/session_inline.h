@@ -9,9 +9,8 @@ struct session_flash;
 
 struct session {
     struct proto *proto;
-    struct session_value *value;             // On its way in; NULL for none.
-    const struct client_address *address;    // NULL: unknown, as of a unix socket.
-    struct session_flash *flash;             // Its reads from flash; NULL while it has none.
+    struct session_value *value;    // On its way in; NULL for none.
+    struct session_flash *flash;    // Its reads from flash; NULL while it has none.
     const char *admin_line;
     const char *fetched_until;    // Input up to here has had its memory prefetched; valid during
                                   // one feed.
@@ -21,6 +20,7 @@ struct session {
     uint32_t get_expiry;
     uint64_t requests_until;    // The process's count of requests at which its turn ends; 0: no
                                 // such end.
+    uint32_t admin_opaque;      // Of a binary client's request, as it came.
     uint8_t mode;
     uint8_t rights;           // Bits of enum session_right.
     uint8_t protocol;         // enum session_protocol
@@ -33,9 +33,16 @@ struct session {
     bool has_vivified;        // Before it had to wait it made the item that it answers from.
     bool has_begun;           // Its first byte was seen.
     bool is_authenticated;
-    bool get_is_broken;             // The rest of the get's line is thrown away.
-    bool is_verbose;                // Command lines are shown (-vv); found out once per feed.
+    bool sasl_has_begun;    // It was told to go on with its login.
+    bool has_quit;          // MODE_CLOSE: the client asked for it, nothing is wrong.
+    bool get_is_broken;     // The rest of the get's line is thrown away.
+    bool is_verbose;        // Command lines are shown (-vv); found out once per feed ...
+    bool is_observed;    // ... as is whether they are looked at by that or by a watcher of errors.
     uint32_t busy_rounds;           // How often the command under way met a busy bucket ...
     uint32_t busy_since_seconds;    // ... and since when.
-    int log_id;                     // What they are shown with, as memcached does: the descriptor.
+    uint32_t connection;            // What watchers know the client by.
+    const uint8_t *peer_address;    // Where it is, borrowed; NULL for one that has no address.
+    uint16_t peer_port;
+    uint8_t peer_family;
+    int log_id;    // What they are shown with, as memcached does: the descriptor.
 };

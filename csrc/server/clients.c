@@ -22,29 +22,23 @@ static struct engine *engine_of(struct conns *conns) {
 void record_fill(struct connection_record *record, uint32_t id, const struct listener *listener,
                  const union peer_address *peer) {
     record->id = id;
-    record->peer = (struct client_address){.family = 1};
+    record->family = 1;
     record->port = 0;
+    record->is_encrypted = listener && listener->options.tls != ENGINE_TLS_NONE;
+    memset(record->address, 0, sizeof record->address);
     static const struct listener unknown;
     const struct listener *at = listener ? listener : &unknown;
     record->listen_port = at->port;
     memcpy(record->listen_address, at->address, sizeof record->listen_address);
     if (peer->any.sa_family == AF_INET) {
-        record->peer.family = 4;
+        record->family = 4;
         record->port = ntohs(peer->v4.sin_port);
-        memcpy(record->peer.bytes, &peer->v4.sin_addr, 4);
+        memcpy(record->address, &peer->v4.sin_addr, 4);
     } else if (peer->any.sa_family == AF_INET6) {
-        record->peer.family = 6;
+        record->family = 6;
         record->port = ntohs(peer->v6.sin6_port);
-        memcpy(record->peer.bytes, &peer->v6.sin6_addr, 16);
+        memcpy(record->address, &peer->v6.sin6_addr, 16);
     }
-}
-
-bool client_transport_open(struct engine *engine, struct client *client, int fd,
-                           const struct listener *listener) {
-    (void)engine;
-    (void)listener;
-    transport_open_socket(&client->connection.transport, fd);
-    return true;
 }
 
 void client_begin(struct engine *engine, struct client *client) {
@@ -86,13 +80,14 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
     record_fill(record_at(engine, id), id, listener, peer);
     conn_open(&engine->conns, connection, record_at(engine, id), fd);
     if (UNLIKELY(engine->datagram_room)) {
-        addresses_note_seen(engine->store, &connection->record->peer);
+        struct client_address seen = connection_address(connection->record);
+        addresses_note_seen(engine->store, &seen);
     }
     if (listener) {
         session_set_protocol(&connection->session, listener->options.protocol);
     }
     if (!source_watch(engine, fd, &client->source, epoll_events(connection->asked))) {
-        conn_close(&engine->conns, connection);
+        conn_close_as(&engine->conns, connection, WATCH_IN_ERROR);
     }
 }
 
@@ -126,6 +121,10 @@ static void client_closed(struct conns *conns, struct connection *connection) {
     if (client->next) {
         client->next->previous = client->previous;
     }
+    engine_tls_forget(engine, client);
+    if (UNLIKELY(engine->watchers)) {
+        engine_watch_forget(engine, client);
+    }
     if (LIKELY(!connection->is_datagram)) {
         server_record_give(engine, connection->record->id);
     }
@@ -134,7 +133,14 @@ static void client_closed(struct conns *conns, struct connection *connection) {
     conn_queue_push(connection->is_streaming ? &engine->closed_streams : &engine->dead, connection);
 }
 
-const struct conn_host client_host = {.ask = client_ask, .closed = client_closed};
+static void client_admitted(struct conns *conns, struct connection *connection,
+                            const struct tls_peer *peer) {
+    server_identity_note(engine_of(conns), connection->record->id, peer->identity);
+    engine_tls_compare(engine_of(conns), client_of(connection));
+}
+
+const struct conn_host client_host = {
+    .ask = client_ask, .closed = client_closed, .admitted = client_admitted};
 
 static void free_all(struct conn_queue *queue) {
     for (struct connection *at; (at = conn_queue_pop(queue));) {
@@ -148,7 +154,7 @@ void clients_free_dead(struct engine *engine) {
 
 void clients_close(struct engine *engine) {
     while (engine->clients) {
-        conn_close(&engine->conns, &engine->clients->connection);
+        conn_close_as(&engine->conns, &engine->clients->connection, WATCH_SHUTDOWN);
     }
     free_all(&engine->dead);
     free_all(&engine->closed_streams);
@@ -160,10 +166,10 @@ void clients_drop_idle(struct engine *engine) {
     while (client) {
         struct client *next = client->next;
         const struct connection *connection = &client->connection;
-        if (connection->record->peer.family != 1 && !connection->is_datagram
+        if (connection->record->family != 1 && !connection->is_datagram
             && conn_is_idle(&engine->conns, connection, timeout)) {
             count(engine->proc, COUNTER_idle_kicks, 1);
-            conn_close(&engine->conns, &client->connection);
+            conn_close_as(&engine->conns, &client->connection, WATCH_IDLE_TIMEOUT);
         }
         client = next;
     }

@@ -152,8 +152,8 @@ static uint32_t send_parts(struct datagram *datagram, uint32_t first, uint32_t t
                                                   .sequence = htons((uint16_t)(first + parts)),
                                                   .total = htons((uint16_t)total)};
         pieces[parts][0] = (struct iovec){&headers[parts], HEADER_BYTES};
-        pieces[parts][1] = (struct iovec){datagram->answer + at,
-                                          left < PAYLOAD_BYTES ? left : PAYLOAD_BYTES};
+        pieces[parts][1] =
+            (struct iovec){datagram->answer + at, left < PAYLOAD_BYTES ? left : PAYLOAD_BYTES};
         messages[parts].msg_hdr = (struct msghdr){.msg_name = &datagram->peer,
                                                   .msg_namelen = datagram->peer_bytes,
                                                   .msg_iov = pieces[parts],
@@ -170,8 +170,8 @@ static void datagram_close(struct transport *transport) {
         count(proc, COUNTER_udp_refused, 1);
         datagram->answer_bytes = 0;
         if (make_room(datagram, REPLY_TOO_LARGE_BYTES_MAX)) {
-            datagram->answer_bytes = reply_put_too_large(
-                datagram->answer, datagram->request, datagram->request_bytes, TOO_LARGE);
+            datagram->answer_bytes = reply_put_too_large(datagram->answer, datagram->request,
+                                                         datagram->request_bytes, TOO_LARGE);
         }
     }
     uint32_t total = (uint32_t)((datagram->answer_bytes + PAYLOAD_BYTES - 1) / PAYLOAD_BYTES);
@@ -202,8 +202,8 @@ static const struct transport_ops datagram_ops = {.receive = datagram_receive,
 // How long an answer may be, its headers not counted, so that with them it is within the bound.
 static size_t answer_bytes_max(const struct engine *engine, const struct client_address *address,
                                size_t received_bytes) {
-    bool is_unlimited = live_get(engine->arena, LIVE_udp_unlimited)
-                        || addresses_was_seen(engine->store, address);
+    bool is_unlimited =
+        live_get(engine->arena, LIVE_udp_unlimited) || addresses_was_seen(engine->store, address);
     if (is_unlimited) {
         return ANSWER_BYTES_MAX;
     }
@@ -230,8 +230,12 @@ static void begin(struct engine *engine, const struct listener *listener, const 
     datagram->fd = listener->fd;
     datagram->peer = *peer;
     datagram->peer_bytes = peer_bytes;
-    record_fill(&datagram->record, 0, listener, peer);
-    datagram->answer_max = answer_bytes_max(engine, &datagram->record.peer, received_bytes);
+    // Its number is the one of the listener in `stats conns`.
+    uint32_t id = (uint32_t)live_get(engine->arena, LIVE_connections_max) + engine->workers
+                  + (uint32_t)(listener - engine->listeners);
+    record_fill(&datagram->record, id, listener, peer);
+    struct client_address address = connection_address(&datagram->record);
+    datagram->answer_max = answer_bytes_max(engine, &address, received_bytes);
     struct connection *connection = &datagram->client.connection;
     connection->is_datagram = true;
     connection->transport = (struct transport){.ops = &datagram_ops, .fd = -1, .holds_input = true};

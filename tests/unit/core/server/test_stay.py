@@ -102,7 +102,7 @@ class Cluster:
         found = ffi.new("struct connection_record[]", CONNECTIONS_MAX)
         first = ffi.new("uint32_t *")
         count = lib.server_connections_read(self.cache.arena, first, found, CONNECTIONS_MAX)
-        return {(bytes(found[i].peer.bytes[0:4]), found[i].port) for i in range(count)}
+        return {(bytes(found[i].address[0:4]), found[i].port) for i in range(count)}
 
     def loads(self) -> list[int]:
         counts = ffi.new("uint32_t[]", len(self.workers))
