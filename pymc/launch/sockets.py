@@ -47,9 +47,14 @@ def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
         raise StartupError(
             f"{error.details}failed to listen on {where}: {error.reason}", EXIT_OS_ERROR, error.hint
         ) from None
-    addresses += _open_udp(settings)
-    if settings.unix_socket_path is not None:
-        addresses.append(_open_unix(settings))
+    try:
+        addresses += _open_udp(settings)
+        if settings.unix_socket_path is not None:
+            addresses.append(_open_unix(settings))
+    except BaseException:
+        for address in addresses:
+            address.close()
+        raise
     return tuple(addresses)
 
 

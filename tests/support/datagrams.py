@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
+from tests.support.connection import Connection
 from tests.support.deadline import scaled
 
 HEADER = struct.Struct("!HHHH")
@@ -29,6 +30,30 @@ def whole(datagrams: Iterable[bytes], number: int = 7) -> bytes:
     assert len(totals) <= 1
     assert sorted(parts) == list(range(max(totals, default=0)))
     return b"".join(parts[sequence] for sequence in sorted(parts))
+
+
+class DatagramConnection(Connection):
+    """What is sent at once is a request of its own; the answers stand behind each other."""
+
+    def __init__(self, port: int, timeout_seconds: float) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        self.socket.settimeout(timeout_seconds)
+        self.socket.connect(("127.0.0.1", port))
+        self.pending = b""
+
+    def send(self, data: bytes) -> None:
+        self.socket.send(request(data))
+
+    def finish(self) -> bytes:
+        """All that comes before the answer to one more request."""
+        self.send(b"mn\r\n")
+        while not self.pending.endswith(b"MN\r\n"):
+            self._receive()
+        return self.pending.removesuffix(b"MN\r\n")
+
+    def _receive(self) -> None:
+        self.pending += self.socket.recv(65536)[HEADER.size :]
 
 
 class DatagramClient:

@@ -77,7 +77,9 @@ def test_each_datagram_is_a_conversation(server: UdpServer) -> None:
     client = server.client()
     assert server.ask(client, b"set a 0 0 1\r\nx\r\n") == b"STORED\r\n"
     assert server.ask(client, b"get a\r\n") == b"VALUE a 0 1\r\nx\r\nEND\r\n"
-    assert server.ask(client, b"mg a v\r\nmn\r\nincr b 1\r\n") == b"VA 1\r\nx\r\nMN\r\nNOT_FOUND\r\n"
+    assert (
+        server.ask(client, b"mg a v\r\nmn\r\nincr b 1\r\n") == b"VA 1\r\nx\r\nMN\r\nNOT_FOUND\r\n"
+    )
     assert server.ask(client, b"set a 0 0 1 noreply\r\ny\r\n") == b""
     # What is not finished is not waited for, and is nothing that the next one goes on with.
     for half in (b"get a", b"set a 0 0 10\r\nxx", b"set a 0 0 100000\r\n" + b"x" * 50000, b"gets "):
