@@ -42,7 +42,7 @@ def test_what_is_refused(world: World, root: Authority, server_pair: Pair) -> No
     other = root.server()
     damaged = server_pair.chain_pem.replace(b"MII", b"MIJ", 1)
     cut = server_pair.chain_pem + root.pem[:-40]
-    for begins, changes in {
+    refusals: dict[str, dict[str, Any]] = {
         "certificate: ": {"chain": b""},
         "certificate:  ": {"chain": b"no PEM"},
         "certificate:   ": {"chain": damaged},
@@ -61,7 +61,8 @@ def test_what_is_refused(world: World, root: Authority, server_pair: Pair) -> No
         "identities: line 2: neither": {"ca": root.pem, "allowed_ids": b"good\nb@d"},
         "identities: no line": {"ca": root.pem, "allowed_ids": b""},
         "clients need a certificate, but there is no CA": {"verify": "REQUIRED"},
-    }.items():
+    }
+    for begins, changes in refusals.items():
         assert reason(world, changed(server_pair, **changes)).startswith(begins.rstrip(" "))
 
 
