@@ -206,9 +206,7 @@ class ProcessSettings(Record):
         argument="name",
         stats=("binding_protocol", 210),
         shown=_shown_protocol,
-        shared=shared_as(
-            lambda name, is_given: PROTOCOL_NUMBERS.index(name), "protocol_number"
-        ),
+        shared=shared_as(lambda name, is_given: PROTOCOL_NUMBERS.index(name), "protocol_number"),
     )
     sasl_enabled: bool = setting(
         False,
