@@ -93,6 +93,13 @@ def _put(field: Any, text: Bytes | None) -> Any:
     return pointer
 
 
+def kernel_lacks() -> str:
+    """Why encryption cannot be handed to the kernel; "" when it can."""
+    reason = ffi.new("char[]", _REASON_BYTES)
+    works = lib.tls_kernel_works(reason, _REASON_BYTES)
+    return "" if works else ffi.string(reason).decode("utf-8", "replace") or "unknown"
+
+
 def tls_reserve_bytes() -> int:
     """Address space an arena needs for what all processes share of TLS."""
     return int(lib.tls_reserve_bytes())

@@ -2,6 +2,8 @@
 
 from pymc.config import Settings
 from pymc.core.arena import Arena
+from pymc.core.tls import kernel_lacks
+from pymc.logs import say
 from pymc.tls.checker import CHECK_SECONDS, start_check, start_try
 from pymc.tls.material import OK, Material, refused
 
@@ -25,8 +27,18 @@ def load_material(settings: Settings) -> Material:
     return material
 
 
-def try_material(material: Material, arena: Arena) -> None:
-    """Makes a context as workers will, in a child. Raises StartupError."""
+def try_material(settings: Settings, material: Material, arena: Arena) -> None:
+    """Makes a context as workers will, in a child. Raises StartupError.
+
+    Where the kernel cannot do what ssl_kernel_tls asks of it, that is said, and it is done here.
+    """
+    # There was no clock before.
+    material.note_loaded(arena.seconds())
+    if settings.tls_kernel:
+        if lack := kernel_lacks():
+            say(f"warning: ssl_kernel_tls: {lack}; the server encrypts by itself")
+        else:
+            material.let_kernel_encrypt()
     verdict = start_try(material, arena).wait(CHECK_SECONDS)
     if verdict != OK:
         raise refused(verdict)

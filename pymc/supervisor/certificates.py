@@ -60,7 +60,8 @@ class Certificates:
         keep. The material was loaded a moment ago.
         """
         self._arena: Arena = context.arena
-        self._settings = context.settings
+        self._workers = context.settings.workers
+        self._ticket_seconds = context.settings.tls_ticket_seconds
         self._material = material
         self._tell_workers = tell_workers
         self._start = start or (
@@ -81,7 +82,7 @@ class Certificates:
         self._last_result = OK
         now = clock()
         self._look_at = now + LOOK_SECONDS
-        self._rotate_at = now + self._settings.tls_ticket_seconds
+        self._rotate_at = now + self._ticket_seconds
         self._warn_at = now
 
     @property
@@ -164,14 +165,14 @@ class Certificates:
             self._tell_workers()
 
     def _look_at_workers(self, now: float) -> None:
-        late = self._material.late_workers(self._settings.workers)
+        late = self._material.late_workers(self._workers)
         if late and now < self._deadline:
             return
         self._is_confirming = False
         self._material.wipe_other()
         if late:
             names = ", ".join(f"worker {worker}" for worker in late)
-            all_of = self._settings.workers
+            all_of = self._workers
             self._end(
                 f"Error: {all_of - len(late)} of {all_of} workers use the new certificates;"
                 f" {names} did not say so within {CONFIRM_SECONDS:g} s",
@@ -197,7 +198,7 @@ class Certificates:
             say(f"pymc: {result}; what was loaded before stays in use")
 
     def _rotate(self, now: float) -> None:
-        self._rotate_at = now + self._settings.tls_ticket_seconds
+        self._rotate_at = now + self._ticket_seconds
         try:
             rotate_tickets(self._arena)
         except CoreError as error:

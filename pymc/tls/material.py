@@ -10,9 +10,10 @@ from contextlib import suppress
 from pymc.config import EXIT_USAGE, Settings, StartupError
 from pymc.config.settings_tls import KEY_IS_DER
 from pymc.core.arena import Arena
-from pymc.core.errors import CoreError
+from pymc.core.errors import CoreError, InvalidArgumentError
 from pymc.core.tls import TlsContext, TlsMaterial, TlsRules, Verify
-from pymc.tls.files import PART_NAMES, Part, parts_of
+from pymc.record import replace
+from pymc.tls.files import PART_NAMES, Part, error_in, parts_of
 
 WORKERS_MAX = 250
 # Of all files and the facts about them.
@@ -133,24 +134,38 @@ class Material:
 
     # For the supervisor and its child.
 
+    def let_kernel_encrypt(self) -> None:
+        """Lets contexts from now on hand encryption to the kernel, which was found to do it."""
+        self._words[_USES_KERNEL] = 1
+
     def try_context(self, arena: Arena, generation: int) -> TlsContext:
         """Makes a context of that generation, which may be the next one.
 
         Raises InvalidArgumentError with one line.
         """
         parts = self._parts_of(generation)
-        return TlsContext(
-            arena,
-            TlsMaterial(
-                chain=parts["chain"],
-                key=parts["key"],
-                ca=parts["ca"] or None,
-                crl=parts["crl"] or None,
-                allowed_ids=parts["ids"] or None,
-                key_is_der=self._key_is_der,
-            ),
-            self._rules,
+        material = TlsMaterial(
+            chain=parts["chain"],
+            key=parts["key"],
+            ca=parts["ca"] or None,
+            crl=parts["crl"] or None,
+            allowed_ids=parts["ids"] or None,
+            key_is_der=self._key_is_der,
         )
+        try:
+            return TlsContext(arena, material, replace(self._rules, uses_kernel=self.uses_kernel))
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(self._in_words(str(error))) from None
+
+    def _in_words(self, reason: str) -> str:
+        """What the core says of options that it cannot use, with what the operator calls them."""
+        what, _, why = reason.partition(": ")
+        if what == "ciphers":
+            return f"Error setting the provided cipher(s): {self._rules.ciphers}"
+        for part in self.parts:
+            if part.name == "ids" and what == "identities":
+                return str(error_in(part, why))
+        return f"Error loading the certificates: {reason}"
 
     def write_next(self, texts: dict[str, bytes]) -> None:
         """Puts files and facts where the next generation will be. Raises ValueError if too long."""
@@ -170,6 +185,10 @@ class Material:
         self._words[_LOADED_SECONDS] = seconds
         self._words[_GENERATION] = self.generation + 1
         return self.generation
+
+    def note_loaded(self, seconds: int) -> None:
+        """Says since when what counts does, where that was not known when it began to."""
+        self._words[_LOADED_SECONDS] = seconds
 
     def wipe_other(self) -> None:
         """Erases the copy that does not count: what a failed attempt left, or what was replaced."""
@@ -227,7 +246,6 @@ def rules_of(settings: Settings) -> TlsRules:
         verify=Verify(settings.tls_verify_mode),
         version_min=settings.tls_version_min,
         resumes=settings.tls_session_cache,
-        uses_kernel=settings.tls_kernel,
     )
 
 

@@ -23,6 +23,15 @@ class CertificateFiles:
             tls_ca_path=str(folder / "ca.pem"),
         )
 
+    @property
+    def options(self) -> str:
+        """What stands behind `-o` for a server with these files."""
+        settings = self.settings
+        return (
+            f"ssl_chain_cert={settings.tls_chain_path},ssl_key={settings.tls_key_path},"
+            f"ssl_ca_cert={settings.tls_ca_path}"
+        )
+
     def renew(self) -> None:
         """Another certificate and its key, of the same CA."""
         self.pair = self.root.server()

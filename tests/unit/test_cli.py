@@ -228,7 +228,7 @@ def test_help_names_everything_in_the_table() -> None:
 
 def test_help_is_honest() -> None:
     binary = ["[binary:", "not", "built", "yet]"]
-    for start in ("-S,", "-Z,", "-U,", "-e,", "-B,"):
+    for start in ("-S,", "-U,", "-e,", "-B,"):
         _, _, entry = answer("-h").output.partition(f"\n{start}")
         words = re.split(r"\n(?: {3})?-", entry)[0].split()
         assert words[-3:] == ["[not", "built", "yet]"] or words[-4:] == binary, start

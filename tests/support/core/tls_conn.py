@@ -36,9 +36,7 @@ def client_pair() -> Pair:
 def server_context(rig: Rig, verify: Verify = Verify.NONE, **material: Any) -> TlsContext:
     """What the server's side of connections is made of; the caller's to release."""
     pair = server_pair()
-    made = TlsMaterial(
-        chain=pair.chain_pem, key=pair.key_pem, ca=authority().pem, **material
-    )
+    made = TlsMaterial(chain=pair.chain_pem, key=pair.key_pem, ca=authority().pem, **material)
     return TlsContext(SimpleNamespace(pointer=rig.cache.arena), made, TlsRules(verify=verify))
 
 

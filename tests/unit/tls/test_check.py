@@ -39,7 +39,7 @@ def judged(
 
 def reason(**texts: bytes) -> str:
     with pytest.raises(MaterialError) as caught:
-        judged(**texts)
+        judged(SERVER, at=None, key_is_der=False, **texts)
     return str(caught.value)
 
 

@@ -5,6 +5,7 @@ import pytest
 from pymc.config import StartupError
 from pymc.core.arena import Arena
 from pymc.core.errors import InvalidArgumentError
+from pymc.launch import certificates
 from pymc.launch.certificates import load_material, try_material
 from pymc.tls.facts import from_text
 from pymc.tls.material import OK, Material
@@ -108,7 +109,7 @@ def test_a_start_reads_checks_and_tries(files: CertificateFiles, arena: Arena) -
     material = load_material(files.settings)
     assert material.generation == 1
     assert from_text(material.facts_text()).serial == f"{files.pair.certificate.serial_number:x}"
-    try_material(material, arena)
+    try_material(files.settings, material, arena)
 
 
 @pytest.mark.parametrize(
@@ -150,4 +151,39 @@ def test_a_key_that_only_fits_pymc_s_check_is_found_by_the_try(
     material.write_next({"chain": b"nonsense", "key": b"nonsense"})
     material.publish(1)
     with pytest.raises(StartupError):
-        try_material(material, arena)
+        try_material(files.settings, material, arena)
+
+
+def test_what_the_core_refuses_is_named_as_the_operator_calls_it(
+    files: CertificateFiles, arena: Arena
+) -> None:
+    files.write("ids", b"spiffe://test/a\nspiffe://test/b fly\n")
+    settings = files.with_settings(
+        tls_allowed_ids_path=str(files.folder / "ids"), tls_verify_mode=2
+    )
+    with pytest.raises(StartupError) as caught:
+        try_material(settings, load_material(settings), arena)
+    start = f"Error loading the allowed identities: {files.folder}/ids : line 2: "
+    assert caught.value.message.startswith(start)
+    settings = files.with_settings(tls_ciphers="foo")
+    with pytest.raises(StartupError) as caught:
+        try_material(settings, load_material(settings), arena)
+    assert caught.value.message == "Error setting the provided cipher(s): foo"
+
+
+@pytest.mark.parametrize("lack", ["", "no module of that name"])
+def test_the_kernel_encrypts_where_it_can(
+    files: CertificateFiles,
+    arena: Arena,
+    lack: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(certificates, "kernel_lacks", lambda: lack)
+    monkeypatch.setattr(certificates, "say", said.append)
+    settings = files.with_settings(tls_kernel=True)
+    material = load_material(settings)
+    try_material(settings, material, arena)
+    assert material.uses_kernel is not bool(lack)
+    warning = f"warning: ssl_kernel_tls: {lack}; the server encrypts by itself"
+    assert said == ([warning] if lack else [])
