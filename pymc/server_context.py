@@ -73,6 +73,8 @@ class ServerContext(Record):
     users: Users | None = None
     # None without -Z.
     tls: "Material | None" = None
+    # None without -S; with -Y they may be the same.
+    sasl_users: Users | None = None
     # How this process reads from flash: io_uring or threads; a worker knows.
     read_engine: str = "none"
 

@@ -209,3 +209,5 @@ class Worker:
     def _load_auth(self) -> None:
         if users := self._context.users:
             self._engine.set_auth(users.lines)
+        if users := self._context.sasl_users:
+            self._engine.set_sasl(users.lines)

@@ -44,6 +44,7 @@ struct connection {
     bool has_ended;       // The client said its last: no other event tells of the end of its input.
     bool reads_little;    // Large values came last: the next may begin with one too.
     bool admin_is_pipelined;
+    uint8_t closes_as;    // enum watch_reason, for watchers; known before it is closed.
     uint32_t wants;    // enum transport_event bits that it wants to be told of ...
     uint32_t asked;    // ... and what its transport made of them, which the host was asked for.
     struct transport transport;
@@ -122,7 +123,7 @@ struct staged {
 
 // What the operator was told last.
 struct notices {
-    uint64_t binary_logged;
+    uint64_t protocol_logged;
     uint32_t logged_seconds;
 };
 
@@ -166,6 +167,9 @@ static inline bool conn_is_open(const struct connection *connection) {
 static inline bool conn_is_parked(const struct connection *connection) {
     return connection->state == CONN_PARKED || connection->state == CONN_PARKED_SENDING;
 }
+static inline bool conn_is_watching(const struct connection *connection) {
+    return connection->state == CONN_WATCHING || connection->state == CONN_WATCHING_SENDING;
+}
 // The command under way waits for something that is not the client's to bring.
 static inline bool conn_is_waiting(const struct connection *connection) {
     return connection->state == CONN_ON_FLASH || connection->state == CONN_ON_BUCKET;
@@ -194,6 +198,8 @@ void conn_close(struct conns *conns, struct connection *connection);
 // Closes it as soon as it has got the replies that wait. Returns false when that cannot be said to
 // it yet, since a command of its is under way.
 bool conn_finish(struct conns *conns, struct connection *connection);
+// The same for another reason than that the conversation is over.
+void conn_close_as(struct conns *conns, struct connection *connection, enum watch_reason reason);
 // Its events are edges: what is told here once is not told again.
 void conn_event(struct conns *conns, struct connection *connection, uint32_t events);
 // What conn_event() made ready to be served is served by this at the latest.
@@ -220,6 +226,14 @@ bool conns_next_request(struct conns *conns, struct conn_request *request_out);
 // `kind`: enum conn_answer_kind. Returns false when it closed.
 bool conn_answer(struct conns *conns, struct connection *connection, const char *bytes,
                  uint32_t byte_count, int kind);
+// The connection, which is CONN_PARKED, is answered OK and gets lines from here on. What it has sent
+// behind its command is thrown away. Returns false when it closed.
+bool conn_watch(struct conns *conns, struct connection *connection);
+// Sends lines to a connection that watches, or keeps them; copies. Returns false when it closed.
+bool conn_watch_send(struct conns *conns, struct connection *connection, const char *lines,
+                     uint32_t byte_count);
+// How much it has been sent that it has not taken; what it took last counts until it has all.
+uint32_t conn_backlog_bytes(const struct connection *connection);
 // The next connection whose last part of an answer was sent; NULL when there is none.
 struct connection *conns_next_stream(struct conns *conns);
 // Somebody else answers: the connection is named as a stream when conn_lent_is_done() says so.

@@ -53,8 +53,13 @@ bool conns_next_request(struct conns *conns, struct conn_request *request_out) {
     if (!connection) {
         return false;
     }
-    *request_out = (struct conn_request){connection->ticket, connection->admin_line,
-                                         connection->admin_bytes, connection->admin_is_pipelined};
+    *request_out = (struct conn_request){.connection = connection->ticket,
+                                         .line = connection->admin_line,
+                                         .line_bytes = connection->admin_bytes,
+                                         .is_pipelined = connection->admin_is_pipelined};
+    uint32_t opaque;
+    request_out->is_binary = session_admin_is_binary(&connection->session, &opaque);
+    memcpy(request_out->opaque, &opaque, sizeof opaque);
     return true;
 }
 

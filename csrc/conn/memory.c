@@ -263,6 +263,20 @@ bool memory_loop_next_request(struct memory_loop *loop, struct conn_request *req
     return conns_next_request(&loop->conns, request_out);
 }
 
+bool memory_loop_watch(struct memory_loop *loop, uint64_t connection) {
+    for (struct memory_client *client = loop->clients; client; client = client->next) {
+        if (conn_is_parked(&client->connection) && client->connection.ticket == connection) {
+            return conn_watch(&loop->conns, &client->connection);
+        }
+    }
+    return false;
+}
+
+bool memory_client_watch_send(struct memory_client *client, const char *lines,
+                              uint32_t byte_count) {
+    return conn_watch_send(&client->loop->conns, &client->connection, lines, byte_count);
+}
+
 bool memory_loop_answer(struct memory_loop *loop, uint64_t connection, const char *bytes,
                         uint32_t byte_count, int kind) {
     for (struct memory_client *client = loop->clients; client; client = client->next) {

@@ -29,6 +29,9 @@ void memory_loop_tick(struct memory_loop *loop);
 bool memory_loop_next_request(struct memory_loop *loop, struct conn_request *request_out);
 bool memory_loop_answer(struct memory_loop *loop, uint64_t connection, const char *bytes,
                         uint32_t byte_count, int kind);
+// As engine_begin_watch() and what it sends later.
+bool memory_loop_watch(struct memory_loop *loop, uint64_t connection);
+bool memory_client_watch_send(struct memory_client *client, const char *lines, uint32_t byte_count);
 bool memory_loop_next_stream(struct memory_loop *loop, uint64_t *connection_out);
 
 // A client that takes all that is sent to it. Lives as long as the loop. It speaks TLS if there is

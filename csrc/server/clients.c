@@ -79,7 +79,7 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
         session_set_protocol(&connection->session, listener->options.protocol);
     }
     if (!source_watch(engine, fd, &client->source, epoll_events(connection->asked))) {
-        conn_close(&engine->conns, connection);
+        conn_close_as(&engine->conns, connection, WATCH_IN_ERROR);
     }
 }
 
@@ -111,6 +111,9 @@ static void client_closed(struct conns *conns, struct connection *connection) {
         client->next->previous = client->previous;
     }
     engine_tls_forget(engine, client);
+    if (UNLIKELY(engine->watchers)) {
+        engine_watch_forget(engine, client);
+    }
     server_record_give(engine, connection->record->id);
     engine->lacks_descriptors = false;
     // One that was answered in part lives until its end has been told.
@@ -138,7 +141,7 @@ void clients_free_dead(struct engine *engine) {
 
 void clients_close(struct engine *engine) {
     while (engine->clients) {
-        conn_close(&engine->conns, &engine->clients->connection);
+        conn_close_as(&engine->conns, &engine->clients->connection, WATCH_SHUTDOWN);
     }
     free_all(&engine->dead);
     free_all(&engine->closed_streams);
@@ -152,7 +155,7 @@ void clients_drop_idle(struct engine *engine) {
         const struct connection *connection = &client->connection;
         if (connection->record->family != 1 && conn_is_idle(&engine->conns, connection, timeout)) {
             count(engine->proc, COUNTER_idle_kicks, 1);
-            conn_close(&engine->conns, &client->connection);
+            conn_close_as(&engine->conns, &client->connection, WATCH_IDLE_TIMEOUT);
         }
         client = next;
     }

@@ -78,7 +78,7 @@ int engine_open(struct store *store, const struct engine_options *options,
     engine->arena = store->arena;
     engine->root =
         (struct server_root *)(store->arena->base + store->header->roots[ARENA_ROOT_SERVER]);
-    engine->epoll_fd = engine->deadline_fd = -1;
+    engine->epoll_fd = engine->deadline_fd = engine->watch_fd = -1;
     engine->inbox_fd = options->inbox_fd;
     engine->worker = options->worker;
     engine->workers = options->workers;
@@ -102,6 +102,7 @@ void engine_close(struct engine *engine) {
     store_wake(engine->store);
     clients_close(engine);
     engine_flash_close(engine);
+    engine_watch_close(engine);
     if (engine->epoll_fd >= 0) {
         close(engine->epoll_fd);
     }
@@ -139,6 +140,10 @@ int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_coun
     return status;
 }
 
+int engine_set_sasl(struct engine *engine, const char *lines, uint32_t byte_count) {
+    return proto_set_sasl(engine->conns.proto, lines, byte_count);
+}
+
 // The process that answered for this client is done, or gone.
 static void verdict_arrived(struct engine *engine, struct client *client) {
     if (conn_is_open(&client->connection) && client->verdict_fd >= 0) {
@@ -152,6 +157,7 @@ static void serve_other(struct engine *engine, struct source *source) {
     case SOURCE_LISTENER: listener_serve(engine, (struct listener *)source); break;
     case SOURCE_INBOX: inbox_serve(engine); break;
     case SOURCE_WATCHED: engine->is_called = true; break;
+    case SOURCE_WATCH_TIMER: engine_watch_serve(engine); break;
     case SOURCE_VERDICT: {
         struct client *client =
             (struct client *)((char *)source - offsetof(struct client, verdict));

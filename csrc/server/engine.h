@@ -130,13 +130,20 @@ bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
 // verdict_fd, until then or until engine_reply(), which takes the answer back.
 int engine_lend(struct engine *engine, uint64_t connection, int verdict_fd);
 
+// The connection, whose command waits for an answer, is answered OK and gets the lines of these
+// classes (enum watch_class) from here on. Returns PYMC_BUSY when too many watch already,
+// PYMC_NO_MEMORY, PYMC_INVALID when it is gone or has something else to get first; then it still
+// waits for its answer.
+int engine_begin_watch(struct engine *engine, uint64_t connection, uint32_t classes);
+
 // A connection whose last CONN_ANSWER_MORE part was sent (more_out true), or that closed meanwhile
 // (false).
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out);
 
-// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies. Turns
-// authentication on.
+// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies.
 int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count);
+// The same for `-S`.
+int engine_set_sasl(struct engine *engine, const char *lines, uint32_t byte_count);
 
 // Copies the records of live connections of the whole server from *next_id on, in the order of
 // their ids and at most `most` of them; moves *next_id on and returns how many. Begin with 0; 0

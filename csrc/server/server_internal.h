@@ -37,7 +37,8 @@ enum source_kind {
     SOURCE_INBOX,
     SOURCE_FLASH,
     SOURCE_VERDICT,
-    SOURCE_WATCHED
+    SOURCE_WATCHED,
+    SOURCE_WATCH_TIMER
 };
 
 // First member of everything that epoll points to.
@@ -80,6 +81,8 @@ struct client {
     struct connection connection;
 };
 
+struct watcher;
+
 struct engine {
     struct conns conns;    // First: what is told of connections finds its engine by it.
     struct store *store;
@@ -115,6 +118,11 @@ struct engine {
     struct client *tls_review;     // The next whose certificate has to be good under it as well.
     struct log *log;    // NULL without memory for one.
     bool log_is_stamped;
+    struct watcher *watchers;          // Clients that watch.
+    struct source watch_timer;
+    int watch_fd;    // The timer that looks for lines for them; -1 before the first.
+    uint64_t watch_pause_ns;
+    char *watch_lines;    // Room in which lines are made.
     uint64_t busy_ns;                    // When those who wait for buckets are tried again.
     struct conn_queue dead;              // Closed; freed at the end of the turn.
     struct conn_queue closed_streams;    // Closed while answered in part: engine_next_stream()
@@ -169,6 +177,13 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
                  const union peer_address *peer, bool is_shared);
 // The answer comes from this process again.
 void client_take_back(struct engine *engine, struct client *client);
+// The client whose administrative command has this ticket, NULL when it is gone.
+struct client *engine_find_ticket(struct engine *engine, uint64_t ticket);
+// A client that may watch is closed.
+void engine_watch_forget(struct engine *engine, const struct client *client);
+// Looks for lines, and sends them.
+void engine_watch_serve(struct engine *engine);
+void engine_watch_close(struct engine *engine);
 void clients_free_dead(struct engine *engine);
 void clients_close(struct engine *engine);
 // Closes those who have said nothing for longer than the operator allows.

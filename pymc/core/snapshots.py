@@ -62,6 +62,7 @@ class ConnectionState(IntEnum):
     WRITE = lib.CONNECTION_WRITE
     PARKED = lib.CONNECTION_PARKED
     IO_QUEUE = lib.CONNECTION_IO_QUEUE
+    WATCH = lib.CONNECTION_WATCH
 
 
 class ConnectionSnapshot(Record):

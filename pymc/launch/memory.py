@@ -17,6 +17,7 @@ from pymc.core.flash import (
 )
 from pymc.core.ledger import HUGE_PAGE_BYTES
 from pymc.core.store import Geometry, format_store, store_reserve_bytes
+from pymc.core.watch import format_watch, watch_reserve_bytes
 from pymc.launch.large_pages import shortage, take_large_pages
 from pymc.launch.limits import read_limits, shape_of
 from pymc.live_settings import write_live_settings
@@ -141,6 +142,7 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
             from pymc.core.tls import format_tls
 
             format_tls(arena)
+        format_watch(arena, settings.worker_logbuf_bytes)
         write_live_settings(arena, settings)
         if settings.large_pages:
             arena.large_pages = take_large_pages(arena, settings.memory_limit_bytes)
@@ -160,6 +162,7 @@ def _reserve_bytes(settings: Settings, geometry: Geometry) -> int:
         from pymc.core.tls import tls_reserve_bytes
 
         reserve += tls_reserve_bytes()
+    reserve += watch_reserve_bytes(slots, settings.worker_logbuf_bytes)
     if settings.ext_paths:
         reserve += flash_reserve_bytes(flash_geometry_of(settings, geometry), slots)
     return reserve

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from pymc.auth_file import Users
+from pymc.auth_file import Users, read_password_file
 from pymc.config import EXIT_USAGE, SLAB_PAGE_BYTES, Settings, StartupError
 from pymc.config.errors import nearest
 from pymc.core.arena import Arena
@@ -38,7 +38,7 @@ def prepare(settings: Settings) -> Holdings:
     # Root may read keys that the user of -u may not.
     tls = _load_material(settings) if settings.tls_enabled else None
     pidfile = become_user_for_pidfile(settings)
-    users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
+    users, sasl_users = _users(settings)
     addresses = sockets.open_addresses(settings)
     for warning in [*sockets.warnings(settings), *exposed(settings, addresses)]:
         say(warning)
@@ -67,6 +67,7 @@ def prepare(settings: Settings) -> Holdings:
         flash=flash,
         users=users,
         tls=tls,
+        sasl_users=sasl_users,
     )
     return Holdings(context, lifeline, pidfile, socket_identity(settings.unix_socket_path))
 
@@ -93,6 +94,16 @@ def _check_disabled_commands(settings: Settings) -> None:
                 EXIT_USAGE,
                 nearest(word, known) or f"the commands are {' '.join(known)}",
             )
+
+
+def _users(settings: Settings) -> tuple[Users | None, Users | None]:
+    """Who may log in as a text client (-Y), and who as a binary one (-S)."""
+    users = None if settings.auth_file_path is None else Users(settings.auth_file_path)
+    if not settings.sasl_enabled:
+        return users, None
+    if settings.sasl_password_path is None:
+        return users, users
+    return users, Users(settings.sasl_password_path, read_password_file)
 
 
 def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> None:

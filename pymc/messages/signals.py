@@ -28,7 +28,7 @@ USERS_CHANGED = SignalMessage(
     signal.SIGHUP,
     sender="supervisor",
     receiver="worker",
-    meaning="the users of -Y were read again and stand in shared memory",
+    meaning="the users of -Y and -S were read again and stand in shared memory",
     when_stuck="it stays pending; who is only starting reads them when it is ready",
 )
 CERTIFICATES_CHANGED = SignalMessage(

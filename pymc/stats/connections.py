@@ -18,6 +18,7 @@ _STATES = {
     ConnectionState.PARKED: "conn_parse_cmd",
     # Who waits for a read from flash.
     ConnectionState.IO_QUEUE: "conn_io_queue",
+    ConnectionState.WATCH: "conn_watch",
 }
 
 Pair = tuple[str, object]

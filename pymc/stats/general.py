@@ -93,11 +93,11 @@ lru_crawler_running?crawler gauge flag 1 while a walk in search of dead items is
 lru_crawler_starts?crawler
 lru_maintainer_juggles?maintainer
 malloc_fails
-log_worker_dropped=zero counter lines Always 0: there is no watch.
-log_worker_written=zero counter lines Always 0: there is no watch.
-log_watcher_skipped=zero counter lines Always 0: there is no watch.
-log_watcher_sent=zero counter lines Always 0: there is no watch.
-log_watchers=zero gauge connections Always 0: there is no watch.
+log_worker_dropped
+log_worker_written
+log_watcher_skipped
+log_watcher_sent
+log_watchers
 extstore_memory_pressure=ext_memory_pressure?flash gauge percent Memory used of that to stay free.
 extstore_compact_lost=ext_compact_lost?flash
 extstore_compact_rescues=ext_compact_rescues?flash

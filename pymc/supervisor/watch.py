@@ -104,16 +104,20 @@ class Watch:
         return arrived.si_signo if arrived else 0
 
     def _read_users(self) -> None:
-        """Reads the file of -Y anew, says what came of it, and lets the workers know."""
-        if (users := self._context.users) is None:
-            return
-        try:
-            users.reload()
-        except StartupError as error:
-            say(f"{error.message}; {users.counted} read before it still count")
-            return
-        say(f"pymc: authfile [{users.path}] read again: {users.counted}")
-        self._children.send(USERS_CHANGED, Role.WORKER)
+        """Reads the files of -Y and -S anew, says what came of it, and lets the workers know."""
+        files = {self._context.users, self._context.sasl_users} - {None}
+        has_changed = False
+        for users in files:
+            assert users
+            try:
+                users.reload()
+            except StartupError as error:
+                say(f"{error.message}; {users.counted} read before it still count")
+                continue
+            say(f"pymc: authfile [{users.path}] read again: {users.counted}")
+            has_changed = True
+        if has_changed:
+            self._children.send(USERS_CHANGED, Role.WORKER)
 
     def _stop(self, number: signal.Signals) -> None:
         """Ends all children, politely at first, and gives back what the server holds."""

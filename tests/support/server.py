@@ -17,6 +17,7 @@ import psutil
 
 from tests.support.connection import Address, ClosedError, Connection
 from tests.support.deadline import WAIT_SECONDS, scaled, wait_until
+from tests.support.packets import HEADER, request
 from tests.support.programs import Program, faketime_library
 
 # The stopped clock of a memcached under test starts here (UTC), so that a failure reads the same
@@ -256,11 +257,17 @@ class Server:
             return False
         try:
             with self.connect() as connection:
+                if self._is_binary_only():
+                    connection.send(request("version"))
+                    return bool(connection.read_exactly(HEADER.size))
                 connection.send(b"version\r\n")
                 # With -Y or a full house the answer is an error, and an answer all the same.
                 return bool(connection.read_line())
         except (OSError, ClosedError):
             return False
+
+    def _is_binary_only(self) -> bool:
+        return "binary" in self.args or ("-S" in self.args and "-Y" not in self.args)
 
     def _pause_pymc(self) -> None:
         with self.connect() as connection:

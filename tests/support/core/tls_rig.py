@@ -16,6 +16,8 @@ from tests.support.core.driver import COUNTERS
 READ, WRITE, ADMIN, ALL = 1, 2, 4, 7
 REASON_BYTES = 256
 CHUNK_BYTES = 1 << 17
+# So far back the clock of a world can be set.
+_AGE_SECONDS = 86_400
 FAILURES = {
     name.removeprefix("TLS_FAILED_"): getattr(lib, name)
     for name in dir(lib)
@@ -62,8 +64,7 @@ class World:
         options = ffi.new("struct arena_options *")
         options.reserve_bytes = 1 << 22
         options.slots = slots
-        self.began_seconds = int(time.time())
-        options.boot_unix_seconds = self.began_seconds
+        options.boot_unix_seconds = int(time.time()) - _AGE_SECONDS
         out = ffi.new("struct arena **")
         assert lib.arena_create(options, out) == 0
         self.arena = out[0]
@@ -77,8 +78,8 @@ class World:
         self._rigs: list[Rig] = []
 
     def move_to(self, seconds: int) -> None:
-        """Sets the clock so many seconds after the world's beginning."""
-        lib.proc_set_now(self.proc, 2 + seconds)
+        """Sets the clock so many seconds after the present."""
+        lib.proc_set_now(self.proc, 2 + _AGE_SECONDS + seconds)
 
     def rotate(self) -> None:
         assert lib.tls_tickets_rotate(self.arena) == 0
@@ -103,6 +104,10 @@ class World:
         lib.tls_rig_serve(out[0], self.proc)
         self._contexts.append(out[0])
         return out[0]
+
+    def forget(self, context: Any) -> None:
+        """The test gives this context back itself."""
+        self._contexts.remove(context)
 
     def rig(self, context: Any, door: str = "DEFAULT") -> "Rig":
         rig = Rig(context, getattr(lib, f"TLS_DOOR_{door}"))
