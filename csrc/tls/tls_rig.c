@@ -10,7 +10,7 @@
 struct tls_rig {
     struct tls_context *context;
     SSL *ssl;
-    BIO *in;     // What the client sent; the connection owns both.
+    BIO *in;     // What the client sent.
     BIO *out;    // What it is sent.
     bool is_done;
     enum tls_failure failure;
@@ -32,20 +32,21 @@ struct tls_rig *tls_rig_open(struct tls_context *context, int door) {
     rig->in = BIO_new(BIO_s_mem());
     rig->out = BIO_new(BIO_s_mem());
     if (!rig->ssl || !rig->in || !rig->out) {
-        BIO_free(rig->in);
-        BIO_free(rig->out);
-        rig->in = rig->out = NULL;
         tls_rig_close(rig);
         return NULL;
     }
     // An empty one says that nothing is there yet, not that it ended.
     BIO_set_mem_eof_return(rig->in, -1);
+    BIO_up_ref(rig->in);
+    BIO_up_ref(rig->out);
     SSL_set_bio(rig->ssl, rig->in, rig->out);
     return rig;
 }
 
 void tls_rig_close(struct tls_rig *rig) {
     SSL_free(rig->ssl);
+    BIO_free(rig->in);
+    BIO_free(rig->out);
     tls_context_release(rig->context);
     free(rig);
 }

@@ -68,20 +68,9 @@ static bool verify_chain(const struct tls_context *context, X509_STORE_CTX *chai
     return X509_verify_cert(chain) == 1;
 }
 
-// Lets nothing more out: what OpenSSL says of its own to a client that was told already.
-static long swallow_writes(BIO *bio, int operation, const char *bytes, size_t count, int argument,
-                           long more, int result, size_t *processed) {
-    (void)bio;
-    (void)bytes;
-    (void)count;
-    (void)argument;
-    (void)more;
-    (void)processed;
-    return operation == BIO_CB_WRITE ? -1 : result;
-}
-
 // Up to TLS 1.2 nothing is encrypted when the client's certificate is looked at, and OpenSSL has no
-// way to say `access denied`: so the alert is written here.
+// way to say `access denied`: so the alert is written here. What OpenSSL then says of its own goes
+// nowhere; its BIO may be one that other connections have as well.
 static void write_denial(SSL *ssl) {
     int version = SSL_version(ssl);
     const unsigned char alert[ALERT_BYTES] = {
@@ -90,7 +79,10 @@ static void write_denial(SSL *ssl) {
     BIO *bio = SSL_get_wbio(ssl);
     if (bio && BIO_write(bio, alert, ALERT_BYTES) == ALERT_BYTES) {
         (void)BIO_flush(bio);
-        BIO_set_callback_ex(bio, swallow_writes);
+        BIO *nowhere = BIO_new(BIO_s_null());
+        if (nowhere) {
+            SSL_set0_wbio(ssl, nowhere);
+        }
     }
 }
 

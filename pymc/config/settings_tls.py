@@ -139,7 +139,7 @@ class TlsSettings(FlashSettings):
         "pymc only: seconds after which sessions are resumed with a new ticket key; the last key "
         "before it still counts",
         unit="seconds",
-        reader=Number(whole_unsigned, 1, 7 * _DAY_SECONDS),
+        reader=Number(whole_unsigned, 1, _DAY_SECONDS),
         options={"ssl_ticket_seconds": READ},
         stats=("ssl_ticket_seconds", 1203),
         shown_with="tls_enabled",

@@ -18,7 +18,7 @@ from tests.support.connection import ClosedError, Connection
 from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
-from tests.support.tls_server import TlsServer, client_context
+from tests.support.tls_server import TlsConnection, TlsServer, client_context
 
 WORKERS = 3
 
@@ -36,9 +36,8 @@ def server(pymc: Program, files: CertificateFiles) -> Iterator[TlsServer]:
 
 def s_client(server: TlsServer, *args: str, sends: bytes = b"mn\r\nquit\r\n") -> str:
     """What `openssl s_client` prints that sends some commands."""
-    host, port = server.address
     done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"{host}:{port}", "-ign_eof"]
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-ign_eof"]
         + ["-CAfile", str(server.files.folder / "ca.pem"), *args],
         input=sends,
         capture_output=True,
@@ -144,7 +143,7 @@ def test_early_data_are_refused(server: TlsServer, files: CertificateFiles) -> N
 def test_pymemcache_is_served(server: TlsServer) -> None:
     from pymemcache.client.base import Client
 
-    _, port = server.address
+    port = server.port
     client = Client(("localhost", port), tls_context=server.context, timeout=scaled(10))
     try:
         large = os.urandom(900_000)
@@ -174,21 +173,21 @@ def test_plain_and_encrypted_ports_side_by_side(pymc: Program, files: Certificat
 
 def test_a_unix_socket_stays_plain(pymc: Program, files: CertificateFiles) -> None:
     path = str(files.folder / "socket")
-    with Server(pymc, ["-Z", "-o", files.options, "-s", path]) as server:
-        with server.connect() as plain:
-            assert plain.store("a", b"1") == b"STORED"
-            assert plain.stats("settings")["ssl_enabled"] == "yes"
+    args = ["-Z", "-o", files.options, "-s", path]
+    with Server(pymc, args) as server, server.connect() as plain:
+        assert plain.store("a", b"1") == b"STORED"
+        assert plain.stats("settings")["ssl_enabled"] == "yes"
 
 
 def test_passwords_are_asked_for_behind_tls(pymc: Program, files: CertificateFiles) -> None:
     tokens = files.folder / "tokens"
     tokens.write_text("alice:wonder\n")
-    with TlsServer(pymc, files, ["-t", "1", "-Y", str(tokens)]) as server:
-        with server.connect() as connection:
-            assert connection.ask("get a") == b"CLIENT_ERROR unauthenticated"
-            assert connection.ask("refresh_certs") == b"CLIENT_ERROR unauthenticated"
-            assert connection.store("auth", b"alice wonder") == b"STORED"
-            assert connection.ask("refresh_certs") == b"OK"
+    args = ["-t", "1", "-Y", str(tokens)]
+    with TlsServer(pymc, files, args) as server, server.connect() as connection:
+        assert connection.ask("get a") == b"CLIENT_ERROR unauthenticated"
+        assert connection.ask("refresh_certs") == b"CLIENT_ERROR unauthenticated"
+        assert connection.store("auth", b"alice wonder") == b"STORED"
+        assert connection.ask("refresh_certs") == b"OK"
 
 
 def answer_of(server: TlsServer, client: Pair | None, *lines: str) -> list[bytes] | str:
@@ -283,9 +282,9 @@ def test_certificates_to_try_things_out(pymc: Program, tmp_path: Path) -> None:
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     context.load_cert_chain(folder / "client-dns.pem", folder / "client-dns-key.pem")
     with DevServer(pymc, options, context) as server:
-        _, port = server.address
+        port = server.port
         done = subprocess.run(
-            command_in(lines, "openssl ", int(port)),
+            command_in(lines, "openssl ", port),
             input=b"mn\r\nquit\r\n",
             capture_output=True,
             timeout=scaled(30),
@@ -312,9 +311,7 @@ class DevServer(Server):
         super().__init__(program, args)
 
     def connect(self, timeout_seconds: float = scaled(10.0)) -> Connection:
-        connection = Connection(self.address, timeout_seconds)
-        connection.socket = self.context.wrap_socket(connection.socket, server_hostname="localhost")
-        return connection
+        return TlsConnection(self.address, timeout_seconds, self.context)
 
 
 def test_what_checks_stays_in_no_process(server: TlsServer, files: CertificateFiles) -> None:

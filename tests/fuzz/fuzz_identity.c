@@ -75,8 +75,7 @@ static void identify(const struct tls_context *context, const char *extension, s
                                (const unsigned char *)extension, bytes < 60 ? (int)bytes : 60, -1,
                                0);
     ASN1_OCTET_STRING_set(value, (const unsigned char *)extension, (int)bytes);
-    X509_EXTENSION *made =
-        X509_EXTENSION_create_by_NID(NULL, NID_subject_alt_name, 0, value);
+    X509_EXTENSION *made = X509_EXTENSION_create_by_NID(NULL, NID_subject_alt_name, 0, value);
     PYMC_CHECK(made && X509_add_ext(certificate, made, -1) == 1);
     struct tls_state state = {0};
     bool is_good = tls_identify(context, certificate, &state);

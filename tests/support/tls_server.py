@@ -1,15 +1,44 @@
 """A pymc that speaks TLS, and clients of it: Python's ssl as the runner of any test's bytes."""
 
+import contextlib
+import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.certificate_files import CertificateFiles
 from tests.support.certs import Pair
-from tests.support.connection import Connection
+from tests.support.connection import Address, Connection
 from tests.support.deadline import WAIT_SECONDS
 from tests.support.programs import Program
 from tests.support.server import Server
+
+
+class TlsConnection(Connection):
+    """As Connection, once its handshake is done."""
+
+    def __init__(
+        self,
+        address: Address,
+        timeout_seconds: float,
+        context: ssl.SSLContext,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        """Raises OSError, as ssl does."""
+        super().__init__(address, timeout_seconds)
+        try:
+            self.socket = context.wrap_socket(
+                self.socket, server_hostname="localhost", session=session
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def finish(self) -> bytes:
+        """As Connection.finish(); that of SSLSocket would forget that there is encryption."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)
+        return self.read_to_close()
 
 
 class TlsServer(Server):
@@ -37,19 +66,8 @@ class TlsServer(Server):
         timeout_seconds: float = WAIT_SECONDS,
         session: ssl.SSLSession | None = None,
     ) -> Connection:
-        """A connection with this context, whose handshake is done. Raises OSError, as ssl does."""
-        connection = Connection(self.address, timeout_seconds)
-        try:
-            connection.socket = context.wrap_socket(
-                connection.socket,
-                server_hostname="localhost",
-                suppress_ragged_eofs=False,
-                session=session,
-            )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        """A connection with this context. Raises OSError, as ssl does."""
+        return TlsConnection(self.address, timeout_seconds, context, session)
 
     def serial(self) -> int:
         """Of the certificate that a new connection is shown."""

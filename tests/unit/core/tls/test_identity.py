@@ -146,3 +146,20 @@ def test_a_long_identity_is_compared_whole(
     assert rig.failure == "DENIED"
     rig, _, result = meet(world, root, server_pair, Names(uris=[listed]), ids=listed.encode())
     assert (result, rig.identity) == (lib.TLS_RIG_DONE, listed[:255])
+
+
+def test_nothing_but_one_alert_is_sent_in_the_clear(
+    world: World, root: Authority, server_pair: Pair
+) -> None:
+    material = Material.of(server_pair, ca=root.pem, allowed_ids=LIST, verify="REQUIRED")
+    rig = world.rig(world.context(material))
+    pair = root.issue(Names("x", dns=["bad.org"]), "client")
+    talk = Client(root, pair, ssl.TLSVersion.TLSv1_2).begin()
+    for _ in range(2):
+        talk.step()
+        rig.feed(talk.outgoing.read())
+        step = rig.step()
+        answer = rig.drain()
+        talk.incoming.write(answer)
+    assert step == lib.TLS_RIG_FAILED
+    assert answer == b"\x15\x03\x03\x00\x02\x02\x31"

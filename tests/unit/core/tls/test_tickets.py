@@ -133,12 +133,15 @@ def test_another_policy_wants_a_full_handshake(
 ) -> None:
     visits = with_client(world, root, version, root.client(NAME))
     before: dict[str, Any] = {"ca": root.pem, "verify": "REQUIRED", "allowed_ids": b"spiffe://a/*"}
-    after = before | {
-        "ca": {"ca": root.pem + Authority.root().pem},
-        "crl": {"crl": root.crl_pem()},
-        "allowed_ids": {"allowed_ids": b"spiffe://a/b"},
-        "verify": {"verify": "ONCE"},
-    }[change]
+    after = (
+        before
+        | {
+            "ca": {"ca": root.pem + Authority.root().pem},
+            "crl": {"crl": root.crl_pem()},
+            "allowed_ids": {"allowed_ids": b"spiffe://a/b"},
+            "verify": {"verify": "ONCE"},
+        }[change]
+    )
     old, new = (world.context(Material.of(server_pair, **policy)) for policy in (before, after))
     assert [visits.come(context) for context in (old, old, new, new)] == [False, True, False, True]
 
@@ -204,9 +207,7 @@ def test_forged_tickets_are_refused(world: World, root: Authority, server_pair: 
     assert handshakes >= refused
 
 
-def test_a_ticket_of_zeroes_opens_nothing(
-    root: Authority, server_pair: Pair, world: World
-) -> None:
+def test_a_ticket_of_zeroes_opens_nothing(root: Authority, server_pair: Pair, world: World) -> None:
     """After the first rotation the key before it is no key, though its place is all zeroes."""
     with World() as fresh:
         fresh.rotate()

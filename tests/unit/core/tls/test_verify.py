@@ -40,9 +40,7 @@ class Site:
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda version: version.name)
-def site(
-    request: pytest.FixtureRequest, world: World, root: Authority, server_pair: Pair
-) -> Site:
+def site(request: pytest.FixtureRequest, world: World, root: Authority, server_pair: Pair) -> Site:
     made = Site(world, root, server_pair)
     made.version = request.param
     return made
