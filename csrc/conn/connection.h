@@ -61,11 +61,11 @@ enum connection_state {
 // An administrative command that waits for an answer; its connection is parked until then.
 struct conn_request {
     uint64_t connection;    // For the answer; never used twice.
-    const char *line;       // The command line without its line end; borrowed until the answer. Of a
-                            // binary client: what follows `stats `.
+    const char *line;    // The command line without its line end; borrowed until the answer. Of a
+                         // binary client: what follows `stats `.
     uint32_t line_bytes;
-    bool is_binary;         // The answer must be packets of the binary protocol ...
-    char opaque[4];         // ... with this number.
+    bool is_binary;       // The answer must be packets of the binary protocol ...
+    char opaque[4];       // ... with this number.
     bool is_pipelined;    // There were commands before it whose replies left together, or wait.
 };
 

@@ -13,7 +13,8 @@ void conn_notices_log(struct conns *conns) {
     struct notices *notices = &conns->notices;
     uint32_t now = conns->proc->now_seconds;
     uint64_t refused = conns->proc->counters[COUNTER_protocol_refused];
-    if (refused == notices->protocol_logged || !conn_notice_is_due(conns, notices->logged_seconds)) {
+    if (refused == notices->protocol_logged
+        || !conn_notice_is_due(conns, notices->logged_seconds)) {
         return;
     }
     char text[160];

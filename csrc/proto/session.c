@@ -27,11 +27,6 @@ void session_destroy(struct session *session) {
 
 void session_init(struct session *session, struct proto *proto, int log_id) {
     *session = (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
-    session->protocol = (uint8_t)live_get(proto->store->arena, LIVE_protocol_number);
-}
-
-void session_set_protocol(struct session *session, int protocol) {
-    session->protocol = (uint8_t)protocol;
 }
 
 void session_end(struct session *session) {
@@ -57,6 +52,10 @@ uint64_t session_peek_key(const struct proto *proto, const char *in, size_t byte
 
 void session_fetch_items(const struct proto *proto, uint64_t hash) {
     link_prefetch_items(proto->store, hash);
+}
+
+void session_set_protocol(struct session *session, int protocol) {
+    session->protocol = (uint8_t)protocol;
 }
 
 void session_set_turn(struct session *session, uint64_t requests_until) {
@@ -402,7 +401,7 @@ static bool is_open(const struct session *session) {
 static void begin(struct session *session, const char *in) {
     bool is_binary = (unsigned char)in[0] == BINARY_REQUEST;
     session->has_begun = true;
-    if (session->protocol == SESSION_AUTO) {
+    if (session->protocol == SESSION_NEGOTIATES) {
         session->protocol = is_binary ? SESSION_BINARY : SESSION_ASCII;
     }
     if ((session->protocol == SESSION_BINARY && !is_binary) || !is_open(session)) {

@@ -67,10 +67,13 @@ enum session_refusal {
 };
 enum session_refusal session_refuse(const struct session *session, uint32_t number);
 
-// Which protocol a session speaks. SESSION_AUTO: its first byte chooses, as in memcached. A session
-// begins with what -B says.
-enum session_protocol { SESSION_AUTO, SESSION_ASCII, SESSION_BINARY };
-// For a listener that says something else. Requires: the session was not fed yet.
+// Which protocols a session may speak.
+enum session_protocol {
+    SESSION_NEGOTIATES,    // Its first byte says which.
+    SESSION_ASCII,         // Text and meta.
+    SESSION_BINARY
+};
+// Before its first byte; it negotiates unless told otherwise.
 void session_set_protocol(struct session *session, int protocol);
 
 // Why session_feed() stopped.

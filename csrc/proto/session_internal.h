@@ -31,8 +31,8 @@ struct proto {
     struct log *log;                     // NULL: none.
     struct command *command_rows;        // By number.
     struct command_slot *commands;       // The same by their words, see commands_find().
-    struct session_users text_users;    // Who may log in with -Y ...
-    struct session_users sasl_users;    // ... and with -S.
+    struct session_users text_users;     // Who may log in with -Y ...
+    struct session_users sasl_users;     // ... and with -S.
     char version[64];
 };
 
@@ -126,8 +126,8 @@ enum session_value_way {
 };
 enum session_value_way session_value_way(const struct session *session,
                                          const struct store_write *write, uint32_t line_end_bytes,
-                                         const char *line_start,
-                                         const char *body, size_t body_bytes);
+                                         const char *line_start, const char *body,
+                                         size_t body_bytes);
 // Sets up a value that was allocated and has a line end, but for `answer` and the flags.
 void session_value_init(struct session_value *value, const struct store_write *write);
 // Turns to receiving the value, NULL when there was no memory for it; when room cannot be had,

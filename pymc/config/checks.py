@@ -237,11 +237,10 @@ def _with_listeners(settings: Settings) -> Settings:
         is_tls=settings.tls_enabled,
         protocol=settings.protocol,
     )
+    has_tokens = settings.auth_file_path is not None
     for listener in listeners:
-        # With both logins each protocol has its own.
-        has_tokens = settings.auth_file_path is not None
-        if settings.sasl_enabled and not has_tokens and listener.protocol != "binary":
+        if settings.sasl_enabled and listener.protocol != "binary" and not has_tokens:
             raise _usage(_NO_ASCII)
-        if has_tokens and not settings.sasl_enabled and listener.protocol != "ascii":
+        if has_tokens and listener.protocol != "ascii" and not settings.sasl_enabled:
             raise _usage(_NO_BINARY)
     return replace(settings, listeners=listeners)

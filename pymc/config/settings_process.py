@@ -18,8 +18,6 @@ from pymc.record import Record
 
 INT_MAX = 2**31 - 1
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
-# As enum session_protocol numbers them.
-PROTOCOL_NUMBERS = ("auto", "ascii", "binary")
 
 
 def _shown_octal(mode: int) -> str:
@@ -206,9 +204,6 @@ class ProcessSettings(Record):
         argument="name",
         stats=("binding_protocol", 210),
         shown=_shown_protocol,
-        shared=shared_as(
-            lambda name, is_given: PROTOCOL_NUMBERS.index(name), "protocol_number"
-        ),
     )
     sasl_enabled: bool = setting(
         False,

@@ -38,7 +38,7 @@ class ListenerTls(IntEnum):
 class Protocol(IntEnum):
     """Which protocols a listener's clients may speak."""
 
-    AUTO = lib.SESSION_AUTO
+    AUTO = lib.SESSION_NEGOTIATES
     ASCII = lib.SESSION_ASCII
     BINARY = lib.SESSION_BINARY
 

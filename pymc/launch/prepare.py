@@ -94,6 +94,8 @@ def _check_disabled_commands(settings: Settings) -> None:
                 EXIT_USAGE,
                 nearest(word, known) or f"the commands are {' '.join(known)}",
             )
+
+
 def _users(settings: Settings) -> tuple[Users | None, Users | None]:
     """Who may log in as a text client (-Y), and who as a binary one (-S)."""
     users = None if settings.auth_file_path is None else Users(settings.auth_file_path)

@@ -64,10 +64,9 @@ void binary_sasl_auth(struct session *session, const struct binary_request *requ
     session->is_authenticated = session->sasl_has_begun = false;
     if (!is_step && is_plain && request->value_bytes == 0) {
         session->sasl_has_begun = true;
-        char *at =
-            binary_put_head(reply->at, (struct binary_head){.number = request->number,
-                                                            .status = BINARY_AUTH_CONTINUE,
-                                                            .opaque = request->opaque});
+        char *at = binary_put_head(reply->at, (struct binary_head){.number = request->number,
+                                                                   .status = BINARY_AUTH_CONTINUE,
+                                                                   .opaque = request->opaque});
         reply->at = at;
         return;
     }

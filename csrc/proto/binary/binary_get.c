@@ -156,8 +156,8 @@ static uint32_t answer(struct session *session, const struct wanted *batch, uint
     return count_wanted;
 }
 
-// The read that stands here, if it is whole and as it has to be.
-static inline bool scan(const struct store *store, const char *at, const char *end,
+// The read that stands here, if it is whole, as it has to be, and permitted.
+static inline bool scan(const struct session *session, const char *at, const char *end,
                         struct wanted *wanted) {
     if (end - at < BINARY_HEADER_BYTES || (unsigned char)at[0] != BINARY_REQUEST) {
         return false;
@@ -167,7 +167,8 @@ static inline bool scan(const struct store *store, const char *at, const char *e
     uint32_t extras_bytes = (unsigned char)at[4];
     uint32_t body_bytes = binary_u32(at + 8);
     if (opcode->form != BINARY_FORM_READS || key_bytes - 1 >= KEY_BYTES_MAX
-        || extras_bytes != opcode->extras_bytes || body_bytes != key_bytes + extras_bytes
+        || !binary_permits(session, opcode) || extras_bytes != opcode->extras_bytes
+        || body_bytes != key_bytes + extras_bytes
         || end - at < BINARY_HEADER_BYTES + (ptrdiff_t)body_bytes) {
         return false;
     }
@@ -178,8 +179,8 @@ static inline bool scan(const struct store *store, const char *at, const char *e
     wanted->variant = opcode->variant;
     wanted->is_quiet = opcode->is_quiet;
     memcpy(&wanted->opaque, at + 12, sizeof wanted->opaque);
-    wanted->hash = link_hash(store, wanted->key, key_bytes);
-    link_prefetch_bucket(store, wanted->hash);
+    wanted->hash = link_hash(session_store(session), wanted->key, key_bytes);
+    link_prefetch_bucket(session_store(session), wanted->hash);
     return true;
 }
 
@@ -188,7 +189,7 @@ static uint32_t collect(const struct session *session, const char *at, const cha
     uint32_t most = UNLIKELY(session->is_verbose) ? 1 : BATCH;
     uint32_t filled = 0;
     while (filled < most && !session_has_had_its_turn(session, filled)
-           && scan(session_store(session), at, end, &batch[filled])) {
+           && scan(session, at, end, &batch[filled])) {
         at = batch[filled++].end;
     }
     return filled;

@@ -13,6 +13,8 @@
 #define BINARY_OPCODES 256
 // flush has 4 bytes of extras, a time, or none.
 #define FLUSH_EXTRAS 0xff
+// What has no row in commands.def.
+#define COMMAND_none COMMANDS
 
 // As the protocol numbers them.
 enum binary_status {
@@ -52,6 +54,7 @@ struct binary_opcode {
     const char *name;
     binary_action action;
     uint8_t form;
+    uint8_t command;    // enum command_number, or COMMAND_none: it takes no right.
     uint8_t extras_bytes;
     uint8_t key;    // enum binary_key
     bool has_value;
@@ -111,8 +114,8 @@ struct binary_head {
 static inline __attribute__((always_inline)) char *binary_put_head(char *at,
                                                                    struct binary_head head) {
     at = binary_put_u64(at, (uint64_t)BINARY_RESPONSE << 56 | (uint64_t)head.number << 48
-                                | (uint64_t)head.key_bytes << 32
-                                | (uint64_t)head.extras_bytes << 24 | head.status);
+                                | (uint64_t)head.key_bytes << 32 | (uint64_t)head.extras_bytes << 24
+                                | head.status);
     uint32_t body = htobe32(head.body_bytes);
     at = reply_put_bytes(at, (const char *)&body, sizeof body);
     at = reply_put_bytes(at, (const char *)&head.opaque, sizeof head.opaque);
@@ -130,6 +133,16 @@ static inline void binary_refuse(const struct binary_request *request, int statu
                                  struct reply *reply) {
     binary_put_error(request->number, request->opaque, status, reply);
 }
+
+// Whether the session may use an opcode.
+static inline bool binary_permits(const struct session *session,
+                                  const struct binary_opcode *opcode) {
+    return opcode->command == COMMAND_none
+           || !commands_lacking(session, &session->proto->command_rows[opcode->command]);
+}
+// Answers and counts a request that the session may not make.
+void binary_put_refusal(const struct session *session, const struct binary_request *request,
+                        struct reply *reply);
 
 // Whether text clients cannot write the key as it is: their dumps show it encoded.
 bool binary_key_is_binary(const char *key, uint32_t key_bytes);

@@ -83,8 +83,7 @@ void binary_no_op(struct session *session, const struct binary_request *request,
 void binary_version(struct session *session, const struct binary_request *request,
                     struct reply *reply) {
     const char *version = session->proto->version;
-    binary_put_body(request->number, request->opaque, 0, version, (uint32_t)strlen(version),
-                    reply);
+    binary_put_body(request->number, request->opaque, 0, version, (uint32_t)strlen(version), reply);
 }
 
 void binary_quit(struct session *session, const struct binary_request *request,
@@ -95,6 +94,13 @@ void binary_quit(struct session *session, const struct binary_request *request,
 
 void binary_stat(struct session *session, const struct binary_request *request,
                  struct reply *reply) {
+    // Some of them take more than others.
+    struct token tokens[TOKENS_MAX + 1] = {{"stats", 5}};
+    uint32_t words = 1 + tokens_split(request->key, request->key + request->key_bytes, tokens + 1);
+    if (commands_extra_rights(tokens, words) & ~(uint32_t)session->rights) {
+        binary_put_refusal(session, request, reply);
+        return;
+    }
     session->admin_line = request->key;
     session->admin_bytes = request->key_bytes;
     session->admin_opaque = request->opaque;

@@ -26,12 +26,17 @@ void binary_put_error(uint8_t number, uint32_t opaque, int status, struct reply 
     reply->at = reply_put_bytes(at, words, bytes);
 }
 
+void binary_put_refusal(const struct session *session, const struct binary_request *request,
+                        struct reply *reply) {
+    bool is_disabled = session_refuse(session, request->opcode->command) == SESSION_DISABLED;
+    binary_refuse(request, is_disabled ? BINARY_UNKNOWN : BINARY_AUTH_ERROR, reply);
+}
+
 void binary_put_body(uint8_t number, uint32_t opaque, uint64_t cas, const char *body,
                      uint32_t body_bytes, struct reply *reply) {
     char *at = binary_put_head(
-        reply->at,
-        (struct binary_head){
-            .number = number, .body_bytes = body_bytes, .opaque = opaque, .cas = cas});
+        reply->at, (struct binary_head){
+                       .number = number, .body_bytes = body_bytes, .opaque = opaque, .cas = cas});
     reply->at = reply_put_bytes(at, body, body_bytes);
 }
 

@@ -14,10 +14,11 @@
 #define NO_KEY BINARY_NO_KEY
 #define KEY BINARY_KEY
 #define ANY_KEY BINARY_ANY_KEY
-#define ROW(code, word, row_form, loudness, who, extras, key_rule, value, act, row_variant)        \
+#define ROW(code, word, text, row_form, loudness, who, extras, key_rule, value, act, row_variant)  \
     [code] = {.name = #word,                                                                       \
               .action = act,                                                                       \
               .form = BINARY_FORM_##row_form,                                                      \
+              .command = COMMAND_##text,                                                           \
               .extras_bytes = extras,                                                              \
               .key = key_rule,                                                                     \
               .has_value = value,                                                                  \
@@ -25,11 +26,11 @@
               .is_for_anybody = who,                                                               \
               .variant = row_variant},
 #define READS(code, word, command, loudness, extras, variant)                                      \
-    ROW(code, word, READS, loudness, USERS, extras, KEY, NO_VALUE, NULL, variant)
+    ROW(code, word, command, READS, loudness, USERS, extras, KEY, NO_VALUE, NULL, variant)
 #define STORES(code, word, command, loudness, extras, mode)                                        \
-    ROW(code, word, STORES, loudness, USERS, extras, KEY, VALUE, NULL, mode)
+    ROW(code, word, command, STORES, loudness, USERS, extras, KEY, VALUE, NULL, mode)
 #define WHOLE(code, word, command, loudness, who, extras, key, value, act, variant)                \
-    ROW(code, word, WHOLE, loudness, who, extras, key, value, act, variant)
+    ROW(code, word, command, WHOLE, loudness, who, extras, key, value, act, variant)
 const struct binary_opcode binary_opcodes[BINARY_OPCODES] = {
 #include "proto/binary/opcodes.def"
 };
@@ -97,6 +98,10 @@ static bool is_acceptable(struct session *session, const struct binary_request *
         return false;
     } else if (!is_well_formed(request)) {
         status = BINARY_INVALID;
+    } else if (UNLIKELY(!binary_permits(session, request->opcode))) {
+        binary_put_refusal(session, request, reply);
+        session_swallow(session, request->body_bytes);
+        return false;
     } else {
         return true;
     }

@@ -124,14 +124,13 @@ enum command_took binary_store(struct session *session, const struct binary_requ
         prefetch(session, in, end);
     }
     struct store_write write = write_from(session, request);
-    enum session_value_way way = session_value_way(session, &write, 0, in, request->value,
-                                                   (size_t)(end - request->value));
+    enum session_value_way way =
+        session_value_way(session, &write, 0, in, request->value, (size_t)(end - request->value));
     if (UNLIKELY(way != VALUE_IS_WHOLE)) {
         return way == VALUE_MAY_WAIT ? COMMAND_TOOK_NONE : begin(session, request, &write, reply);
     }
     struct store_result result;
-    int outcome =
-        execute_put(session, &write, request->value, forgets_refused(request), &result);
+    int outcome = execute_put(session, &write, request->value, forgets_refused(request), &result);
     if (UNLIKELY(outcome == EXECUTE_WAITS)) {
         return COMMAND_TOOK_NONE;
     }
