@@ -24,7 +24,7 @@ enum conn_state {
     CONN_HANDSHAKE,         // Its transport agrees with the client on how to go on.
     CONN_WATCHING,          // It gets the lines of a log stream; what it says is thrown away.
     CONN_WATCHING_SENDING,    // The same, and lines wait for the client to take them.
-    CONN_CLOSED,            // Nothing happens any more; freed at the end of the turn.
+    CONN_CLOSED,              // Nothing happens any more; freed at the end of the turn.
     CONN_STATES
 };
 // The state's name without CONN_, for tests and messages.

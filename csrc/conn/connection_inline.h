@@ -45,8 +45,8 @@ struct connection {
     bool reads_little;    // Large values came last: the next may begin with one too.
     bool admin_is_pipelined;
     uint8_t closes_as;    // enum watch_reason, for watchers; known before it is closed.
-    uint32_t wants;    // enum transport_event bits that it wants to be told of ...
-    uint32_t asked;    // ... and what its transport made of them, which the host was asked for.
+    uint32_t wants;       // enum transport_event bits that it wants to be told of ...
+    uint32_t asked;       // ... and what its transport made of them, which the host was asked for.
     struct transport transport;
     struct connection_record *record;
     uint32_t last_command_seconds;
@@ -101,8 +101,8 @@ struct reader_list {
 
 // Connections in CONN_HANDSHAKE.
 struct handshake_list {
-    struct connection *first, *last;    // All of them, the one that began first in front.
-    struct conn_queue ready;            // Those with something to be done.
+    struct connection *first, *last;          // All of them, the one that began first in front.
+    struct conn_queue ready;                  // Those with something to be done.
     uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
     uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
 };

@@ -309,7 +309,8 @@ int memory_client_open(struct memory_loop *loop, struct tls_context *context, in
     }
     client->loop = loop;
     client->takes_bytes = UINT64_MAX;
-    client->connection.transport = (struct transport){.ops = &memory_ops, .fd = -1, .client = client};
+    client->connection.transport =
+        (struct transport){.ops = &memory_ops, .fd = -1, .client = client};
     if (context
         && !transport_encrypt(&client->connection.transport, loop->conns.tls_io, context,
                               (enum tls_door)door)) {

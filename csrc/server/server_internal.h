@@ -113,16 +113,16 @@ struct engine {
     uint64_t refused_since_ns;
     struct client *clients;
     uint32_t tls_output_bytes;
-    struct tls_context *tls;       // For new connections; NULL for none.
-    bool tls_is_behind;            // Some of those looked at are still to be closed.
-    struct client *tls_review;     // The next whose certificate has to be good under it as well.
-    struct log *log;    // NULL without memory for one.
+    struct tls_context *tls;      // For new connections; NULL for none.
+    bool tls_is_behind;           // Some of those looked at are still to be closed.
+    struct client *tls_review;    // The next whose certificate has to be good under it as well.
+    struct log *log;              // NULL without memory for one.
     bool log_is_stamped;
-    struct watcher *watchers;          // Clients that watch.
+    struct watcher *watchers;    // Clients that watch.
     struct source watch_timer;
     int watch_fd;    // The timer that looks for lines for them; -1 before the first.
     uint64_t watch_pause_ns;
-    char *watch_lines;    // Room in which lines are made.
+    char *watch_lines;                   // Room in which lines are made.
     uint64_t busy_ns;                    // When those who wait for buckets are tried again.
     struct conn_queue dead;              // Closed; freed at the end of the turn.
     struct conn_queue closed_streams;    // Closed while answered in part: engine_next_stream()
