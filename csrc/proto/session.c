@@ -54,6 +54,10 @@ void session_fetch_items(const struct proto *proto, uint64_t hash) {
     link_prefetch_items(proto->store, hash);
 }
 
+void session_set_protocol(struct session *session, int protocol) {
+    session->protocol = (uint8_t)protocol;
+}
+
 void session_set_turn(struct session *session, uint64_t requests_until) {
     session->requests_until = requests_until;
 }
