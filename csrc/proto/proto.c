@@ -48,7 +48,8 @@ void proto_close(struct proto *proto) {
             proto->flash_free = room->next_free;
             free(room);
         }
-        free(proto->auth_lines);
+        free(proto->text_users.lines);
+        free(proto->sasl_users.lines);
         free(proto->commands);
         free(proto->command_rows);
         free(proto);

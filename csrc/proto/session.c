@@ -4,11 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/binary/binary_internal.h"
 #include "proto/meta/meta_internal.h"
 #include "proto/text/text_internal.h"
-
-// What a request of the binary protocol begins with.
-#define BINARY_REQUEST 0x80
 
 int session_create(struct proto *proto, struct session **session_out) {
     struct session *session = calloc(1, sizeof *session);
@@ -39,7 +37,9 @@ void session_end(struct session *session) {
 uint64_t session_peek_key(const struct proto *proto, const char *in, size_t bytes) {
     if (bytes < 8 || bytes > LINE_BYTES_MAX || in[3] != ' '
         || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
-        return 0;
+        return bytes > 0 && (unsigned char)in[0] == BINARY_REQUEST
+                   ? binary_peek_key(proto->store, in, bytes)
+                   : 0;
     }
     size_t end = 4;
     while (end < bytes && (unsigned char)in[end] > ' ') {
@@ -73,6 +73,11 @@ size_t session_arrived(const struct session *session) {
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out) {
     *bytes_out = session->admin_bytes;
     return session->admin_line;
+}
+
+bool session_admin_is_binary(const struct session *session, uint32_t *opaque_out) {
+    *opaque_out = session->admin_opaque;
+    return session->protocol == SESSION_BINARY;
 }
 
 void session_resume(struct session *session) {
@@ -292,7 +297,7 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
     return consumed_bytes;
 }
 
-static void show(const struct session *session, char sign, const char *text, int bytes) {
+void session_show(const struct session *session, char sign, const char *text, int bytes) {
     char line[LOG_LINE_BYTES_MAX];
     int shown = snprintf(line, sizeof line, "%c%d %.*s", sign, session->log_id, bytes, text);
     log_line(session->proto->log, line,
@@ -308,7 +313,7 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     const char *newline = memchr(in, '\n', bytes);
     if (begins && consumed_bytes > 0 && newline) {
         int shown = (int)(newline - in) - (newline > in && newline[-1] == '\r');
-        show(session, '<', in, shown);
+        session_show(session, '<', in, shown);
     }
     const char *end = reply->at;
     bool ends_get = !begins && session->get_kind == TEXT_GET_NONE;
@@ -316,7 +321,53 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
         answer = end - 5;    // Values are not shown.
     }
     if (end - answer > 2 && memchr(answer, '\n', (size_t)(end - answer)) == end - 1) {
-        show(session, '>', answer, (int)(end - answer) - 2);
+        session_show(session, '>', answer, (int)(end - answer) - 2);
+    }
+    return consumed_bytes;
+}
+
+// What the answer to a step was, for watchers of errors. A get's error ends what it was answered.
+static void watch_step(struct session *session, const char *in, size_t bytes, const char *answer,
+                       const char *end, bool was_in_get) {
+    if (was_in_get) {
+        const char *last = end - 1;
+        while (last > answer && last[-1] != '\n') {
+            last--;
+        }
+        bool has_ended = session->get_kind == TEXT_GET_NONE || session->get_is_broken;
+        answer = has_ended && end > answer ? last : end;
+        in = "get";
+        bytes = 3;
+    }
+    session_watch_answer(session, in, bytes, answer, (size_t)(end - answer));
+}
+
+// A step that is shown (-vv), or of which watchers are told.
+static size_t observed_step(struct session *session, const char *in, size_t bytes,
+                            struct reply *reply, int *stop_out) {
+    const char *answer = reply->at;
+    bool was_in_get = session->get_kind != TEXT_GET_NONE;
+    size_t consumed_bytes = session->is_verbose ? logged_step(session, in, bytes, reply, stop_out)
+                                                : step(session, in, bytes, reply, stop_out);
+    if (watch_wants(&session_store(session)->watch, WATCH_ERRORS) && consumed_bytes > 0) {
+        watch_step(session, in, bytes, answer, reply->at, was_in_get);
+    }
+    return consumed_bytes;
+}
+
+// The same for the bytes of a value.
+static size_t observed_value(struct session *session, const char *in, size_t bytes,
+                             struct reply *reply) {
+    static const char *const commands[] = {"set", "add", "replace", "append", "prepend"};
+    char line[KEY_BYTES_MAX + 16];
+    const char *answer = reply->at;
+    const struct store_write *write = &session->value->write;
+    int line_bytes = snprintf(line, sizeof line, "%s %.*s", commands[write->mode],
+                              (int)write->key_bytes, write->key);
+    size_t consumed_bytes = session_value_feed(session, in, bytes, reply);
+    if (watch_wants(&session_store(session)->watch, WATCH_ERRORS)) {
+        session_watch_answer(session, line, (size_t)line_bytes, answer,
+                             (size_t)(reply->at - answer));
     }
     return consumed_bytes;
 }
@@ -335,16 +386,39 @@ static int after_step(struct session *session, int stop) {
     return stop;
 }
 
-// A connection's first byte chooses its protocol, as in memcached; the binary one is not there. Its
-// clients would wait for ever for an answer to what never ends as a line.
+// Where clients have to log in, a protocol is open only with a login of its own: no door leads past
+// it.
+static bool is_open(const struct session *session) {
+    const struct arena *arena = session_store(session)->arena;
+    bool asks_text = live_get(arena, LIVE_auth_required);
+    bool asks_binary = live_get(arena, LIVE_sasl_enabled);
+    return session->protocol == SESSION_BINARY ? asks_binary || !asks_text
+                                               : asks_text || !asks_binary;
+}
+
+// A connection's first byte chooses its protocol, as in memcached. A text client of a binary door
+// would wait for ever for its answer.
 static void begin(struct session *session, const char *in) {
-    const struct store *store = session_store(session);
+    bool is_binary = (unsigned char)in[0] == BINARY_REQUEST;
     session->has_begun = true;
-    if ((unsigned char)in[0] == BINARY_REQUEST
-        && live_get(store->arena, LIVE_protocol_negotiated)) {
-        count(store->proc, COUNTER_binary_refused, 1);
+    if (session->protocol == SESSION_NEGOTIATES) {
+        session->protocol = is_binary ? SESSION_BINARY : SESSION_ASCII;
+    }
+    if ((session->protocol == SESSION_BINARY && !is_binary) || !is_open(session)) {
+        count(session_store(session)->proc, COUNTER_protocol_refused, 1);
         session->mode = MODE_CLOSE;
     }
+}
+
+// A step of a session that is looked at by the log or a watcher, or speaks the binary protocol.
+static __attribute__((noinline)) size_t other_step(struct session *session, const char *in,
+                                                   size_t bytes, struct reply *reply,
+                                                   int *stop_out) {
+    if (session->protocol != SESSION_BINARY) {
+        return observed_step(session, in, bytes, reply, stop_out);
+    }
+    return UNLIKELY(session->is_verbose) ? binary_logged_step(session, in, bytes, reply, stop_out)
+                                         : binary_step(session, in, bytes, reply, stop_out);
 }
 
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply,
@@ -355,9 +429,12 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
     session->is_waiting = session->is_busy = session->awaits_value = false;
     session->fetched_until = NULL;
     session->is_verbose = live_get(session_store(session)->arena, LIVE_verbosity) > 1;
+    session->is_observed =
+        session->is_verbose || watch_wants(&session_store(session)->watch, WATCH_ERRORS);
     if (UNLIKELY(!session->has_begun) && bytes > 0) {
         begin(session, in);
     }
+    bool is_plain = !session->is_observed && session->protocol != SESSION_BINARY;
     while (stop < 0) {
         if (session->mode == MODE_CLOSE) {
             stop = SESSION_CLOSE;
@@ -371,11 +448,12 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
                    && session_has_had_its_turn(session, 0)) {
             stop = SESSION_YIELD;
         } else if (LIKELY(session->mode == MODE_COMMAND)) {
-            at += UNLIKELY(session->is_verbose)
-                      ? logged_step(session, in + at, bytes - at, reply, &stop)
-                      : step(session, in + at, bytes - at, reply, &stop);
+            at += LIKELY(is_plain) ? step(session, in + at, bytes - at, reply, &stop)
+                                   : other_step(session, in + at, bytes - at, reply, &stop);
         } else if (session->mode == MODE_VALUE) {
-            at += session_value_feed(session, in + at, bytes - at, reply);
+            at += UNLIKELY(session->is_observed)
+                      ? observed_value(session, in + at, bytes - at, reply)
+                      : session_value_feed(session, in + at, bytes - at, reply);
         } else {
             at += swallow(session, bytes - at);
         }

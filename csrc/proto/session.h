@@ -1,4 +1,4 @@
-// A client's conversation without sockets: bytes in, bytes out; text and meta protocols.
+// A client's conversation without sockets: bytes in, bytes out; text, meta and binary protocols.
 #pragma once
 
 #include <stdbool.h>
@@ -16,8 +16,10 @@ struct reply;
 // What all conversations of a process share: the store, the version line, the users.
 int proto_open(struct store *store, const char *version, struct proto **proto_out);
 void proto_close(struct proto *proto);
-// "user:password" lines; NULL turns authentication off. Copies. Returns PYMC_NO_MEMORY or PYMC_OK.
+// "user:password" lines of text clients; NULL for none. Copies. Returns PYMC_NO_MEMORY or PYMC_OK.
 int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count);
+// The same for binary clients (SASL).
+int proto_set_sasl(struct proto *proto, const char *lines, uint32_t byte_count);
 
 // What sessions read with that meet flash; NULL (as at first) when there is no flash tier. Borrows
 // it.
@@ -36,6 +38,15 @@ void session_destroy(struct session *session);
 // `log_id` is what its lines are shown with under -vv: the descriptor, as in memcached.
 void session_init(struct session *session, struct proto *proto, int log_id);
 void session_end(struct session *session);
+// What watchers are told of the client: its number in `stats conns`, and its address as a connection
+// record has it. Borrows the 16 bytes of the address.
+void session_set_peer(struct session *session, uint32_t connection, uint8_t family, uint16_t port,
+                      const uint8_t *address);
+// SESSION_CLOSE came since the client asked for it.
+bool session_has_quit(const struct session *session);
+// Tells watchers of errors if the answer to this line is one.
+void session_watch_answer(struct session *session, const char *line, size_t line_bytes,
+                          const char *answer, size_t bytes);
 
 // What a client may do, as bits. Each row of commands.def names what its command takes.
 enum session_right {
@@ -100,6 +111,9 @@ void session_set_turn(struct session *session, uint64_t requests_until);
 
 // The command that parked the session; borrowed from the input it was fed with.
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out);
+// Whether it is a binary client's `stat`: then the line is what follows `stats `, and the answer
+// must be packets with this number, as it came.
+bool session_admin_is_binary(const struct session *session, uint32_t *opaque_out);
 void session_resume(struct session *session);
 
 // Lets the waiter be told when a session that stopped with SESSION_ON_FLASH is to be fed again; too

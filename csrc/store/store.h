@@ -110,11 +110,13 @@ struct store_delete {
     const char *key;
     uint32_t key_bytes;
     bool has_cas_compare;
+    bool mismatch_is_miss;    // Another CAS number counts as a miss, as it does for meta commands.
     bool mark_stale;          // Meta I.
     bool clear_value;         // Meta x.
     bool has_expiry;          // Meta T.
     bool has_client_flags;    // Meta F, with x.
     bool has_cas_new;         // Meta E.
+    bool is_meta;             // Of no meaning here: watchers are told.
     uint32_t expiry_seconds;
     uint32_t client_flags;
     uint64_t cas_compare;
@@ -126,6 +128,7 @@ int store_delete(struct store *store, const struct store_delete *request);
 struct store_arith {
     const char *key;
     uint32_t key_bytes;
+    bool key_is_binary;    // Of an item that is made.
     bool decrement;
     bool has_cas_compare;
     bool has_cas_new;

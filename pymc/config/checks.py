@@ -11,7 +11,7 @@ from pymc.config.errors import (
     EXIT_USAGE,
     StartupError,
 )
-from pymc.config.features import FEATURES_NOT_BUILT, missing_feature, refuse
+from pymc.config.features import FEATURES_NOT_BUILT, refuse
 from pymc.config.listeners import PORT_MAX, parse_listeners
 from pymc.config.readers import KILOBYTE, MEGABYTE, MEMORY_AUTO
 from pymc.config.settings import Settings
@@ -133,11 +133,17 @@ def _check_access(settings: Settings) -> Settings:
             raise _usage(_NO_ASCII)
         if settings.udp_port:
             raise _usage("ERROR: Cannot enable UDP while using binary SASL authentication.")
+        if settings.sasl_password_path is None and settings.auth_file_path is None:
+            raise _usage(
+                "ERROR: SASL needs users: name a file of user:password lines with"
+                " MEMCACHED_SASL_PWDB or -Y."
+            )
         settings = replace(settings, protocol="binary")
     if settings.auth_file_path is not None:
         if is_chosen and settings.protocol != "ascii":
             raise _usage(_NO_BINARY)
-        settings = replace(settings, protocol="ascii")
+        # With -S as well both protocols are there, each with a login of its own.
+        settings = replace(settings, protocol="auto" if settings.sasl_enabled else "ascii")
     if settings.udp_port and "port" not in settings.given:
         settings = replace(settings, port=settings.udp_port)
     if settings.port > PORT_MAX:
@@ -231,11 +237,10 @@ def _with_listeners(settings: Settings) -> Settings:
         is_tls=settings.tls_enabled,
         protocol=settings.protocol,
     )
+    has_tokens = settings.auth_file_path is not None
     for listener in listeners:
-        if feature := missing_feature("protocol", listener.protocol):
-            raise refuse(feature)
-        if settings.sasl_enabled and listener.protocol != "binary":
+        if settings.sasl_enabled and listener.protocol != "binary" and not has_tokens:
             raise _usage(_NO_ASCII)
-        if settings.auth_file_path is not None and listener.protocol != "ascii":
+        if has_tokens and listener.protocol != "ascii" and not settings.sasl_enabled:
             raise _usage(_NO_BINARY)
     return replace(settings, listeners=listeners)

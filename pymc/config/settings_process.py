@@ -17,8 +17,6 @@ from pymc.config.shared import SHARED, shared_as
 from pymc.record import Record
 
 INT_MAX = 2**31 - 1
-_NO_WATCHERS = "there are no log streams to watch yet"
-_NO_SASL = "SASL is not built yet"
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
 
 
@@ -206,7 +204,6 @@ class ProcessSettings(Record):
         argument="name",
         stats=("binding_protocol", 210),
         shown=_shown_protocol,
-        shared=shared_as(lambda name, is_given: int(name == "auto"), "protocol_negotiated"),
     )
     sasl_enabled: bool = setting(
         False,
@@ -215,6 +212,7 @@ class ProcessSettings(Record):
         flag_value=True,
         long="enable-sasl",
         stats=("auth_enabled_sasl", 220),
+        shared=SHARED,
     )
     flush_enabled: bool = setting(
         True,
@@ -332,7 +330,7 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"watcher_logbuf_size": READ},
         stats=("watcher_logbuf_size", 480),
-        idle=_NO_WATCHERS,
+        shared=SHARED,
     )
     worker_logbuf_bytes: int = setting(
         64 * KILOBYTE,
@@ -341,7 +339,6 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"worker_logbuf_size": READ},
         stats=("worker_logbuf_size", 490),
-        idle=_NO_WATCHERS,
     )
     socket_cookie_id: int = setting(
         0,
@@ -364,11 +361,10 @@ class ProcessSettings(Record):
         None,
         "file of SASL users and passwords",
         env="MEMCACHED_SASL_PWDB",
-        idle=_NO_SASL,
     )
     sasl_config_path: str | None = setting(
         None,
         "folder of the SASL configuration",
         env="SASL_CONF_PATH",
-        idle=_NO_SASL,
+        idle="the one mechanism, PLAIN, has nothing to configure",
     )
