@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench.harness import certificates, loadgen, servers, text_client, workloads
+from bench.harness import certificates, loadgen, openssl, servers, text_client, workloads
 from bench.harness.certificates import Certificates, TlsPort
 from bench.harness.selfcheck import Answer, Store, TinyServer
-from bench.harness.servers import Limits
+from bench.harness.servers import Kind, Limits
 from tests.support.deadline import scaled
 
 TIMEOUT_SECONDS = scaled(20)
@@ -165,6 +165,20 @@ def test_both_servers_get_the_same_words(held: Certificates) -> None:
         "ssl_verify_mode": "2",
         "ssl_session_cache": "",
     }
+
+
+def test_servers_share_an_openssl() -> None:
+    loadgen.build()
+    pymc = Kind("pymc", "pymc", Path("x"))
+    assert openssl.shared(pymc) == pymc
+    newest = openssl.shared(Kind("memcached-newest", "x", Path("x"), environment=(("A", "b"),)))
+    (kept, (name, paths)) = newest.environment
+    assert (kept, name) == (("A", "b"), "LD_PRELOAD")
+    crypto, tls = map(Path, paths.split(":"))
+    assert crypto.is_file() and tls.is_file()
+    assert (crypto.name[:12], tls.name[:9]) == ("libcrypto.so", "libssl.so")
+    with pytest.raises(loadgen.LoadError):
+        openssl.libraries(Path(__file__))
 
 
 def test_rows_over_tls_are_small_in_a_smoke_run() -> None:
