@@ -30,8 +30,8 @@ def test_a_record_that_nobody_finished(site: str) -> None:
         handle = cache.open()
         reader = Reader(handle, lib.WATCH_SYSEVENTS)
         predecessor = cache.open(1)
-        for _ in range(200):
-            note(predecessor, b"first")
+        for _ in range(203):
+            note(predecessor, b"the first ones")
         reader.lines()
         predecessor.close()
         assert run_child(lambda: _dies_at(cache, site)).was_killed
