@@ -1,4 +1,5 @@
-// The lists that connections are in: queues, half-sent values, slow readers, held back answers.
+// The lists that connections are in: queues, half-sent values, slow readers, handshakes, held back
+// answers.
 #include "conn/conn_internal.h"
 
 void conn_queue_push(struct conn_queue *queue, struct connection *connection) {
@@ -122,4 +123,26 @@ void conn_delay_end(struct conns *conns, struct connection *connection) {
     *(previous ? &previous->backlog->delayed_next : &list->first) = next;
     *(next ? &next->backlog->delayed_previous : &list->last) = previous;
     count(conns->proc, COUNTER_logins_delayed, (uint64_t)-1);
+}
+
+void conn_handshake_begin(struct conns *conns, struct connection *connection) {
+    struct handshake_list *handshakes = &conns->handshakes;
+    connection->state = CONN_HANDSHAKE;
+    connection->value_seconds = conns->proc->now_seconds;
+    connection->value_previous = handshakes->last;
+    *(handshakes->last ? &handshakes->last->value_next : &handshakes->first) = connection;
+    handshakes->last = connection;
+}
+
+void conn_handshake_leave(struct conns *conns, struct connection *connection) {
+    struct handshake_list *handshakes = &conns->handshakes;
+    struct connection *next = connection->value_next;
+    struct connection *previous = connection->value_previous;
+    *(previous ? &previous->value_next : &handshakes->first) = next;
+    *(next ? &next->value_previous : &handshakes->last) = previous;
+    connection->value_next = connection->value_previous = NULL;
+    if (connection->is_in_ready) {
+        conn_queue_remove(&handshakes->ready, connection);
+        connection->is_in_ready = false;
+    }
 }

@@ -11,7 +11,7 @@
 #define UNSENT_BYTES_MAX (OUT_BYTES_MAX + (256u << 10))
 // Buffers of OpenSSL, 34 KiB in all, stay with so many connections, and so many ticks after they
 // were used last.
-#define WARM_MAX 512
+#define WARM_MAX 128
 #define WARM_TICKS 2
 
 static int io_read(BIO *bio, char *place, size_t bytes, size_t *read_out) {
