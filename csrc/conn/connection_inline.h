@@ -1,13 +1,10 @@
 // A connection and what all connections of a worker share, for the engine that drives them.
 #pragma once
 
-#include <string.h>
-
 #include "base/log.h"
 #include "conn/connection.h"
 #include "conn/transport_inline.h"
 #include "conn/transport_tls_inline.h"
-#include "proto/addresses.h"
 #include "proto/reply_inline.h"
 #include "proto/session_inline.h"
 
@@ -174,12 +171,6 @@ struct conns {
     struct reply reply;
     struct reply_value reply_values[REPLY_VALUES];
 };
-
-static inline struct client_address connection_address(const struct connection_record *record) {
-    struct client_address address = {.family = record->family};
-    memcpy(address.bytes, record->address, sizeof address.bytes);
-    return address;
-}
 
 static inline bool conn_is_open(const struct connection *connection) {
     return connection->state != CONN_CLOSED;

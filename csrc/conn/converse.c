@@ -105,11 +105,12 @@ static void defer(struct conns *conns, struct connection *connection) {
 // A login failed: what was said leaves later, and nothing is read before that.
 static void delay(struct conns *conns, struct connection *connection, const char *rest,
                   size_t bytes) {
-    conns->notices.login_address = connection_address(connection->record);
+    conns->notices.login_address = session_address(&connection->session);
     if (!conn_hold_back(conns, connection)) {
         return;
     }
     conn_delay(conns, connection, session_delay_seconds(&connection->session));
+    conn_show(connection, CONNECTION_WRITE);
     session_resume(&connection->session);
     conn_want(conns, connection, 0);
     conn_input_keep(conns, connection, rest, bytes);

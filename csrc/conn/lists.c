@@ -109,7 +109,6 @@ void conn_delay(struct conns *conns, struct connection *connection, uint32_t sec
     *(list->last ? &list->last->backlog->delayed_next : &list->first) = connection;
     list->last = connection;
     conn_move(connection, CONN_DELAYED);
-    conn_show(connection, CONNECTION_WRITE);
     count(conns->proc, COUNTER_logins_delayed, 1);
 }
 

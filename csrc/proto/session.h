@@ -111,6 +111,8 @@ void session_fetch_items(const struct proto *proto, uint64_t hash);
 // never.
 void session_set_turn(struct session *session, uint64_t requests_until);
 
+// Where the client is, as session_set_peer() had it; family 1 for one that has no address.
+struct client_address session_address(const struct session *session);
 // How long the reply of a session that stopped with SESSION_DELAYED is to be held back.
 uint32_t session_delay_seconds(const struct session *session);
 
@@ -159,8 +161,8 @@ bool session_is_in_get(const struct session *session);
 // A reply buffer of its own, for tests and tools; engines have theirs.
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out);
 void reply_destroy(struct proto *proto, struct reply *reply);
-// Writes the answer to a request whose answer had no room, in the protocol that its first byte says;
-// returns how long it is, REPLY_TOO_LARGE_BYTES_MAX at most.
+// Writes the answer to a request whose answer had no room, in the protocol that its first byte
+// says; returns how long it is, REPLY_TOO_LARGE_BYTES_MAX at most.
 #define REPLY_TOO_LARGE_BYTES_MAX 128
 uint32_t reply_put_too_large(char *place, const char *request, uint32_t request_bytes,
                              const char *words);

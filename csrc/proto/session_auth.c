@@ -55,7 +55,7 @@ bool session_is_known_user(const struct session_users *users, const char *user, 
     return is_known;
 }
 
-static struct client_address address_of(const struct session *session) {
+struct client_address session_address(const struct session *session) {
     struct client_address address = {.family = 1};
     if (session->peer_address) {
         address.family = session->peer_family;
@@ -71,13 +71,13 @@ static void hold_back(struct session *session, uint32_t seconds) {
 
 void session_note_failed_login(struct session *session) {
     struct store *store = session_store(session);
-    struct client_address address = address_of(session);
+    struct client_address address = session_address(session);
     count(store->proc, COUNTER_auth_errors, 1);
     hold_back(session, addresses_note_failed_login(store, &address));
 }
 
 void session_note_good_login(struct session *session) {
-    struct client_address address = address_of(session);
+    struct client_address address = session_address(session);
     session->is_authenticated = true;
     hold_back(session, addresses_good_login_delay(session_store(session), &address));
 }

@@ -83,8 +83,8 @@ bool session_is_known_user(const struct session_users *users, const char *user, 
 // A client said who it is, and it was not right: counts that, and has the answer, which is in the
 // reply by the end of the step, held back for longer each time.
 void session_note_failed_login(struct session *session);
-// It was right: from here on the session may do what its rights say. The answer is held back as well
-// while passwords are tried from its address.
+// It was right: from here on the session may do what its rights say. The answer is held back as
+// well while passwords are tried from its address.
 void session_note_good_login(struct session *session);
 
 // Shows a line of a conversation in the log, as memcached's -vv does.

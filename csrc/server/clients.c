@@ -80,7 +80,7 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
     record_fill(record_at(engine, id), id, listener, peer);
     conn_open(&engine->conns, connection, record_at(engine, id), fd);
     if (UNLIKELY(engine->datagram_room)) {
-        struct client_address seen = connection_address(connection->record);
+        struct client_address seen = session_address(&connection->session);
         addresses_note_seen(engine->store, &seen);
     }
     if (listener) {

@@ -1,7 +1,7 @@
-// UDP: each datagram is a request and a connection of its own, over a transport that has the request
-// from the start, collects what is answered, and sends that as datagrams when it is closed. So a
-// datagram leaves nothing behind for the next one, and whatever a command waits for, it waits as
-// those of other clients do.
+// UDP: each datagram is a request and a connection of its own, over a transport that has all of its
+// input from the start, collects what is answered, and sends that as datagrams when it is closed.
+// So a datagram leaves nothing behind for the next one, and whatever a command waits for, it waits
+// as those of other clients do.
 //
 // Anybody can write any return address on a datagram. An answer is therefore at most
 // AMPLIFICATION_MAX times as long as its request unless its address has been there over TCP, and
@@ -234,13 +234,13 @@ static void begin(struct engine *engine, const struct listener *listener, const 
     uint32_t id = (uint32_t)live_get(engine->arena, LIVE_connections_max) + engine->workers
                   + (uint32_t)(listener - engine->listeners);
     record_fill(&datagram->record, id, listener, peer);
-    struct client_address address = connection_address(&datagram->record);
-    datagram->answer_max = answer_bytes_max(engine, &address, received_bytes);
     struct connection *connection = &datagram->client.connection;
     connection->is_datagram = true;
     connection->transport = (struct transport){.ops = &datagram_ops, .fd = -1, .holds_input = true};
     client_begin(engine, &datagram->client);
     conn_open(&engine->conns, connection, &datagram->record, listener->fd);
+    struct client_address address = session_address(&connection->session);
+    datagram->answer_max = answer_bytes_max(engine, &address, received_bytes);
     session_set_protocol(&connection->session, listener->options.protocol);
     session_set_rights(&connection->session, SESSION_MAY_READ | SESSION_MAY_WRITE);
     engine->datagrams_waiting++;
