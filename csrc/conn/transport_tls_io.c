@@ -249,8 +249,8 @@ static bool send_written(struct tls_end *end) {
         at = sent > 0 ? (uint32_t)sent : 0;
         end->is_deaf = sent == TRANSPORT_BROKEN;
     }
-    bool is_kept =
-        end->is_deaf || at == io->out_bytes || tls_keep_unsent(end, io->out + at, io->out_bytes - at);
+    bool is_kept = end->is_deaf || at == io->out_bytes
+                   || tls_keep_unsent(end, io->out + at, io->out_bytes - at);
     io->out_bytes = 0;
     return is_kept;
 }
