@@ -97,14 +97,14 @@ def test_no_renegotiation(server: TlsServer) -> None:
 
 
 def test_too_many_clients_are_closed_without_a_word(pymc: Program, files: CertificateFiles) -> None:
-    with TlsServer(pymc, files, ["-t", "1", "-c", "2", "-o", "maxconns_fast"]) as server:
-        with server.connect() as one, server.connect():
-            with pytest.raises(OSError):
-                server.connect()
-            with Connection(server.address, 5.0) as plain:
-                assert plain.read_to_close() == b""
-            assert one.ask(b"mn") == b"MN"
-            assert int(one.stats()["rejected_connections"]) >= 2
+    args = ["-t", "1", "-c", "2", "-o", "maxconns_fast"]
+    with TlsServer(pymc, files, args) as server, server.connect() as one, server.connect():
+        with pytest.raises(OSError):
+            server.connect()
+        with Connection(server.address, 5.0) as plain:
+            assert plain.read_to_close() == b""
+        assert one.ask(b"mn") == b"MN"
+        assert int(one.stats()["rejected_connections"]) >= 2
 
 
 def test_long_answers_come_from_the_worker(server: TlsServer) -> None:

@@ -36,8 +36,10 @@ def client_pair() -> Pair:
 def server_context(rig: Rig, verify: Verify = Verify.NONE, **material: Any) -> TlsContext:
     """What the server's side of connections is made of; the caller's to release."""
     pair = server_pair()
+    # All that it needs of an arena.
+    arena: Any = SimpleNamespace(pointer=rig.cache.arena)
     made = TlsMaterial(chain=pair.chain_pem, key=pair.key_pem, ca=authority().pem, **material)
-    return TlsContext(SimpleNamespace(pointer=rig.cache.arena), made, TlsRules(verify=verify))
+    return TlsContext(arena, made, TlsRules(verify=verify))
 
 
 def client_context(
@@ -91,7 +93,8 @@ class TlsClient(Client):
 
     def _is_greeted(self) -> bool:
         try:
-            self._has_greeted or self.tls.do_handshake()
+            if not self._has_greeted:
+                self.tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
         self._has_greeted = True
