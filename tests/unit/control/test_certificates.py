@@ -113,3 +113,15 @@ def test_stats_tls_says_what_the_certificate_says(files: CertificateFiles) -> No
 def test_sessions_are_counted_where_there_are_any(files: CertificateFiles) -> None:
     with tls_server(files, "-o", "ssl_session_cache") as server:
         assert b"STAT ssl_new_sessions 0\r\n" in server.ask("stats")
+
+
+def test_settings_say_whether_the_kernel_encrypts(files: CertificateFiles) -> None:
+    with tls_server(files, "-o", "ssl_kernel_tls") as server:
+        material = server.context.tls
+        assert material
+        shown = "yes" if material.uses_kernel else "no"
+        assert f"STAT ssl_kernel_tls {shown}\r\n".encode() in server.ask("stats settings")
+        material.let_kernel_encrypt()
+        assert b"STAT ssl_kernel_tls yes\r\n" in server.ask("stats settings")
+    with tls_server(files) as server:
+        assert b"STAT ssl_kernel_tls no\r\n" in server.ask("stats settings")

@@ -36,6 +36,8 @@ class World:
         self.facts = Facts(subject="CN=s", not_after=int(NOW) + 90 * DAY_SECONDS)
         self._load()
         self.material.publish(0)
+        self.wiped = 0
+        monkeypatch.setattr(self.material, "wipe_other", self._wipe)
         monkeypatch.setattr(certificates, "say", self.lines.append)
         monkeypatch.setattr(certificates, "rotate_tickets", lambda arena: self._rotate())
         context: Any = SimpleNamespace(
@@ -52,6 +54,9 @@ class World:
 
     def _tell(self) -> None:
         self.told += 1
+
+    def _wipe(self) -> None:
+        self.wiped += 1
 
     def _rotate(self) -> None:
         self.rotated += 1
@@ -103,9 +108,11 @@ def test_who_asks_is_told_when_all_workers_use_what_is_new(world: World) -> None
     assert world.material.loaded_seconds == 100
     world.confirm(0)
     world.look(0.1)
-    assert world.material.rounds_done == 0
+    # Worker 1 may be reading the former copy.
+    assert (world.material.rounds_done, world.wiped) == (0, 0)
     world.confirm(1)
     world.look(0.1)
+    assert world.wiped == 1
     assert (world.material.rounds_done, world.material.result_of(1)) == (1, OK)
     assert world.lines[-1] == "pymc: certificates loaded: CN=s, valid for 90 days"
 
@@ -114,7 +121,7 @@ def test_what_is_bad_changes_nothing_and_is_said(world: World) -> None:
     world.care.ask()
     world.says("Error loading the key: /k : no")
     world.look(0.1)
-    assert (world.told, world.material.generation) == (0, 1)
+    assert (world.told, world.material.generation, world.wiped) == (0, 1, 1)
     assert world.material.result_of(1) == "Error loading the key: /k : no"
     assert world.lines == [
         "pymc: Error loading the key: /k : no; what was loaded before stays in use"

@@ -180,6 +180,11 @@ def test_what_is_said_and_used_all_the_same() -> None:
     assert (facts.ca_subject, facts.ca_count) == ("CN=another root", 2)
 
 
+def test_lists_of_cas_that_come_with_the_client() -> None:
+    lists = ROOT.crl_pem() + ROOT.intermediate().crl_pem()
+    assert judged(ca=ROOT.pem, crl=lists).warnings == ""
+
+
 def test_six_hundred_authorities() -> None:
     roots = b"".join(Authority.root(f"root {n}").pem for n in range(600))
     assert judged(ca=roots + ROOT.pem).ca_count == 601

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pymc import cli
+from pymc.tls import dev
 from pymc.tls.dev import FILES, USAGE
 
 
@@ -44,3 +45,10 @@ def test_a_folder_that_cannot_be(
     (tmp_path / "file").write_text("x")
     assert run(monkeypatch, "certs", "dev", str(tmp_path / "file")) == 1
     assert capsys.readouterr().err == f"pymc certs: {tmp_path}/file: File exists\n"
+
+
+def test_a_file_that_came_meanwhile_stays(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("theirs")
+    with pytest.raises(dev.DevError, match="File exists"):
+        dev._write(str(tmp_path), "ca.pem", b"ours", 0o600)
+    assert (tmp_path / "ca.pem").read_text() == "theirs"

@@ -51,6 +51,14 @@ def test_the_copy_that_does_not_count_is_wiped(material: Material, files: Certif
     assert from_text(material.facts_text()).serial == "2"
 
 
+def test_locked_memory_is_wiped_as_well(material: Material, files: CertificateFiles) -> None:
+    material.write_next({**texts_of(files), "key": b"another key"})
+    # As the system refuses it there.
+    material._forget = -1
+    material.wipe_other()
+    assert b"another key" not in bytes(material._memory)
+
+
 def test_workers_make_contexts_of_it(material: Material, arena: Arena) -> None:
     assert material.late_workers(2) == [0, 1]
     context, generation = material.make_context(arena)
@@ -60,8 +68,13 @@ def test_workers_make_contexts_of_it(material: Material, arena: Arena) -> None:
     assert material.late_workers(2) == [0]
 
 
+@pytest.mark.parametrize("is_wiped", [False, True])
 def test_a_context_of_a_copy_that_changed_meanwhile_is_made_anew(
-    material: Material, arena: Arena, files: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+    material: Material,
+    arena: Arena,
+    files: CertificateFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    is_wiped: bool,
 ) -> None:
     real, tried = material.try_context, []
 
@@ -70,7 +83,8 @@ def test_a_context_of_a_copy_that_changed_meanwhile_is_made_anew(
         if len(tried) == 1:
             material.write_next(texts_of(files, b"2"))
             material.publish(9)
-            material.wipe_other()
+            if is_wiped:
+                material.wipe_other()
         return real(arena, generation)
 
     monkeypatch.setattr(material, "try_context", slow)
