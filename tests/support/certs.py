@@ -234,10 +234,17 @@ def _as_authority(
     own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = builder.add_extension(own_id, False)
     usage = dict.fromkeys(
-        (
-            "digital_signature content_commitment key_encipherment data_encipherment"
-            " key_agreement key_cert_sign crl_sign encipher_only decipher_only"
-        ).split(),
+        [
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ],
         False,
     )
     usage |= {"key_cert_sign": True, "crl_sign": True}
