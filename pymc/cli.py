@@ -68,6 +68,8 @@ def parse(
 def main() -> int:
     """Reads the command line and serves; returns the exit code."""
     name = os.path.basename(sys.argv[0])
+    if sys.argv[1:2] == ["certs"]:
+        return _certs(sys.argv[2:])
     try:
         settings = parse(sys.argv[1:], name if name == "memcached" else "pymc", os.environ)
         for line in settings.warnings:
@@ -81,6 +83,15 @@ def main() -> int:
         sys.stdout.flush()
         sys.stderr.write(stop.error_text)
         return stop.exit_code
+
+
+def _certs(words: Sequence[str]) -> int:
+    """Makes certificates to try TLS out with; a server that starts needs none of it."""
+    from pymc.tls.dev import main as certs
+
+    exit_code, text = certs(words)
+    print(text, file=sys.stderr if exit_code else sys.stdout)
+    return exit_code
 
 
 def _option(letter: str) -> Option:

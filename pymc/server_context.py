@@ -2,6 +2,7 @@
 
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from pymc.auth_file import Users
 from pymc.config import Settings
@@ -11,6 +12,10 @@ from pymc.core.flash import Flash
 from pymc.messages import Inbox
 from pymc.record import Record
 from pymc.stats.cpu_times import RecentCpuTimes
+
+if TYPE_CHECKING:
+    # Most servers do without it.
+    from pymc.tls.material import Material
 
 # A keeper that was killed and does not go, since it waits for a device, keeps its slot.
 KEEPER_SLOTS = 3
@@ -66,6 +71,8 @@ class ServerContext(Record):
     flash: Flash | None = None
     # None without -Y.
     users: Users | None = None
+    # None without -Z.
+    tls: "Material | None" = None
     # None without -S; with -Y they may be the same.
     sasl_users: Users | None = None
     # How this process reads from flash: io_uring or threads; a worker knows.

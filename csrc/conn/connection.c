@@ -36,13 +36,22 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     connection->record = record;
     connection->shown = CONNECTION_READ;
     session_init(&connection->session, conns->proto, log_id);
+    session_set_peer(&connection->session, record->id, record->family, record->port,
+                     record->address);
     connection->last_command_seconds = conns->proc->now_seconds;
     record->last_command_seconds = conns->proc->now_seconds;
+    connection->closes_as = WATCH_NORMAL;
     connection->wants = TRANSPORT_IN;
     connection->asked = transport_wanted(&connection->transport, connection->wants);
     count(conns->proc, COUNTER_total_connections, 1);
     count(conns->proc, COUNTER_curr_connections, 1);
     log_event(conns, connection, "new auto-negotiating client connection");
+    if (UNLIKELY(connection->transport.ops->greet)) {
+        conn_handshake_begin(conns, connection);
+    }
+    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
+        conn_note_event(conns, connection, true);
+    }
 }
 
 void conn_backlog_drop(struct conns *conns, struct connection *connection) {
@@ -73,6 +82,8 @@ static void leave_waits(struct conns *conns, struct connection *connection) {
         conn_queue_remove(&conns->busy, connection);
     } else if (connection->state == CONN_ON_FLASH) {
         flash_reader_unwait(conns->reader, &connection->waiter);
+    } else if (connection->state == CONN_HANDSHAKE) {
+        conn_handshake_leave(conns, connection);
     }
 }
 
@@ -81,6 +92,9 @@ void conn_close(struct conns *conns, struct connection *connection) {
         return;
     }
     log_event(conns, connection, "connection closed.");
+    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
+        conn_note_event(conns, connection, false);
+    }
     leave_waits(conns, connection);
     conn_move(connection, CONN_CLOSED);
     conn_backlog_drop(conns, connection);
@@ -92,6 +106,25 @@ void conn_close(struct conns *conns, struct connection *connection) {
     conns->host->closed(conns, connection);
     transport_close(&connection->transport);
     count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
+}
+
+bool conn_finish(struct conns *conns, struct connection *connection) {
+    if (connection->state == CONN_SENDING_AHEAD) {
+        conn_move(connection, CONN_SENDING);
+        conn_want(conns, connection, TRANSPORT_OUT);
+    }
+    switch (connection->state) {
+    case CONN_SENDING: conn_move(connection, CONN_CLOSING); return true;
+    case CONN_READING:
+    case CONN_YIELDED:
+    case CONN_HANDSHAKE: conn_close(conns, connection); return true;
+    default: return connection->state == CONN_CLOSING || !conn_is_open(connection);
+    }
+}
+
+void conn_close_as(struct conns *conns, struct connection *connection, enum watch_reason reason) {
+    connection->closes_as = (uint8_t)reason;
+    conn_close(conns, connection);
 }
 
 void conn_read_again(struct conns *conns, struct connection *connection) {

@@ -57,6 +57,8 @@ static void wait_on(struct conns *conns, struct connection *connection, int stop
 static void after_flush(struct conns *conns, struct connection *connection, int stop, bool is_sent,
                         bool is_pipelined, const char *rest, size_t bytes) {
     if (stop == SESSION_CLOSE) {
+        connection->closes_as =
+            session_has_quit(&connection->session) ? WATCH_NORMAL : WATCH_IN_ERROR;
         if (is_sent) {
             conn_close(conns, connection);
         } else {
@@ -131,7 +133,7 @@ static void serve_input(struct conns *conns, struct connection *connection, cons
             return;
         }
         if (stop != SESSION_REPLY_FULL || !is_sent || replies == REPLIES_MAX) {
-            after_flush(conns, connection, stop, is_sent, had_reply || at < bytes, in + at,
+            after_flush(conns, connection, stop, is_sent, had_reply, in + at,
                         bytes - at);
             return;
         }
@@ -217,6 +219,10 @@ static void name_stream(struct conns *conns, struct connection *connection) {
 bool conn_answer(struct conns *conns, struct connection *connection, const char *bytes,
                  uint32_t byte_count, int kind) {
     PYMC_DEBUG_CHECK(conn_is_parked(connection));
+    if (watch_wants(&conns->store->watch, WATCH_ERRORS) && !connection->is_streaming) {
+        session_watch_answer(&connection->session, connection->admin_line, connection->admin_bytes,
+                             bytes, byte_count);
+    }
     if (connection->state == CONN_PARKED_SENDING) {
         // What was said before the command is still on its way: the answer queues behind it.
         if (!conn_backlog_append(conns, connection, bytes, byte_count)) {
@@ -271,6 +277,9 @@ static void go_on(struct conns *conns, struct connection *connection) {
         if (connection->is_streaming) {
             name_stream(conns, connection);
         }
+    } else if (connection->state == CONN_WATCHING_SENDING) {
+        conn_move(connection, CONN_WATCHING);
+        conn_want(conns, connection, TRANSPORT_IN);
     } else {
         conn_move(connection, CONN_READING);
         conn_continue(conns, connection);
@@ -279,7 +288,7 @@ static void go_on(struct conns *conns, struct connection *connection) {
 
 void conn_writable(struct conns *conns, struct connection *connection) {
     switch (connection->backlog ? conn_backlog_send(conns, connection) : TRANSPORT_LATER) {
-    case TRANSPORT_BROKEN: conn_close(conns, connection); break;
+    case TRANSPORT_BROKEN: conn_close_as(conns, connection, WATCH_IN_ERROR); break;
     case TRANSPORT_LATER: break;
     default: go_on(conns, connection); break;
     }

@@ -43,7 +43,7 @@ void conn_values_drop_silent(struct conns *conns) {
         }
         count(conns->proc, COUNTER_value_timeouts, 1);
         values->dropped++;
-        conn_close(conns, connection);
+        conn_close_as(conns, connection, WATCH_IDLE_TIMEOUT);
     }
     tell(conns, (uint32_t)seconds);
 }

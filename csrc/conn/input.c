@@ -26,7 +26,7 @@ static void refuse_input(struct conns *conns, struct connection *connection) {
                > 0) {
         count(conns->proc, COUNTER_bytes_written, sizeof NO_INPUT_MEMORY - 1);
     }
-    conn_close(conns, connection);
+    conn_close_as(conns, connection, WATCH_IN_ERROR);
 }
 
 void conn_input_keep(struct conns *conns, struct connection *connection, const char *rest,
@@ -46,7 +46,8 @@ static void received_none(struct conns *conns, struct connection *connection, ss
     if (result == TRANSPORT_LATER) {
         conn_want(conns, connection, connection->wants);    // The transport may wish for another.
     } else {
-        conn_close(conns, connection);
+        conn_close_as(conns, connection,
+                      result == TRANSPORT_END ? WATCH_NORMAL : WATCH_IN_ERROR);
     }
 }
 

@@ -119,11 +119,17 @@ static bool keep(struct conns *conns, struct connection *connection, const struc
         backlog->values[i].buffer_offset -= out->sent;
     }
     connection->backlog = backlog;
-    conn_move(connection, conn_is_parked(connection) ? CONN_PARKED_SENDING : CONN_SENDING);
+    conn_move(connection, conn_is_watching(connection) ? CONN_WATCHING_SENDING
+                          : conn_is_parked(connection) ? CONN_PARKED_SENDING
+                                                       : CONN_SENDING);
     count(conns->proc, COUNTER_response_buf_bytes, bytes);
     conn_readers_note(conns, connection);
-    conn_want(conns, connection, TRANSPORT_OUT);
-    conn_show(connection, CONNECTION_WRITE);
+    if (UNLIKELY(conn_is_watching(connection))) {
+        conn_want(conns, connection, TRANSPORT_IN | TRANSPORT_OUT);
+    } else {
+        conn_want(conns, connection, TRANSPORT_OUT);
+        conn_show(connection, CONNECTION_WRITE);
+    }
     return true;
 }
 
@@ -141,7 +147,7 @@ static bool send_or_keep(struct conns *conns, struct connection *connection, str
     }
     if (result == TRANSPORT_BROKEN || !keep(conns, connection, out)) {
         release_values(conns, out);
-        conn_close(conns, connection);
+        conn_close_as(conns, connection, WATCH_IN_ERROR);
     }
     return false;
 }
@@ -156,7 +162,7 @@ bool conn_send(struct conns *conns, struct connection *connection, const char *b
             return true;
         }
     } else if (sent == TRANSPORT_BROKEN) {
-        conn_close(conns, connection);
+        conn_close_as(conns, connection, WATCH_IN_ERROR);
         return false;
     }
     struct outgoing out = {.text = bytes, .text_bytes = count_bytes};
@@ -224,4 +230,8 @@ int conn_backlog_send(struct conns *conns, struct connection *connection) {
         conn_ask(conns, connection, connection->wants);
     }
     return result;
+}
+
+uint32_t conn_backlog_bytes(const struct connection *connection) {
+    return connection->backlog ? connection->backlog->bytes : 0;
 }

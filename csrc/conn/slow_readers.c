@@ -107,7 +107,7 @@ static void free_what_they_hold(struct conns *conns) {
                 count(conns->proc, COUNTER_readers_closed, 1);
                 readers->closed++;
                 closes--;
-                conn_close(conns, connection);
+                conn_close_as(conns, connection, WATCH_IN_ERROR);
             }
             shortage = find_shortage(conns);
         }

@@ -31,8 +31,13 @@ static void receive_meanwhile(struct conns *conns, struct connection *connection
     if (connection->state == CONN_SENDING_AHEAD) {
         conn_read_ahead(conns, connection);
         conn_writable(conns, connection);    // The event may have told of both.
+    } else if (conn_is_watching(connection)) {
+        conn_watch_input(conns, connection);
+        conn_writable(conns, connection);
     } else if (conn_is_waiting(connection)) {
         connection->has_missed_input = true;
+    } else if (connection->state == CONN_HANDSHAKE) {
+        conn_handshake_ready(conns, connection);
     }
     // In the other states asking for input again brings the event again.
 }
@@ -80,7 +85,7 @@ void conn_event(struct conns *conns, struct connection *connection, uint32_t eve
         connection->has_ended |= (events & (TRANSPORT_ENDED | TRANSPORT_HANG_UP)) != 0;
         bool is_gone = (events & (TRANSPORT_HANG_UP | TRANSPORT_ERROR)) != 0;
         if (UNLIKELY(is_gone && conn_is_waiting(connection))) {
-            conn_close(conns, connection);
+            conn_close_as(conns, connection, WATCH_IN_ERROR);
         } else {
             stage(conns, connection);
         }
@@ -89,7 +94,7 @@ void conn_event(struct conns *conns, struct connection *connection, uint32_t eve
     } else if (events & TRANSPORT_OUT) {
         conn_writable(conns, connection);
     } else if (events & (TRANSPORT_HANG_UP | TRANSPORT_ERROR)) {
-        conn_close(conns, connection);
+        conn_close_as(conns, connection, WATCH_IN_ERROR);
     }
     if (UNLIKELY(is_detour)) {
         conn_want(conns, connection, connection->wants);    // The transport may have no wish any

@@ -10,6 +10,7 @@
 #include "meter/meter_inline.h"
 #include "shm/live_inline.h"
 #include "slab/slab_inline.h"
+#include "watch/watch_inline.h"
 
 #define LINK_PENDING 8
 // Values above this size are always sent from the arena under a pin, or as a copy of their own,
@@ -139,6 +140,7 @@ struct store {
     void *interfere_context;
     uint32_t bump_seconds;
     uint32_t bump_mask;         // An item in this state that is read again need not be marked.
+    struct watch watch;         // What clients of `watch` are told of what this process does.
     struct space_room *room;    // What this process does to get pages for its classes.
     struct link_claims *claims;
     uint8_t class_by_units[1025];        // Class for sizes up to 8 KiB, by 8-byte units.

@@ -89,12 +89,19 @@ static bool is_refusal(int outcome) {
 int execute_put(struct session *session, const struct store_write *write, const char *value,
                 bool forgets_refused, struct store_result *result) {
     struct put put = {.write = write, .value = value, .result = result};
+    struct execute_seen before;
+    if (execute_is_watched(session)) {
+        execute_see(session, write->key, write->key_bytes, &before);
+    }
     int outcome = until_done(session, write->key, write->key_bytes, try_put, bring, &put);
     if (UNLIKELY(forgets_refused && is_refusal(outcome))) {
         outcome = forget(session, write, outcome);
     }
     if (LIKELY(outcome != EXECUTE_WAITS)) {
         prefix_count(session_store(session), write->key, write->key_bytes, PREFIX_SET, false);
+    }
+    if (execute_is_watched(session)) {
+        execute_watch_store(session, write, outcome, forgets_refused, &before);
     }
     return outcome;
 }
@@ -107,6 +114,10 @@ int execute_make(struct session *session, const struct store_write *write,
 
 int execute_begin(struct session *session, const struct store_write *write, bool forgets_refused,
                   struct store_making *making) {
+    struct execute_seen before;
+    if (execute_is_watched(session)) {
+        execute_see(session, write->key, write->key_bytes, &before);
+    }
     int outcome = store_begin(session_store(session), write, making);
     if (outcome == STORE_ROOM_MADE) {
         prefix_count(session_store(session), write->key, write->key_bytes, PREFIX_SET, false);
@@ -115,22 +126,42 @@ int execute_begin(struct session *session, const struct store_write *write, bool
     if (store_is_put_off(outcome)) {
         return execute_put_off(session);
     }
-    return forgets_refused ? forget(session, write, outcome) : outcome;
+    outcome = forgets_refused ? forget(session, write, outcome) : outcome;
+    if (execute_is_watched(session)) {
+        execute_watch_store(session, write, outcome, forgets_refused, &before);
+    }
+    return outcome;
 }
 
 int execute_commit(struct session *session, const struct store_write *write,
                    struct store_making *making, struct store_result *result) {
     struct put put = {.write = write, .making = making, .result = result};
-    return until_done(session, write->key, write->key_bytes, try_commit, bring, &put);
+    struct execute_seen before;
+    if (execute_is_watched(session)) {
+        execute_see(session, write->key, write->key_bytes, &before);
+    }
+    int outcome = until_done(session, write->key, write->key_bytes, try_commit, bring, &put);
+    if (execute_is_watched(session)) {
+        execute_watch_store(session, write, outcome, false, &before);
+    }
+    return outcome;
 }
 
 int execute_give_up(struct session *session, const struct store_write *write, bool forgets_refused,
                     struct store_making *making) {
+    struct execute_seen before;
+    if (execute_is_watched(session)) {
+        execute_see(session, write->key, write->key_bytes, &before);
+    }
     int outcome = forgets_refused ? forget(session, write, STORE_NO_MEMORY) : STORE_NO_MEMORY;
     if (outcome == STORE_NO_MEMORY) {
         outcome = store_give_up(session_store(session), write, making);
     }
-    return store_is_put_off(outcome) ? execute_put_off(session) : outcome;
+    outcome = store_is_put_off(outcome) ? execute_put_off(session) : outcome;
+    if (execute_is_watched(session)) {
+        execute_watch_store(session, write, outcome, forgets_refused, &before);
+    }
+    return outcome;
 }
 
 static int try_delete(struct store *store, const void *request) {
@@ -146,11 +177,18 @@ static bool delete_on_flash(struct session *session, const char *key, uint32_t k
 }
 
 int execute_delete(struct session *session, const struct store_delete *request) {
+    struct execute_seen before;
+    if (execute_is_watched(session)) {
+        execute_see(session, request->key, request->key_bytes, &before);
+    }
     int outcome =
         until_done(session, request->key, request->key_bytes, try_delete, delete_on_flash, request);
     if (LIKELY(outcome != EXECUTE_WAITS)) {
         prefix_count(session_store(session), request->key, request->key_bytes, PREFIX_DELETE,
                      false);
+    }
+    if (execute_is_watched(session)) {
+        execute_watch_delete(session, request, outcome, &before);
     }
     return outcome;
 }
@@ -168,7 +206,15 @@ static int try_arith(struct store *store, const void *request) {
 int execute_arith(struct session *session, const struct store_arith *request,
                   struct store_number *number_out) {
     struct arith arith = {request, number_out};
-    return until_done(session, request->key, request->key_bytes, try_arith, bring, &arith);
+    struct execute_seen before;
+    if (execute_is_watched(session)) {
+        execute_see(session, request->key, request->key_bytes, &before);
+    }
+    int outcome = until_done(session, request->key, request->key_bytes, try_arith, bring, &arith);
+    if (execute_is_watched(session)) {
+        execute_watch_arith(session, request, outcome, number_out, &before);
+    }
+    return outcome;
 }
 
 struct touch {
@@ -185,9 +231,16 @@ static int try_touch(struct store *store, const void *request) {
 int execute_touch(struct session *session, const char *key, uint32_t key_bytes,
                   uint32_t expiry_seconds) {
     struct touch touch = {key, key_bytes, expiry_seconds};
+    struct execute_seen before;
+    if (execute_is_watched(session)) {
+        execute_see(session, key, key_bytes, &before);
+    }
     int outcome = until_done(session, key, key_bytes, try_touch, bring, &touch);
     if (LIKELY(outcome != EXECUTE_WAITS)) {
         count(session_store(session)->proc, COUNTER_cmd_touch, 1);
+    }
+    if (execute_is_watched(session)) {
+        execute_watch_use(session, key, key_bytes, outcome, &before);
     }
     return outcome;
 }

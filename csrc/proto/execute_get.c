@@ -114,6 +114,9 @@ int execute_get_on(struct execute_get get, int found, struct reply *reply) {
         outcome = after_look(&get, found, reply);
     }
     outcome = outcome == STORE_LOOK_AGAIN ? execute_put_off(session) : outcome;
+    if (watch_wants(&session_store(session)->watch, WATCH_FETCHERS)) {
+        execute_watch_get(&get, outcome);
+    }
     if (outcome == EXECUTE_WAITS) {
         session->has_vivified = get.is_created;
     } else {

@@ -89,6 +89,32 @@ int execute_unanswered(struct execute_get get, enum put_result put);
 // read often. The view may be gone then.
 void execute_note_record(struct execute_get get);
 
+// What watchers are told. Each of these is for when somebody watches; what was put off says nothing.
+
+// What the key had before a command, as far as memory knows.
+struct execute_seen {
+    int found;    // As link_find() has it.
+    uint32_t class_id;
+    uint32_t value_bytes;
+    uint32_t expiry_seconds;
+};
+// The classes for which a command that changes looks at the key before.
+#define EXECUTE_WATCHED (WATCH_FETCHERS | WATCH_MUTATIONS | WATCH_DELETIONS)
+static inline bool execute_is_watched(const struct session *session) {
+    return watch_wants(&session_store(session)->watch, EXECUTE_WATCHED);
+}
+void execute_see(struct session *session, const char *key, uint32_t key_bytes,
+                 struct execute_seen *seen_out);
+void execute_watch_get(const struct execute_get *get, int found);
+void execute_watch_store(struct session *session, const struct store_write *write, int outcome,
+                         bool forgets_refused, const struct execute_seen *before);
+void execute_watch_use(struct session *session, const char *key, uint32_t key_bytes, int outcome,
+                       const struct execute_seen *before);
+void execute_watch_arith(struct session *session, const struct store_arith *request, int outcome,
+                         const struct store_number *number, const struct execute_seen *before);
+void execute_watch_delete(struct session *session, const struct store_delete *request, int outcome,
+                          const struct execute_seen *before);
+
 // Answers with the viewed item. Returns STORE_HIT, STORE_LOOK_AGAIN, or why there is no answer.
 static inline __attribute__((always_inline)) int execute_answer(struct execute_get *get,
                                                                 execute_put_head put_head,
@@ -147,9 +173,15 @@ static inline __attribute__((always_inline)) int execute_get(struct execute_get 
     if (LIKELY(found == STORE_HIT)) {
         found = execute_answer(get, put_head, reply);
         if (LIKELY(found != STORE_LOOK_AGAIN)) {
+            if (watch_wants(&session_store(session)->watch, WATCH_FETCHERS)) {
+                execute_watch_get(get, found);
+            }
             return found;
         }
     } else if (LIKELY(found == STORE_MISS && !session->proto->reader && !get->vivifies)) {
+        if (watch_wants(&session_store(session)->watch, WATCH_FETCHERS)) {
+            execute_watch_get(get, found);
+        }
         return found;
     }
     return execute_get_on(*get, found, reply);

@@ -318,6 +318,52 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     return consumed_bytes;
 }
 
+// What the answer to a step was, for watchers of errors. A get's error ends what it was answered.
+static void watch_step(struct session *session, const char *in, size_t bytes, const char *answer,
+                       const char *end, bool was_in_get) {
+    if (was_in_get) {
+        const char *last = end - 1;
+        while (last > answer && last[-1] != '\n') {
+            last--;
+        }
+        bool has_ended = session->get_kind == TEXT_GET_NONE || session->get_is_broken;
+        answer = has_ended && end > answer ? last : end;
+        in = "get";
+        bytes = 3;
+    }
+    session_watch_answer(session, in, bytes, answer, (size_t)(end - answer));
+}
+
+// A step that is shown (-vv), or of which watchers are told.
+static size_t observed_step(struct session *session, const char *in, size_t bytes,
+                            struct reply *reply, int *stop_out) {
+    const char *answer = reply->at;
+    bool was_in_get = session->get_kind != TEXT_GET_NONE;
+    size_t consumed_bytes = session->is_verbose ? logged_step(session, in, bytes, reply, stop_out)
+                                                : step(session, in, bytes, reply, stop_out);
+    if (watch_wants(&session_store(session)->watch, WATCH_ERRORS) && consumed_bytes > 0) {
+        watch_step(session, in, bytes, answer, reply->at, was_in_get);
+    }
+    return consumed_bytes;
+}
+
+// The same for the bytes of a value.
+static size_t observed_value(struct session *session, const char *in, size_t bytes,
+                             struct reply *reply) {
+    static const char *const commands[] = {"set", "add", "replace", "append", "prepend"};
+    char line[KEY_BYTES_MAX + 16];
+    const char *answer = reply->at;
+    const struct store_write *write = &session->value->write;
+    int line_bytes = snprintf(line, sizeof line, "%s %.*s", commands[write->mode],
+                              (int)write->key_bytes, write->key);
+    size_t consumed_bytes = session_value_feed(session, in, bytes, reply);
+    if (watch_wants(&session_store(session)->watch, WATCH_ERRORS)) {
+        session_watch_answer(session, line, (size_t)line_bytes, answer,
+                             (size_t)(reply->at - answer));
+    }
+    return consumed_bytes;
+}
+
 // After a step of a session that has to do with flash or a busy bucket. Returns why the feed stops,
 // -1 when it goes on.
 static int after_step(struct session *session, int stop) {
@@ -356,12 +402,12 @@ static void begin(struct session *session, const char *in) {
     }
 }
 
-// A step of a session that is shown in the log, or speaks the binary protocol.
+// A step of a session that is looked at by the log or a watcher, or speaks the binary protocol.
 static __attribute__((noinline)) size_t other_step(struct session *session, const char *in,
                                                    size_t bytes, struct reply *reply,
                                                    int *stop_out) {
     if (session->protocol != SESSION_BINARY) {
-        return logged_step(session, in, bytes, reply, stop_out);
+        return observed_step(session, in, bytes, reply, stop_out);
     }
     return UNLIKELY(session->is_verbose) ? binary_logged_step(session, in, bytes, reply, stop_out)
                                          : binary_step(session, in, bytes, reply, stop_out);
@@ -375,10 +421,12 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
     session->is_waiting = session->is_busy = session->awaits_value = false;
     session->fetched_until = NULL;
     session->is_verbose = live_get(session_store(session)->arena, LIVE_verbosity) > 1;
+    session->is_observed =
+        session->is_verbose || watch_wants(&session_store(session)->watch, WATCH_ERRORS);
     if (UNLIKELY(!session->has_begun) && bytes > 0) {
         begin(session, in);
     }
-    bool is_plain = !session->is_verbose && session->protocol != SESSION_BINARY;
+    bool is_plain = !session->is_observed && session->protocol != SESSION_BINARY;
     while (stop < 0) {
         if (session->mode == MODE_CLOSE) {
             stop = SESSION_CLOSE;
@@ -395,7 +443,9 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
             at += LIKELY(is_plain) ? step(session, in + at, bytes - at, reply, &stop)
                                    : other_step(session, in + at, bytes - at, reply, &stop);
         } else if (session->mode == MODE_VALUE) {
-            at += session_value_feed(session, in + at, bytes - at, reply);
+            at += UNLIKELY(session->is_observed)
+                      ? observed_value(session, in + at, bytes - at, reply)
+                      : session_value_feed(session, in + at, bytes - at, reply);
         } else {
             at += swallow(session, bytes - at);
         }

@@ -69,6 +69,7 @@ bool session_authenticate(struct session *session, const char *line, const char 
     *consumed = 0;
     if (words > 0 && token_is(&tokens[0], "quit")) {
         session->mode = MODE_CLOSE;
+        session->has_quit = true;
         return true;
     }
     if (words < 5 || !token_is(&tokens[0], "set")

@@ -84,6 +84,11 @@ void session_note_failed_login(struct session *session);
 
 // Shows a line of a conversation in the log, as memcached's -vv does.
 void session_show(const struct session *session, char sign, const char *text, int bytes);
+// Notes an error for watchers, who want it: the command's word, its key if it has one, and the answer.
+void session_watch_error(struct session *session, struct token command, struct token key,
+                         struct token reason);
+// Whether an answer says that something went wrong.
+bool session_is_error(const char *answer, size_t bytes);
 
 // Statistics per prefix.
 enum prefix_what { PREFIX_GET, PREFIX_SET, PREFIX_DELETE };

@@ -7,7 +7,7 @@ bool engine_next_request(struct engine *engine, struct conn_request *request_out
     return conns_next_request(&engine->conns, request_out);
 }
 
-static struct client *find_ticket(struct engine *engine, uint64_t ticket) {
+struct client *engine_find_ticket(struct engine *engine, uint64_t ticket) {
     for (struct client *at = engine->clients; at; at = at->next) {
         if (conn_is_parked(&at->connection) && at->connection.ticket == ticket) {
             return at;
@@ -18,7 +18,7 @@ static struct client *find_ticket(struct engine *engine, uint64_t ticket) {
 
 static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count,
                      int kind) {
-    struct client *client = find_ticket(engine, ticket);
+    struct client *client = engine_find_ticket(engine, ticket);
     if (!client) {
         return false;
     }
@@ -39,8 +39,9 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
 }
 
 int engine_lend(struct engine *engine, uint64_t ticket, int verdict_fd) {
-    struct client *client = find_ticket(engine, ticket);
-    if (!client || client->connection.state != CONN_PARKED || client->verdict_fd >= 0) {
+    struct client *client = engine_find_ticket(engine, ticket);
+    if (!client || client->connection.state != CONN_PARKED || client->verdict_fd >= 0
+        || transport_tls_context(&client->connection.transport)) {
         return -1;
     }
     client->verdict.kind = SOURCE_VERDICT;

@@ -24,6 +24,7 @@ static void fill_record(struct connection_record *record, uint32_t id,
     record->id = id;
     record->family = 1;
     record->port = 0;
+    record->is_encrypted = listener && listener->options.tls != ENGINE_TLS_NONE;
     memset(record->address, 0, sizeof record->address);
     static const struct listener unknown;
     const struct listener *at = listener ? listener : &unknown;
@@ -38,14 +39,6 @@ static void fill_record(struct connection_record *record, uint32_t id,
         record->port = ntohs(peer->v6.sin6_port);
         memcpy(record->address, &peer->v6.sin6_addr, 16);
     }
-}
-
-bool client_transport_open(struct engine *engine, struct client *client, int fd,
-                           const struct listener *listener) {
-    (void)engine;
-    (void)listener;
-    transport_open_socket(&client->connection.transport, fd);
-    return true;
 }
 
 // A client that could not be taken in.
@@ -86,7 +79,7 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
         session_set_protocol(&connection->session, listener->options.protocol);
     }
     if (!source_watch(engine, fd, &client->source, epoll_events(connection->asked))) {
-        conn_close(&engine->conns, connection);
+        conn_close_as(&engine->conns, connection, WATCH_IN_ERROR);
     }
 }
 
@@ -117,13 +110,24 @@ static void client_closed(struct conns *conns, struct connection *connection) {
     if (client->next) {
         client->next->previous = client->previous;
     }
+    engine_tls_forget(engine, client);
+    if (UNLIKELY(engine->watchers)) {
+        engine_watch_forget(engine, client);
+    }
     server_record_give(engine, connection->record->id);
     engine->lacks_descriptors = false;
     // One that was answered in part lives until its end has been told.
     conn_queue_push(connection->is_streaming ? &engine->closed_streams : &engine->dead, connection);
 }
 
-const struct conn_host client_host = {.ask = client_ask, .closed = client_closed};
+static void client_admitted(struct conns *conns, struct connection *connection,
+                            const struct tls_peer *peer) {
+    server_identity_note(engine_of(conns), connection->record->id, peer->identity);
+    engine_tls_compare(engine_of(conns), client_of(connection));
+}
+
+const struct conn_host client_host = {
+    .ask = client_ask, .closed = client_closed, .admitted = client_admitted};
 
 static void free_all(struct conn_queue *queue) {
     for (struct connection *at; (at = conn_queue_pop(queue));) {
@@ -137,7 +141,7 @@ void clients_free_dead(struct engine *engine) {
 
 void clients_close(struct engine *engine) {
     while (engine->clients) {
-        conn_close(&engine->conns, &engine->clients->connection);
+        conn_close_as(&engine->conns, &engine->clients->connection, WATCH_SHUTDOWN);
     }
     free_all(&engine->dead);
     free_all(&engine->closed_streams);
@@ -151,7 +155,7 @@ void clients_drop_idle(struct engine *engine) {
         const struct connection *connection = &client->connection;
         if (connection->record->family != 1 && conn_is_idle(&engine->conns, connection, timeout)) {
             count(engine->proc, COUNTER_idle_kicks, 1);
-            conn_close(&engine->conns, &client->connection);
+            conn_close_as(&engine->conns, &client->connection, WATCH_IDLE_TIMEOUT);
         }
         client = next;
     }

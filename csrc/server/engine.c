@@ -38,6 +38,7 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
     if (!engine->peer_fds || status != PYMC_OK) {
         return PYMC_NO_MEMORY;
     }
+    engine->tls_output_bytes = options->tls_output_bytes;
     proto_disable_commands(engine->conns.proto, options->disabled_commands);
     engine->conns.worker = engine->worker;
     engine->conns.workers = engine->workers;
@@ -77,7 +78,7 @@ int engine_open(struct store *store, const struct engine_options *options,
     engine->arena = store->arena;
     engine->root =
         (struct server_root *)(store->arena->base + store->header->roots[ARENA_ROOT_SERVER]);
-    engine->epoll_fd = engine->deadline_fd = -1;
+    engine->epoll_fd = engine->deadline_fd = engine->watch_fd = -1;
     engine->inbox_fd = options->inbox_fd;
     engine->worker = options->worker;
     engine->workers = options->workers;
@@ -101,10 +102,12 @@ void engine_close(struct engine *engine) {
     store_wake(engine->store);
     clients_close(engine);
     engine_flash_close(engine);
+    engine_watch_close(engine);
     if (engine->epoll_fd >= 0) {
         close(engine->epoll_fd);
     }
     conns_close(&engine->conns);
+    engine_tls_close(engine);
     log_close(engine->log);
     free(engine->peer_fds);
     free(engine);
@@ -154,6 +157,7 @@ static void serve_other(struct engine *engine, struct source *source) {
     case SOURCE_LISTENER: listener_serve(engine, (struct listener *)source); break;
     case SOURCE_INBOX: inbox_serve(engine); break;
     case SOURCE_WATCHED: engine->is_called = true; break;
+    case SOURCE_WATCH_TIMER: engine_watch_serve(engine); break;
     case SOURCE_VERDICT: {
         struct client *client =
             (struct client *)((char *)source - offsetof(struct client, verdict));
@@ -186,6 +190,12 @@ static void serve(struct engine *engine, int ready) {
         }
     }
     conns_serve_staged(conns);
+    if (UNLIKELY(conns->handshakes.ready.first)) {
+        conns_serve_handshakes(conns);
+    }
+    if (UNLIKELY(engine->tls_review)) {
+        engine_tls_review(engine);
+    }
     if (UNLIKELY(engine->reader)) {
         engine_flash_serve(engine);
     }
@@ -203,10 +213,15 @@ static uint32_t wants(const struct engine *engine) {
            | (engine->is_called ? ENGINE_WATCHED : 0);
 }
 
+// Something is to be done that no event tells of.
+static bool has_more(const struct engine *engine) {
+    return conns_have_more(&engine->conns) || engine->tls_review;
+}
+
 // How long the next round may wait for events, in milliseconds: 0 where something is to be done
 // anyway. Whatever must not wait for a client's next word belongs here.
 static int wait_ms(const struct engine *engine, uint64_t end_ns) {
-    if (engine->conns.again || wants(engine) || engine->now_ns >= end_ns) {
+    if (has_more(engine) || wants(engine) || engine->now_ns >= end_ns) {
         return 0;
     }
     if (UNLIKELY(engine->conns.busy.first)) {
@@ -231,7 +246,7 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
     if (UNLIKELY(!engine->is_accepting)) {
         listening_resume(engine);
     }
-    if (ready <= 0 && !engine->conns.again) {
+    if (ready <= 0 && !has_more(engine)) {
         if (UNLIKELY(engine->conns.busy.first
                      || (engine->reader && engine_flash_due_ns(engine) <= engine->now_ns))) {
             serve(engine, 0);
@@ -250,7 +265,7 @@ static uint32_t leave(struct engine *engine) {
     }
     engine_rest(engine);
     uint32_t found =
-        wants(engine) | (engine->conns.again || engine->conns.busy.first ? ENGINE_AGAIN : 0);
+        wants(engine) | (has_more(engine) || engine->conns.busy.first ? ENGINE_AGAIN : 0);
     engine->is_called = false;
     return found;
 }
@@ -298,6 +313,7 @@ void engine_tick(struct engine *engine) {
     engine_update_clock(engine);
     clients_drop_idle(engine);
     conns_tick(&engine->conns);
+    engine_tls_tick(engine);
     if (engine->log) {
         log_flush(engine->log);
     }

@@ -10,6 +10,7 @@
 #include "store/store.h"
 
 struct engine;
+struct tls_context;
 
 #define ENGINE_WORKERS_MAX 250
 #define ENGINE_LISTENERS_MAX 64
@@ -31,6 +32,7 @@ struct engine_options {
     int log_fd;             // Where lines for the operator go, see log_open(); 0 is standard error.
                             // Borrowed.
     bool log_is_stamped;    // They carry time and worker.
+    uint32_t tls_output_bytes;    // So much is encrypted for one call of the system; 0 = default.
 };
 
 // Reserves what engines share (connection records, load counts). Call once on a fresh arena, before
@@ -77,6 +79,12 @@ struct engine_listener_options {
 // Borrows fd.
 int engine_listen(struct engine *engine, int fd, const struct engine_listener_options *options);
 
+// From here on new TLS connections use this context, which is held; those that are there go on with
+// theirs, unless the certificate of their client is no longer good: these are closed, a few in each
+// turn. Clients of a TLS listener are closed before there is a context. Returns PYMC_OK or
+// PYMC_NO_MEMORY.
+int engine_set_tls(struct engine *engine, struct tls_context *context);
+
 // Gives a worker a connection that was accepted for another one. `inbox_fd` is the sending end of
 // its inbox, `listener` the number of its engine_listen() call, from 0. Returns false when the
 // inbox is full. Any process; the descriptor becomes non-blocking and stays the caller's to close;
@@ -115,11 +123,18 @@ bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
                   uint32_t byte_count, int kind);
 
 // Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be
-// sent there at once, or -1 when the connection is gone or still has to send what was said before.
+// sent there at once, or -1 when the connection is gone, still has to send what was said before, or
+// is encrypted: only this process can do that.
 // engine_next_stream() names the connection when `verdict_fd` becomes readable or ends, or, with
 // more_out false, when the connection closes before; what was told is the caller's to read. Borrows
 // verdict_fd, until then or until engine_reply(), which takes the answer back.
 int engine_lend(struct engine *engine, uint64_t connection, int verdict_fd);
+
+// The connection, whose command waits for an answer, is answered OK and gets the lines of these
+// classes (enum watch_class) from here on. Returns PYMC_BUSY when too many watch already,
+// PYMC_NO_MEMORY, PYMC_INVALID when it is gone or has something else to get first; then it still
+// waits for its answer.
+int engine_begin_watch(struct engine *engine, uint64_t connection, uint32_t classes);
 
 // A connection whose last CONN_ANSWER_MORE part was sent (more_out true), or that closed meanwhile
 // (false).
@@ -135,6 +150,11 @@ int engine_set_sasl(struct engine *engine, const char *lines, uint32_t byte_coun
 // records are the end.
 uint32_t server_connections_read(struct arena *arena, uint32_t *next_id,
                                  struct connection_record *out, uint32_t most);
+
+// Copies whom the connection with a record says it is, by its certificate; cut to fit. Returns its
+// bytes, 0 when it has not said so. `id`: as the record has it.
+#define SERVER_IDENTITY_BYTES 128
+uint32_t server_identity_read(struct arena *arena, uint32_t id, char out[SERVER_IDENTITY_BYTES]);
 
 // Connections that belong to each worker now; counts_out[workers].
 void server_loads_read(struct arena *arena, uint32_t *counts_out);

@@ -24,6 +24,8 @@ struct server_root {
     uint32_t records_free;    // List through `id`, + 1.
     uint32_t records_begun;
     uint64_t records_offset;
+    uint64_t identities_offset;    // IDENTITY_BYTES_MAX for each record; written only where its
+                                   // has_identity is set.
     uint32_t loads[ENGINE_WORKERS_MAX];
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was
                                             // counted for.
@@ -35,7 +37,8 @@ enum source_kind {
     SOURCE_INBOX,
     SOURCE_FLASH,
     SOURCE_VERDICT,
-    SOURCE_WATCHED
+    SOURCE_WATCHED,
+    SOURCE_WATCH_TIMER
 };
 
 // First member of everything that epoll points to.
@@ -78,6 +81,8 @@ struct client {
     struct connection connection;
 };
 
+struct watcher;
+
 struct engine {
     struct conns conns;    // First: what is told of connections finds its engine by it.
     struct store *store;
@@ -107,8 +112,17 @@ struct engine {
     bool lacks_descriptors;    // accept() failed for want of them; a close or a tick may help.
     uint64_t refused_since_ns;
     struct client *clients;
+    uint32_t tls_output_bytes;
+    struct tls_context *tls;       // For new connections; NULL for none.
+    bool tls_is_behind;            // Some of those looked at are still to be closed.
+    struct client *tls_review;     // The next whose certificate has to be good under it as well.
     struct log *log;    // NULL without memory for one.
     bool log_is_stamped;
+    struct watcher *watchers;          // Clients that watch.
+    struct source watch_timer;
+    int watch_fd;    // The timer that looks for lines for them; -1 before the first.
+    uint64_t watch_pause_ns;
+    char *watch_lines;    // Room in which lines are made.
     uint64_t busy_ns;                    // When those who wait for buckets are tried again.
     struct conn_queue dead;              // Closed; freed at the end of the turn.
     struct conn_queue closed_streams;    // Closed while answered in part: engine_next_stream()
@@ -142,6 +156,8 @@ void server_place_here(struct engine *engine, uint32_t worker, uint32_t epoch);
 uint32_t server_record_take(struct engine *engine);
 // Gives the record of a connection of this worker back and counts it out.
 void server_record_give(struct engine *engine, uint32_t id);
+// Shows whom the connection with this record talks to, until the record is given back.
+void server_identity_note(struct engine *engine, uint32_t id, const char *identity);
 // Begins a new life of this worker: nothing of the last one counts any more.
 void server_worker_begin(struct engine *engine);
 uint32_t server_connections_total(const struct engine *engine);
@@ -161,11 +177,29 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
                  const union peer_address *peer, bool is_shared);
 // The answer comes from this process again.
 void client_take_back(struct engine *engine, struct client *client);
+// The client whose administrative command has this ticket, NULL when it is gone.
+struct client *engine_find_ticket(struct engine *engine, uint64_t ticket);
+// A client that may watch is closed.
+void engine_watch_forget(struct engine *engine, const struct client *client);
+// Looks for lines, and sends them.
+void engine_watch_serve(struct engine *engine);
+void engine_watch_close(struct engine *engine);
 void clients_free_dead(struct engine *engine);
 void clients_close(struct engine *engine);
 // Closes those who have said nothing for longer than the operator allows.
 void clients_drop_idle(struct engine *engine);
 extern const struct conn_host client_host;
+
+// Looks at some clients whether they are still admitted.
+void engine_tls_review(struct engine *engine);
+// Closes a client of an older context whose certificate is no longer good; else it gets the rights
+// that it has now.
+void engine_tls_compare(struct engine *engine, struct client *client);
+// Once a second: looks again at those that could not be closed.
+void engine_tls_tick(struct engine *engine);
+// The client goes: it is not looked at any more.
+void engine_tls_forget(struct engine *engine, const struct client *client);
+void engine_tls_close(struct engine *engine);
 
 // Accepts from a listener, and puts what it got where it belongs.
 void listener_serve(struct engine *engine, struct listener *listener);

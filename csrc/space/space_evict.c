@@ -109,6 +109,23 @@ static void choose(struct store *store, uint32_t class_id, bool force_ring, bool
     }
 }
 
+static __attribute__((noinline)) void watch_eviction(struct store *store,
+                                                     const struct link_locked *locked) {
+    const struct item *item = locked->item;
+    uint32_t now = store->proc->now_seconds;
+    uint32_t expiry = item_expiry(item, locked->state);
+    int32_t idle = (int32_t)(now - item->time_seconds);
+    struct watch_event event = {.kind = WATCH_EVICTION,
+                                .is_fetched = locked->state & ITEM_FETCHED,
+                                .key = item_key(item, locked->state),
+                                .key_bytes = item_key_bytes(item->sizes),
+                                .class_id = (uint8_t)locked->class_id,
+                                .size_bytes = item_value_bytes(item, locked->state),
+                                .ttl_seconds = expiry ? (int64_t)expiry - now : -1,
+                                .idle_seconds = idle > 0 ? (uint32_t)idle : 0};
+    watch_note(&store->watch, WATCH_EVICTIONS, &event);
+}
+
 // An eviction is a loss: an item whose copy is on flash is not lost.
 static void count_eviction(struct store *store, const struct link_locked *locked) {
     uint32_t class_id = locked->class_id;
@@ -119,6 +136,9 @@ static void count_eviction(struct store *store, const struct link_locked *locked
     }
     if (UNLIKELY(locked->state & ITEM_ON_FLASH) && link_may_be_on_flash(store, locked->hash)) {
         return;
+    }
+    if (watch_wants(&store->watch, WATCH_EVICTIONS)) {
+        watch_eviction(store, locked);
     }
     count(store->proc, COUNTER_evictions, 1);
     class_count(store, class_id, CLASS_evicted, 1);

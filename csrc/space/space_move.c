@@ -1,4 +1,6 @@
 // Emptying a page: its items, and the parts of large ones, are copied to other chunks, or evicted.
+#include <stdio.h>
+
 #include "link/link_txn_inline.h"
 #include "link/link_value_inline.h"
 #include "space/space_evict_inline.h"
@@ -349,11 +351,22 @@ static void prefetch_ahead(const struct store *store, const struct slab_window *
     }
 }
 
+static __attribute__((noinline)) void watch_move(struct store *store,
+                                                 const struct space_move *move) {
+    char text[64];
+    int bytes = snprintf(text, sizeof text, "slab_move src=%u dst=%u", move->from_class,
+                         move->to_class);
+    watch_note_text(&store->watch, WATCH_SYSEVENTS, text, (uint32_t)bytes);
+}
+
 bool space_move_end(struct store *store, struct space_move *move) {
     if (!slab_drain_end(&store->slab, store->proc, move->page, move->to_class)) {
         return false;
     }
     count(store->proc, COUNTER_slabs_moved, 1);
+    if (watch_wants(&store->watch, WATCH_SYSEVENTS)) {
+        watch_move(store, move);
+    }
     move->page = 0;
     const struct slab_root *root = store->slab.root;
     if (UNLIKELY(SHARED_LOAD(root->pages_used) + SHARED_LOAD(root->pool_count)

@@ -116,6 +116,7 @@ struct store_delete {
     bool has_expiry;          // Meta T.
     bool has_client_flags;    // Meta F, with x.
     bool has_cas_new;         // Meta E.
+    bool is_meta;             // Of no meaning here: watchers are told.
     uint32_t expiry_seconds;
     uint32_t client_flags;
     uint64_t cas_compare;

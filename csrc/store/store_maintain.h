@@ -40,3 +40,8 @@ void store_counters_reset(struct store *store);
 // into counts[buckets].
 bool store_sizes_step(struct store *store, struct space_cursor *cursor, uint32_t chunks,
                       uint32_t *counts, uint32_t buckets);
+
+// Tells those who watch events of this class (enum watch_class) a line: the words behind `type=`.
+// Nothing is done while nobody does. Requires: called between the turns of this process.
+void store_note_text(struct store *store, uint32_t watch_class, const char *text,
+                     uint32_t text_bytes);

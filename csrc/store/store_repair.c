@@ -6,6 +6,7 @@
 #include "link/link_txn_inline.h"
 #include "meter/meter.h"
 #include "store/store_internal.h"
+#include "watch/watch_inline.h"
 
 void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     struct store *store = context;
@@ -27,6 +28,7 @@ void store_repair(void *context, struct proc *self, uint32_t dead_slot_index) {
     }
     FAULT_POINT(self, "store.repair.unlocked");
     link_limbo_repair(store, self, dead_slot_index);
+    watch_repair(store->arena, dead_slot_index);
     meter_end_process(store->arena, dead_slot_index);
 }
 

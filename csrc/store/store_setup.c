@@ -171,6 +171,7 @@ int store_open(struct arena *arena, struct flash *flash, uint32_t slot_index, in
         free(store);
         return status;
     }
+    watch_open(store->proc, &store->watch);
     slab_enter(&store->slab, store->proc);
     lru_enter(&store->lru, store->proc);
     status = link_flash_open(store);
@@ -269,4 +270,11 @@ void store_turn(struct store *store) {
     }
     follow_lifetime(store);
     store_flush_turn(store);
+    watch_turn(&store->watch);
+}
+
+void store_note_text(struct store *store, uint32_t watch_class, const char *text,
+                     uint32_t text_bytes) {
+    watch_turn(&store->watch);
+    watch_note_text(&store->watch, watch_class, text, text_bytes);
 }

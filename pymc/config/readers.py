@@ -63,6 +63,19 @@ class Number(Record):
         return f"{above or f'{self.low:g}'} to {self.high:g}"
 
 
+class NumberOrWord(Record):
+    """Reads one of a few words, whatever their case, or else a number as Number does."""
+
+    parse: Callable[[str], float | None]
+    words: Mapping[str, int]
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> float:
+        """The number, or the one that the word stands for."""
+        if text is not None and text.upper() in self.words:
+            return self.words[text.upper()]
+        return Number(self.parse)(name, text, now)
+
+
 class Level(Record):
     """Reads a level from `low` to `high`; without a value it is 1, switched on."""
 

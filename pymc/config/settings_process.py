@@ -17,7 +17,6 @@ from pymc.config.shared import SHARED, shared_as
 from pymc.record import Record
 
 INT_MAX = 2**31 - 1
-_NO_WATCHERS = "there are no log streams to watch yet"
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
 
 
@@ -331,7 +330,7 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"watcher_logbuf_size": READ},
         stats=("watcher_logbuf_size", 480),
-        idle=_NO_WATCHERS,
+        shared=SHARED,
     )
     worker_logbuf_bytes: int = setting(
         64 * KILOBYTE,
@@ -340,7 +339,6 @@ class ProcessSettings(Record):
         reader=Number(whole_unsigned, 0, 2**32 - 1, KILOBYTE),
         options={"worker_logbuf_size": READ},
         stats=("worker_logbuf_size", 490),
-        idle=_NO_WATCHERS,
     )
     socket_cookie_id: int = setting(
         0,

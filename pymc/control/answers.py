@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from pymc.config.c_numbers import whole_unsigned
-from pymc.core.engine import ReplyKind
+from pymc.core.engine import LogClass, ReplyKind
 from pymc.core.store import Store
 from pymc.record import Record
 from pymc.server_context import ServerContext
@@ -30,6 +30,12 @@ class Parts(Record):
     is_walk: bool = False
 
 
+class Watching(Record):
+    """No answer of its own: the connection gets the lines of these log streams from here on."""
+
+    classes: LogClass
+
+
 class Command(Record):
     """One command line: its words, and where it was asked."""
 
@@ -44,7 +50,7 @@ class Command(Record):
         return self.words[1:]
 
 
-Handler = Callable[[Command], Answer | Parts]
+Handler = Callable[[Command], Answer | Parts | Watching]
 
 
 def line(text: str) -> Answer:
@@ -61,7 +67,7 @@ SILENCE = Answer(b"")
 def quiet_if_asked(handler: Handler) -> Handler:
     """Sends no answer, errors too, when the last word is `noreply`."""
 
-    def quiet(command: Command) -> Answer | Parts:
+    def quiet(command: Command) -> Answer | Parts | Watching:
         answer = handler(command)
         return SILENCE if command.words[-1] == NOREPLY else answer
 

@@ -1,7 +1,7 @@
 """Which function answers which administrative command."""
 
-from pymc.control import memory, queues, server, statistics
-from pymc.control.answers import Answer, Command, Handler, Parts
+from pymc.control import certificates, memory, queues, server, statistics
+from pymc.control.answers import Answer, Command, Handler, Parts, Watching
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
 
@@ -13,7 +13,7 @@ HANDLERS: dict[bytes, Handler] = {
     b"lru": queues.lru,
     b"lru_crawler": queues.lru_crawler,
     b"watch": server.watch,
-    b"refresh_certs": server.refresh_certs,
+    b"refresh_certs": certificates.refresh_certs,
     b"extstore": server.extstore,
     b"shutdown": server.shutdown,
     b"debugtime": server.debugtime,
@@ -23,7 +23,7 @@ HANDLERS: dict[bytes, Handler] = {
 
 def answer_to(
     line: bytes, context: ServerContext, store: Store, *, is_pipelined: bool = False
-) -> Answer | Parts:
+) -> Answer | Parts | Watching:
     """Returns what a command line is answered with; a line that is no command like `misbehave`."""
     words = [word for word in line.split(b" ") if word]
     handler = HANDLERS.get(words[0], server.misbehave) if words else server.misbehave

@@ -4,10 +4,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 
-from pymc.control.answers import WAITING, Answer
+from pymc.control.answers import WAITING, Answer, Watching
 from pymc.control.commands import answer_to
 from pymc.control.packets import in_packets
-from pymc.core.engine import Engine, ReplyKind, Request
+from pymc.core.engine import Engine, LogClass, ReplyKind, Request, WatchRefusal
 from pymc.core.store import Store
 from pymc.logs import say, say_exception
 from pymc.messages import AnswerEnded, AnswerMessage, End, Inbox, receive, send
@@ -18,10 +18,17 @@ from pymc.server_context import ServerContext
 SLICE_SECONDS = 50e-6
 SLICE_BYTES = 32768
 _FAILED = b"SERVER_ERROR internal error\r\n"
+_WATCH_REFUSALS = {
+    WatchRefusal.TOO_MANY: b"WATCHER_TOO_MANY log watcher limit reached\r\n",
+    WatchRefusal.FAILED: b"WATCHER_FAILED failed to add log watcher\r\n",
+}
 
 
 class Control:
-    """The commands of one worker's connections. `later` runs a function after other work."""
+    """The commands of one worker's connections.
+
+    `later` runs a function after other work, `wait` after some milliseconds.
+    """
 
     def __init__(
         self,
@@ -29,6 +36,7 @@ class Control:
         store: Store,
         engine: Engine,
         later: Callable[[Callable[[], None]], object],
+        wait: Callable[[Callable[[], None]], object],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Borrows all of them; `clock` counts seconds."""
@@ -36,6 +44,7 @@ class Control:
         self._store = store
         self._engine = engine
         self._later = later
+        self._wait = wait
         self._clock = clock
         self._streams: dict[int, Iterator[bytes | None]] = {}
         # Connections on which the keeper answers, and where it says how that ended.
@@ -56,9 +65,17 @@ class Control:
         if isinstance(answer, Answer):
             self._engine.reply(request.connection, answer.text, answer.kind)
             return
+        if isinstance(answer, Watching):
+            self._watch(request.connection, answer.classes)
+            return
         self._streams[request.connection] = answer.parts
         if not (answer.is_walk and self._lend(request)):
             self._send_slice(request.connection)
+
+    def _watch(self, connection: int, classes: LogClass) -> None:
+        refusal = self._engine.begin_watch(connection, classes)
+        if refusal is not None:
+            self._engine.reply(connection, _WATCH_REFUSALS[refusal])
 
     def resume(self, connection: int, is_open: bool) -> None:
         """Goes on with an answer whose last part was sent, or forgets it."""
@@ -110,13 +127,17 @@ class Control:
             return
         collected: list[bytes] = []
         collected_bytes = 0
+        again = self._later
         end = self._clock() + SLICE_SECONDS
         try:
             for part in parts:
                 if part:
                     collected.append(part)
                     collected_bytes += len(part)
-                if part is WAITING or collected_bytes >= SLICE_BYTES or self._clock() >= end:
+                if part is WAITING:
+                    again = self._wait
+                    break
+                if collected_bytes >= SLICE_BYTES or self._clock() >= end:
                     break
             else:
                 self._finish(connection, b"".join(collected))
@@ -127,7 +148,7 @@ class Control:
             self._finish(connection, b"".join(collected), ReplyKind.CLOSE)
             return
         if not collected_bytes:
-            self._later(lambda: self._send_slice(connection))
+            again(lambda: self._send_slice(connection))
         elif not self._engine.reply(connection, b"".join(collected), ReplyKind.MORE):
             del self._streams[connection]
 

@@ -8,26 +8,40 @@ from pymc.config.readers import Choice
 from pymc.control.answers import (
     BAD_FORMAT,
     ERROR,
+    NOREPLY,
     OK,
+    SILENCE,
     Answer,
     Command,
     Parts,
+    Watching,
     decimal,
     line,
     quiet_if_asked,
 )
 from pymc.control.flash_fault import set_fault
 from pymc.core import HAS_DEBUG
-from pymc.core.engine import ReplyKind
+from pymc.core.engine import LogClass, ReplyKind
 from pymc.core.flash import Flash, Wanted
 from pymc.core.snapshots import read_slab
 from pymc.live_settings import change
 from pymc.messages.signals import SHUT_DOWN, SHUT_DOWN_GRACEFULLY
 
-# What `watch` could be asked for.
+# What `watch` can be asked for. In the streams of memcached's proxy, and in that of raw commands,
+# nothing ever comes, as in memcached.
+_NOTHING = LogClass(0)
 _STREAMS = {
-    *(b"fetchers", b"mutations", b"evictions", b"connevents", b"deletions", b"rawcmds"),
-    *(b"proxyreqs", b"proxyevents", b"proxyuser", b"sysevents"),
+    b"fetchers": LogClass.FETCHERS,
+    b"mutations": LogClass.MUTATIONS,
+    b"evictions": LogClass.EVICTIONS,
+    b"connevents": LogClass.CONNEVENTS,
+    b"deletions": LogClass.DELETIONS,
+    b"sysevents": LogClass.SYSEVENTS,
+    b"errors": LogClass.ERRORS,
+    b"rawcmds": _NOTHING,
+    b"proxyreqs": _NOTHING,
+    b"proxyevents": _NOTHING,
+    b"proxyuser": _NOTHING,
 }
 _EXTSTORE = "extstore "
 # The word behind `extstore`, and the setting that it changes.
@@ -69,20 +83,22 @@ def shutdown(command: Command) -> Answer | Parts:
     return Answer(b"", ReplyKind.CLOSE)
 
 
-def refresh_certs(command: Command) -> Answer | Parts:
-    """`refresh_certs`: there is no TLS yet."""
-    return line("Error TLS not enabled")
+def watch(command: Command) -> Answer | Parts | Watching:
+    """`watch [<stream>...]`: from here on the connection gets log lines; alone it is fetchers."""
+    return _watch(command) if command.words[-1] != NOREPLY else SILENCE
 
 
-def watch(command: Command) -> Answer | Parts:
-    """`watch [<stream>...]`: refused; there are no log streams yet."""
+def _watch(command: Command) -> Answer | Watching:
     if not command.server.settings.watch_enabled:
         return line("CLIENT_ERROR watch commands not allowed")
-    if any(word not in _STREAMS for word in command.arguments):
-        return ERROR
     if command.is_pipelined:
         return line("ERROR cannot pipeline other commands before watch")
-    return line("SERVER_ERROR watch is not built into this server")
+    if any(word not in _STREAMS for word in command.arguments):
+        return ERROR
+    classes = _NOTHING
+    for word in command.arguments or [b"fetchers"]:
+        classes |= _STREAMS[word]
+    return Watching(classes)
 
 
 def extstore(command: Command) -> Answer | Parts:

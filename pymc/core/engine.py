@@ -3,12 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, IntFlag
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pymc.core.arena import Arena
 from pymc.core.errors import check
 from pymc.core.ffi import ffi, lib, text
 from pymc.core.store import Store
 from pymc.record import Record
+
+if TYPE_CHECKING:
+    # Most servers do without it.
+    from pymc.core.tls import TlsContext
 
 WORKERS_MAX = int(lib.ENGINE_WORKERS_MAX)
 
@@ -69,6 +74,25 @@ class ReplyKind(IntEnum):
     DONE = lib.CONN_ANSWER_DONE
     MORE = lib.CONN_ANSWER_MORE
     CLOSE = lib.CONN_ANSWER_CLOSE
+
+
+class LogClass(IntFlag):
+    """What a client of `watch` can be told of, as bits."""
+
+    FETCHERS = lib.WATCH_FETCHERS
+    MUTATIONS = lib.WATCH_MUTATIONS
+    EVICTIONS = lib.WATCH_EVICTIONS
+    CONNEVENTS = lib.WATCH_CONNEVENTS
+    DELETIONS = lib.WATCH_DELETIONS
+    SYSEVENTS = lib.WATCH_SYSEVENTS
+    ERRORS = lib.WATCH_ERRORS
+
+
+class WatchRefusal(IntEnum):
+    """Why a client may not watch."""
+
+    TOO_MANY = 1
+    FAILED = 2
 
 
 class FlashReads(Record):
@@ -144,6 +168,7 @@ class Engine:
         flash_reads: FlashReads = DEFAULT_FLASH_READS,
         log_fd: int = 0,
         log_is_stamped: bool = False,
+        tls_output_bytes: int = 0,
     ) -> None:
         """Opens the engine. Raises SystemCallError or CoreMemoryError.
 
@@ -166,6 +191,7 @@ class Engine:
         options.flash_memory_bytes = flash_reads.memory_bytes
         options.log_fd = log_fd
         options.log_is_stamped = log_is_stamped
+        options.tls_output_bytes = tls_output_bytes
         out = ffi.new("struct engine **")
         check(lib.engine_open(store.pointer, options, out), "engine_open")
         self._pointer = out[0]
@@ -232,6 +258,13 @@ class Engine:
         """Sends (part of) an answer; False when the connection has closed meanwhile."""
         return bool(lib.engine_reply(self._pointer, connection, answer, len(answer), kind))
 
+    def begin_watch(self, connection: int, classes: LogClass) -> WatchRefusal | None:
+        """Answers OK and sends log lines from here on; or says why not, and answers nothing."""
+        status = int(lib.engine_begin_watch(self._pointer, connection, classes))
+        if status == lib.PYMC_OK:
+            return None
+        return WatchRefusal.TOO_MANY if status == lib.PYMC_BUSY else WatchRefusal.FAILED
+
     def lend(self, connection: int, verdict_fd: int) -> int | None:
         """The descriptor of a connection that another process shall answer on; None: it cannot.
 
@@ -246,6 +279,10 @@ class Engine:
         more = ffi.new("bool *")
         while lib.engine_next_stream(self._pointer, connection, more):
             yield connection[0], bool(more[0])
+
+    def set_tls(self, context: "TlsContext") -> None:
+        """Encrypts the connections that come from now on with this context, which it keeps."""
+        check(lib.engine_set_tls(self._pointer, context.pointer), "engine_set_tls")
 
     def set_auth(self, lines: bytes) -> None:
         """Asks text clients for one of these users: `user:password` lines."""

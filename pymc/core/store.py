@@ -122,6 +122,11 @@ class Store:
         """Adds to one of this process's counters."""
         lib.meter_add(self._proc, COUNTER_INDEX[name], by)
 
+    def note_system_event(self, text: str) -> None:
+        """Tells clients of `watch sysevents`, if there are any: the words behind `type=`."""
+        line = text.encode("ascii")
+        lib.store_note_text(self.pointer, lib.WATCH_SYSEVENTS, line, len(line))
+
     def arm_fault(self, name: str, countdown: int = 1) -> None:
         """Lets this process die at a fault point (debug builds only)."""
         lib.proc_arm_fault(self._proc, name.encode("ascii"), countdown)

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from typing import TYPE_CHECKING
 
 from pymc.config import StartupError
 from pymc.core.arena import Role
@@ -9,9 +10,11 @@ from pymc.launch import Holdings
 from pymc.launch.service import Service
 from pymc.logs import say
 from pymc.messages.signals import (
+    CERTIFICATES_CHANGED,
     CHILD_CHANGED,
     KILL_CHILD,
     READ_USERS,
+    REFRESH_CERTIFICATES,
     STOP_CHILD,
     STOP_SECONDS,
     STOP_SECONDS_MAX,
@@ -21,11 +24,15 @@ from pymc.messages.signals import (
 from pymc.supervisor.children import Children
 from pymc.supervisor.guard import Guard
 
+if TYPE_CHECKING:
+    from pymc.supervisor.certificates import Certificates
+
 _STOPPING = {
     signal.SIGTERM: "Signal handled: Terminated.",
     signal.SIGINT: "Signal handled: Interrupt.",
     signal.SIGUSR1: "Gracefully stopping",
 }
+_REFRESHING = (READ_USERS.number, REFRESH_CERTIFICATES.number)
 
 
 class Watch:
@@ -38,6 +45,21 @@ class Watch:
         self._context = holdings.context
         self._children = children
         self._guard = Guard(self._context, children)
+        self._certificates = self._make_certificates()
+        self._is_reloading = False
+
+    def _make_certificates(self) -> "Certificates | None":
+        """Only a server with TLS needs what takes care of certificates."""
+        if (material := self._context.tls) is None:
+            return None
+        from pymc.supervisor.certificates import Certificates
+
+        return Certificates(
+            self._context,
+            material,
+            lambda: self._children.send(CERTIFICATES_CHANGED, Role.WORKER),
+            (self._holdings.lifeline.writer_fd,),
+        )
 
     def run(self) -> None:
         """Replaces who dies or does not go on, until a signal says stop; then ends all."""
@@ -49,21 +71,35 @@ class Watch:
             arrived = self._wait()
             if arrived == READ_USERS.number:
                 self._service.reloading()
+                self._is_reloading = True
                 self._read_users()
-                self._service.ready("serving")
             elif arrived in _STOPPING:
                 return signal.Signals(arrived)
+            self._look_after_certificates(arrived)
             self._children.reap()
             self._children.start_due()
             # A signal may tell that a child was stopped.
             self._guard.look()
             self._service.alive()
 
+    def _look_after_certificates(self, arrived: int) -> None:
+        """Goes on with them; who asked for a reload is told when that is done as well."""
+        if self._certificates:
+            if arrived in _REFRESHING:
+                self._certificates.ask()
+            else:
+                self._certificates.look()
+        if self._is_reloading and not (self._certificates and self._certificates.is_at_work):
+            self._is_reloading = False
+            self._service.ready("serving")
+
     def _wait(self) -> int:
         """Returns the next signal; 0 when a child is to be started or looked at first."""
         due = min(self._guard.due, self._service.due)
         if (start := self._children.next_due()) is not None:
             due = min(due, start)
+        if self._certificates:
+            due = min(due, self._certificates.due)
         arrived = signal.sigtimedwait(WAITED_SIGNALS, max(0.0, due - time.monotonic()))
         return arrived.si_signo if arrived else 0
 

@@ -233,20 +233,9 @@ def _as_authority(
     builder = builder.add_extension(x509.BasicConstraints(True, None), True)
     own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = builder.add_extension(own_id, False)
-    usage = dict.fromkeys(
-        [
-            "digital_signature",
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "key_cert_sign",
-            "crl_sign",
-            "encipher_only",
-            "decipher_only",
-        ],
-        False,
-    )
+    rights = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment"]
+    rights += ["key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
+    usage = dict.fromkeys(rights, False)
     usage |= {"key_cert_sign": True, "crl_sign": True}
     builder = builder.add_extension(x509.KeyUsage(**usage), True)
     return builder.add_extension(_issuer_id(issuer), False)

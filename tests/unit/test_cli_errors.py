@@ -281,7 +281,10 @@ ROOT_CASES: list[tuple[int, str, list[str]]] = [
 
 # Where pymc says no on purpose and memcached starts, crashes or says less.
 OWN_CASES: list[tuple[int, str, list[str]]] = [
-    (64, "This server is not built with TLS support.", ["-Z", "--enable-ssl --version"]),
+    (1, "could not parse argument to ssl_keyformat", ["-o ssl_keyformat=ENGINE"]),
+    (1, "ssl_handshake_timeout is out of range", ["-o ssl_handshake_timeout=0"]),
+    (1, "ssl_ticket_seconds is out of range", ["-o ssl_ticket_seconds=0"]),
+    (1, "Missing ssl_allowed_ids argument", ["-o ssl_allowed_ids"]),
     (64, "This server is not built with UDP support (-U 0 is off).", ["-U 5", "-U -1 -p 5"]),
     (
         64,

@@ -200,6 +200,7 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
     }
     struct store_delete wanted = {.key = request.key,
                                   .key_bytes = request.key_bytes,
+                                  .is_meta = true,
                                   .has_cas_compare = meta_has(&request, 'C'),
                                   .cas_compare = request.cas_compare,
                                   .mismatch_is_miss = true,

@@ -265,7 +265,7 @@ static uint32_t collect(struct session *session, const char *scan, const char *e
     *too_long_out = false;
     while (filled < BATCH) {
         if (!in_line) {
-            if (session->get_kind != TEXT_GET_PLAIN || session->is_verbose
+            if (session->get_kind != TEXT_GET_PLAIN || session->is_observed
                 || session_has_had_its_turn(session, lines) || !begins_short_get(scan, end)) {
                 break;
             }

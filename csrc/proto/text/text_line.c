@@ -138,4 +138,5 @@ void text_version(struct session *session, struct token *tokens, uint32_t words,
 void text_quit(struct session *session, struct token *tokens, uint32_t words, int variant,
                struct reply *reply) {
     session->mode = MODE_CLOSE;
+    session->has_quit = true;
 }

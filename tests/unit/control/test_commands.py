@@ -120,7 +120,6 @@ lru_crawler metadump 300        | BAD_CLASS
 lru_crawler metadump all        | END
 lru_crawler mgdump hash         | EN
 lru_crawler mgdump x            | BAD_CLASS
-watch                           | SERVER_ERROR watch is not built into this server
 watch nothing                   | ERROR
 refresh_certs                   | Error TLS not enabled
 refresh_certs noreply           | Error TLS not enabled
