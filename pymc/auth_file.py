@@ -1,4 +1,4 @@
-"""The users and passwords of the files for `-Y` and `-S`, as all processes of a server know them."""
+"""The users and passwords for `-Y` and `-S`, as all processes of a server know them."""
 
 from collections.abc import Callable
 

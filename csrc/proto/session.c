@@ -1,7 +1,6 @@
 // The feed loop: finds command lines, dispatches them, goes on with values that come in pieces.
 #include "proto/session.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/binary/binary_internal.h"
@@ -299,13 +298,6 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
         *stop_out = SESSION_NEEDS_INPUT;
     }
     return consumed_bytes;
-}
-
-void session_show(const struct session *session, char sign, const char *text, int bytes) {
-    char line[LOG_LINE_BYTES_MAX];
-    int shown = snprintf(line, sizeof line, "%c%d %.*s", sign, session->log_id, bytes, text);
-    log_line(session->proto->log, line,
-             shown < (int)sizeof line ? (uint32_t)shown : (uint32_t)sizeof line - 1);
 }
 
 // As memcached's -vv has it: the line that came, and the answer when it is one line.

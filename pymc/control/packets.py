@@ -1,4 +1,4 @@
-"""The answer to a binary client's `stat`: what `stats` says in lines, as packets of the protocol."""
+"""The answer to a binary client's `stat`: the lines that `stats` says, as packets."""
 
 import struct
 from collections.abc import Iterator

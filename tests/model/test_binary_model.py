@@ -49,12 +49,20 @@ def expiry_of(reference: Reference, sent: int) -> int:
     return reference.now_seconds + sent if sent else 0
 
 
-def done(name: str, *, cas: int = 0, opaque: int = 0, **more: bytes) -> list[Response]:
+def done(
+    name: str,
+    *,
+    cas: int = 0,
+    opaque: int = 0,
+    extras: bytes = b"",
+    key: bytes = b"",
+    value: bytes = b"",
+) -> list[Response]:
     """The answer to what went well; a quiet one has none, unless it is a read."""
     is_read = name.startswith(("get", "gat"))
     if name.endswith("q") and not is_read:
         return []
-    return [Response(OPCODES[name], cas=cas, opaque=opaque, **more)]
+    return [Response(OPCODES[name], 0, extras, key, value, opaque, cas)]
 
 
 def failed(name: str, what: str, opaque: int) -> list[Response]:

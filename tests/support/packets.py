@@ -5,10 +5,35 @@ from dataclasses import dataclass
 
 HEADER = struct.Struct(">BBHBBHI4sQ")
 REQUEST, RESPONSE = 0x80, 0x81
-_PLAIN = (
-    "get set add replace delete incr decr quit flush getq noop version getk getkq append prepend"
-    " stat setq addq replaceq deleteq incrq decrq quitq flushq appendq prependq"
-).split()
+_PLAIN = [
+    "get",
+    "set",
+    "add",
+    "replace",
+    "delete",
+    "incr",
+    "decr",
+    "quit",
+    "flush",
+    "getq",
+    "noop",
+    "version",
+    "getk",
+    "getkq",
+    "append",
+    "prepend",
+    "stat",
+    "setq",
+    "addq",
+    "replaceq",
+    "deleteq",
+    "incrq",
+    "decrq",
+    "quitq",
+    "flushq",
+    "appendq",
+    "prependq",
+]
 OPCODES = dict(zip(_PLAIN, range(0x1B), strict=True)) | {
     "touch": 0x1C,
     "gat": 0x1D,
@@ -56,8 +81,9 @@ def request(
     name: str,
     key: bytes = b"",
     value: bytes = b"",
-    *,
     extras: bytes = b"",
+    /,
+    *,
     cas: int = 0,
     opaque: int = 0,
     **wrong: int,
@@ -84,19 +110,19 @@ def storing(
     name: str, key: bytes, value: bytes, flags: int = 0, expiry: int = 0, **more: int
 ) -> bytes:
     """A set, add or replace, quiet or not."""
-    return request(name, key, value, extras=struct.pack(">II", flags, expiry), **more)
+    return request(name, key, value, struct.pack(">II", flags, expiry), **more)
 
 
 def counting(
     name: str, key: bytes, delta: int = 1, initial: int = 0, expiry: int = 0, **more: int
 ) -> bytes:
     """An incr or decr, quiet or not."""
-    return request(name, key, extras=struct.pack(">QQI", delta, initial, expiry), **more)
+    return request(name, key, b"", struct.pack(">QQI", delta, initial, expiry), **more)
 
 
 def touching(name: str, key: bytes, expiry: int, **more: int) -> bytes:
     """A touch, or one of the gat family."""
-    return request(name, key, extras=struct.pack(">I", expiry), **more)
+    return request(name, key, b"", struct.pack(">I", expiry), **more)
 
 
 def body_bytes_of(header: bytes) -> int:

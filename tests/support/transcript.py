@@ -46,7 +46,8 @@ from tests.support.packets import ERRORS, Response, opcode_of, request
 
 _TRANSCRIPTS = Path(__file__).resolve().parents[1] / "conformance" / "transcripts"
 _DIRECTIVE = re.compile(
-    r"(>>>|>>=|>>\||>>B|<<<|<<=|<<~|<<\*|<<#|<<B|<<S|\?\?\?|\+\+\+|~~~|@@@|!!!)(?:\[([^\]]+)\])?(?: (.*))?"
+    r"(>>>|>>=|>>\||>>B|<<<|<<=|<<~|<<\*|<<#|<<B|<<S|\?\?\?|\+\+\+|~~~|@@@|!!!)"
+    r"(?:\[([^\]]+)\])?(?: (.*))?"
 )
 _HEAD = re.compile(r"# (args|fresh|slow|not): *(.*)")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)")
@@ -214,7 +215,7 @@ def packet_of(text: str, names: dict[str, str]) -> bytes:
         if field in numbers or not name.startswith("flush"):
             extras += numbers.pop(field, 0).to_bytes(size, "big")
     key, value = fields.get("key", b""), fields.get("value", b"")
-    return request(name, key, value, extras=extras, **numbers)
+    return request(name, key, value, extras, **numbers)
 
 
 def response_in(text: str, names: dict[str, str]) -> tuple[Response, re.Pattern[bytes] | None, str]:

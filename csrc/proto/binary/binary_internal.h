@@ -145,7 +145,21 @@ void binary_put_refusal(const struct session *session, const struct binary_reque
                         struct reply *reply);
 
 // Whether text clients cannot write the key as it is: their dumps show it encoded.
-bool binary_key_is_binary(const char *key, uint32_t key_bytes);
+static inline bool binary_key_is_binary(const char *key, uint32_t key_bytes) {
+    uint32_t i = 0;
+    for (uint64_t eight; key_bytes - i >= sizeof eight; i += sizeof eight) {
+        memcpy(&eight, key + i, sizeof eight);
+        if (UNLIKELY(token_bytes_below(eight, ' ' + 1))) {
+            break;
+        }
+    }
+    for (; i < key_bytes; i++) {
+        if (key[i] == ' ' || key[i] == '\n' || key[i] == '\r' || key[i] == '\0') {
+            return true;
+        }
+    }
+    return false;
+}
 
 // One step of a session in command mode, as step() in session.c has it.
 size_t binary_step(struct session *session, const char *in, size_t bytes, struct reply *reply,

@@ -1,4 +1,4 @@
-"""What `stats` says in lines, as packets for a binary client: whole, in parts, and what is no list."""
+"""What `stats` says in lines, as packets for a binary client: whole, in parts, and no list."""
 
 from collections.abc import Iterator
 

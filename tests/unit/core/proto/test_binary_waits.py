@@ -45,7 +45,7 @@ REQUESTS = [
 
 
 def counted(store: Handle) -> dict[str, int]:
-    names = "requests cmd_get cmd_touch get_misses total_items items cas_misses".split()
+    names = ["requests", "cmd_get", "cmd_touch", "get_misses", "total_items", "items", "cas_misses"]
     counters = store.counters()
     return {name: counters[name] for name in names}
 
