@@ -23,7 +23,7 @@ enum conn_state {
     CONN_PARKED_SENDING,    // The same, and replies or a part of the answer wait for the client.
     CONN_WATCHING,          // It gets the lines of a log stream; what it says is thrown away.
     CONN_WATCHING_SENDING,    // The same, and lines wait for the client to take them.
-    CONN_CLOSED,            // Nothing happens any more; freed at the end of the turn.
+    CONN_CLOSED,              // Nothing happens any more; freed at the end of the turn.
     CONN_STATES
 };
 // The state's name without CONN_, for tests and messages.

@@ -43,8 +43,8 @@ struct connection {
     bool reads_little;    // Large values came last: the next may begin with one too.
     bool admin_is_pipelined;
     uint8_t closes_as;    // enum watch_reason, for watchers; known before it is closed.
-    uint32_t wants;    // enum transport_event bits that it wants to be told of ...
-    uint32_t asked;    // ... and what its transport made of them, which the host was asked for.
+    uint32_t wants;       // enum transport_event bits that it wants to be told of ...
+    uint32_t asked;       // ... and what its transport made of them, which the host was asked for.
     struct transport transport;
     struct connection_record *record;
     uint32_t last_command_seconds;
@@ -196,8 +196,8 @@ bool conns_next_request(struct conns *conns, struct conn_request *request_out);
 // `kind`: enum conn_answer_kind. Returns false when it closed.
 bool conn_answer(struct conns *conns, struct connection *connection, const char *bytes,
                  uint32_t byte_count, int kind);
-// The connection, which is CONN_PARKED, is answered OK and gets lines from here on. What it has sent
-// behind its command is thrown away. Returns false when it closed.
+// The connection, which is CONN_PARKED, is answered OK and gets lines from here on. What it has
+// sent behind its command is thrown away. Returns false when it closed.
 bool conn_watch(struct conns *conns, struct connection *connection);
 // Sends lines to a connection that watches, or keeps them; copies. Returns false when it closed.
 bool conn_watch_send(struct conns *conns, struct connection *connection, const char *lines,

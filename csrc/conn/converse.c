@@ -133,8 +133,7 @@ static void serve_input(struct conns *conns, struct connection *connection, cons
             return;
         }
         if (stop != SESSION_REPLY_FULL || !is_sent || replies == REPLIES_MAX) {
-            after_flush(conns, connection, stop, is_sent, had_reply, in + at,
-                        bytes - at);
+            after_flush(conns, connection, stop, is_sent, had_reply, in + at, bytes - at);
             return;
         }
     }

@@ -29,15 +29,15 @@ struct session {
     bool has_vivified;    // Before it had to wait it made the item that it answers from.
     bool has_begun;       // Its first byte was seen.
     bool is_authenticated;
-    bool has_quit;    // MODE_CLOSE: the client asked for it, nothing is wrong.
-    bool get_is_broken;             // The rest of the get's line is thrown away.
-    bool is_verbose;    // Command lines are shown (-vv); found out once per feed ...
+    bool has_quit;         // MODE_CLOSE: the client asked for it, nothing is wrong.
+    bool get_is_broken;    // The rest of the get's line is thrown away.
+    bool is_verbose;       // Command lines are shown (-vv); found out once per feed ...
     bool is_observed;    // ... as is whether they are looked at by that or by a watcher of errors.
     uint32_t busy_rounds;           // How often the command under way met a busy bucket ...
     uint32_t busy_since_seconds;    // ... and since when.
-    uint32_t connection;    // What watchers know the client by.
+    uint32_t connection;            // What watchers know the client by.
     const uint8_t *peer_address;    // Where it is, borrowed; NULL for one that has no address.
     uint16_t peer_port;
     uint8_t peer_family;
-    int log_id;                     // What they are shown with, as memcached does: the descriptor.
+    int log_id;    // What they are shown with, as memcached does: the descriptor.
 };

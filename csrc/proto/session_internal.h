@@ -67,7 +67,8 @@ bool session_authenticate(struct session *session, const char *line, const char 
                           const char *body, size_t body_bytes, struct reply *reply,
                           size_t *consumed);
 
-// Notes an error for watchers, who want it: the command's word, its key if it has one, and the answer.
+// Notes an error for watchers, who want it: the command's word, its key if it has one, and the
+// answer.
 void session_watch_error(struct session *session, struct token command, struct token key,
                          struct token reason);
 // Whether an answer says that something went wrong.

@@ -112,11 +112,11 @@ struct engine {
     struct client *clients;
     struct log *log;    // NULL without memory for one.
     bool log_is_stamped;
-    struct watcher *watchers;          // Clients that watch.
+    struct watcher *watchers;    // Clients that watch.
     struct source watch_timer;
     int watch_fd;    // The timer that looks for lines for them; -1 before the first.
     uint64_t watch_pause_ns;
-    char *watch_lines;    // Room in which lines are made.
+    char *watch_lines;                   // Room in which lines are made.
     uint64_t busy_ns;                    // When those who wait for buckets are tried again.
     struct conn_queue dead;              // Closed; freed at the end of the turn.
     struct conn_queue closed_streams;    // Closed while answered in part: engine_next_stream()
@@ -164,8 +164,8 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
                  const union peer_address *peer, bool is_shared);
 // The answer comes from this process again.
 void client_take_back(struct engine *engine, struct client *client);
-// The client whose administrative command has this ticket, NULL when it is gone.
-struct client *engine_find_ticket(struct engine *engine, uint64_t ticket);
+// As engine_begin_watch(), of a client that is CONN_PARKED.
+int engine_watch_begin(struct engine *engine, struct client *client, uint32_t classes);
 // A client that may watch is closed.
 void engine_watch_forget(struct engine *engine, const struct client *client);
 // Looks for lines, and sends them.
