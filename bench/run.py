@@ -14,7 +14,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.harness import flash_files, loadgen, replay, report, selfcheck, suite, workloads  # noqa: E402
+from bench.harness import (  # noqa: E402
+    certificates,
+    flash_files,
+    loadgen,
+    replay,
+    report,
+    selfcheck,
+    suite,
+    workloads,
+)
 from bench.harness.figures import Settings  # noqa: E402
 from bench.harness.measure import lacking_tool  # noqa: E402
 from bench.harness.servers import Kind, ServerError, find_kinds  # noqa: E402
@@ -190,7 +199,10 @@ def _measure_all(
             results.append(suite.run_workload(workload, fitting, rounds, settings))
         except loadgen.WrongValueError as error:
             codes.add(_fail(1, f"{workload.name}: WRONG: {error}"))
-        except (loadgen.LoadError, ServerError, OSError) as error:
+        except (
+            *(loadgen.LoadError, ServerError, OSError),
+            certificates.CertificateError,
+        ) as error:
             codes.add(_fail(3, f"{workload.name}: {error}"))
     return results, 1 if 1 in codes else max(codes)
 

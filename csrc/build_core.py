@@ -310,9 +310,10 @@ def check_warnings() -> None:
     variant = variant_named("debug")
     compile_each([*variant.compiler, *variant.flags, "-Wall", "-Werror", "-fsyntax-only"], fuzzers)
     flags = [flag for flag in variant_named("debug").flags if not flag.startswith("-march")]
-    # Of the libraries only the headers are needed, which are the same everywhere.
-    command = [ARM64, *flags, *WARNINGS, "-idirafter", "/usr/include", "-S", "-o", os.devnull]
-    compile_each(command, sources())
+    # Of the libraries only the headers are needed, which are the same on all 64-bit machines.
+    own = Path("/usr/include", sysconfig.get_config_var("MULTIARCH") or "")
+    headers = [word for folder in ("/usr/include", own) for word in ("-idirafter", str(folder))]
+    compile_each([ARM64, *flags, *WARNINGS, *headers, "-S", "-o", os.devnull], sources())
 
 
 def compile_each(command: list[str], files: list[Path]) -> None:

@@ -10,7 +10,7 @@ from pymc.config.checks import checked
 from pymc.config.errors import StartupAnswer, StartupError, StartupStop, nearest
 from pymc.config.features import missing_feature, refuse
 from pymc.config.getopt import CommandLine, Option
-from pymc.config.readers import is_read_in_part, shown_amount
+from pymc.config.readers import Names, Reader, is_read_in_part, shown_amount
 from pymc.config.row import READ, Row
 from pymc.config.settings import (
     BUNDLES,
@@ -68,6 +68,8 @@ def parse(
 def main() -> int:
     """Reads the command line and serves; returns the exit code."""
     name = os.path.basename(sys.argv[0])
+    if sys.argv[1:2] == ["certs"]:
+        return _certs(sys.argv[2:])
     try:
         settings = parse(sys.argv[1:], name if name == "memcached" else "pymc", os.environ)
         for line in settings.warnings:
@@ -81,6 +83,15 @@ def main() -> int:
         sys.stdout.flush()
         sys.stderr.write(stop.error_text)
         return stop.exit_code
+
+
+def _certs(words: Sequence[str]) -> int:
+    """Makes certificates to try TLS out with; a server that starts needs none of it."""
+    from pymc.tls.dev import main as certs
+
+    exit_code, text = certs(words)
+    print(text, file=sys.stderr if exit_code else sys.stdout)
+    return exit_code
 
 
 def _option(letter: str) -> Option:
@@ -104,6 +115,10 @@ def _understood(row: Row, said_as: str, text: str, value: Any) -> str:
     said = f"-o {said_as}=" if said_as in row.options else f"-{row.flag} " if row.flag else ""
     shown = row.shown(value) if row.shown else shown_amount(value, row.unit)
     return f"WARNING: {said}{text}: understood as {shown}"
+
+
+def _reader_of(option: str) -> Reader:
+    return ROWS[OPTIONS[option]].reader
 
 
 class _Reading:
@@ -143,9 +158,13 @@ class _Reading:
 
     def _take_suboptions(self, text: str) -> None:
         """Takes the parts of `-o`, as getsubopt splits them: only a last comma may be idle."""
+        listed = ""
         for part in text.removesuffix(",").split(",") if text else []:
             option, equals, value = part.partition("=")
-            if option in OPTIONS:
+            if listed and not equals:
+                self._set(OPTIONS[listed], listed, READ, part)
+            elif option in OPTIONS:
+                listed = option if isinstance(_reader_of(option), Names) else ""
                 name = OPTIONS[option]
                 self._set(name, option, ROWS[name].options[option], value if equals else None)
             elif option in BUNDLES:

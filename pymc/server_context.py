@@ -2,15 +2,20 @@
 
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from pymc.auth_file import Users
 from pymc.config import Settings
 from pymc.core.arena import Arena, Role
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerOptions
 from pymc.core.flash import Flash
 from pymc.messages import Inbox
 from pymc.record import Record
 from pymc.stats.cpu_times import RecentCpuTimes
+
+if TYPE_CHECKING:
+    # Most servers do without it.
+    from pymc.tls.material import Material
 
 # A keeper that was killed and does not go, since it waits for a device, keeps its slot.
 KEEPER_SLOTS = 3
@@ -26,11 +31,18 @@ def slots_for(settings: Settings) -> int:
 class ListeningAddress(Record):
     """One address and its listening sockets: one per worker, or one that all share (unix)."""
 
-    kind: ListenerKind
+    options: ListenerOptions
     # (host, port), or the path of a unix socket.
     name: tuple[str, int] | str
     family: int
     sockets: tuple[socket.socket, ...]
+    # What `-l tag[name]:` calls it; "" for nothing.
+    tag: str = ""
+
+    @property
+    def kind(self) -> ListenerKind:
+        """TCP or unix."""
+        return self.options.kind
 
     def socket_for(self, worker: int) -> socket.socket:
         """The socket that a worker accepts from."""
@@ -59,6 +71,10 @@ class ServerContext(Record):
     flash: Flash | None = None
     # None without -Y.
     users: Users | None = None
+    # None without -Z.
+    tls: "Material | None" = None
+    # None without -S; with -Y they may be the same.
+    sasl_users: Users | None = None
     # How this process reads from flash: io_uring or threads; a worker knows.
     read_engine: str = "none"
 

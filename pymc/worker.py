@@ -11,9 +11,10 @@ from pymc.config import Settings
 from pymc.control import Control
 from pymc.core.arena import Role
 from pymc.core.engine import Engine, FlashReaderKind, FlashReads, Wants
+from pymc.core.errors import CoreError
 from pymc.core.process import give_back_zeroes
 from pymc.core.store import Store
-from pymc.logs import log_fd
+from pymc.logs import log_fd, say
 from pymc.record import replace
 from pymc.server_context import ServerContext
 from pymc.uvloop_import import uvloop
@@ -22,6 +23,8 @@ _READ_ENGINES = {FlashReaderKind.URING: "io_uring", FlashReaderKind.THREADS: "th
 _TICK_SECONDS = 1.0
 _START_SECONDS = 0.5
 _GONE = 1
+# Between two looks for what another process or a device has to say.
+_WHILE_SECONDS = 0.005
 # The engine waits so long for the next client before the loop waits for it and for all else.
 _QUIET_MILLISECONDS = 20
 # So late may a timer, a descriptor or a rare signal be while clients come all the time: less
@@ -40,9 +43,11 @@ def run(context: ServerContext, worker: int) -> int:
             inbox_fd=context.worker_inboxes[worker].reader.fileno(),
             peer_fds=[inbox.writer.fileno() for inbox in context.worker_inboxes],
             version=VERSION,
+            disabled_commands=context.settings.disabled_commands,
             flash_reads=_flash_reads(context.settings),
             log_fd=log_fd(),
             log_is_stamped=context.settings.log_format == "full",
+            tls_output_bytes=_tls_output_bytes(context.settings),
         )
         kind = engine.flash_kind
         if kind is not None:
@@ -55,6 +60,11 @@ def run(context: ServerContext, worker: int) -> int:
             for address in context.addresses:
                 address.close()
     return 0
+
+
+def _tls_output_bytes(settings: Settings) -> int:
+    """What ssl_wbuf_size says; the core's choice where it says nothing."""
+    return settings.tls_wbuf_bytes if "tls_wbuf_bytes" in settings.given else 0
 
 
 def _flash_reads(settings: Settings) -> FlashReads:
@@ -78,8 +88,10 @@ class Worker:
         self._loop = uvloop.new_event_loop()
         # A quarter of a megabyte for streams, which it has none of.
         give_back_zeroes(self._loop)
-        self._control = Control(context, store, engine, self._later)
+        self._control = Control(context, store, engine, self._later, self._after_a_while)
         self._on_ready = self._make_on_ready()
+        # Which certificates the engine has.
+        self._tls_generation = 0
         # Functions of _later() that have not run yet.
         self._later_count = 0
 
@@ -87,13 +99,14 @@ class Worker:
         """Serves until SIGTERM, or until the supervisor is gone."""
         loop, engine = self._loop, self._engine
         self._load_auth()
+        self._load_tls()
         self._wait_for_others()
         for address in self._context.addresses:
-            engine.listen(address.socket_for(self._worker).fileno(), address.kind)
+            engine.listen(address.socket_for(self._worker).fileno(), address.options)
         loop.add_signal_handler(signal.SIGTERM, loop.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._load_auth)
-        # The loop sees signals only from now on, and the users may have changed before.
-        loop.call_soon(self._load_auth)
+        loop.add_signal_handler(signal.SIGHUP, self._load_again)
+        # The loop sees signals only from now on, and what they are about may have changed before.
+        loop.call_soon(self._load_again)
         loop.add_reader(engine.fd, self._on_ready)
         # Nothing has to be given back in order: the arena goes with the last process.
         loop.add_reader(self._context.lifeline_fd, os._exit, _GONE)
@@ -148,6 +161,10 @@ class Worker:
         self._later_count += 1
         self._loop.call_soon(self._run_later, function)
 
+    def _after_a_while(self, function: Callable[[], None]) -> None:
+        """Runs a function that may answer somebody, when there may be something new to say."""
+        self._loop.call_later(_WHILE_SECONDS, self._later, function)
+
     def _run_later(self, function: Callable[[], None]) -> None:
         self._later_count -= 1
         function()
@@ -173,6 +190,24 @@ class Worker:
             # A predecessor's reads count no longer either.
             self._store.count(name, (now - shown[name]) % 2**64)
 
+    def _load_again(self) -> None:
+        self._load_auth()
+        try:
+            self._load_tls()
+        except CoreError as error:
+            say(f"pymc: the certificates before these stay in use: {error}")
+
+    def _load_tls(self) -> None:
+        """Lets connections from now on use the certificates that count."""
+        if (material := self._context.tls) and material.generation != self._tls_generation:
+            context, generation = material.make_context(self._context.arena)
+            self._engine.set_tls(context)
+            context.release()
+            self._tls_generation = generation
+            material.note_used(self._worker, generation)
+
     def _load_auth(self) -> None:
         if users := self._context.users:
             self._engine.set_auth(users.lines)
+        if users := self._context.sasl_users:
+            self._engine.set_sasl(users.lines)

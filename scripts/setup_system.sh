@@ -61,6 +61,8 @@ look() {
         # With .venv/bin on the path, the one found there is pymc.
         PATH=/usr/bin:/usr/local/bin:$PATH memcached -V 2>/dev/null | grep -qv pymc || need memcached
         command -v memccapable >/dev/null || need libmemcached-tools
+        # The client whose view of handshakes tests ask for.
+        command -v openssl >/dev/null || need openssl
         # Lets a test move the clock of a memcached, instead of waiting for an expiry.
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || need libfaketime
         # memcached-tool loads the one and asks the other for the number of TCP.

@@ -1,7 +1,9 @@
 """What a run of the load generator yields, by name, and how runs are set up."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.harness import loadgen
 
@@ -20,6 +22,11 @@ class Settings:
     flash_dir: Path = Path()  # where servers with a flash tier get their files
 
 
+def _transferred_mb(report: Mapping[str, Any]) -> float:
+    """Both ways, and under TLS before it is encrypted."""
+    return (float(report["received_bytes"]) + float(report["sent_bytes"])) / 1e6
+
+
 def figures_of(sample: loadgen.Sample) -> Figures:
     """What every run of the load generator yields."""
     report = sample.report
@@ -32,6 +39,7 @@ def figures_of(sample: loadgen.Sample) -> Figures:
         "cpu_user_us": sample.server_user_seconds / requests * 1e6,
         "cpu_key_us": sample.server_cpu_seconds / keys * 1e6,
         "client_cpu_us": float(report["client_cpu_seconds"]) / requests * 1e6,
+        "mb_per_cpu_second": _transferred_mb(report) / max(1e-9, sample.server_cpu_seconds),
         "requests": float(report["requests"]),
         "requests_per_second": float(report["requests_per_second"]),
         "hit_ratio": float(report["hit_ratio"]),

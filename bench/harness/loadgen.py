@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.harness import processes
+from bench.harness.certificates import TlsPort
 from bench.harness.servers import Server
 from bench.harness.text_client import Endpoint
 
 BENCH = Path(__file__).resolve().parent.parent
 PROGRAM = BENCH / "build" / "loadgen"
+# The one that OpenSSL and every client of today agree on; both servers get the same.
+TLS_CIPHER = "TLS_AES_256_GCM_SHA384"
 
 Arguments = Mapping[str, int | float | str | bool]
 
@@ -52,13 +55,28 @@ def build() -> None:
 
 def command(endpoint: Endpoint, arguments: Arguments) -> list[str]:
     """The command line; True makes a bare flag, False leaves it out."""
-    place = "--unix" if isinstance(endpoint, str) else "--port"
-    words = [str(PROGRAM), place, str(endpoint)]
+    words = [str(PROGRAM), *_place(endpoint)]
     for name, value in arguments.items():
         if value is True:
             words.append(f"--{name}")
         elif value is not False:
             words += [f"--{name}", str(value)]
+    return words
+
+
+def _place(endpoint: Endpoint) -> list[str]:
+    if isinstance(endpoint, str):
+        return ["--unix", endpoint]
+    if isinstance(endpoint, int):
+        return ["--port", str(endpoint)]
+    return ["--port", str(endpoint.port), *_tls_words(endpoint)]
+
+
+def _tls_words(endpoint: TlsPort) -> list[str]:
+    words = ["--tls", "--tls-cipher", TLS_CIPHER]
+    if endpoint.is_mutual:
+        held = endpoint.certificates
+        words += ["--tls-cert", str(held.chain("client")), "--tls-key", str(held.key("client"))]
     return words
 
 

@@ -19,6 +19,7 @@ from bench.harness import (
     interpreter,
     loadgen,
     processes,
+    secure,
     text_client,
 )
 from bench.harness.figures import Figures, Settings, figures_of
@@ -42,6 +43,8 @@ FLASH_SLICE_SECONDS = 1.0
 # At a hundred requests a second a shorter one says nothing.
 RATE_SLICE_SECONDS = 2.0
 START_SLICE_SECONDS = 0.5
+# Half of it is a storm of handshakes alone; then come GETs without one, and beside one.
+HANDSHAKE_SLICE_SECONDS = 2.0
 
 
 def load_keys(server: Server, data: Arguments, settings: Settings) -> None:
@@ -275,6 +278,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "replay": Measurement(replay),
     "idle": Measurement(idle),
     "empty": Measurement(empty),
+    "handshakes": Measurement(secure.handshakes, warm_up, HANDSHAKE_SLICE_SECONDS),
+    "tls-idle": Measurement(secure.idle, secure.load),
     "memtier": Measurement(memtier),
     "dump": Measurement(answers.gets_beside_dump, load_workload, LATENCY_SLICE_SECONDS),
     "stats": Measurement(answers.gets_beside_stats, warm_up, LATENCY_SLICE_SECONDS),

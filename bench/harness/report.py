@@ -29,6 +29,11 @@ SHOWN = {
     "hit-ratio": ("hit_ratio", "items", "pss_mib"),
     "replay": ("hit_ratio", "items"),
     "idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
+    "handshakes": (
+        *("handshakes_per_second", "handshake_cpu_us", "handshake_client_cpu_us"),
+        *("resumed_share", "handshake_p50_us", "handshake_p99_us", "p99_us", "p99_calm_us"),
+    ),
+    "tls-idle": ("pss_bytes", "rss_bytes", "pss_base_mib"),
     "empty": ("pss_mib", "private_mib"),
     "memtier": ("cpu_us", "requests_per_second"),
     "dump": ("p50_us", "p99_us", "dump_seconds"),
@@ -102,6 +107,9 @@ def figures_table(results: Sequence[Result], kinds: Sequence[Kind]) -> str:
         figures = SHOWN[result.workload.kind]
         if "multiget" not in result.workload.run:
             figures = tuple(name for name in figures if name != "cpu_key_us")
+        figures += tuple(
+            dict.fromkeys(b.figure for b in result.workload.bars if b.figure not in figures)
+        )
         for index, figure in enumerate(figures):
             cells = [_figure_cell(result.values(kind.name, figure)) for kind in kinds]
             rows.append([result.workload.name if index == 0 else "", figure, *cells])

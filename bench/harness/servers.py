@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.harness import processes, text_client
+from bench.harness import certificates, processes, text_client
 from scripts import peers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,13 +57,19 @@ class Limits:
     connections_max: int = 1024
     unix: bool = False  # listens on a unix socket instead of a port
     item_mib: int = 0
+    tls: str = ""  # kind of the certificate's key; "": plain connections
+    is_mutual: bool = False  # clients must show a certificate
 
 
 def memcached_flags(limits: Limits, endpoint: text_client.Endpoint) -> list[str]:
     """memcached's command line, which is pymc's as well."""
-    flags = ["-l", "127.0.0.1", "-p", str(endpoint), "-U", "0"]
     if isinstance(endpoint, str):
         flags = ["-s", endpoint, "-a", "0700"]
+    elif isinstance(endpoint, int):
+        flags = ["-l", "127.0.0.1", "-p", str(endpoint), "-U", "0"]
+    else:
+        flags = ["-l", "127.0.0.1", "-p", str(endpoint.port), "-U", "0", "-Z"]
+        flags += ["-o", endpoint.certificates.options(endpoint.is_mutual)]
     flags += ["-t", str(limits.threads), "-m", str(limits.memory_mib)]
     flags += ["-c", str(limits.connections_max)]
     flags += ["-I", f"{limits.item_mib}m"] if limits.item_mib else []
@@ -150,7 +156,12 @@ class Server:
     @property
     def endpoint(self) -> text_client.Endpoint:
         """Where clients find it."""
-        return f"{self._folder.name}/socket" if self.limits.unix else self.port
+        if self.limits.unix:
+            return f"{self._folder.name}/socket"
+        if self.limits.tls:
+            held = certificates.made(self.limits.tls)
+            return certificates.TlsPort(self.port, held, self.limits.is_mutual)
+        return self.port
 
     @property
     def pid(self) -> int:

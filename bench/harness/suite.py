@@ -27,6 +27,8 @@ SHOWN = (
         "pss_bytes",
         "flash_share",
         "private_mib",
+        "handshakes_per_second",
+        "resumed_share",
     ),
     *("cached_share", "flash_reads_per_second", "device_bytes_per_set_byte"),
     *("found_ratio", "written_mb_per_second"),
@@ -86,8 +88,10 @@ def run_workload(
         workload.connections_max,
         unix=workload.unix,
         item_mib=workload.item_mib,
+        tls=workload.tls,
+        is_mutual=workload.mutual,
     )
-    if workload.kind == "idle":
+    if workload.kind in ("idle", "tls-idle"):
         limits = replace(limits, connections_max=settings.idle_connections + CONNECTIONS_SPARE)
     if workload.kind == "latency":
         settings = replace(settings, rate_per_second=_half_rate(workload, kinds, limits, settings))

@@ -6,10 +6,12 @@ import time
 from types import TracebackType
 from typing import Self
 
+from bench.harness import certificates
+
 TIMEOUT_SECONDS = 10
 POLL_SECONDS = 0.05
-Endpoint = int | str
-"""Where a server listens: a port of 127.0.0.1, or the path of a unix socket."""
+Endpoint = int | str | certificates.TlsPort
+"""Where a server listens: a port of 127.0.0.1, plain or over TLS, or the path of a unix socket."""
 IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python 3.11 has no name for it
 
 
@@ -23,14 +25,17 @@ class Client:
         source: str = "127.0.0.1",
     ) -> None:
         family = socket.AF_UNIX if isinstance(endpoint, str) else socket.AF_INET
-        self._socket = socket.socket(family)
+        self._socket: socket.socket = socket.socket(family)
         self._socket.settimeout(timeout_seconds)
         self._received = b""
         try:
             if isinstance(endpoint, str):
                 self._socket.connect(endpoint)
-            else:
+            elif isinstance(endpoint, int):
                 self._connect(endpoint, source)
+            else:
+                self._connect(endpoint.port, source)
+                self._begin_tls(endpoint)
         except OSError:
             self._socket.close()
             raise
@@ -42,6 +47,10 @@ class Client:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.bind((source, 0))
         self._socket.connect(("127.0.0.1", port))
+
+    def _begin_tls(self, port: certificates.TlsPort) -> None:
+        context = certificates.client_context(port)
+        self._socket = context.wrap_socket(self._socket, server_hostname="127.0.0.1")
 
     def __enter__(self) -> Self:
         return self
@@ -106,9 +115,9 @@ def answers(endpoint: Endpoint) -> bool:
         return False
 
 
-def stats(port: int) -> dict[str, str]:
+def stats(endpoint: Endpoint) -> dict[str, str]:
     """The server's general counters."""
-    with Client(port) as client:
+    with Client(endpoint) as client:
         return client.stats()
 
 

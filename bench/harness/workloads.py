@@ -25,7 +25,7 @@ KINDS = (
         "interpreter",
         "replay",
     ),
-    *("dump", "stats"),
+    *("dump", "stats", "handshakes", "tls-idle"),
 )
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 
@@ -91,6 +91,8 @@ class Workload:
     connections_max: int = 1024
     unix: bool = False
     item_mib: int = 0  # largest item (-I); 0: the server's own
+    tls: str = ""  # over TLS, with a certificate whose key is ec or rsa; "": plain
+    mutual: bool = False  # clients show a certificate as well
     pinned: bool = True
     rounds: int | None = None
     servers: tuple[str, ...] | None = None  # measured on these only
@@ -140,13 +142,16 @@ def smoke_sized(workload: Workload) -> Workload:
     run = {**workload.run, "connections": min(int(workload.run.get("connections", most)), most)}
     if "idle" in run:
         run["idle"] = limits["connections"]
-    if workload.kind in ("dump", "stats"):
+    if workload.kind in ("dump", "stats", "handshakes"):
         run["rate"] = 500
     if workload.kind == "capacity":
         data["value-bytes"] = 30_000
     if workload.kind == "hit-ratio":
         run["requests"] = limits["requests"]
-    return replace(workload, data=data, run=run, rounds=1)
+    background = dict(workload.background)
+    if "connections" in background:
+        background["connections"] = min(int(background["connections"]), most)
+    return replace(workload, data=data, run=run, background=background, rounds=1)
 
 
 def _smoke_sized_flash(workload: Workload) -> Workload:

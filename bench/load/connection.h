@@ -1,7 +1,7 @@
 /* One client connection: the requests in flight, and the bytes that wait on either side. */
 #pragma once
 
-#include "options.h"
+#include "channel.h"
 #include "tally.h"
 
 struct operation {
@@ -17,7 +17,7 @@ struct buffer {
 };
 
 struct connection {
-    int fd;
+    struct channel channel;
     bool wants_write; /* EPOLLOUT is armed */
     uint32_t head;    /* ring index of the oldest request in flight */
     uint32_t inflight_count;
@@ -28,7 +28,8 @@ struct connection {
     struct buffer unsent;
     uint64_t *missed_keys; /* read-through: to be SET */
     uint32_t missed_count, missed_capacity;
-    uint64_t next_index; /* open loop: schedule index of the next request to send */
+    uint32_t next_number; /* of the next request; with inflight_count also that of the oldest */
+    uint64_t next_index;  /* open loop: schedule index of the next request to send */
 };
 
 void buffer_append(struct buffer *b, const void *bytes, size_t count);
@@ -37,19 +38,14 @@ void buffer_free(struct buffer *b);
 void connection_setup(struct connection *c, const struct options *o);
 void connection_teardown(struct connection *c);
 
-/* Connects, non-blocking afterwards. False when the server refuses; errno says why. */
-bool connection_open(struct connection *c, const struct options *o);
-
 /* Closes the socket and forgets everything in flight; returns how many requests were lost. */
 uint32_t connection_drop(struct connection *c);
 
 void connection_remember_miss(struct connection *c, uint64_t key_id);
 
-/* Appends one request to the ring and its text at `out`; returns the bytes written.
+/* Appends one request to the ring and its bytes at `out`; returns the bytes written.
  * REQUIRES: inflight_count < pipeline_depth; room for request_bytes_max(o) at out. */
 size_t connection_push_get(struct connection *c, const struct options *o, const uint64_t *keys,
                            uint64_t intended_ns, uint8_t *out);
 size_t connection_push_set(struct connection *c, const struct options *o, uint64_t key_id,
                            uint64_t generation, uint64_t intended_ns, uint8_t *out);
-
-size_t request_bytes_max(const struct options *o);

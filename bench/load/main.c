@@ -1,5 +1,5 @@
-/* loadgen: drives a memcached-like server over the text protocol and verifies every value it reads.
- */
+/* loadgen: drives a memcached-like server and verifies every value it reads. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "report.h"
+#include "tls.h"
 #include "worker.h"
 
 static void raise_descriptor_limit(void) {
@@ -38,11 +39,11 @@ static void wait_at_gate(void) {
 static void open_idle(const struct options *o) {
     struct linger reset = {.l_onoff = 1};
     for (uint32_t i = 0; i < o->idle_count; i++) {
-        struct connection c = {.fd = -1};
-        if (!connection_open(&c, o)) {
-            die(EXIT_CODE_SERVER, "cannot open idle connection %u", i);
+        struct channel *ch = allocate(1, sizeof *ch);
+        if (!channel_open(ch, o) || !channel_finish_handshake(ch, o->stall_seconds)) {
+            die(EXIT_CODE_SERVER, "cannot open idle connection %u: %s", i, channel_trouble());
         }
-        setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        setsockopt(ch->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     }
 }
 
@@ -99,6 +100,10 @@ int main(int argc, char **argv) {
     struct options options;
     options_parse(&options, argc, argv);
     raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL's writes cannot say so each time */
+    if (options.tls.is_wanted) {
+        tls_client_setup(&options.tls);
+    }
     dataset_setup(&options.dataset);
     open_idle(&options);
 
@@ -122,6 +127,7 @@ int main(int argc, char **argv) {
         worker_teardown(&workers[i]);
     }
     dataset_teardown(&options.dataset);
+    tls_client_teardown(&options.tls);
     free(workers);
     free(total);
     return code;

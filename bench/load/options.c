@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const char HELP[] =
-    "usage: loadgen --port N [options]       memcached text protocol load, values verified\n"
+    "usage: loadgen --port N [options]       memcached load, values verified\n"
     "  --host A (127.0.0.1)  --port N  --unix PATH\n"
     "  --threads N (1)  --connections N (50, over all threads)\n"
     "  --pipeline N (1)      requests in flight per connection\n"
@@ -32,6 +32,12 @@ static const char HELP[] =
     "  --churn               each connection closes after its reply and is opened again for the "
     "next\n"
     "  --idle N (0)          further connections that are opened first and never used\n"
+    "  --tls                 TLS 1.3 and any certificate, unless told otherwise:\n"
+    "  --tls-version 1.2|1.3  --tls-cipher NAME  --tls-ca FILE (checks the server's certificate)\n"
+    "  --tls-cert FILE  --tls-key FILE      the client's own\n"
+    "  --tls-resume          connections opened again offer the session they had\n"
+    "  --binary              the binary protocol (no --multiget)\n"
+    "  --binary-quiet        the same with quiet GETs and a no-op behind each batch\n"
     "  --gate                print 'ready', wait for a line on stdin; after the report wait for "
     "EOF\n"
     "  --stall S (10)        give up when no reply came for S seconds\n"
@@ -107,6 +113,15 @@ enum option_id {
     OPTION_RECONNECT,
     OPTION_CHURN,
     OPTION_IDLE,
+    OPTION_TLS,
+    OPTION_TLS_VERSION,
+    OPTION_TLS_CIPHER,
+    OPTION_TLS_CA,
+    OPTION_TLS_CERT,
+    OPTION_TLS_KEY,
+    OPTION_TLS_RESUME,
+    OPTION_BINARY,
+    OPTION_BINARY_QUIET,
     OPTION_GATE,
     OPTION_STALL,
     OPTION_BURST,
@@ -145,6 +160,15 @@ static const struct option LONG_OPTIONS[] = {
     {"reconnect", 0, 0, OPTION_RECONNECT},
     {"churn", 0, 0, OPTION_CHURN},
     {"idle", 1, 0, OPTION_IDLE},
+    {"tls", 0, 0, OPTION_TLS},
+    {"tls-version", 1, 0, OPTION_TLS_VERSION},
+    {"tls-cipher", 1, 0, OPTION_TLS_CIPHER},
+    {"tls-ca", 1, 0, OPTION_TLS_CA},
+    {"tls-cert", 1, 0, OPTION_TLS_CERT},
+    {"tls-key", 1, 0, OPTION_TLS_KEY},
+    {"tls-resume", 0, 0, OPTION_TLS_RESUME},
+    {"binary", 0, 0, OPTION_BINARY},
+    {"binary-quiet", 0, 0, OPTION_BINARY_QUIET},
     {"gate", 0, 0, OPTION_GATE},
     {"stall", 1, 0, OPTION_STALL},
     {"burst", 1, 0, OPTION_BURST},
@@ -154,6 +178,7 @@ static const struct option LONG_OPTIONS[] = {
 
 static const char *const POPULARITIES[] = {"uniform", "zipf", "sequential", NULL};
 static const char *const ARRIVALS[] = {"fixed", "poisson", NULL};
+static const char *const TLS_VERSIONS[] = {"1.3", "1.2", NULL};
 
 /* Options about the server, the connections and when to stop. True when `id` was one of them. */
 static bool apply_run_option(struct options *o, int id, const char *name, const char *text) {
@@ -182,6 +207,22 @@ static bool apply_run_option(struct options *o, int id, const char *name, const 
     case OPTION_IDLE: o->idle_count = (uint32_t)parse_count(name, text, 0, 1000000); return true;
     case OPTION_GATE: o->gate = true; return true;
     case OPTION_STALL: o->stall_seconds = parse_number(name, text, 0.1, 1e6); return true;
+    default: return false;
+    }
+}
+
+/* Options about how the bytes travel. True when `id` was one of them. */
+static bool apply_protocol_option(struct options *o, int id, const char *name, const char *text) {
+    switch (id) {
+    case OPTION_TLS: o->tls.is_wanted = true; return true;
+    case OPTION_TLS_VERSION: o->tls.is_1_2 = parse_word(name, text, TLS_VERSIONS) == 1; return true;
+    case OPTION_TLS_CIPHER: o->tls.cipher = text; return true;
+    case OPTION_TLS_CA: o->tls.ca_path = text; return true;
+    case OPTION_TLS_CERT: o->tls.certificate_path = text; return true;
+    case OPTION_TLS_KEY: o->tls.key_path = text; return true;
+    case OPTION_TLS_RESUME: o->tls.resumes = true; return true;
+    case OPTION_BINARY: o->is_binary = true; return true;
+    case OPTION_BINARY_QUIET: o->is_binary = o->is_quiet = true; return true;
     default: return false;
     }
 }
@@ -228,6 +269,20 @@ static void apply_replay(struct options *o) {
     }
 }
 
+static void check_protocol(const struct options *o) {
+    const struct tls_options *t = &o->tls;
+    bool has_details = t->is_1_2 || t->cipher || t->ca_path || t->certificate_path || t->resumes;
+    if (!t->is_wanted && has_details) {
+        die(EXIT_CODE_USAGE, "--tls-... goes with --tls");
+    }
+    if (!t->certificate_path != !t->key_path) {
+        die(EXIT_CODE_USAGE, "--tls-cert and --tls-key go together");
+    }
+    if (o->is_binary && o->keys_per_get > 1) {
+        die(EXIT_CODE_USAGE, "--binary goes with single gets; see --binary-quiet");
+    }
+}
+
 static void check_and_complete(struct options *o) {
     if (!o->port && !o->unix_path) {
         die(EXIT_CODE_USAGE, "--port or --unix is needed");
@@ -250,6 +305,7 @@ static void check_and_complete(struct options *o) {
     if (o->burst_count > o->pipeline_depth) {
         die(EXIT_CODE_USAGE, "--burst must not exceed --pipeline");
     }
+    check_protocol(o);
     if (!o->refill_count || o->refill_count > o->pipeline_depth) {
         o->refill_count = o->pipeline_depth;
     }
@@ -281,7 +337,7 @@ void options_parse(struct options *o, int argc, char **argv) {
     int index = 0;
     for (int id; (id = getopt_long(argc, argv, "", LONG_OPTIONS, &index)) != -1;) {
         const char *name = id >= OPTION_HOST ? LONG_OPTIONS[index].name : "";
-        if (!apply_run_option(o, id, name, optarg)) {
+        if (!apply_run_option(o, id, name, optarg) && !apply_protocol_option(o, id, name, optarg)) {
             apply_data_option(o, id, name, optarg);
         }
     }

@@ -5,12 +5,27 @@
 #include "dataset.h"
 #include "trace.h"
 
+/* --tls and what goes with it. */
+struct tls_options {
+    bool is_wanted;
+    bool is_1_2;                  /* TLS 1.2 instead of 1.3 */
+    bool resumes;                 /* handshakes after the first offer the newest session */
+    const char *ca_path;          /* checks the server's certificate; NULL: any will do */
+    const char *cipher;           /* NULL: what OpenSSL and the server agree on */
+    const char *certificate_path; /* the client's own, with its chain; NULL: none */
+    const char *key_path;
+    struct ssl_ctx_st *context; /* OpenSSL's, made from the above; NULL: plain connections */
+};
+
 enum popularity { POPULARITY_UNIFORM, POPULARITY_ZIPF, POPULARITY_SEQUENTIAL, POPULARITY_REPLAY };
 
 struct options {
     const char *host;
     const char *unix_path; /* instead of host and port */
     uint16_t port;
+    struct tls_options tls;
+    bool is_binary;
+    bool is_quiet; /* binary: GETs are quiet, and a no-op ends each batch */
 
     uint32_t thread_count;
     uint32_t connection_count; /* over all threads */

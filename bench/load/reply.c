@@ -3,14 +3,9 @@
 
 #include <string.h>
 
+#include "reply_internal.h"
+
 enum { LINE_BYTES_MAX = 2048 };
-
-enum step { STEP_AGAIN, STEP_NEED_MORE, STEP_WRONG };
-
-struct reader {
-    const uint8_t *at;
-    const uint8_t *end;
-};
 
 /* Length of the line at the reader without its \r\n, or -1 when it is not there yet. */
 static long line_length(const struct reader *r) {
@@ -31,8 +26,8 @@ static enum step wrong_reply(struct connection *c, struct tally *t, const struct
     return STEP_WRONG;
 }
 
-static void finish_operation(struct connection *c, const struct options *o, struct tally *t,
-                             uint64_t received_ns) {
+void reply_finish(struct connection *c, const struct options *o, struct tally *t,
+                  uint64_t received_ns) {
     const struct operation *operation = &c->operations[c->head];
     uint64_t latency_ns =
         received_ns > operation->intended_ns ? received_ns - operation->intended_ns : 0;
@@ -69,17 +64,33 @@ static enum step other_line(struct connection *c, const struct options *o, struc
     tally_problem(t, "refused: %.*s", (int)(length < 100 ? length : 100), (const char *)r->at);
     t->refused_count++;
     r->at = (const uint8_t *)memchr(r->at, '\n', (size_t)(r->end - r->at)) + 1;
-    finish_operation(c, o, t, received_ns);
+    reply_finish(c, o, t, received_ns);
     return STEP_AGAIN;
 }
 
-static void count_miss(struct connection *c, const struct options *o, struct tally *t,
-                       uint64_t key_id) {
+void reply_count_miss(struct connection *c, const struct options *o, struct tally *t,
+                      uint64_t key_id) {
     t->miss_count++;
     c->answered_keys++;
     if (o->read_through) {
         connection_remember_miss(c, key_id);
     }
+}
+
+static void count_wrong_value(struct tally *t, uint32_t value_bytes, uint64_t key_id) {
+    t->wrong_value_count++;
+    tally_problem(t, "wrong value of %u bytes for key number %llu", value_bytes,
+                  (unsigned long long)key_id);
+}
+
+void reply_count_hit(struct connection *c, const struct options *o, struct tally *t,
+                     const uint8_t *data, uint32_t value_bytes) {
+    uint64_t key_id = c->keys[(size_t)c->head * o->keys_per_get + c->answered_keys];
+    if (!dataset_value_valid(&o->dataset, key_id, data, value_bytes)) {
+        count_wrong_value(t, value_bytes, key_id);
+    }
+    t->hit_count++;
+    c->answered_keys++;
 }
 
 /* Moves on to the key the server answered, counting those it left out as misses. False when it
@@ -95,7 +106,7 @@ static bool match_key(struct connection *c, const struct options *o, struct tall
         if (length == expected_length && memcmp(text, expected, length) == 0) {
             return true;
         }
-        count_miss(c, o, t, key_id);
+        reply_count_miss(c, o, t, key_id);
     }
     return false;
 }
@@ -141,15 +152,10 @@ static enum step take_value(struct connection *c, const struct options *o, struc
         return wrong_reply(c, t, r);
     }
     uint64_t key_id = c->keys[(size_t)c->head * o->keys_per_get + c->answered_keys];
-    bool valid = data[size] == '\r' && data[size + 1] == '\n'
-                 && dataset_value_valid(&o->dataset, key_id, data, (uint32_t)size);
-    if (!valid) {
-        t->wrong_value_count++;
-        tally_problem(t, "wrong value of %ld bytes for key number %llu", size,
-                      (unsigned long long)key_id);
+    if (data[size] != '\r' || data[size + 1] != '\n') {
+        count_wrong_value(t, (uint32_t)size, key_id);
     }
-    t->hit_count++;
-    c->answered_keys++;
+    reply_count_hit(c, o, t, data, (uint32_t)size);
     r->at = data + size + 2;
     return STEP_AGAIN;
 }
@@ -164,10 +170,10 @@ static enum step take_get_part(struct connection *c, const struct options *o, st
         const uint64_t *keys = c->keys + (size_t)c->head * o->keys_per_get;
         uint32_t key_count = c->operations[c->head].key_count;
         while (c->answered_keys < key_count) {
-            count_miss(c, o, t, keys[c->answered_keys]);
+            reply_count_miss(c, o, t, keys[c->answered_keys]);
         }
         r->at += 5;
-        finish_operation(c, o, t, received_ns);
+        reply_finish(c, o, t, received_ns);
         return STEP_AGAIN;
     }
     if (left < 6) {
@@ -178,6 +184,9 @@ static enum step take_get_part(struct connection *c, const struct options *o, st
 
 size_t replies_consume(struct connection *c, const struct options *o, struct tally *t,
                        const uint8_t *bytes, size_t byte_count, uint64_t received_ns) {
+    if (o->is_binary) {
+        return replies_consume_binary(c, o, t, bytes, byte_count, received_ns);
+    }
     struct reader r = {bytes, bytes + byte_count};
     while (r.at < r.end) {
         if (c->inflight_count == 0) {
@@ -190,7 +199,7 @@ size_t replies_consume(struct connection *c, const struct options *o, struct tal
             step = take_get_part(c, o, t, &r, received_ns);
         } else if (r.end - r.at >= 8 && memcmp(r.at, "STORED\r\n", 8) == 0) {
             r.at += 8;
-            finish_operation(c, o, t, received_ns);
+            reply_finish(c, o, t, received_ns);
             step = STEP_AGAIN;
         } else {
             step = r.end - r.at < 8 ? STEP_NEED_MORE : other_line(c, o, t, &r, received_ns);

@@ -52,6 +52,9 @@ void report_print(const struct options *o, const struct tally *t, struct run_tim
     print_count("refused", t->refused_count);
     print_count("reconnects", t->reconnect_count);
     print_count("lost", t->lost_count);
+    print_count("full_handshakes", t->full_handshake_count);
+    print_count("resumed_handshakes", t->resumed_handshake_count);
+    print_count("failed_handshakes", t->failed_handshake_count);
     print_count("received_bytes", t->received_bytes);
     print_count("sent_bytes", t->sent_bytes);
     printf("  \"key_digest\": \"%016" PRIx64 "\",\n", t->key_digest);
@@ -67,7 +70,8 @@ void report_print(const struct options *o, const struct tally *t, struct run_tim
     print_latency("all", &all, ",");
     print_latency("get", &t->get_latency, ",");
     print_latency("set", &t->set_latency, ",");
-    print_latency("client_delay", &t->client_delay, "");
+    print_latency("client_delay", &t->client_delay, ",");
+    print_latency("handshake", &t->handshake, "");
     puts("  }\n}");
     fflush(stdout);
 }

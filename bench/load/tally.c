@@ -25,6 +25,9 @@ void tally_add(struct tally *into, const struct tally *from) {
     into->wrong_reply_count += from->wrong_reply_count;
     into->lost_count += from->lost_count;
     into->reconnect_count += from->reconnect_count;
+    into->full_handshake_count += from->full_handshake_count;
+    into->resumed_handshake_count += from->resumed_handshake_count;
+    into->failed_handshake_count += from->failed_handshake_count;
     into->received_bytes += from->received_bytes;
     into->sent_bytes += from->sent_bytes;
     into->key_digest += from->key_digest;
@@ -37,4 +40,5 @@ void tally_add(struct tally *into, const struct tally *from) {
     histogram_add(&into->get_latency, &from->get_latency);
     histogram_add(&into->set_latency, &from->set_latency);
     histogram_add(&into->client_delay, &from->client_delay);
+    histogram_add(&into->handshake, &from->handshake);
 }

@@ -14,12 +14,14 @@ struct tally {
     uint64_t wrong_reply_count; /* replies the protocol does not allow here */
     uint64_t lost_count;        /* requests whose connection went away (--reconnect) */
     uint64_t reconnect_count;
+    uint64_t full_handshake_count, resumed_handshake_count, failed_handshake_count;
     uint64_t received_bytes, sent_bytes;
     uint64_t key_digest;         /* sum over all keys asked for: equal work has equal digests */
     uint64_t end_ns;             /* last reply */
     char problem[PROBLEM_BYTES]; /* the first thing that was wrong, for people */
     struct histogram get_latency, set_latency;
     struct histogram client_delay; /* open loop: sent so late although the connection was free */
+    struct histogram handshake;    /* from connecting to the client's end of it */
 };
 
 /* Remembers the first problem only. */

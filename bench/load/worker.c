@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "reply.h"
+#include "request.h"
 
 enum {
     SCHEDULE_SLOTS = 1 << 20,
@@ -54,7 +54,7 @@ void worker_setup(struct worker *w, const struct options *o, uint32_t thread_ind
     }
     source_setup(&w->source, o, thread_index);
     w->schedule.index_max = w->source.left_count;
-    w->out.capacity = request_bytes_max(o) * o->pipeline_depth;
+    w->out.capacity = request_bytes_max(o) * (o->pipeline_depth + 1); /* and a no-op */
     w->out.bytes = allocate(w->out.capacity, 1);
     size_t largest_reply = 512 + (size_t)o->dataset.value_bytes_max;
     w->scratch.capacity = SCRATCH_BYTES_MIN + 2 * largest_reply;
@@ -82,48 +82,95 @@ void worker_teardown(struct worker *w) {
 static void watch(struct worker *w, struct connection *c, int operation, bool wants_write) {
     struct epoll_event event = {.events = EPOLLIN | (wants_write ? EPOLLOUT : 0), .data.ptr = c};
     c->wants_write = wants_write;
-    if (epoll_ctl(w->epoll_fd, operation, c->fd, &event) != 0) {
+    if (epoll_ctl(w->epoll_fd, operation, c->channel.fd, &event) != 0) {
         give_up(w, "epoll_ctl: %s", strerror(errno));
     }
 }
 
+static void fill(struct worker *w, struct connection *c, uint64_t time_ns);
+
+/* Forgets what is in flight; returns how many requests that were. */
+static uint32_t drop(struct worker *w, struct connection *c) {
+    w->inflight_count -= c->inflight_count;
+    w->handshaking_count -= c->channel.is_handshaking;
+    return connection_drop(c);
+}
+
+static void count_handshake(struct worker *w, const struct channel *ch, uint64_t time_ns) {
+    if (SSL_session_reused(ch->ssl)) {
+        w->tally.resumed_handshake_count++;
+    } else {
+        w->tally.full_handshake_count++;
+    }
+    histogram_record(&w->tally.handshake, time_ns - ch->opened_ns);
+}
+
+/* Connects; under TLS the event loop goes on with the handshake. */
 static bool open_and_watch(struct worker *w, struct connection *c) {
-    if (!connection_open(c, w->options)) {
-        give_up(w, "cannot connect: %s", strerror(errno));
+    if (!channel_open(&c->channel, w->options)) {
+        channel_close(&c->channel);
         return false;
+    }
+    w->handshaking_count += c->channel.is_handshaking;
+    if (c->channel.ssl && !c->channel.is_handshaking) {
+        count_handshake(w, &c->channel, now_ns());
     }
     watch(w, c, EPOLL_CTL_ADD, false);
     return true;
 }
 
-static void fill(struct worker *w, struct connection *c, uint64_t time_ns);
+/* Before the run: connects, and waits for the end of the handshake. */
+static void open_first(struct worker *w, struct connection *c) {
+    const struct options *o = w->options;
+    if (!channel_open(&c->channel, o) || !channel_finish_handshake(&c->channel, o->stall_seconds)) {
+        give_up(w, "cannot connect: %s", channel_trouble());
+        return;
+    }
+    watch(w, c, EPOLL_CTL_ADD, false);
+}
 
 /* The server closed the connection: an error, or with --reconnect a loss that is counted. */
 static void handle_hangup(struct worker *w, struct connection *c, const char *why) {
-    w->inflight_count -= c->inflight_count;
-    uint32_t lost_count = connection_drop(c);
     if (!w->options->reconnect) {
-        give_up(w, "the server hung up (%s) with %u requests in flight", why, lost_count);
+        uint32_t inflight_count = c->inflight_count;
+        give_up(w, "the server hung up (%s) with %u requests in flight", why, inflight_count);
+        drop(w, c);
         return;
     }
-    w->tally.lost_count += lost_count;
+    w->tally.lost_count += drop(w, c);
     w->tally.reconnect_count++;
     uint64_t give_up_ns = now_ns() + (uint64_t)(w->options->stall_seconds * 1e9);
-    while (!connection_open(c, w->options)) {
+    while (!open_and_watch(w, c)) {
         if (now_ns() > give_up_ns) {
-            give_up(w, "cannot connect again: %s", strerror(errno));
+            give_up(w, "cannot connect again: %s", channel_trouble());
             return;
         }
         struct timespec pause = {.tv_nsec = 1000000};
         nanosleep(&pause, NULL);
     }
-    watch(w, c, EPOLL_CTL_ADD, false);
     w->last_reply_ns = now_ns();
     fill(w, c, w->last_reply_ns);
 }
 
+/* Takes the handshake further, and sends what waited for its end. */
+static void go_on_handshake(struct worker *w, struct connection *c) {
+    enum handshake step = channel_handshake(&c->channel);
+    if (step == HANDSHAKE_GOES_ON) {
+        return;
+    }
+    if (step == HANDSHAKE_FAILED) {
+        w->tally.failed_handshake_count++;
+        handle_hangup(w, c, channel_trouble());
+        return;
+    }
+    w->handshaking_count--;
+    uint64_t time_ns = w->last_reply_ns = now_ns();
+    count_handshake(w, &c->channel, time_ns);
+    fill(w, c, time_ns);
+}
+
 static void send_bytes(struct worker *w, struct connection *c, const uint8_t *bytes, size_t count) {
-    ssize_t sent = send(c->fd, bytes, count, MSG_NOSIGNAL);
+    ssize_t sent = channel_send(&c->channel, bytes, count);
     if (sent < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK) {
             return; /* the read side will see it */
@@ -141,7 +188,7 @@ static void send_bytes(struct worker *w, struct connection *c, const uint8_t *by
 }
 
 static void send_rest(struct worker *w, struct connection *c) {
-    ssize_t sent = send(c->fd, c->unsent.bytes, c->unsent.used, MSG_NOSIGNAL);
+    ssize_t sent = channel_send(&c->channel, c->unsent.bytes, c->unsent.used);
     if (sent <= 0) {
         return;
     }
@@ -187,7 +234,7 @@ static uint64_t index_after(const struct worker *w, uint64_t index) {
 /* Puts as many requests on the connection as it may have in flight, in one write. */
 static void fill(struct worker *w, struct connection *c, uint64_t time_ns) {
     const struct options *o = w->options;
-    if (c->fd < 0 || c->unsent.used) {
+    if (c->channel.fd < 0 || c->channel.is_handshaking || c->unsent.used) {
         return;
     }
     bool open_loop = o->rate_per_second > 0;
@@ -213,23 +260,28 @@ static void fill(struct worker *w, struct connection *c, uint64_t time_ns) {
     }
     w->inflight_count += c->inflight_count - before;
     if (w->out.used) {
+        if (o->is_quiet) {
+            w->out.used += request_write_noop(c->next_number, w->out.bytes + w->out.used);
+        }
         send_bytes(w, c, w->out.bytes, w->out.used);
     }
 }
 
-static void receive(struct worker *w, struct connection *c) {
+/* Reads once and takes the replies. True when the reading filled its buffer under TLS: then more
+ * may be there of which epoll does not tell. */
+static bool receive_once(struct worker *w, struct connection *c) {
     struct buffer *in = &w->scratch;
     size_t held = c->partial.used;
     if (held) {
         memcpy(in->bytes, c->partial.bytes, held);
     }
-    ssize_t got = recv(c->fd, in->bytes + held, in->capacity - held, 0);
+    ssize_t got = channel_recv(&c->channel, in->bytes + held, in->capacity - held);
     if (got <= 0) {
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-            return;
+            return false;
         }
-        handle_hangup(w, c, got == 0 ? "end of stream" : strerror(errno));
-        return;
+        handle_hangup(w, c, got == 0 ? "end of stream" : channel_trouble());
+        return false;
     }
     uint64_t time_ns = now_ns();
     w->last_reply_ns = time_ns;
@@ -241,18 +293,26 @@ static void receive(struct worker *w, struct connection *c) {
     c->partial.used = 0;
     if (w->tally.wrong_reply_count) {
         w->failed = true;
-        return;
+        return false;
     }
     if (used < total) {
         buffer_append(&c->partial, in->bytes + used, total - used);
     }
     if (w->options->churn && c->inflight_count == 0 && used == total) {
-        connection_drop(c);
+        drop(w, c);
         if (!open_and_watch(w, c)) {
-            return;
+            give_up(w, "cannot connect: %s", channel_trouble());
+            return false;
         }
     }
     fill(w, c, time_ns);
+    return c->channel.ssl && total == in->capacity;
+}
+
+static void receive(struct worker *w, struct connection *c) {
+    while (receive_once(w, c) && !w->failed) {
+        continue;
+    }
 }
 
 static bool schedule_over(const struct worker *w) {
@@ -327,6 +387,10 @@ static int wait_for_events(struct worker *w, struct epoll_event *events, uint64_
 static void handle_events(struct worker *w, const struct epoll_event *events, int count) {
     for (int i = 0; i < count && !w->failed; i++) {
         struct connection *c = events[i].data.ptr;
+        if (c->channel.is_handshaking) {
+            go_on_handshake(w, c);
+            continue;
+        }
         if ((events[i].events & EPOLLOUT) && c->unsent.used) {
             send_rest(w, c);
         }
@@ -351,7 +415,8 @@ static void drive(struct worker *w) {
         }
         handle_events(w, events, wait_for_events(w, events, now_ns()));
         time_ns = now_ns();
-        if (w->inflight_count && time_ns > w->last_reply_ns + stall_ns) {
+        bool waits = w->inflight_count || w->handshaking_count;
+        if (waits && time_ns > w->last_reply_ns + stall_ns) {
             give_up(w, "no reply for %g s with %llu requests in flight", o->stall_seconds,
                     (unsigned long long)w->inflight_count);
         }
@@ -362,7 +427,7 @@ void *worker_run(void *argument) {
     struct worker *w = argument;
     prctl(PR_SET_TIMERSLACK, 1ul); /* the default lets the open loop be 50 us late */
     for (uint32_t i = 0; i < w->connection_count && !w->failed; i++) {
-        open_and_watch(w, &w->connections[i]);
+        open_first(w, &w->connections[i]);
     }
     pthread_barrier_wait(w->connected);
     pthread_barrier_wait(w->started);

@@ -34,7 +34,8 @@ struct worker {
     uint64_t *draw;        /* keys of the request being put together */
 
     uint64_t start_ns, deadline_ns;
-    uint64_t inflight_count; /* over all connections */
+    uint64_t inflight_count;    /* over all connections */
+    uint32_t handshaking_count; /* connections */
     uint64_t last_reply_ns;
     bool failed;                 /* a wrong reply: the stream can no longer be understood */
     char trouble[PROBLEM_BYTES]; /* why the server could not be used; empty when it could */

@@ -81,6 +81,14 @@ void process_allow_core_dumps(void) {
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
+void process_hide_memory(void) {
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+int process_give_up_privileges(void) {
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? PYMC_OK : PYMC_OS_ERROR;
+}
+
 int process_lock_memory(void) {
     return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0 ? PYMC_OK : PYMC_OS_ERROR;
 }

@@ -16,6 +16,14 @@ int32_t process_fork(void);
 // Lets this process dump core although it changed its user.
 void process_allow_core_dumps(void);
 
+// Keeps the memory of this process, and of those it forks, out of core files and from other
+// processes of its user: it holds secrets.
+void process_hide_memory(void);
+
+// From here on no program that this process or a child of it starts can gain rights, as by a
+// set-user-id file. Returns PYMC_OK, or PYMC_OS_ERROR with errno.
+int process_give_up_privileges(void);
+
 // Keeps this process in RAM, each page once it is touched. Returns PYMC_OK, or PYMC_OS_ERROR with
 // errno.
 int process_lock_memory(void);

@@ -30,6 +30,17 @@ void conn_values_note(struct conns *conns, struct connection *connection);
 // Closes connections that have been silent for too long in the middle of a value. Call once a
 // second.
 void conn_values_drop_silent(struct conns *conns);
+// Its transport has to agree with the client first.
+void conn_handshake_begin(struct conns *conns, struct connection *connection);
+// Something came for its handshake.
+void conn_handshake_ready(struct conns *conns, struct connection *connection);
+// It is over: done, failed, or closed.
+void conn_handshake_leave(struct conns *conns, struct connection *connection);
+// Closes those whose handshake takes too long. Call once a second.
+void conn_handshakes_drop_late(struct conns *conns);
+// Tells of a handshake that came to nothing, once in a while for each kind of failure.
+void conn_handshake_log(struct conns *conns, const struct connection *connection,
+                        enum tls_failure failure);
 // Puts the connection at the end of the list of slow readers, or out of it, as its backlog holds
 // values or not. To be called when it got a backlog, took something of it, or lost it.
 void conn_readers_note(struct conns *conns, struct connection *connection);

@@ -59,6 +59,9 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     count(conns->proc, COUNTER_total_connections, 1);
     count(conns->proc, COUNTER_curr_connections, 1);
     log_event(conns, connection, "new auto-negotiating client connection");
+    if (UNLIKELY(connection->transport.ops->greet)) {
+        conn_handshake_begin(conns, connection);
+    }
     if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
         note_event(conns, connection, true);
     }
@@ -92,6 +95,8 @@ static void leave_waits(struct conns *conns, struct connection *connection) {
         conn_queue_remove(&conns->busy, connection);
     } else if (connection->state == CONN_ON_FLASH) {
         flash_reader_unwait(conns->reader, &connection->waiter);
+    } else if (connection->state == CONN_HANDSHAKE) {
+        conn_handshake_leave(conns, connection);
     }
 }
 
@@ -114,6 +119,20 @@ void conn_close(struct conns *conns, struct connection *connection) {
     conns->host->closed(conns, connection);
     transport_close(&connection->transport);
     count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
+}
+
+bool conn_finish(struct conns *conns, struct connection *connection) {
+    if (connection->state == CONN_SENDING_AHEAD) {
+        conn_move(connection, CONN_SENDING);
+        conn_want(conns, connection, TRANSPORT_OUT);
+    }
+    switch (connection->state) {
+    case CONN_SENDING: conn_move(connection, CONN_CLOSING); return true;
+    case CONN_READING:
+    case CONN_YIELDED:
+    case CONN_HANDSHAKE: conn_close(conns, connection); return true;
+    default: return connection->state == CONN_CLOSING || !conn_is_open(connection);
+    }
 }
 
 void conn_close_as(struct conns *conns, struct connection *connection, enum watch_reason reason) {

@@ -21,6 +21,7 @@ enum conn_state {
     CONN_ON_BUCKET,         // The command under way waits for a bucket that another process holds.
     CONN_PARKED,            // An administrative command waits for conn_answer().
     CONN_PARKED_SENDING,    // The same, and replies or a part of the answer wait for the client.
+    CONN_HANDSHAKE,         // Its transport agrees with the client on how to go on.
     CONN_WATCHING,          // It gets the lines of a log stream; what it says is thrown away.
     CONN_WATCHING_SENDING,    // The same, and lines wait for the client to take them.
     CONN_CLOSED,              // Nothing happens any more; freed at the end of the turn.
@@ -40,6 +41,8 @@ struct connection_record {
     uint16_t listen_port;
     uint8_t family;    // 4, 6, or 1 for unix.
     uint8_t state;     // enum connection_state
+    uint8_t is_encrypted;
+    uint8_t has_identity;    // server_identity_read() has whom it talks to.
     uint8_t address[16];
     uint8_t listen_address[16];
 };
@@ -58,8 +61,11 @@ enum connection_state {
 // An administrative command that waits for an answer; its connection is parked until then.
 struct conn_request {
     uint64_t connection;    // For the answer; never used twice.
-    const char *line;       // The command line without its line end; borrowed until the answer.
+    const char *line;    // The command line without its line end; borrowed until the answer. Of a
+                         // binary client: what follows `stats `.
     uint32_t line_bytes;
+    bool is_binary;       // The answer must be packets of the binary protocol ...
+    char opaque[4];       // ... with this number.
     bool is_pipelined;    // There were commands before it whose replies left together, or wait.
 };
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "conn/connection.h"
 #include "conn/transport_inline.h"
+#include "conn/transport_tls_inline.h"
 #include "proto/reply_inline.h"
 #include "proto/session_inline.h"
 
@@ -38,6 +39,7 @@ struct connection {
     bool is_in_again;         // In conns->again: the transport may hold more than was received.
     bool is_in_values;        // In the list through value_next.
     bool is_in_readers;       // In the list through reader_next.
+    bool is_in_ready;         // In conns->handshakes.ready.
     bool has_more;            // The transport may hold more than was received.
     bool has_ended;       // The client said its last: no other event tells of the end of its input.
     bool reads_little;    // Large values came last: the next may begin with one too.
@@ -48,7 +50,8 @@ struct connection {
     struct transport transport;
     struct connection_record *record;
     uint32_t last_command_seconds;
-    uint32_t value_seconds;       // When a byte of its half-sent value came last.
+    uint32_t value_seconds;       // When a byte of its half-sent value came last, or its handshake
+                                  // began.
     uint32_t progress_seconds;    // When it took something of its backlog last, or got it.
     uint32_t admin_bytes;
     uint64_t ticket;    // Of the administrative command it waits for.
@@ -57,9 +60,9 @@ struct connection {
     struct backlog *backlog;
     struct session session;
     struct flash_waiter waiter;
-    struct connection *value_next, *value_previous;      // In conns->values.
+    struct connection *value_next, *value_previous;      // In conns->values or conns->handshakes.
     struct connection *reader_next, *reader_previous;    // In conns->readers.
-    struct connection *queue_next;                       // In the request, stream or busy queue.
+    struct connection *queue_next;                       // In the queue of its state.
     struct connection *again_next;
 };
 
@@ -71,6 +74,13 @@ struct conn_host {
     // The connection is closed but for its transport, which is closed when this returns. The host
     // keeps its memory until the end of the turn.
     void (*closed)(struct conns *conns, struct connection *connection);
+    // Its handshake is done, and this is whom it talks to; borrowed. NULL for nothing to be done.
+    void (*admitted)(struct conns *conns, struct connection *connection,
+                     const struct tls_peer *peer);
+};
+
+struct conn_queue {
+    struct connection *first, *last;
 };
 
 // Connections with a large value half in, the one that has been silent longest first.
@@ -89,6 +99,14 @@ struct reader_list {
     uint32_t logged_seconds;
 };
 
+// Connections in CONN_HANDSHAKE.
+struct handshake_list {
+    struct connection *first, *last;    // All of them, the one that began first in front.
+    struct conn_queue ready;            // Those with something to be done.
+    uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
+    uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
+};
+
 // A finished reply that leaves when the whole group of connections has been served.
 struct deferred {
     struct connection *connection;
@@ -105,12 +123,8 @@ struct staged {
 
 // What the operator was told last.
 struct notices {
-    uint64_t binary_logged;
+    uint64_t protocol_logged;
     uint32_t logged_seconds;
-};
-
-struct conn_queue {
-    struct connection *first, *last;
 };
 
 struct conns {
@@ -127,7 +141,9 @@ struct conns {
     uint64_t tickets;
     struct value_list values;
     struct reader_list readers;
+    struct handshake_list handshakes;
     struct notices notices;
+    struct tls_io *tls_io;         // NULL before conns_use_tls().
     struct conn_queue requests;    // Wait to be fetched by who answers them.
     struct conn_queue streams;     // Parked; the last part of their answer was sent.
     struct conn_queue busy;        // On buckets that other processes hold.
@@ -159,6 +175,11 @@ static inline bool conn_is_waiting(const struct connection *connection) {
     return connection->state == CONN_ON_FLASH || connection->state == CONN_ON_BUCKET;
 }
 
+// Somebody is to be served though no event tells of it.
+static inline bool conns_have_more(const struct conns *conns) {
+    return conns->again || conns->handshakes.ready.first;
+}
+
 // Makes what connections share, in zeroed memory. Borrows everything it is given. `reader` and
 // `log` are the caller's to set. Returns PYMC_NO_MEMORY or PYMC_OK; either way conns_close() frees.
 int conns_open(struct conns *conns, struct store *store, const char *version,
@@ -166,11 +187,17 @@ int conns_open(struct conns *conns, struct store *store, const char *version,
 // All connections are closed by then.
 void conns_close(struct conns *conns);
 
+// Makes what encrypted connections share; again does nothing. Returns false without memory.
+MUST_CHECK bool conns_use_tls(struct conns *conns);
+
 // Begins a conversation, in zeroed memory but for its transport, which is open. `log_id` is what
 // the log calls it.
 void conn_open(struct conns *conns, struct connection *connection, struct connection_record *record,
                int log_id);
 void conn_close(struct conns *conns, struct connection *connection);
+// Closes it as soon as it has got the replies that wait. Returns false when that cannot be said to
+// it yet, since a command of its is under way.
+bool conn_finish(struct conns *conns, struct connection *connection);
 // The same for another reason than that the conversation is over.
 void conn_close_as(struct conns *conns, struct connection *connection, enum watch_reason reason);
 // Its events are edges: what is told here once is not told again.
@@ -179,6 +206,9 @@ void conn_event(struct conns *conns, struct connection *connection, uint32_t eve
 void conns_serve_staged(struct conns *conns);
 // Serves those that did not wait for an event. To be called once a turn, before events are told.
 void conns_serve_again(struct conns *conns);
+// Goes on with handshakes, up to a bound: those who are established come first. To be called once a
+// turn, behind the events.
+void conns_serve_handshakes(struct conns *conns);
 // Goes on with the connections of these waiters, whose reads from flash are done.
 void conns_serve_read(struct conns *conns, struct flash_waiter *told);
 // Tries those again who met a busy bucket.

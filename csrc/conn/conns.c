@@ -24,7 +24,15 @@ int conns_open(struct conns *conns, struct store *store, const char *version,
     return PYMC_OK;
 }
 
+bool conns_use_tls(struct conns *conns) {
+    if (!conns->tls_io) {
+        conns->tls_io = tls_io_open();
+    }
+    return conns->tls_io != NULL;
+}
+
 void conns_close(struct conns *conns) {
+    tls_io_close(conns->tls_io);
     proto_close(conns->proto);
     free(conns->input);
     free(conns->reply_base);
@@ -34,6 +42,10 @@ void conns_tick(struct conns *conns) {
     conn_values_drop_silent(conns);
     conn_readers_free_memory(conns);
     conn_notices_log(conns);
+    if (conns->tls_io) {
+        conn_handshakes_drop_late(conns);
+        tls_io_tick(conns->tls_io);
+    }
 }
 
 bool conns_next_request(struct conns *conns, struct conn_request *request_out) {
@@ -41,8 +53,13 @@ bool conns_next_request(struct conns *conns, struct conn_request *request_out) {
     if (!connection) {
         return false;
     }
-    *request_out = (struct conn_request){connection->ticket, connection->admin_line,
-                                         connection->admin_bytes, connection->admin_is_pipelined};
+    *request_out = (struct conn_request){.connection = connection->ticket,
+                                         .line = connection->admin_line,
+                                         .line_bytes = connection->admin_bytes,
+                                         .is_pipelined = connection->admin_is_pipelined};
+    uint32_t opaque;
+    request_out->is_binary = session_admin_is_binary(&connection->session, &opaque);
+    memcpy(request_out->opaque, &opaque, sizeof opaque);
     return true;
 }
 

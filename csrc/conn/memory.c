@@ -33,6 +33,7 @@ struct memory_client {
     bool is_broken;
     bool has_met_end;
     bool is_closed;
+    struct tls_peer peer;
     struct connection_record record;
     struct connection connection;
 };
@@ -151,11 +152,18 @@ static const struct transport_ops memory_ops = {.receive = memory_receive,
                                                 .shut_down = memory_shut_down,
                                                 .close = memory_close};
 
+static struct memory_client *client_of(struct connection *connection) {
+    return (struct memory_client *)((char *)connection
+                                    - offsetof(struct memory_client, connection));
+}
+
 static void host_ask(struct conns *conns, struct connection *connection) {
     (void)conns;
-    struct memory_client *client = connection->transport.client;
-    // What the transport holds is received already: no event tells of it.
-    bool has_news = client->said.count && !connection->transport.holds_input;
+    struct memory_client *client = client_of(connection);
+    // What the transport holds is received already: no event tells of it. What an encrypting one
+    // has not received yet has its event.
+    bool is_plain = transport_below(&connection->transport) == &connection->transport;
+    bool has_news = client->said.count && !(is_plain && connection->transport.holds_input);
     client->edges |= has_news || client->has_ended ? TRANSPORT_IN : 0;
     client->edges |= client->takes_bytes ? TRANSPORT_OUT : 0;
 }
@@ -163,12 +171,19 @@ static void host_ask(struct conns *conns, struct connection *connection) {
 // The client's memory is its loop's, until that is closed.
 static void host_closed(struct conns *conns, struct connection *connection) {
     (void)conns;
-    connection->transport.client->edges = 0;
+    client_of(connection)->edges = 0;
+}
+
+static void host_admitted(struct conns *conns, struct connection *connection,
+                          const struct tls_peer *peer) {
+    (void)conns;
+    client_of(connection)->peer = *peer;
 }
 
 int memory_loop_open(struct store *store, struct flash_reader *reader,
                      struct memory_loop **loop_out) {
-    static const struct conn_host host = {.ask = host_ask, .closed = host_closed};
+    static const struct conn_host host = {
+        .ask = host_ask, .closed = host_closed, .admitted = host_admitted};
     struct memory_loop *loop = calloc(1, sizeof *loop);
     if (!loop) {
         return PYMC_NO_MEMORY;
@@ -221,12 +236,13 @@ static bool tell(struct memory_loop *loop, struct memory_client *client) {
 
 bool memory_loop_turn(struct memory_loop *loop) {
     struct conns *conns = &loop->conns;
-    bool was_anything = conns->again || conns->busy.first;
+    bool was_anything = conns_have_more(conns) || conns->busy.first;
     conns_serve_again(conns);
     for (struct memory_client *client = loop->clients; client; client = client->next) {
         was_anything |= tell(loop, client);
     }
     conns_serve_staged(conns);
+    conns_serve_handshakes(conns);
     if (conns->reader) {
         struct flash_waiter *told = flash_reader_reap(conns->reader, 0);
         was_anything |= told != NULL;
@@ -279,14 +295,27 @@ bool memory_loop_next_stream(struct memory_loop *loop, uint64_t *connection_out)
     return connection != NULL;
 }
 
-int memory_client_open(struct memory_loop *loop, struct memory_client **client_out) {
+int memory_client_open(struct memory_loop *loop, struct tls_context *context, int door,
+                       struct memory_client **client_out) {
+    if (context && !conns_use_tls(&loop->conns)) {
+        return PYMC_NO_MEMORY;
+    }
+    if (context) {
+        tls_context_serve(context, loop->conns.proc);
+    }
     struct memory_client *client = calloc(1, sizeof *client);
     if (!client) {
         return PYMC_NO_MEMORY;
     }
     client->loop = loop;
     client->takes_bytes = UINT64_MAX;
-    client->connection.transport = (struct transport){.ops = &memory_ops, .client = client};
+    client->connection.transport = (struct transport){.ops = &memory_ops, .fd = -1, .client = client};
+    if (context
+        && !transport_encrypt(&client->connection.transport, loop->conns.tls_io, context,
+                              (enum tls_door)door)) {
+        free(client);
+        return PYMC_NO_MEMORY;
+    }
     client->record.state = CONNECTION_READ;
     conn_open(&loop->conns, &client->connection, &client->record, 0);
     *loop->last = client;
@@ -347,5 +376,6 @@ void memory_client_view(const struct memory_client *client, struct memory_view *
                                      .has_met_end = client->has_met_end,
                                      .is_closed = client->is_closed,
                                      .waiting_bytes = client->said.count,
+                                     .identity = client->peer.identity,
                                      .kept_bytes = connection->kept.bytes};
 }

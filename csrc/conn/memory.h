@@ -10,6 +10,7 @@
 #include "store/store.h"
 
 struct memory_loop;
+struct tls_context;
 struct memory_client;
 
 // What serves the clients, in place of an engine. Borrows the store, and a reader of its flash
@@ -33,9 +34,11 @@ bool memory_loop_watch(struct memory_loop *loop, uint64_t connection);
 bool memory_client_watch_send(struct memory_client *client, const char *lines, uint32_t byte_count);
 bool memory_loop_next_stream(struct memory_loop *loop, uint64_t *connection_out);
 
-// A client that takes all that is sent to it. Lives as long as the loop. Returns PYMC_OK or
-// PYMC_NO_MEMORY.
-int memory_client_open(struct memory_loop *loop, struct memory_client **client_out);
+// A client that takes all that is sent to it. Lives as long as the loop. It speaks TLS if there is
+// a context (held), and `door` says by which of its doors it comes (enum tls_door). Returns PYMC_OK
+// or PYMC_NO_MEMORY.
+int memory_client_open(struct memory_loop *loop, struct tls_context *context, int door,
+                       struct memory_client **client_out);
 // It says these bytes; copies. Returns PYMC_OK or PYMC_NO_MEMORY.
 int memory_client_say(struct memory_client *client, const char *bytes, size_t byte_count);
 // It will say no more, and still listens.
@@ -65,5 +68,6 @@ struct memory_view {
     bool is_closed;            // ... and closed.
     uint64_t waiting_bytes;    // It said them, and they were not received.
     uint64_t kept_bytes;       // They were received, and are kept for the session.
+    const char *identity;      // Whom its certificate names, "" at first; borrowed from the client.
 };
 void memory_client_view(const struct memory_client *client, struct memory_view *view_out);

@@ -12,17 +12,17 @@ bool conn_notice_is_due(const struct conns *conns, uint32_t logged_seconds) {
 void conn_notices_log(struct conns *conns) {
     struct notices *notices = &conns->notices;
     uint32_t now = conns->proc->now_seconds;
-    uint64_t refused = conns->proc->counters[COUNTER_binary_refused];
-    if (refused == notices->binary_logged || !conn_notice_is_due(conns, notices->logged_seconds)) {
+    uint64_t refused = conns->proc->counters[COUNTER_protocol_refused];
+    if (refused == notices->protocol_logged
+        || !conn_notice_is_due(conns, notices->logged_seconds)) {
         return;
     }
     char text[160];
     int bytes = snprintf(text, sizeof text,
-                         "worker %u: closed %llu connections of clients that speak the binary "
-                         "protocol, which is not "
-                         "there",
-                         conns->worker, (unsigned long long)(refused - notices->binary_logged));
+                         "worker %u: closed %llu connections of clients that speak a protocol "
+                         "that is not open to them",
+                         conns->worker, (unsigned long long)(refused - notices->protocol_logged));
     log_line(conns->log, text, (uint32_t)bytes);
-    notices->binary_logged = refused;
+    notices->protocol_logged = refused;
     notices->logged_seconds = now;
 }

@@ -36,6 +36,8 @@ static void receive_meanwhile(struct conns *conns, struct connection *connection
         conn_writable(conns, connection);
     } else if (conn_is_waiting(connection)) {
         connection->has_missed_input = true;
+    } else if (connection->state == CONN_HANDSHAKE) {
+        conn_handshake_ready(conns, connection);
     }
     // In the other states asking for input again brings the event again.
 }

@@ -13,6 +13,7 @@ static const uint16_t moves[CONN_STATES] = {
     [CONN_CLOSING] = TO(CONN_CLOSED),
     [CONN_ON_FLASH] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_ON_BUCKET] = TO(CONN_READING) | TO(CONN_CLOSED),
+    [CONN_HANDSHAKE] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_PARKED] =
         TO(CONN_READING) | TO(CONN_PARKED_SENDING) | TO(CONN_WATCHING) | TO(CONN_CLOSED),
     [CONN_PARKED_SENDING] = TO(CONN_PARKED) | TO(CONN_SENDING) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
@@ -35,6 +36,7 @@ const char *conn_state_name(int state) {
         [CONN_ON_BUCKET] = "ON_BUCKET",
         [CONN_PARKED] = "PARKED",
         [CONN_PARKED_SENDING] = "PARKED_SENDING",
+        [CONN_HANDSHAKE] = "HANDSHAKE",
         [CONN_WATCHING] = "WATCHING",
         [CONN_WATCHING_SENDING] = "WATCHING_SENDING",
         [CONN_CLOSED] = "CLOSED",
@@ -54,6 +56,7 @@ void conn_check(const struct connection *connection) {
     PYMC_DEBUG_CHECK(conn_is_parked(connection) == (connection->admin_line != NULL));
     PYMC_DEBUG_CHECK(!is_open || !connection->is_streaming || conn_is_parked(connection));
     PYMC_DEBUG_CHECK(!is_open || !connection->has_missed_input || conn_is_waiting(connection));
+    PYMC_DEBUG_CHECK(!connection->is_in_ready || connection->state == CONN_HANDSHAKE);
     PYMC_DEBUG_CHECK(is_open || (!connection->is_in_values && !connection->is_in_readers));
     PYMC_DEBUG_CHECK(is_open || !connection->kept.base);
 }

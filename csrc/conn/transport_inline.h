@@ -11,6 +11,7 @@
 
 // What receive and send return besides a number of bytes above 0.
 enum transport_result {
+    TRANSPORT_DONE = 1,      // greet: bytes can be moved.
     TRANSPORT_END = 0,       // receive: the client will send no more.
     TRANSPORT_LATER = -1,    // Nothing can be moved until an event tells.
     TRANSPORT_BROKEN = -2    // There is no client any more.
@@ -27,10 +28,14 @@ enum transport_event {
 };
 
 struct transport;
+struct tls_context;
 
 // Nothing here waits. Events tell of changes only (edges): who gets fewer bytes than it asked for
 // will be told of more, unless the transport `holds_input`.
 struct transport_ops {
+    // What has to be agreed on before the first byte: TRANSPORT_DONE, TRANSPORT_LATER or
+    // TRANSPORT_BROKEN. NULL where that is nothing.
+    int (*greet)(struct transport *transport);
     ssize_t (*receive)(struct transport *transport, void *place, size_t bytes);
     // Fills the pieces one after the other, as the parts of a large item; it may fill fewer.
     ssize_t (*receive_pieces)(struct transport *transport, const struct iovec *pieces,
@@ -56,11 +61,12 @@ struct transport_ops {
 // Part of a connection, so that looking at it costs no further line of memory.
 struct transport {
     const struct transport_ops *ops;
-    union {
-        int fd;
-        struct memory_client *client;
-    };
+    int fd;              // Whose events tell of it; -1 for none.
     bool holds_input;    // It has input that no event will tell of: receive again without waiting.
+    union {
+        struct memory_client *client;
+        struct tls_end *tls;
+    };
 };
 
 // A connected, non-blocking socket, which the transport closes.

@@ -4,11 +4,16 @@
 #include "proto/meta/meta_internal.h"
 #include "proto/text/text_internal.h"
 
+#define RIGHT_OPEN 0
+#define RIGHT_READ SESSION_MAY_READ
+#define RIGHT_WRITE SESSION_MAY_WRITE
+#define RIGHT_READ_WRITE (SESSION_MAY_READ | SESSION_MAY_WRITE)
+#define RIGHT_ADMIN SESSION_MAY_ADMIN
 #define ROW(name, row_form, row_right, fewest, most, row_variant, ...)                             \
     {.word = #name,                                                                                \
      .word_bytes = sizeof(#name) - 1,                                                              \
      .form = COMMAND_FORM_##row_form,                                                              \
-     .right = COMMAND_##row_right,                                                                 \
+     .rights = RIGHT_##row_right,                                                                  \
      .words_min = fewest,                                                                          \
      .words_max = most,                                                                            \
      .variant = row_variant,                                                                       \
@@ -23,14 +28,14 @@
 static const struct command commands[] = {
 #include "proto/commands.def"
 };
-#define COMMANDS (sizeof commands / sizeof *commands)
 
 // A search ends at a free place, and has to find one soon.
 _Static_assert(COMMANDS <= COMMAND_SLOTS / 2, "too many commands for their table");
 
-void commands_open(struct command_slot *slots) {
+void commands_open(struct command *rows, struct command_slot *slots) {
+    memcpy(rows, commands, sizeof commands);
     for (size_t i = 0; i < COMMANDS; i++) {
-        const struct command *command = &commands[i];
+        const struct command *command = &rows[i];
         uint32_t word_bytes;
         uint64_t head =
             command_head(command->word, command->word + command->word_bytes, &word_bytes);
@@ -50,8 +55,8 @@ const char *commands_word(uint32_t number) {
     return commands[number].word;
 }
 
-int commands_right(uint32_t number) {
-    return commands[number].right;
+uint32_t commands_rights(uint32_t number) {
+    return commands[number].rights;
 }
 
 bool commands_is_administrative(uint32_t number) {

@@ -6,6 +6,24 @@
 
 #define COMMAND_WORDS_ANY 255
 
+// The commands' numbers: COMMAND_get and so on.
+enum command_number {
+#define KEYS(name, ...) COMMAND_##name,
+#define VALUE(name, ...) COMMAND_##name,
+#define LINE(name, ...) COMMAND_##name,
+#define PYTHON(name, ...) COMMAND_##name,
+#include "proto/commands.def"
+#undef KEYS
+#undef VALUE
+#undef LINE
+#undef PYTHON
+    COMMANDS
+};
+
+// What no session may, as one more bit beside enum session_right: the operator disabled the
+// command.
+#define COMMAND_DISABLED 0x80
+
 // A command's line in the input.
 struct command_line {
     const char *start;    // Its first word.
@@ -39,7 +57,7 @@ struct command {
     const char *word;
     uint8_t word_bytes;
     uint8_t form;
-    uint8_t right;
+    uint8_t rights;    // Bits of enum session_right, and COMMAND_DISABLED.
     uint8_t words_min;
     uint8_t words_max;
     uint8_t variant;
@@ -62,8 +80,12 @@ static inline uint32_t command_slot_of(uint64_t head) {
     return (uint32_t)(head * 0x9e3779b97f4a7c15ull >> 57);
 }
 
-// Fills the table of a process: COMMAND_SLOTS places.
-void commands_open(struct command_slot *slots);
+// Copies the rows, COMMANDS of them, and fills the table of a process, COMMAND_SLOTS places, with
+// them.
+void commands_open(struct command *rows, struct command_slot *slots);
+// What a line of the command takes besides the rights of its row: `stats reset` is for
+// administrators, `stats` is not.
+uint32_t commands_extra_rights(const struct token *tokens, uint32_t words);
 
 // The first bytes of a line as a number, those behind its end as zeroes. None behind it is read.
 static inline uint64_t command_load(const char *line, uint32_t bytes) {
@@ -97,6 +119,18 @@ static inline uint64_t command_head(const char *line, const char *end, uint32_t 
     *word_bytes_out = blank ? (uint32_t)(blank - line) : bytes;
     return head;
 }
+
+// The rights that the session lacks for the line of a command, 0 when it may.
+static inline uint32_t commands_lacking(const struct session *session,
+                                        const struct command *command) {
+    return command->rights & ~(uint32_t)session->rights;
+}
+// Answers with why the session may not use a command, and counts that.
+void commands_put_refusal(const struct session *session, uint32_t number, struct reply *reply);
+// The same for a whole line, and counts the request. Returns how many bytes from its start on
+// are done with; the value behind it will be swallowed.
+size_t commands_refuse(struct session *session, const struct command *command,
+                       const struct command_line *line, struct reply *reply);
 
 // The command that the line begins with; NULL when there is none of that name.
 static inline const struct command *commands_find(const struct command_slot *slots,

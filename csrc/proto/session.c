@@ -4,11 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/binary/binary_internal.h"
 #include "proto/meta/meta_internal.h"
 #include "proto/text/text_internal.h"
-
-// What a request of the binary protocol begins with.
-#define BINARY_REQUEST 0x80
 
 int session_create(struct proto *proto, struct session **session_out) {
     struct session *session = calloc(1, sizeof *session);
@@ -28,7 +26,7 @@ void session_destroy(struct session *session) {
 }
 
 void session_init(struct session *session, struct proto *proto, int log_id) {
-    *session = (struct session){.proto = proto, .log_id = log_id};
+    *session = (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
 }
 
 void session_end(struct session *session) {
@@ -39,7 +37,9 @@ void session_end(struct session *session) {
 uint64_t session_peek_key(const struct proto *proto, const char *in, size_t bytes) {
     if (bytes < 8 || bytes > LINE_BYTES_MAX || in[3] != ' '
         || (memcmp(in, "get", 3) != 0 && memcmp(in, "set", 3) != 0)) {
-        return 0;
+        return bytes > 0 && (unsigned char)in[0] == BINARY_REQUEST
+                   ? binary_peek_key(proto->store, in, bytes)
+                   : 0;
     }
     size_t end = 4;
     while (end < bytes && (unsigned char)in[end] > ' ') {
@@ -52,6 +52,10 @@ uint64_t session_peek_key(const struct proto *proto, const char *in, size_t byte
 
 void session_fetch_items(const struct proto *proto, uint64_t hash) {
     link_prefetch_items(proto->store, hash);
+}
+
+void session_set_protocol(struct session *session, int protocol) {
+    session->protocol = (uint8_t)protocol;
 }
 
 void session_set_turn(struct session *session, uint64_t requests_until) {
@@ -69,6 +73,11 @@ size_t session_arrived(const struct session *session) {
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out) {
     *bytes_out = session->admin_bytes;
     return session->admin_line;
+}
+
+bool session_admin_is_binary(const struct session *session, uint32_t *opaque_out) {
+    *opaque_out = session->admin_opaque;
+    return session->protocol == SESSION_BINARY;
 }
 
 void session_resume(struct session *session) {
@@ -121,6 +130,9 @@ static void line_command(struct session *session, const struct command *command,
         REPLY_LITERAL(reply, "ERROR\r\n");
     } else if (command->form == COMMAND_FORM_LINE) {
         command->action.line(session, tokens, words, command->variant, reply);
+    } else if (UNLIKELY(commands_extra_rights(tokens, words) & ~session->rights)) {
+        (void)commands_refuse(session, command, line, reply);
+        return;    // It is counted there.
     } else {
         session->admin_line = line->start;
         session->admin_bytes = (uint32_t)(line->end - line->start);
@@ -170,6 +182,11 @@ static struct command_line line_at(const char *start, const char *newline, const
     return (struct command_line){start, end, newline + 1, (size_t)(in_end - newline - 1)};
 }
 
+static bool must_authenticate(const struct session *session) {
+    return live_get(session_store(session)->arena, LIVE_auth_required)
+           && !session->is_authenticated;
+}
+
 // Handles the command whose line is [start, newline). Returns bytes consumed, 0 when more input is
 // needed.
 static size_t command_at(struct session *session, const char *start, const char *newline,
@@ -177,14 +194,16 @@ static size_t command_at(struct session *session, const char *start, const char 
     struct command_line line = line_at(start, newline, in_end);
     size_t body_consumed = 0;
     enum command_took took = COMMAND_TOOK_ALL;
-    if (UNLIKELY(live_get(session_store(session)->arena, LIVE_auth_required)
-                 && !session->is_authenticated)) {
+    if (UNLIKELY(must_authenticate(session))) {
         bool is_done = session_authenticate(session, line.start, line.end, line.body,
                                             line.body_bytes, reply, &body_consumed);
         took = is_done ? COMMAND_TOOK_ALL : COMMAND_TOOK_NONE;
     } else {
         const struct command *command =
             commands_find(session->proto->commands, line.start, line.end);
+        if (LIKELY(command) && UNLIKELY(commands_lacking(session, command))) {
+            return (size_t)(line.start - start) + commands_refuse(session, command, &line, reply);
+        }
         int form = LIKELY(command) ? command->form : COMMAND_FORM_LINE;
         if (form == COMMAND_FORM_KEYS && LIKELY(has_second_word(command, &line))) {
             return (size_t)(line.start - start)
@@ -212,11 +231,14 @@ static size_t swallow(struct session *session, size_t bytes) {
     return consumed_bytes;
 }
 
-// A line that does not end: only a get may be this long.
-static bool is_endless(const char *in, size_t bytes) {
+// A line that does not end: only a get may be this long, of a client who said who it is.
+static bool is_endless(const struct session *session, const char *in, size_t bytes) {
     size_t blanks = 0;
     if (bytes <= LINE_BYTES_MAX) {
         return false;
+    }
+    if (must_authenticate(session)) {
+        return true;
     }
     while (blanks < 100 && in[blanks] == ' ') {
         blanks++;
@@ -225,13 +247,19 @@ static bool is_endless(const char *in, size_t bytes) {
 }
 
 // A get line longer than the input: its keys are answered as they come.
-static size_t begin_long_get(struct session *session, const char *in) {
+static size_t begin_long_get(struct session *session, const char *in, struct reply *reply) {
     size_t at = 0;
     while (in[at] == ' ') {
         at++;
     }
-    session->get_kind = in[at + 3] == 's' ? TEXT_GET_CAS : TEXT_GET_PLAIN;
-    return at + (in[at + 3] == 's' ? 5 : 4);
+    bool is_gets = in[at + 3] == 's';
+    session->get_kind = is_gets ? TEXT_GET_CAS : TEXT_GET_PLAIN;
+    uint32_t number = is_gets ? COMMAND_gets : COMMAND_get;
+    if (UNLIKELY(!session_permits(session, number))) {
+        commands_put_refusal(session, number, reply);
+        session->get_is_broken = true;
+    }
+    return at + (is_gets ? 5 : 4);
 }
 
 // One step in command mode. Returns the bytes consumed; 0 with *stop_out set when nothing more can
@@ -246,12 +274,12 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
     }
     const char *newline = memchr(in, '\n', bytes);
     if (!newline) {
-        if (is_endless(in, bytes)) {
+        if (is_endless(session, in, bytes)) {
             session->mode = MODE_CLOSE;
             return bytes;
         }
         if (bytes > LINE_BYTES_MAX) {
-            return begin_long_get(session, in);
+            return begin_long_get(session, in, reply);
         }
         *stop_out = SESSION_NEEDS_INPUT;
         return 0;
@@ -269,7 +297,7 @@ static size_t step(struct session *session, const char *in, size_t bytes, struct
     return consumed_bytes;
 }
 
-static void show(const struct session *session, char sign, const char *text, int bytes) {
+void session_show(const struct session *session, char sign, const char *text, int bytes) {
     char line[LOG_LINE_BYTES_MAX];
     int shown = snprintf(line, sizeof line, "%c%d %.*s", sign, session->log_id, bytes, text);
     log_line(session->proto->log, line,
@@ -285,7 +313,7 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
     const char *newline = memchr(in, '\n', bytes);
     if (begins && consumed_bytes > 0 && newline) {
         int shown = (int)(newline - in) - (newline > in && newline[-1] == '\r');
-        show(session, '<', in, shown);
+        session_show(session, '<', in, shown);
     }
     const char *end = reply->at;
     bool ends_get = !begins && session->get_kind == TEXT_GET_NONE;
@@ -293,7 +321,7 @@ static size_t logged_step(struct session *session, const char *in, size_t bytes,
         answer = end - 5;    // Values are not shown.
     }
     if (end - answer > 2 && memchr(answer, '\n', (size_t)(end - answer)) == end - 1) {
-        show(session, '>', answer, (int)(end - answer) - 2);
+        session_show(session, '>', answer, (int)(end - answer) - 2);
     }
     return consumed_bytes;
 }
@@ -358,16 +386,40 @@ static int after_step(struct session *session, int stop) {
     return stop;
 }
 
-// A connection's first byte chooses its protocol, as in memcached; the binary one is not there. Its
-// clients would wait for ever for an answer to what never ends as a line.
+// Where clients have to log in, a protocol is open only with a login of its own: no door leads past
+// it.
+static bool is_open(const struct session *session) {
+    const struct arena *arena = session_store(session)->arena;
+    bool asks_text = live_get(arena, LIVE_auth_required);
+    bool asks_binary = live_get(arena, LIVE_sasl_enabled);
+    return session->protocol == SESSION_BINARY ? asks_binary || !asks_text
+                                               : asks_text || !asks_binary;
+}
+
+// A connection's first byte chooses its protocol, as in memcached. A text client of a binary door
+// would wait for ever for its answer.
 static void begin(struct session *session, const char *in) {
-    const struct store *store = session_store(session);
+    bool is_binary = (unsigned char)in[0] == BINARY_REQUEST;
     session->has_begun = true;
-    if ((unsigned char)in[0] == BINARY_REQUEST
-        && live_get(store->arena, LIVE_protocol_negotiated)) {
-        count(store->proc, COUNTER_binary_refused, 1);
+    if (session->protocol == SESSION_NEGOTIATES) {
+        session->protocol = is_binary ? SESSION_BINARY : SESSION_ASCII;
+    }
+    if ((session->protocol == SESSION_BINARY && !is_binary) || !is_open(session)) {
+        count(session_store(session)->proc, COUNTER_protocol_refused, 1);
         session->mode = MODE_CLOSE;
     }
+}
+
+// A step of a session that is looked at by the log or a watcher, or speaks the binary protocol.
+static __attribute__((noinline)) size_t other_step(struct session *session, const char *in,
+                                                   size_t bytes, struct reply *reply,
+                                                   int *stop_out) {
+    if (session->protocol != SESSION_BINARY) {
+        return observed_step(session, in, bytes, reply, stop_out);
+    }
+    return UNLIKELY(session->is_observed)
+               ? binary_observed_step(session, in, bytes, reply, stop_out)
+               : binary_step(session, in, bytes, reply, stop_out);
 }
 
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply,
@@ -383,6 +435,7 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
     if (UNLIKELY(!session->has_begun) && bytes > 0) {
         begin(session, in);
     }
+    bool is_plain = !session->is_observed && session->protocol != SESSION_BINARY;
     while (stop < 0) {
         if (session->mode == MODE_CLOSE) {
             stop = SESSION_CLOSE;
@@ -396,9 +449,8 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
                    && session_has_had_its_turn(session, 0)) {
             stop = SESSION_YIELD;
         } else if (LIKELY(session->mode == MODE_COMMAND)) {
-            at += UNLIKELY(session->is_observed)
-                      ? observed_step(session, in + at, bytes - at, reply, &stop)
-                      : step(session, in + at, bytes - at, reply, &stop);
+            at += LIKELY(is_plain) ? step(session, in + at, bytes - at, reply, &stop)
+                                   : other_step(session, in + at, bytes - at, reply, &stop);
         } else if (session->mode == MODE_VALUE) {
             at += UNLIKELY(session->is_observed)
                       ? observed_value(session, in + at, bytes - at, reply)

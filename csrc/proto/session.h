@@ -1,4 +1,4 @@
-// A client's conversation without sockets: bytes in, bytes out; text and meta protocols.
+// A client's conversation without sockets: bytes in, bytes out; text, meta and binary protocols.
 #pragma once
 
 #include <stdbool.h>
@@ -16,8 +16,10 @@ struct reply;
 // What all conversations of a process share: the store, the version line, the users.
 int proto_open(struct store *store, const char *version, struct proto **proto_out);
 void proto_close(struct proto *proto);
-// "user:password" lines; NULL turns authentication off. Copies. Returns PYMC_NO_MEMORY or PYMC_OK.
+// "user:password" lines of text clients; NULL for none. Copies. Returns PYMC_NO_MEMORY or PYMC_OK.
 int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count);
+// The same for binary clients (SASL).
+int proto_set_sasl(struct proto *proto, const char *lines, uint32_t byte_count);
 
 // What sessions read with that meet flash; NULL (as at first) when there is no flash tier. Borrows
 // it.
@@ -25,6 +27,9 @@ void proto_set_reader(struct proto *proto, struct flash_reader *reader);
 
 // Where -vv shows commands and replies; NULL (as at first) for nowhere. Borrows it.
 void proto_set_log(struct proto *proto, struct log *log);
+// Refuses commands to everybody: their words with blanks between them; NULL for none. Words that
+// are no commands mean nothing.
+void proto_disable_commands(struct proto *proto, const char *words);
 
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
@@ -42,6 +47,34 @@ bool session_has_quit(const struct session *session);
 // Tells watchers of errors if the answer to this line is one.
 void session_watch_answer(struct session *session, const char *line, size_t line_bytes,
                           const char *answer, size_t bytes);
+
+// What a client may do, as bits. Each row of commands.def names what its command takes.
+enum session_right {
+    SESSION_MAY_READ = 1,
+    SESSION_MAY_WRITE = 2,
+    SESSION_MAY_ADMIN = 4,
+    SESSION_MAY_ALL = 7
+};
+// What the session's client may do from its next command on; everything at first.
+void session_set_rights(struct session *session, uint32_t rights);
+
+// Whether the session may use a command, by its number in commands.h.
+bool session_permits(const struct session *session, uint32_t number);
+// Counts a command that the session may not use. Returns why.
+enum session_refusal {
+    SESSION_LACKS_RIGHT,    // Its client may not.
+    SESSION_DISABLED        // Nobody may: the operator disabled it.
+};
+enum session_refusal session_refuse(const struct session *session, uint32_t number);
+
+// Which protocols a session may speak.
+enum session_protocol {
+    SESSION_NEGOTIATES,    // Its first byte says which.
+    SESSION_ASCII,         // Text and meta.
+    SESSION_BINARY
+};
+// Before its first byte; it negotiates unless told otherwise.
+void session_set_protocol(struct session *session, int protocol);
 
 // Why session_feed() stopped.
 enum session_stop {
@@ -78,6 +111,9 @@ void session_set_turn(struct session *session, uint64_t requests_until);
 
 // The command that parked the session; borrowed from the input it was fed with.
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out);
+// Whether it is a binary client's `stat`: then the line is what follows `stats `, and the answer
+// must be packets with this number, as it came.
+bool session_admin_is_binary(const struct session *session, uint32_t *opaque_out);
 void session_resume(struct session *session);
 
 // Lets the waiter be told when a session that stopped with SESSION_ON_FLASH is to be fed again; too

@@ -3,7 +3,7 @@
 
 #include "proto/session_internal.h"
 
-int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count) {
+static int set_users(struct session_users *users, const char *lines, uint32_t byte_count) {
     char *copy = NULL;
     if (lines) {
         copy = malloc(byte_count + 1u);
@@ -12,10 +12,17 @@ int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count) 
         }
         memcpy(copy, lines, byte_count);
     }
-    free(proto->auth_lines);
-    proto->auth_lines = copy;
-    proto->auth_bytes = lines ? byte_count : 0;
+    free(users->lines);
+    *users = (struct session_users){copy, lines ? byte_count : 0};
     return PYMC_OK;
+}
+
+int proto_set_auth(struct proto *proto, const char *lines, uint32_t byte_count) {
+    return set_users(&proto->text_users, lines, byte_count);
+}
+
+int proto_set_sasl(struct proto *proto, const char *lines, uint32_t byte_count) {
+    return set_users(&proto->sasl_users, lines, byte_count);
 }
 
 // Takes the same time whatever differs, for passwords.
@@ -28,10 +35,10 @@ static bool is_same(const char *a, uint32_t a_bytes, const char *b, uint32_t b_b
     return difference == 0;
 }
 
-static bool is_known_user(const struct proto *proto, const char *user, uint32_t user_bytes,
-                          const char *password, uint32_t password_bytes) {
-    const char *at = proto->auth_lines;
-    const char *end = at + proto->auth_bytes;
+bool session_is_known_user(const struct session_users *users, const char *user, uint32_t user_bytes,
+                           const char *password, uint32_t password_bytes) {
+    const char *at = users->lines;
+    const char *end = at + users->bytes;
     bool is_known = false;
     while (at && at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
@@ -46,6 +53,10 @@ static bool is_known_user(const struct proto *proto, const char *user, uint32_t 
         at = line_end + 1;
     }
     return is_known;
+}
+
+void session_note_failed_login(struct session *session) {
+    count(session_store(session)->proc, COUNTER_auth_errors, 1);
 }
 
 // Before authentication only a `set` with the credentials as its value means anything.
@@ -77,16 +88,17 @@ bool session_authenticate(struct session *session, const char *line, const char 
         error = "CLIENT_ERROR bad command line termination";
     } else if (!space) {
         error = "CLIENT_ERROR bad authentication token format";
-    } else if (!is_known_user(session->proto, body, (uint32_t)(space - body), space + 1,
-                              (uint32_t)(body + value_bytes - space - 1))) {
+    } else if (!session_is_known_user(&session->proto->text_users, body, (uint32_t)(space - body),
+                                      space + 1, (uint32_t)(body + value_bytes - space - 1))) {
         error = "CLIENT_ERROR authentication failure";
     }
-    struct proc *proc = session_store(session)->proc;
     // What is no token at all is no attempt either.
-    count(proc, COUNTER_auth_cmds, space != NULL);
+    count(session_store(session)->proc, COUNTER_auth_cmds, space != NULL);
     if (error) {
-        count(proc, COUNTER_auth_errors, space != NULL);
         reply_line(reply, error);
+        if (space) {
+            session_note_failed_login(session);
+        }
         return true;
     }
     session->is_authenticated = true;

@@ -15,16 +15,24 @@
 // straight into their item.
 #define VALUE_BUFFERED_MAX 8192
 
+struct command;
 struct command_slot;
+
+// "user:password" lines; NULL when there are none.
+struct session_users {
+    char *lines;
+    uint32_t bytes;
+};
 
 struct proto {
     struct store *store;
     struct flash_reader *reader;         // NULL without a flash tier.
     struct session_flash *flash_free;    // Room for sessions that read, kept for the next one.
     struct log *log;                     // NULL: none.
-    struct command_slot *commands;       // See commands_find().
-    char *auth_lines;
-    uint32_t auth_bytes;
+    struct command *command_rows;        // By number.
+    struct command_slot *commands;       // The same by their words, see commands_find().
+    struct session_users text_users;     // Who may log in with -Y ...
+    struct session_users sasl_users;     // ... and with -S.
     char version[64];
 };
 
@@ -44,8 +52,9 @@ static inline void session_count_request(const struct session *session) {
     count(session->proto->store->proc, COUNTER_requests, 1);
 }
 
-// An expiry as the client gave it, on the cache's clock: 0 never, 1 at once.
-static inline uint32_t session_expiry(const struct session *session, int32_t client) {
+// An expiry as the client gave it, on the cache's clock: 0 never, 1 at once. Text clients have 32
+// bits with a sign, binary ones without.
+static inline uint32_t session_expiry(const struct session *session, int64_t client) {
     const struct store *store = session_store(session);
     if (client == 0) {
         return 0;
@@ -67,6 +76,14 @@ bool session_authenticate(struct session *session, const char *line, const char 
                           const char *body, size_t body_bytes, struct reply *reply,
                           size_t *consumed);
 
+// Whether there is such a user; takes the same time whatever differs.
+bool session_is_known_user(const struct session_users *users, const char *user, uint32_t user_bytes,
+                           const char *password, uint32_t password_bytes);
+// A client said who it is, and it was not right.
+void session_note_failed_login(struct session *session);
+
+// Shows a line of a conversation in the log, as memcached's -vv does.
+void session_show(const struct session *session, char sign, const char *text, int bytes);
 // Notes an error for watchers, who want it: the command's word, its key if it has one, and the
 // answer.
 void session_watch_error(struct session *session, struct token command, struct token key,
@@ -90,7 +107,8 @@ static inline void prefix_count(struct store *store, const char *key, uint32_t k
 struct session_value {
     struct store_write write;
     struct store_making making;
-    uint32_t trailer_seen;    // Bytes of the closing \r\n that came already.
+    uint32_t line_end_bytes;    // What closes the value: 2 bytes \r\n, or 0.
+    uint32_t trailer_seen;      // So many of them came already.
     bool trailer_bad;
     bool is_quiet;           // Says nothing, whatever comes of it.
     bool forgets_refused;    // As execute_put() has it.
@@ -108,9 +126,10 @@ enum session_value_way {
                          // answered at once.
 };
 enum session_value_way session_value_way(const struct session *session,
-                                         const struct store_write *write, const char *line_start,
-                                         const char *body, size_t body_bytes);
-// Sets up a value that was allocated, but for `answer` and the flags.
+                                         const struct store_write *write, uint32_t line_end_bytes,
+                                         const char *line_start, const char *body,
+                                         size_t body_bytes);
+// Sets up a value that was allocated and has a line end, but for `answer` and the flags.
 void session_value_init(struct session_value *value, const struct store_write *write);
 // Turns to receiving the value, NULL when there was no memory for it; when room cannot be had,
 // answers and swallows it. Owns: the session. When the session is parked it is freed.

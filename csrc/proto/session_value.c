@@ -5,16 +5,17 @@
 #include "proto/execute_internal.h"
 
 enum session_value_way session_value_way(const struct session *session,
-                                         const struct store_write *write, const char *line_start,
-                                         const char *body, size_t body_bytes) {
-    if (UNLIKELY(body_bytes < (size_t)write->value_bytes + 2)) {
+                                         const struct store_write *write, uint32_t line_end_bytes,
+                                         const char *line_start, const char *body,
+                                         size_t body_bytes) {
+    if (UNLIKELY(body_bytes < (size_t)write->value_bytes + line_end_bytes)) {
         uint64_t come = body_bytes + session->arrived_bytes;
         bool may_wait = body - line_start <= LINE_BYTES_MAX
                         && (write->value_bytes <= VALUE_BUFFERED_MAX || come < VALUE_BUFFERED_MAX)
                         && store_fits(session_store(session), write);
         return may_wait ? VALUE_MAY_WAIT : VALUE_COMES_LATER;
     }
-    bool is_ended = memcmp(body + write->value_bytes, "\r\n", 2) == 0;
+    bool is_ended = memcmp(body + write->value_bytes, "\r\n", line_end_bytes) == 0;
     return LIKELY(is_ended) ? VALUE_IS_WHOLE : VALUE_COMES_LATER;
 }
 
@@ -22,6 +23,7 @@ void session_value_init(struct session_value *value, const struct store_write *w
     value->write = *write;
     memcpy(value->key, write->key, write->key_bytes);
     value->write.key = value->key;
+    value->line_end_bytes = 2;
     value->trailer_seen = 0;
     value->trailer_bad = false;
     value->is_quiet = value->forgets_refused = false;
@@ -57,7 +59,7 @@ void session_value_begin(struct session *session, struct session_value *value,
     }
     if (LIKELY(outcome != EXECUTE_WAITS)) {
         answer(value, outcome, &none, reply);
-        session_swallow(session, (uint64_t)value->write.value_bytes + 2);
+        session_swallow(session, (uint64_t)value->write.value_bytes + value->line_end_bytes);
     }
     free(value);
 }
@@ -81,8 +83,9 @@ static void give_up(struct session *session, struct reply *reply) {
         return;    // What has come of it stays until this is done again.
     }
     answer(value, outcome, &none, reply);
+    missing_bytes += value->line_end_bytes;
     session_value_drop(session);
-    session_swallow(session, missing_bytes + 2);
+    session_swallow(session, missing_bytes);
 }
 
 static void finish(struct session *session, struct reply *reply) {
@@ -107,7 +110,7 @@ static void finish(struct session *session, struct reply *reply) {
 // The line end behind a value. Returns how much of it was there.
 static size_t take_trailer(struct session_value *value, const char *in, size_t bytes) {
     size_t at = 0;
-    while (at < bytes && value->trailer_seen < 2) {
+    while (at < bytes && value->trailer_seen < value->line_end_bytes) {
         value->trailer_bad |= in[at++] != "\r\n"[value->trailer_seen++];
     }
     return at;
@@ -134,7 +137,7 @@ size_t session_value_feed(struct session *session, const char *in, size_t bytes,
     if (is_filled) {
         at += take_trailer(value, in + at, bytes - at);
     }
-    if (value->trailer_seen == 2) {
+    if (is_filled && value->trailer_seen == value->line_end_bytes) {
         finish(session, reply);
     }
     return at;
@@ -150,7 +153,8 @@ size_t session_direct_place(struct session *session, size_t ahead_bytes, char **
     uint32_t ahead = (uint32_t)ahead_bytes;
     uint32_t fits = store_making_span_ahead(session_store(session), making, ahead, place_out);
     *is_last_out = making->filled_bytes + ahead + fits == making->value_bytes;
-    return fits;
+    // A value that nothing closes ends in session_feed() all the same: that gets its last byte.
+    return fits - (*is_last_out && session->value->line_end_bytes == 0 && fits > 0);
 }
 
 void session_direct_filled(struct session *session, size_t bytes) {

@@ -40,7 +40,8 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
 
 int engine_lend(struct engine *engine, uint64_t ticket, int verdict_fd) {
     struct client *client = find_ticket(engine, ticket);
-    if (!client || client->connection.state != CONN_PARKED || client->verdict_fd >= 0) {
+    if (!client || client->connection.state != CONN_PARKED || client->verdict_fd >= 0
+        || transport_tls_context(&client->connection.transport)) {
         return -1;
     }
     client->verdict.kind = SOURCE_VERDICT;

@@ -24,6 +24,7 @@ static void fill_record(struct connection_record *record, uint32_t id,
     record->id = id;
     record->family = 1;
     record->port = 0;
+    record->is_encrypted = listener && listener->options.tls != ENGINE_TLS_NONE;
     memset(record->address, 0, sizeof record->address);
     static const struct listener unknown;
     const struct listener *at = listener ? listener : &unknown;
@@ -40,19 +41,29 @@ static void fill_record(struct connection_record *record, uint32_t id,
     }
 }
 
+// A client that could not be taken in.
+static void give_up(struct engine *engine, struct client *client, int fd) {
+    count(engine->proc, COUNTER_malloc_fails, 1);
+    free(client);
+    close(fd);
+}
+
 void client_open(struct engine *engine, int fd, const struct listener *listener,
                  const union peer_address *peer, bool is_shared) {
     // Not calloc(), which goes round the allocator's short lists.
     struct client *client = malloc(sizeof *client);
     uint32_t id = client ? server_record_take(engine) : UINT32_MAX;
     if (id == UINT32_MAX) {
-        count(engine->proc, COUNTER_malloc_fails, 1);
-        free(client);
-        close(fd);
+        give_up(engine, client, fd);
         server_load_change(engine, -1);
         return;
     }
     memset(client, 0, sizeof *client);
+    if (!client_transport_open(engine, client, fd, listener)) {
+        give_up(engine, client, fd);
+        server_record_give(engine, id);
+        return;
+    }
     client->source.kind = SOURCE_CLIENT;
     client->is_shared = is_shared;
     client->verdict_fd = -1;
@@ -63,8 +74,10 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
     engine->clients = client;
     struct connection *connection = &client->connection;
     fill_record(record_at(engine, id), id, listener, peer);
-    transport_open_socket(&connection->transport, fd);
     conn_open(&engine->conns, connection, record_at(engine, id), fd);
+    if (listener) {
+        session_set_protocol(&connection->session, listener->options.protocol);
+    }
     if (!source_watch(engine, fd, &client->source, epoll_events(connection->asked))) {
         conn_close_as(&engine->conns, connection, WATCH_IN_ERROR);
     }
@@ -97,6 +110,7 @@ static void client_closed(struct conns *conns, struct connection *connection) {
     if (client->next) {
         client->next->previous = client->previous;
     }
+    engine_tls_forget(engine, client);
     if (UNLIKELY(engine->watchers)) {
         engine_watch_forget(engine, client);
     }
@@ -106,7 +120,14 @@ static void client_closed(struct conns *conns, struct connection *connection) {
     conn_queue_push(connection->is_streaming ? &engine->closed_streams : &engine->dead, connection);
 }
 
-const struct conn_host client_host = {.ask = client_ask, .closed = client_closed};
+static void client_admitted(struct conns *conns, struct connection *connection,
+                            const struct tls_peer *peer) {
+    server_identity_note(engine_of(conns), connection->record->id, peer->identity);
+    engine_tls_compare(engine_of(conns), client_of(connection));
+}
+
+const struct conn_host client_host = {
+    .ask = client_ask, .closed = client_closed, .admitted = client_admitted};
 
 static void free_all(struct conn_queue *queue) {
     for (struct connection *at; (at = conn_queue_pop(queue));) {

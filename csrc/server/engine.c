@@ -38,6 +38,8 @@ static int engine_prepare(struct engine *engine, const struct engine_options *op
     if (!engine->peer_fds || status != PYMC_OK) {
         return PYMC_NO_MEMORY;
     }
+    engine->tls_output_bytes = options->tls_output_bytes;
+    proto_disable_commands(engine->conns.proto, options->disabled_commands);
     engine->conns.worker = engine->worker;
     engine->conns.workers = engine->workers;
     char name[32];
@@ -105,6 +107,7 @@ void engine_close(struct engine *engine) {
         close(engine->epoll_fd);
     }
     conns_close(&engine->conns);
+    engine_tls_close(engine);
     log_close(engine->log);
     free(engine->peer_fds);
     free(engine);
@@ -135,6 +138,10 @@ int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_coun
         SHARED_STORE(engine->store->header->live[LIVE_auth_required], lines != NULL);
     }
     return status;
+}
+
+int engine_set_sasl(struct engine *engine, const char *lines, uint32_t byte_count) {
+    return proto_set_sasl(engine->conns.proto, lines, byte_count);
 }
 
 // The process that answered for this client is done, or gone.
@@ -183,6 +190,12 @@ static void serve(struct engine *engine, int ready) {
         }
     }
     conns_serve_staged(conns);
+    if (UNLIKELY(conns->handshakes.ready.first)) {
+        conns_serve_handshakes(conns);
+    }
+    if (UNLIKELY(engine->tls_review)) {
+        engine_tls_review(engine);
+    }
     if (UNLIKELY(engine->reader)) {
         engine_flash_serve(engine);
     }
@@ -200,10 +213,15 @@ static uint32_t wants(const struct engine *engine) {
            | (engine->is_called ? ENGINE_WATCHED : 0);
 }
 
+// Something is to be done that no event tells of.
+static bool has_more(const struct engine *engine) {
+    return conns_have_more(&engine->conns) || engine->tls_review;
+}
+
 // How long the next round may wait for events, in milliseconds: 0 where something is to be done
 // anyway. Whatever must not wait for a client's next word belongs here.
 static int wait_ms(const struct engine *engine, uint64_t end_ns) {
-    if (engine->conns.again || wants(engine) || engine->now_ns >= end_ns) {
+    if (has_more(engine) || wants(engine) || engine->now_ns >= end_ns) {
         return 0;
     }
     if (UNLIKELY(engine->conns.busy.first)) {
@@ -228,7 +246,7 @@ static enum round serve_round(struct engine *engine, int milliseconds) {
     if (UNLIKELY(!engine->is_accepting)) {
         listening_resume(engine);
     }
-    if (ready <= 0 && !engine->conns.again) {
+    if (ready <= 0 && !has_more(engine)) {
         if (UNLIKELY(engine->conns.busy.first
                      || (engine->reader && engine_flash_due_ns(engine) <= engine->now_ns))) {
             serve(engine, 0);
@@ -247,7 +265,7 @@ static uint32_t leave(struct engine *engine) {
     }
     engine_rest(engine);
     uint32_t found =
-        wants(engine) | (engine->conns.again || engine->conns.busy.first ? ENGINE_AGAIN : 0);
+        wants(engine) | (has_more(engine) || engine->conns.busy.first ? ENGINE_AGAIN : 0);
     engine->is_called = false;
     return found;
 }
@@ -295,6 +313,7 @@ void engine_tick(struct engine *engine) {
     engine_update_clock(engine);
     clients_drop_idle(engine);
     conns_tick(&engine->conns);
+    engine_tls_tick(engine);
     if (engine->log) {
         log_flush(engine->log);
     }

@@ -10,6 +10,7 @@
 #include "store/store.h"
 
 struct engine;
+struct tls_context;
 
 #define ENGINE_WORKERS_MAX 250
 #define ENGINE_LISTENERS_MAX 64
@@ -20,7 +21,9 @@ struct engine_options {
     int inbox_fd;    // Datagram socket on which other workers hand over connections. Borrowed.
     const int *peer_fds;    // Sending end of each worker's inbox, `workers` of them; copied, fds
                             // borrowed.
-    const char *version;    // For the `version` command; NULL means "1.6.38". Copied.
+    const char *disabled_commands;    // Words that nobody may use, with blanks between them; NULL
+                                      // for none. Words that are no commands mean nothing.
+    const char *version;              // For the `version` command; NULL means "1.6.38". Copied.
     // How to read from flash, if the store has a flash tier; 0 = default.
     int flash_kind;    // enum flash_reader_kind
     uint32_t flash_depth;
@@ -29,6 +32,7 @@ struct engine_options {
     int log_fd;             // Where lines for the operator go, see log_open(); 0 is standard error.
                             // Borrowed.
     bool log_is_stamped;    // They carry time and worker.
+    uint32_t tls_output_bytes;    // So much is encrypted for one call of the system; 0 = default.
 };
 
 // Reserves what engines share (connection records, load counts). Call once on a fresh arena, before
@@ -57,10 +61,29 @@ int engine_fd(const struct engine *engine);
 int engine_watch(struct engine *engine, int fd);
 
 enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX };
+// Whether the clients of a listener speak TLS, and whether certificates are asked of them.
+enum engine_tls {
+    ENGINE_TLS_NONE,      // Plain; always so for unix sockets.
+    ENGINE_TLS_SERVER,    // As `ssl_verify_mode` says.
+    ENGINE_TLS_MUTUAL,    // A good certificate is required.
+    ENGINE_TLS_BASIC      // None is asked for.
+};
+
+struct engine_listener_options {
+    uint8_t kind;        // enum engine_listener_kind
+    uint8_t tls;         // enum engine_tls
+    uint8_t protocol;    // enum session_protocol
+};
 
 // Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time.
 // Borrows fd.
-int engine_listen(struct engine *engine, int fd, int kind);
+int engine_listen(struct engine *engine, int fd, const struct engine_listener_options *options);
+
+// From here on new TLS connections use this context, which is held; those that are there go on with
+// theirs, unless the certificate of their client is no longer good: these are closed, a few in each
+// turn. Clients of a TLS listener are closed before there is a context. Returns PYMC_OK or
+// PYMC_NO_MEMORY.
+int engine_set_tls(struct engine *engine, struct tls_context *context);
 
 // Gives a worker a connection that was accepted for another one. `inbox_fd` is the sending end of
 // its inbox, `listener` the number of its engine_listen() call, from 0. Returns false when the
@@ -100,7 +123,8 @@ bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
                   uint32_t byte_count, int kind);
 
 // Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be
-// sent there at once, or -1 when the connection is gone or still has to send what was said before.
+// sent there at once, or -1 when the connection is gone, still has to send what was said before, or
+// is encrypted: only this process can do that.
 // engine_next_stream() names the connection when `verdict_fd` becomes readable or ends, or, with
 // more_out false, when the connection closes before; what was told is the caller's to read. Borrows
 // verdict_fd, until then or until engine_reply(), which takes the answer back.
@@ -116,15 +140,21 @@ int engine_begin_watch(struct engine *engine, uint64_t connection, uint32_t clas
 // (false).
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out);
 
-// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies. Turns
-// authentication on.
+// User names and passwords for `-Y`; "user:password" lines separated by '\n'. Copies.
 int engine_set_auth(struct engine *engine, const char *lines, uint32_t byte_count);
+// The same for `-S`.
+int engine_set_sasl(struct engine *engine, const char *lines, uint32_t byte_count);
 
 // Copies the records of live connections of the whole server from *next_id on, in the order of
 // their ids and at most `most` of them; moves *next_id on and returns how many. Begin with 0; 0
 // records are the end.
 uint32_t server_connections_read(struct arena *arena, uint32_t *next_id,
                                  struct connection_record *out, uint32_t most);
+
+// Copies whom the connection with a record says it is, by its certificate; cut to fit. Returns its
+// bytes, 0 when it has not said so. `id`: as the record has it.
+#define SERVER_IDENTITY_BYTES 128
+uint32_t server_identity_read(struct arena *arena, uint32_t id, char out[SERVER_IDENTITY_BYTES]);
 
 // Connections that belong to each worker now; counts_out[workers].
 void server_loads_read(struct arena *arena, uint32_t *counts_out);

@@ -77,9 +77,14 @@ void inbox_serve(struct engine *engine) {
             server_load_change(engine, -1);
             continue;
         }
-        client_open(engine, fd,
-                    note.listener < engine->listener_count ? &engine->listeners[note.listener]
-                                                           : NULL,
-                    &note.peer, true);
+        if (note.listener < engine->listener_count) {
+            client_open(engine, fd, &engine->listeners[note.listener], &note.peer, true);
+        } else if (engine->listener_count == 0) {
+            client_open(engine, fd, NULL, &note.peer, true);
+        } else {
+            // Who knows nothing of its listener does not know either whether it has to encrypt.
+            close(fd);
+            server_load_change(engine, -1);
+        }
     }
 }

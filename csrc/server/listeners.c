@@ -8,13 +8,16 @@
 
 #define TOO_MANY "ERROR Too many open connections\r\n"
 
-int engine_listen(struct engine *engine, int fd, int kind) {
+static uint32_t events_of(const struct listener *listener) {
+    return listener->options.kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN;
+}
+
+int engine_listen(struct engine *engine, int fd, const struct engine_listener_options *options) {
     if (engine->listener_count == ENGINE_LISTENERS_MAX) {
         return PYMC_NO_MEMORY;
     }
     struct listener *listener = &engine->listeners[engine->listener_count];
-    *listener =
-        (struct listener){.source.kind = SOURCE_LISTENER, .listener_kind = (uint8_t)kind, .fd = fd};
+    *listener = (struct listener){.source.kind = SOURCE_LISTENER, .options = *options, .fd = fd};
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -29,8 +32,7 @@ int engine_listen(struct engine *engine, int fd, int kind) {
         listener->port = ntohs(own.v6.sin6_port);
         memcpy(listener->address, &own.v6.sin6_addr, 16);
     }
-    uint32_t events = kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN;
-    if (!source_watch(engine, fd, &listener->source, events)) {
+    if (!source_watch(engine, fd, &listener->source, events_of(listener))) {
         return PYMC_OS_ERROR;
     }
     engine->listener_count++;
@@ -59,8 +61,7 @@ void listening_resume(struct engine *engine) {
           (read_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         struct listener *listener = &engine->listeners[i];
-        source_watch(engine, listener->fd, &listener->source,
-                     listener->listener_kind == ENGINE_UNIX ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN);
+        source_watch(engine, listener->fd, &listener->source, events_of(listener));
     }
 }
 
@@ -74,11 +75,13 @@ void engine_stop_listening(struct engine *engine) {
     engine->has_stopped = true;
 }
 
-static void refuse(struct engine *engine, int fd) {
+static void refuse(struct engine *engine, int fd, const struct listener *listener) {
     struct transport transport;
     transport_open_socket(&transport, fd);
-    // The client reads the reason before it sees the end.
-    if (transport_send(&transport, TOO_MANY, sizeof TOO_MANY - 1) > 0) {
+    // The client reads the reason before it sees the end. One that speaks TLS only sees the end: a
+    // handshake is what a full server has least to spare for.
+    if (listener->options.tls == ENGINE_TLS_NONE
+        && transport_send(&transport, TOO_MANY, sizeof TOO_MANY - 1) > 0) {
         count(engine->proc, COUNTER_bytes_written, sizeof TOO_MANY - 1);
     }
     transport_close(&transport);
@@ -104,7 +107,7 @@ static void place(struct engine *engine, int fd, struct listener *listener,
     struct hand_over note = {.listener = (uint32_t)(listener - engine->listeners), .peer = *peer};
     uint32_t worker = note.worker = server_place(engine, &note.epoch);
     if (worker == UINT32_MAX) {
-        refuse(engine, fd);
+        refuse(engine, fd, listener);
     } else if (worker == engine->worker) {
         client_open(engine, fd, listener, peer, false);
     } else if (inbox_send(engine->peer_fds[worker], fd, &note)) {

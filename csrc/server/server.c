@@ -1,10 +1,12 @@
 // What workers share about connections: loads, records, the choice of a worker for a new one.
+#include "base/racy_inline.h"
 #include "server/server_internal.h"
 
 uint64_t server_reserve_bytes(uint32_t workers, uint32_t connections_max) {
     (void)workers;
     return sizeof(struct server_root)
-           + ((uint64_t)connections_max + 256) * sizeof(struct connection_record)
+           + ((uint64_t)connections_max + 256)
+                 * (sizeof(struct connection_record) + SERVER_IDENTITY_BYTES)
            + prefix_reserve_bytes() + 4096;
 }
 
@@ -22,7 +24,10 @@ int server_create(struct arena *arena, uint32_t workers, uint32_t connections_ma
     root->records_max = connections_max + 256;
     root->records_offset = arena_reserve(
         arena, root->records_max * sizeof(struct connection_record), 64, "connections");
-    if (!root->records_offset) {
+    // Of their own, so that connections without one touch none of this memory.
+    root->identities_offset = arena_reserve(
+        arena, (uint64_t)root->records_max * SERVER_IDENTITY_BYTES, 64, "connections");
+    if (!root->records_offset || !root->identities_offset) {
         return PYMC_NO_MEMORY;
     }
     arena->header->roots[ARENA_ROOT_SERVER] = offset;
@@ -114,9 +119,37 @@ uint32_t server_record_take(struct engine *engine) {
     return id;
 }
 
+static char *identity_at(struct arena *arena, const struct server_root *root, uint32_t id) {
+    return arena->base + root->identities_offset + (uint64_t)id * SERVER_IDENTITY_BYTES;
+}
+
+void server_identity_note(struct engine *engine, uint32_t id, const char *identity) {
+    size_t bytes = strlen(identity);
+    bytes = bytes < SERVER_IDENTITY_BYTES ? bytes : SERVER_IDENTITY_BYTES - 1;
+    if (bytes) {
+        char *place = identity_at(engine->arena, engine->root, id);
+        racy_write(place, identity, bytes);
+        racy_write(place + bytes, "", 1);
+        SHARED_RELEASE(record_at(engine, id)->has_identity, 1);
+    }
+}
+
+uint32_t server_identity_read(struct arena *arena, uint32_t id, char out[SERVER_IDENTITY_BYTES]) {
+    const struct server_root *root =
+        (struct server_root *)(arena->base + arena->header->roots[ARENA_ROOT_SERVER]);
+    const struct connection_record *records =
+        (struct connection_record *)(arena->base + root->records_offset);
+    if (id >= SHARED_LOAD(root->records_begun) || !SHARED_LOAD(records[id].has_identity)) {
+        return 0;
+    }
+    racy_copy(out, identity_at(arena, root, id), SERVER_IDENTITY_BYTES);
+    return (uint32_t)strnlen(out, SERVER_IDENTITY_BYTES);
+}
+
 static void record_give_locked(struct engine *engine, uint32_t id) {
     struct connection_record *record = record_at(engine, id);
     SHARED_STORE(record->state, CONNECTION_FREE);
+    SHARED_STORE(record->has_identity, 0);
     record->id = engine->root->records_free;
     engine->root->records_free = id + 1;
 }

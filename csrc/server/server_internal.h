@@ -24,6 +24,8 @@ struct server_root {
     uint32_t records_free;    // List through `id`, + 1.
     uint32_t records_begun;
     uint64_t records_offset;
+    uint64_t identities_offset;    // IDENTITY_BYTES_MAX for each record; written only where its
+                                   // has_identity is set.
     uint32_t loads[ENGINE_WORKERS_MAX];
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was
                                             // counted for.
@@ -46,7 +48,7 @@ struct source {
 
 struct listener {
     struct source source;
-    uint8_t listener_kind;
+    struct engine_listener_options options;
     int fd;
     uint32_t accepts;       // How many were to be accepted at the last event.
     uint32_t last_round;    // When that was.
@@ -110,6 +112,10 @@ struct engine {
     bool lacks_descriptors;    // accept() failed for want of them; a close or a tick may help.
     uint64_t refused_since_ns;
     struct client *clients;
+    uint32_t tls_output_bytes;
+    struct tls_context *tls;       // For new connections; NULL for none.
+    bool tls_is_behind;            // Some of those looked at are still to be closed.
+    struct client *tls_review;     // The next whose certificate has to be good under it as well.
     struct log *log;    // NULL without memory for one.
     bool log_is_stamped;
     struct watcher *watchers;    // Clients that watch.
@@ -150,6 +156,8 @@ void server_place_here(struct engine *engine, uint32_t worker, uint32_t epoch);
 uint32_t server_record_take(struct engine *engine);
 // Gives the record of a connection of this worker back and counts it out.
 void server_record_give(struct engine *engine, uint32_t id);
+// Shows whom the connection with this record talks to, until the record is given back.
+void server_identity_note(struct engine *engine, uint32_t id, const char *identity);
 // Begins a new life of this worker: nothing of the last one counts any more.
 void server_worker_begin(struct engine *engine);
 uint32_t server_connections_total(const struct engine *engine);
@@ -158,6 +166,11 @@ static inline struct client *client_of(struct connection *connection) {
     return (struct client *)((char *)connection - offsetof(struct client, connection));
 }
 
+// Gives a client the transport that its listener's options ask for; NULL: a plain one. Owns: the
+// transport has the descriptor. Returns false without memory, with the descriptor left to the
+// caller.
+bool client_transport_open(struct engine *engine, struct client *client, int fd,
+                           const struct listener *listener);
 // Takes over an accepted socket; closes it when there is no memory. `is_shared`: other processes
 // may have it too.
 void client_open(struct engine *engine, int fd, const struct listener *listener,
@@ -176,6 +189,17 @@ void clients_close(struct engine *engine);
 // Closes those who have said nothing for longer than the operator allows.
 void clients_drop_idle(struct engine *engine);
 extern const struct conn_host client_host;
+
+// Looks at some clients whether they are still admitted.
+void engine_tls_review(struct engine *engine);
+// Closes a client of an older context whose certificate is no longer good; else it gets the rights
+// that it has now.
+void engine_tls_compare(struct engine *engine, struct client *client);
+// Once a second: looks again at those that could not be closed.
+void engine_tls_tick(struct engine *engine);
+// The client goes: it is not looked at any more.
+void engine_tls_forget(struct engine *engine, const struct client *client);
+void engine_tls_close(struct engine *engine);
 
 // Accepts from a listener, and puts what it got where it belongs.
 void listener_serve(struct engine *engine, struct listener *listener);

@@ -9,7 +9,7 @@
 #include "shm/live_names_inline.h"
 #include "shm/notes.h"
 
-#define ARENA_ROOTS 12
+#define ARENA_ROOTS 16
 #define ARENA_PLAIN_LOCKS 8
 // Memory goes back to the system in multiples of this.
 #define ARENA_SYSTEM_PAGE_BYTES 4096
@@ -23,6 +23,7 @@ enum arena_root {
     ARENA_ROOT_PROTO,
     ARENA_ROOT_SERVER,
     ARENA_ROOT_FLASH,
+    ARENA_ROOT_TLS,
     ARENA_ROOT_WATCH
 };
 

@@ -9,7 +9,7 @@
 
 #define PROC_HELD_MAX 8
 // Room for the rows of all rooms, those above included: the meter checks that it is enough.
-#define SLOT_COUNTERS_MAX 128
+#define SLOT_COUNTERS_MAX 192
 
 // One process's lines in the arena. Only the owner writes, except under `alive` after its death;
 // the supervisor writes `is_late` and two counters, and who waits for the owner's locks adds to

@@ -110,6 +110,7 @@ struct store_delete {
     const char *key;
     uint32_t key_bytes;
     bool has_cas_compare;
+    bool mismatch_is_miss;    // Another CAS number counts as a miss, as it does for meta commands.
     bool mark_stale;          // Meta I.
     bool clear_value;         // Meta x.
     bool has_expiry;          // Meta T.
@@ -127,6 +128,7 @@ int store_delete(struct store *store, const struct store_delete *request);
 struct store_arith {
     const char *key;
     uint32_t key_bytes;
+    bool key_is_binary;    // Of an item that is made.
     bool decrement;
     bool has_cas_compare;
     bool has_cas_new;

@@ -52,6 +52,7 @@ static int vivify_number(struct store *store, const struct store_arith *request,
                                 .mode = STORE_ADD,
                                 .expiry_seconds = request->vivify_expiry_seconds,
                                 .is_uncounted = true,
+                                .key_is_binary = request->key_is_binary,
                                 .has_cas_new = request->has_cas_new,
                                 .cas_new = request->cas_new};
     char text[24];

@@ -70,7 +70,7 @@ static int unlink_now(struct store *store, const struct store_delete *request, u
     if (request->has_cas_compare
         && request->cas_compare != link_cas_of(store, locked.item, locked.state)) {
         link_unlock(store, &locked, false);
-        count(store->proc, COUNTER_delete_misses, 1);
+        count(store->proc, COUNTER_delete_misses, request->mismatch_is_miss);
         return STORE_EXISTS;
     }
     class_count(store, locked.class_id, CLASS_delete_hits, 1);
@@ -86,7 +86,7 @@ int store_delete(struct store *store, const struct store_delete *request) {
     while ((outcome = link_next_look(store, &looks)) == STORE_HIT) {
         if (request->has_cas_compare && request->cas_compare != view->cas) {
             link_let_go(store, view);
-            count(store->proc, COUNTER_delete_misses, 1);
+            count(store->proc, COUNTER_delete_misses, request->mismatch_is_miss);
             return STORE_EXISTS;
         }
         if (request->mark_stale && !request->clear_value) {

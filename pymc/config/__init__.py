@@ -10,7 +10,7 @@ from pymc.config.errors import (
     StartupStop,
 )
 from pymc.config.flash_paths import FlashPath
-from pymc.config.listeners import Listener
+from pymc.config.listeners import Listener, Tls
 from pymc.config.readers import MEMORY_AUTO
 from pymc.config.settings import DEFAULTS, LIVE, ROWS, SHARED_ROWS, Settings
 from pymc.config.settings_memory import SLAB_PAGE_BYTES
@@ -33,5 +33,6 @@ __all__ = [
     "StartupAnswer",
     "StartupError",
     "StartupStop",
+    "Tls",
     "settings_lines",
 ]

@@ -11,7 +11,7 @@ from pymc.config.errors import (
     EXIT_USAGE,
     StartupError,
 )
-from pymc.config.features import FEATURES_NOT_BUILT, missing_feature, refuse
+from pymc.config.features import FEATURES_NOT_BUILT, refuse
 from pymc.config.listeners import PORT_MAX, parse_listeners
 from pymc.config.readers import KILOBYTE, MEGABYTE, MEMORY_AUTO
 from pymc.config.settings import Settings
@@ -27,6 +27,9 @@ SLAB_SIZES_MAX = 254
 SLAB_ALIGN_BYTES = 8
 FLASH_UNIT_BYTES = 2 * MEGABYTE
 FLASH_PAGES_MAX = 65535
+# Each way to log in belongs to one protocol; no listener may offer a way around it.
+_NO_ASCII = "ERROR: You cannot allow the ASCII protocol while using SASL."
+_NO_BINARY = "ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens."
 
 
 def checked(
@@ -127,17 +130,20 @@ def _check_access(settings: Settings) -> Settings:
     is_chosen = "protocol" in settings.given
     if settings.sasl_enabled:
         if is_chosen and settings.protocol != "binary":
-            raise _usage("ERROR: You cannot allow the ASCII protocol while using SASL.")
+            raise _usage(_NO_ASCII)
         if settings.udp_port:
             raise _usage("ERROR: Cannot enable UDP while using binary SASL authentication.")
+        if settings.sasl_password_path is None and settings.auth_file_path is None:
+            raise _usage(
+                "ERROR: SASL needs users: name a file of user:password lines with"
+                " MEMCACHED_SASL_PWDB or -Y."
+            )
         settings = replace(settings, protocol="binary")
     if settings.auth_file_path is not None:
         if is_chosen and settings.protocol != "ascii":
-            raise _usage(
-                "ERROR: You cannot allow the BINARY protocol while using"
-                " ascii authentication tokens."
-            )
-        settings = replace(settings, protocol="ascii")
+            raise _usage(_NO_BINARY)
+        # With -S as well both protocols are there, each with a login of its own.
+        settings = replace(settings, protocol="auto" if settings.sasl_enabled else "ascii")
     if settings.udp_port and "port" not in settings.given:
         settings = replace(settings, port=settings.udp_port)
     if settings.port > PORT_MAX:
@@ -215,8 +221,9 @@ def _with_flash_defaults(settings: Settings) -> Settings:
 
 
 def _with_listeners(settings: Settings) -> Settings:
-    """Works out the TCP addresses: none with a UNIX socket or with port 0."""
-    if settings.unix_socket_path is not None or settings.port == 0:
+    """Works out the TCP addresses: none with port 0, and with a UNIX socket only if asked for."""
+    is_unix_only = settings.unix_socket_path is not None and not settings.unix_and_tcp
+    if is_unix_only or settings.port == 0:
         return settings
     if settings.port < -1:
         raise StartupError(
@@ -230,7 +237,10 @@ def _with_listeners(settings: Settings) -> Settings:
         is_tls=settings.tls_enabled,
         protocol=settings.protocol,
     )
+    has_tokens = settings.auth_file_path is not None
     for listener in listeners:
-        if feature := missing_feature("protocol", listener.protocol):
-            raise refuse(feature)
+        if settings.sasl_enabled and listener.protocol != "binary" and not has_tokens:
+            raise _usage(_NO_ASCII)
+        if has_tokens and listener.protocol != "ascii" and not settings.sasl_enabled:
+            raise _usage(_NO_BINARY)
     return replace(settings, listeners=listeners)

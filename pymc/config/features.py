@@ -14,28 +14,13 @@ class MissingFeature(Record):
     message: str
     # What -h says about it.
     note: str = "not built yet"
-    # memcached built without SASL or TLS refuses the flag where it stands; others wait for the end.
+    # memcached built without a feature refuses some flags where they stand, others at the end.
     refused_at_once: bool = False
 
 
 # The one switch: delete a row when its feature is there.
 FEATURES_NOT_BUILT: tuple[MissingFeature, ...] = (
-    MissingFeature(
-        "sasl_enabled",
-        (False,),
-        "This server is not built with SASL support.",
-        refused_at_once=True,
-    ),
-    MissingFeature(
-        "tls_enabled", (False,), "This server is not built with TLS support.", refused_at_once=True
-    ),
     MissingFeature("udp_port", (0,), "This server is not built with UDP support (-U 0 is off)."),
-    MissingFeature(
-        "protocol",
-        ("auto", "ascii"),
-        "This server is not built with the binary protocol (-B auto or ascii).",
-        note="binary: not built yet",
-    ),
     MissingFeature(
         "memory_file_path", (None,), "This server is not built with restartable memory (-e)."
     ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from enum import Enum
 
 from pymc.config.c_numbers import whole_signed
 from pymc.config.errors import EXIT_OS_ERROR, StartupError
@@ -12,12 +13,24 @@ TAG_CHARS_MAX = 8
 _PROTOCOLS = {"ascii": "ascii", "binary": "binary", "negotiating": "auto"}
 
 
+class Tls(Enum):
+    """Whether clients of a listener speak TLS, and whether certificates are asked of them."""
+
+    NONE = "notls"
+    # As ssl_verify_mode says.
+    SERVER = ""
+    # A good certificate is required, whatever ssl_verify_mode says.
+    MUTUAL = "mtls"
+    # None is asked for.
+    BASIC = "btls"
+
+
 class Listener(Record):
     """One TCP address; a `host` of None is all of them, a `port` of 0 lets the system choose."""
 
     host: str | None
     port: int
-    is_tls: bool = False
+    tls: Tls = Tls.NONE
     protocol: str = "auto"
     tag: str = ""
 
@@ -37,7 +50,8 @@ def parse_listeners(
     try:
         if not parts:
             raise _SpecError("No address given")
-        return tuple(_parse(part, Listener(None, port, is_tls, protocol)) for part in parts)
+        default = Listener(None, port, Tls.SERVER if is_tls else Tls.NONE, protocol)
+        return tuple(_parse(part, default) for part in parts)
     except _SpecError as error:
         joined = ",".join(texts)
         raise StartupError(
@@ -46,11 +60,8 @@ def parse_listeners(
 
 
 def _parse(text: str, default: Listener) -> Listener:
-    is_tls, protocol, tag = default.is_tls, default.protocol, default.tag
-    if text.startswith("notls"):
-        if not is_tls:
-            raise _SpecError("'notls' option is valid only when SSL is enabled")
-        is_tls, text = False, text[len("notls") :].removeprefix(":")
+    tls, text = _tls(text, default.tls)
+    protocol, tag = default.protocol, default.tag
     if text.startswith("proto["):
         name, text = _bracketed(text, "proto", "Invalid protocol spec")
         if name == "proxy":
@@ -65,7 +76,18 @@ def _parse(text: str, default: Listener) -> Listener:
                 f'Listener tags must be between 1 and {TAG_CHARS_MAX} characters: "{tag}"'
             )
     host, port = _host_and_port(text, default.port)
-    return Listener(None if host == "*" else host, max(port, 0), is_tls, protocol, tag)
+    return Listener(None if host == "*" else host, max(port, 0), tls, protocol, tag)
+
+
+def _tls(text: str, default: Tls) -> tuple[Tls, str]:
+    """What a prefix about TLS says, and the text behind it. memcached needs no `:` there."""
+    for found in (Tls.NONE, Tls.MUTUAL, Tls.BASIC):
+        # A host may begin like the two that memcached's older versions do not know.
+        if text.startswith(found.value if found is Tls.NONE else f"{found.value}:"):
+            if default is Tls.NONE:
+                raise _SpecError(f"'{found.value}' option is valid only when SSL is enabled")
+            return found, text[len(found.value) :].removeprefix(":")
+    return default, text
 
 
 def _bracketed(text: str, prefix: str, message: str) -> tuple[str, str]:

@@ -63,6 +63,19 @@ class Number(Record):
         return f"{above or f'{self.low:g}'} to {self.high:g}"
 
 
+class NumberOrWord(Record):
+    """Reads one of a few words, whatever their case, or else a number as Number does."""
+
+    parse: Callable[[str], float | None]
+    words: Mapping[str, int]
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> float:
+        """The number, or the one that the word stands for."""
+        if text is not None and text.upper() in self.words:
+            return self.words[text.upper()]
+        return Number(self.parse)(name, text, now)
+
+
 class Level(Record):
     """Reads a level from `low` to `high`; without a value it is 1, switched on."""
 
@@ -158,6 +171,22 @@ def read_listen(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[st
     """One more `-l`, as written; a repeated one counts once."""
     before: tuple[str, ...] = now["listen"]
     return before if text in before else (*before, text or "")
+
+
+class Names(Record):
+    """Reads names; words behind a comma of `-o` belong to them until one has a value.
+
+    `setting` has those that were read before.
+    """
+
+    setting: str
+
+    def __call__(self, name: str, text: str | None, now: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those that were given so far, each once."""
+        if not text:
+            raise StartupError(f"Missing {name} argument")
+        before: tuple[str, ...] = now[self.setting]
+        return before if text in before else (*before, text)
 
 
 def read_slab_sizes(name: str, text: str | None, now: Mapping[str, Any]) -> tuple[int, ...]:

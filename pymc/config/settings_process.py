@@ -6,6 +6,7 @@ from pymc.config.readers import (
     KILOBYTE,
     MEGABYTE,
     Choice,
+    Names,
     Number,
     read_first_char,
     read_listen,
@@ -16,7 +17,6 @@ from pymc.config.shared import SHARED, shared_as
 from pymc.record import Record
 
 INT_MAX = 2**31 - 1
-_NO_SASL = "SASL is not built yet"
 PROTOCOLS = {"ascii": "ascii", "binary": "binary", "auto": "auto"}
 
 
@@ -70,6 +70,12 @@ class ProcessSettings(Record):
         argument="file",
         stats=("domain_socket", 90),
     )
+    unix_and_tcp: bool = setting(
+        False,
+        "pymc only: with -s, listen on TCP and UDP ports as well",
+        options={"unix_and_tcp": True},
+        default_text="",
+    )
     unix_socket_mode: int = setting(
         0o700,
         "permissions of the UNIX socket, in octal",
@@ -92,7 +98,8 @@ class ProcessSettings(Record):
     listen: tuple[str, ...] = setting(
         (),
         "address to listen on: host, host:port, [v6]:port or *; several with commas or a repeated"
-        " -l. Prefixes: notls: (no TLS here), proto[ascii]:, tag[name]:",
+        " -l. Prefixes: notls: (no TLS here), mtls: (clients' certificates are required), btls:"
+        " (none is asked for), proto[ascii]:, tag[name]:",
         reader=read_listen,
         flag="l",
         long="listen",
@@ -197,7 +204,6 @@ class ProcessSettings(Record):
         argument="name",
         stats=("binding_protocol", 210),
         shown=_shown_protocol,
-        shared=shared_as(lambda name, is_given: int(name == "auto"), "protocol_negotiated"),
     )
     sasl_enabled: bool = setting(
         False,
@@ -206,6 +212,7 @@ class ProcessSettings(Record):
         flag_value=True,
         long="enable-sasl",
         stats=("auth_enabled_sasl", 220),
+        shared=SHARED,
     )
     flush_enabled: bool = setting(
         True,
@@ -227,6 +234,14 @@ class ProcessSettings(Record):
     )
     watch_enabled: bool = setting(
         True, "refuse watch", flag="W", flag_value=False, long="disable-watch"
+    )
+    disabled_commands: tuple[str, ...] = setting(
+        (),
+        "pymc only: commands that nobody may use, as flush_all,watch; suboptions behind them that"
+        " have no value come before or in another -o",
+        reader=Names("disabled_commands"),
+        options={"disable_commands": READ},
+        default_text="none",
     )
     auth_file_path: str | None = setting(
         None,
@@ -346,11 +361,10 @@ class ProcessSettings(Record):
         None,
         "file of SASL users and passwords",
         env="MEMCACHED_SASL_PWDB",
-        idle=_NO_SASL,
     )
     sasl_config_path: str | None = setting(
         None,
         "folder of the SASL configuration",
         env="SASL_CONF_PATH",
-        idle=_NO_SASL,
+        idle="the one mechanism, PLAIN, has nothing to configure",
     )

@@ -1,11 +1,14 @@
 """The table of settings, fourth part: TLS."""
 
 from pymc.config.c_numbers import whole_signed, whole_unsigned
-from pymc.config.readers import KILOBYTE, Number
+from pymc.config.readers import KILOBYTE, Number, NumberOrWord
 from pymc.config.row import READ, setting
 from pymc.config.settings_flash import UINT_MAX, FlashSettings
+from pymc.config.shared import SHARED
 
-_NO_TLS = "TLS is not built yet"
+KEY_IS_PEM = 1
+KEY_IS_DER = 2
+_DAY_SECONDS = 86400
 
 
 def _shown_path(path: str | None) -> str:
@@ -35,7 +38,6 @@ class TlsSettings(FlashSettings):
         stats=("ssl_chain_cert", 801),
         shown_with="tls_enabled",
         shown=_shown_path,
-        idle=_NO_TLS,
     )
     tls_key_path: str | None = setting(
         None,
@@ -44,7 +46,6 @@ class TlsSettings(FlashSettings):
         stats=("ssl_key", 802),
         shown_with="tls_enabled",
         shown=_shown_path,
-        idle=_NO_TLS,
     )
     tls_verify_mode: int = setting(
         0,
@@ -53,16 +54,14 @@ class TlsSettings(FlashSettings):
         options={"ssl_verify_mode": READ},
         stats=("ssl_verify_mode", 803),
         shown_with="tls_enabled",
-        idle=_NO_TLS,
     )
     tls_key_format: int = setting(
-        1,
-        "format of the private key: 1 PEM, 2 DER",
-        reader=Number(whole_signed),
+        KEY_IS_PEM,
+        "format of the private key: PEM or 1, DER or 2",
+        reader=NumberOrWord(whole_signed, words={"PEM": KEY_IS_PEM, "DER": KEY_IS_DER}),
         options={"ssl_keyformat": READ},
         stats=("ssl_keyformat", 804),
         shown_with="tls_enabled",
-        idle=_NO_TLS,
     )
     tls_ciphers: str | None = setting(
         None,
@@ -70,7 +69,6 @@ class TlsSettings(FlashSettings):
         options={"ssl_ciphers": READ},
         stats=("ssl_ciphers", 805),
         shown_with="tls_enabled",
-        idle=_NO_TLS,
     )
     tls_ca_path: str | None = setting(
         None,
@@ -78,7 +76,6 @@ class TlsSettings(FlashSettings):
         options={"ssl_ca_cert": READ},
         stats=("ssl_ca_cert", 806),
         shown_with="tls_enabled",
-        idle=_NO_TLS,
     )
     tls_wbuf_bytes: int = setting(
         16 * KILOBYTE,
@@ -88,15 +85,13 @@ class TlsSettings(FlashSettings):
         options={"ssl_wbuf_size": READ},
         stats=("ssl_wbuf_size", 807),
         shown_with="tls_enabled",
-        idle=_NO_TLS,
     )
     tls_session_cache: bool = setting(
         False,
-        "let clients resume TLS sessions",
+        "let clients resume TLS sessions, with tickets that all workers know",
         options={"ssl_session_cache": True},
         stats=("ssl_session_cache", 808),
         shown_with="tls_enabled",
-        idle=_NO_TLS,
     )
     tls_kernel: bool = setting(
         False,
@@ -104,7 +99,6 @@ class TlsSettings(FlashSettings):
         options={"ssl_kernel_tls": True},
         stats=("ssl_kernel_tls", 809),
         shown_with="tls_enabled",
-        idle=_NO_TLS,
     )
     tls_version_min: int = setting(
         2,
@@ -114,5 +108,39 @@ class TlsSettings(FlashSettings):
         stats=("ssl_min_version", 810),
         shown_with="tls_enabled",
         shown=_shown_tls_version,
-        idle=_NO_TLS,
+    )
+    tls_allowed_ids_path: str | None = setting(
+        None,
+        "pymc only: file with the identities of clients that may connect, one a line: a SPIFFE "
+        "URI that may end in *, or a DNS name that may begin with *., and what it may do",
+        options={"ssl_allowed_ids": READ},
+        stats=("ssl_allowed_ids", 1200),
+        shown_with="tls_enabled",
+    )
+    tls_crl_path: str | None = setting(
+        None,
+        "pymc only: file with lists of revoked client certificates, PEM",
+        options={"ssl_crl": READ},
+        stats=("ssl_crl", 1201),
+        shown_with="tls_enabled",
+    )
+    tls_handshake_timeout_seconds: int = setting(
+        5,
+        "pymc only: seconds that a client has for its TLS handshake",
+        unit="seconds",
+        reader=Number(whole_unsigned, 1, 3600),
+        options={"ssl_handshake_timeout": READ},
+        stats=("ssl_handshake_timeout", 1202),
+        shown_with="tls_enabled",
+        shared=SHARED,
+    )
+    tls_ticket_seconds: int = setting(
+        3600,
+        "pymc only: seconds after which sessions are resumed with a new ticket key; the last key "
+        "before it still counts",
+        unit="seconds",
+        reader=Number(whole_unsigned, 1, _DAY_SECONDS),
+        options={"ssl_ticket_seconds": READ},
+        stats=("ssl_ticket_seconds", 1203),
+        shown_with="tls_enabled",
     )

@@ -1,6 +1,6 @@
 """Which function answers which administrative command."""
 
-from pymc.control import memory, queues, server, statistics
+from pymc.control import certificates, memory, queues, server, statistics
 from pymc.control.answers import Answer, Command, Handler, Parts, Watching
 from pymc.core.store import Store
 from pymc.server_context import ServerContext
@@ -13,7 +13,7 @@ HANDLERS: dict[bytes, Handler] = {
     b"lru": queues.lru,
     b"lru_crawler": queues.lru_crawler,
     b"watch": server.watch,
-    b"refresh_certs": server.refresh_certs,
+    b"refresh_certs": certificates.refresh_certs,
     b"extstore": server.extstore,
     b"shutdown": server.shutdown,
     b"debugtime": server.debugtime,

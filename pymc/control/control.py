@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pymc.control.answers import WAITING, Answer, Watching
 from pymc.control.commands import answer_to
+from pymc.control.packets import in_packets
 from pymc.core.engine import Engine, LogClass, ReplyKind, Request, WatchRefusal
 from pymc.core.store import Store
 from pymc.logs import say, say_exception
@@ -24,7 +25,10 @@ _WATCH_REFUSALS = {
 
 
 class Control:
-    """The commands of one worker's connections. `later` runs a function after other work."""
+    """The commands of one worker's connections.
+
+    `later` runs a function after other work, `wait` after some milliseconds.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Control:
         store: Store,
         engine: Engine,
         later: Callable[[Callable[[], None]], object],
+        wait: Callable[[Callable[[], None]], object],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Borrows all of them; `clock` counts seconds."""
@@ -39,6 +44,7 @@ class Control:
         self._store = store
         self._engine = engine
         self._later = later
+        self._wait = wait
         self._clock = clock
         self._streams: dict[int, Iterator[bytes | None]] = {}
         # Connections on which the keeper answers, and where it says how that ended.
@@ -46,13 +52,16 @@ class Control:
 
     def answer(self, request: Request) -> None:
         """Answers one command, or begins to."""
+        line = request.line if request.opaque is None else b"stats " + request.line
         try:
-            answer = answer_to(
-                request.line, self._context, self._store, is_pipelined=request.is_pipelined
-            )
+            answer = answer_to(line, self._context, self._store, is_pipelined=request.is_pipelined)
         except Exception:
-            say_exception(f"answering {request.line!r}")
+            say_exception(f"answering {line!r}")
             answer = Answer(_FAILED)
+        if request.opaque is not None:
+            # A walk as well is answered here: the keeper knows no packets.
+            is_dump = request.line.startswith(b"detail dump")
+            answer = in_packets(answer, request.opaque, is_dump=is_dump)
         if isinstance(answer, Answer):
             self._engine.reply(request.connection, answer.text, answer.kind)
             return
@@ -118,13 +127,17 @@ class Control:
             return
         collected: list[bytes] = []
         collected_bytes = 0
+        again = self._later
         end = self._clock() + SLICE_SECONDS
         try:
             for part in parts:
                 if part:
                     collected.append(part)
                     collected_bytes += len(part)
-                if part is WAITING or collected_bytes >= SLICE_BYTES or self._clock() >= end:
+                if part is WAITING:
+                    again = self._wait
+                    break
+                if collected_bytes >= SLICE_BYTES or self._clock() >= end:
                     break
             else:
                 self._finish(connection, b"".join(collected))
@@ -135,7 +148,7 @@ class Control:
             self._finish(connection, b"".join(collected), ReplyKind.CLOSE)
             return
         if not collected_bytes:
-            self._later(lambda: self._send_slice(connection))
+            again(lambda: self._send_slice(connection))
         elif not self._engine.reply(connection, b"".join(collected), ReplyKind.MORE):
             del self._streams[connection]
 

@@ -83,11 +83,6 @@ def shutdown(command: Command) -> Answer | Parts:
     return Answer(b"", ReplyKind.CLOSE)
 
 
-def refresh_certs(command: Command) -> Answer | Parts:
-    """`refresh_certs`: there is no TLS yet."""
-    return line("Error TLS not enabled")
-
-
 def watch(command: Command) -> Answer | Parts | Watching:
     """`watch [<stream>...]`: from here on the connection gets log lines; alone it is fetchers."""
     return _watch(command) if command.words[-1] != NOREPLY else SILENCE

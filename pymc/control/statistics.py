@@ -1,5 +1,7 @@
 """`stats` and its sub-commands."""
 
+import time
+
 from pymc.config.c_numbers import whole_unsigned
 from pymc.control.answers import BAD_FORMAT, ERROR, OK, Answer, Command, Parts, line
 from pymc.core.snapshots import clear_prefixes, read_slab
@@ -49,10 +51,21 @@ def stats(command: Command) -> Answer | Parts:
             if flash is None:
                 return _END
             return Parts(extstore_parts(server, store, flash, wants_pages=wants_pages))
+        case [b"tls", *_]:
+            return _tls(command)
         case [b"pymc", *_]:
             return Answer(own_reply(server, store))
         case _:
             return ERROR
+
+
+def _tls(command: Command) -> Answer:
+    if (material := command.server.tls) is None:
+        return _END
+    # Only a server with TLS needs it.
+    from pymc.stats.tls import tls_reply
+
+    return Answer(tls_reply(command.server, command.store, material, time.time()))
 
 
 def _reply(pairs: Pairs) -> Answer:

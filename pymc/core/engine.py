@@ -3,12 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, IntFlag
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pymc.core.arena import Arena
 from pymc.core.errors import check
-from pymc.core.ffi import ffi, lib
+from pymc.core.ffi import ffi, lib, text
 from pymc.core.store import Store
 from pymc.record import Record
+
+if TYPE_CHECKING:
+    # Most servers do without it.
+    from pymc.core.tls import TlsContext
 
 WORKERS_MAX = int(lib.ENGINE_WORKERS_MAX)
 
@@ -18,6 +23,32 @@ class ListenerKind(IntEnum):
 
     TCP = lib.ENGINE_TCP
     UNIX = lib.ENGINE_UNIX
+
+
+class ListenerTls(IntEnum):
+    """Whether a listener's clients speak TLS, and whether it asks for their certificates."""
+
+    NONE = lib.ENGINE_TLS_NONE
+    # As `ssl_verify_mode` says.
+    SERVER = lib.ENGINE_TLS_SERVER
+    MUTUAL = lib.ENGINE_TLS_MUTUAL
+    BASIC = lib.ENGINE_TLS_BASIC
+
+
+class Protocol(IntEnum):
+    """Which protocols a listener's clients may speak."""
+
+    AUTO = lib.SESSION_NEGOTIATES
+    ASCII = lib.SESSION_ASCII
+    BINARY = lib.SESSION_BINARY
+
+
+class ListenerOptions(Record):
+    """What a listening socket is for."""
+
+    kind: ListenerKind
+    tls: ListenerTls = ListenerTls.NONE
+    protocol: Protocol = Protocol.AUTO
 
 
 class Wants(IntFlag):
@@ -91,6 +122,8 @@ class Request(Record):
     connection: int
     line: bytes
     is_pipelined: bool
+    # Of a binary client, whose line is what follows `stats `: the answer must be packets with it.
+    opaque: bytes | None = None
 
 
 DEFAULT_FLASH_READS = FlashReads()
@@ -104,6 +137,11 @@ def server_reserve_bytes(workers: int, connections_max: int) -> int:
 def format_server(arena: Arena, workers: int, connections_max: int) -> None:
     """Makes what engines share in a fresh arena, before the first fork."""
     check(lib.server_create(arena.pointer, workers, connections_max), "server_create")
+
+
+def command_words() -> tuple[str, ...]:
+    """Lists the words of all commands, as clients write them."""
+    return tuple(text(lib.commands_word(number)) for number in range(lib.commands_count()))
 
 
 def give_connection(inbox_fd: int, client_fd: int, listener: int) -> bool:
@@ -126,9 +164,11 @@ class Engine:
         inbox_fd: int,
         peer_fds: Sequence[int],
         version: str,
+        disabled_commands: Sequence[str] = (),
         flash_reads: FlashReads = DEFAULT_FLASH_READS,
         log_fd: int = 0,
         log_is_stamped: bool = False,
+        tls_output_bytes: int = 0,
     ) -> None:
         """Opens the engine. Raises SystemCallError or CoreMemoryError.
 
@@ -141,6 +181,8 @@ class Engine:
         options.workers = workers
         options.inbox_fd = inbox_fd
         options.peer_fds = peers
+        disabled_text = ffi.new("char[]", " ".join(disabled_commands).encode())
+        options.disabled_commands = disabled_text
         version_text = ffi.new("char[]", version.encode())
         options.version = version_text
         options.flash_kind = flash_reads.kind
@@ -149,6 +191,7 @@ class Engine:
         options.flash_memory_bytes = flash_reads.memory_bytes
         options.log_fd = log_fd
         options.log_is_stamped = log_is_stamped
+        options.tls_output_bytes = tls_output_bytes
         out = ffi.new("struct engine **")
         check(lib.engine_open(store.pointer, options, out), "engine_open")
         self._pointer = out[0]
@@ -189,9 +232,11 @@ class Engine:
             out.reads_under_way, out.reads_queued, out.reads_given_up, out.memory_bytes
         )
 
-    def listen(self, fd: int, kind: ListenerKind) -> None:
+    def listen(self, fd: int, options: ListenerOptions) -> None:
         """Accepts from a listening, non-blocking socket."""
-        check(lib.engine_listen(self._pointer, fd, kind), "engine_listen")
+        given = ffi.new("struct engine_listener_options *")
+        given.kind, given.tls, given.protocol = options.kind, options.tls, options.protocol
+        check(lib.engine_listen(self._pointer, fd, given), "engine_listen")
 
     def stop_listening(self) -> None:
         """Accepts nothing more; connections go on."""
@@ -206,7 +251,8 @@ class Engine:
         out = ffi.new("struct conn_request *")
         while lib.engine_next_request(self._pointer, out):
             line = bytes(ffi.buffer(out.line, out.line_bytes)) if out.line_bytes else b""
-            yield Request(out.connection, line, bool(out.is_pipelined))
+            opaque = bytes(ffi.buffer(out.opaque)) if out.is_binary else None
+            yield Request(out.connection, line, bool(out.is_pipelined), opaque)
 
     def reply(self, connection: int, answer: bytes, kind: ReplyKind = ReplyKind.DONE) -> bool:
         """Sends (part of) an answer; False when the connection has closed meanwhile."""
@@ -234,6 +280,14 @@ class Engine:
         while lib.engine_next_stream(self._pointer, connection, more):
             yield connection[0], bool(more[0])
 
+    def set_tls(self, context: "TlsContext") -> None:
+        """Encrypts the connections that come from now on with this context, which it keeps."""
+        check(lib.engine_set_tls(self._pointer, context.pointer), "engine_set_tls")
+
     def set_auth(self, lines: bytes) -> None:
-        """Asks clients for one of these users: `user:password` lines."""
+        """Asks text clients for one of these users: `user:password` lines."""
         check(lib.engine_set_auth(self._pointer, lines, len(lines)), "engine_set_auth")
+
+    def set_sasl(self, lines: bytes) -> None:
+        """The users that binary clients may log in as, in the same form."""
+        check(lib.engine_set_sasl(self._pointer, lines, len(lines)), "engine_set_sasl")

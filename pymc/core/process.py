@@ -28,6 +28,16 @@ def allow_core_dumps() -> None:
     lib.process_allow_core_dumps()
 
 
+def hide_memory() -> None:
+    """Keeps the memory of this process and its children out of core files and from debuggers."""
+    lib.process_hide_memory()
+
+
+def give_up_privileges() -> None:
+    """Lets no program that this process or a child starts gain rights. Raises SystemCallError."""
+    check(lib.process_give_up_privileges(), "prctl")
+
+
 def lock_all_memory() -> str:
     """Keeps this process in RAM, each page once it is touched; what went wrong, "" if nothing."""
     try:

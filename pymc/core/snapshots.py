@@ -66,7 +66,10 @@ class ConnectionState(IntEnum):
 
 
 class ConnectionSnapshot(Record):
-    """One live connection; `peer` and `local` are None for unix sockets."""
+    """One live connection; `peer` and `local` are None for unix sockets.
+
+    `identity` is whom its certificate names, "" for nobody.
+    """
 
     worker: int
     id: int
@@ -74,6 +77,7 @@ class ConnectionSnapshot(Record):
     state: ConnectionState
     peer: tuple[str, int] | None
     local: tuple[str, int] | None
+    identity: str = ""
 
 
 class PrefixSnapshot(Record):
@@ -171,10 +175,10 @@ def read_connections(arena: Arena, most: int) -> Iterator[list[ConnectionSnapsho
     records = ffi.new("struct connection_record[]", most)
     next_id = ffi.new("uint32_t *")
     while found := lib.server_connections_read(arena.pointer, next_id, records, most):
-        yield _connections(records, found)
+        yield _connections(arena, records, found)
 
 
-def _connections(records: Any, total: int) -> list[ConnectionSnapshot]:
+def _connections(arena: Arena, records: Any, total: int) -> list[ConnectionSnapshot]:
     found = []
     for record in records[0:total]:
         peer = local = None
@@ -189,9 +193,16 @@ def _connections(records: Any, total: int) -> list[ConnectionSnapshot]:
                 ConnectionState(record.state),
                 peer,
                 local,
+                _identity(arena, record.id) if record.has_identity else "",
             )
         )
     return found
+
+
+def _identity(arena: Arena, record: int) -> str:
+    out = ffi.new("char[]", int(lib.SERVER_IDENTITY_BYTES))
+    length = int(lib.server_identity_read(arena.pointer, record, out))
+    return bytes(ffi.buffer(out, length)).decode("ascii", "replace")
 
 
 def _address(family: int, packed: object) -> str:

@@ -6,7 +6,8 @@ import pwd
 import resource
 
 from pymc.config import EXIT_FAILURE, EXIT_NO_USER, EXIT_OS_ERROR, Settings, StartupError
-from pymc.core.process import allow_core_dumps
+from pymc.core.errors import SystemCallError
+from pymc.core.process import allow_core_dumps, give_up_privileges, hide_memory
 from pymc.logs import attach, say
 from pymc.record import replace
 
@@ -92,6 +93,19 @@ def keep_user(settings: Settings, user_id: int) -> None:
     os.setresuid(user_id, user_id, user_id)
     if settings.core_dumps:
         allow_core_dumps()
+
+
+def confine(settings: Settings) -> None:
+    """Gives up what no process of the server needs once root is given up.
+
+    Who holds keys or passwords is kept out of core files, unless -r asks for them.
+    """
+    with contextlib.suppress(SystemCallError):
+        # Kernels before 3.5 do not know it; then it is as it was.
+        give_up_privileges()
+    holds_secrets = settings.tls_enabled or settings.sasl_enabled or settings.auth_file_path
+    if holds_secrets and not settings.core_dumps:
+        hide_memory()
 
 
 def daemonize(settings: Settings) -> None:

@@ -137,6 +137,11 @@ def create_arena(settings: Settings) -> tuple[Arena, MemoryPlan]:
         )
         format_store(arena, plan.geometry)
         format_server(arena, settings.workers, settings.connections_max)
+        if settings.tls_enabled:
+            # Most servers do without it.
+            from pymc.core.tls import format_tls
+
+            format_tls(arena)
         format_watch(arena, settings.worker_logbuf_bytes)
         write_live_settings(arena, settings)
         if settings.large_pages:
@@ -153,6 +158,10 @@ def _reserve_bytes(settings: Settings, geometry: Geometry) -> int:
     slots = slots_for(settings)
     reserve = store_reserve_bytes(geometry, slots)
     reserve += server_reserve_bytes(settings.workers, settings.connections_max)
+    if settings.tls_enabled:
+        from pymc.core.tls import tls_reserve_bytes
+
+        reserve += tls_reserve_bytes()
     reserve += watch_reserve_bytes(slots, settings.worker_logbuf_bytes)
     if settings.ext_paths:
         reserve += flash_reserve_bytes(flash_geometry_of(settings, geometry), slots)

@@ -9,8 +9,8 @@ import os
 import socket
 import stat
 
-from pymc.config import EXIT_OS_ERROR, Listener, Settings, StartupError
-from pymc.core.engine import ListenerKind
+from pymc.config import EXIT_OS_ERROR, Listener, Settings, StartupError, Tls
+from pymc.core.engine import ListenerKind, ListenerOptions, ListenerTls, Protocol
 from pymc.logs import say
 from pymc.server_context import ListeningAddress
 
@@ -32,8 +32,6 @@ class BindError(Exception):
 
 def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
     """Binds and listens on all that the settings name. Raises StartupError as memcached does."""
-    if settings.unix_socket_path is not None:
-        return (_open_unix(settings),)
     addresses: list[ListeningAddress] = []
     try:
         for listener in settings.listeners:
@@ -48,6 +46,8 @@ def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
         raise StartupError(
             f"{error.details}failed to listen on {where}: {error.reason}", EXIT_OS_ERROR, error.hint
         ) from None
+    if settings.unix_socket_path is not None:
+        addresses.append(_open_unix(settings))
     return tuple(addresses)
 
 
@@ -130,7 +130,8 @@ def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
                 _hint(error.errno or 0, str(name[0]), listener.port),
             ) from None
         host, port = sockets[0].getsockname()[:2]
-        opened.append(ListeningAddress(ListenerKind.TCP, (host, port), family, sockets))
+        options = _options(ListenerKind.TCP, listener.tls, listener.protocol)
+        opened.append(ListeningAddress(options, (host, port), family, sockets, listener.tag))
     if not opened:
         hint = _hint(errno.EADDRINUSE, listener.host, listener.port)
         raise BindError(os.strerror(errno.EADDRINUSE), hint=hint)
@@ -195,7 +196,12 @@ def _open_unix(settings: Settings) -> ListeningAddress:
     finally:
         os.umask(old_mask)
     one.listen(settings.listen_backlog)
-    return ListeningAddress(ListenerKind.UNIX, path, socket.AF_UNIX, (one,))
+    options = _options(ListenerKind.UNIX, Tls.NONE, settings.protocol)
+    return ListeningAddress(options, path, socket.AF_UNIX, (one,))
+
+
+def _options(kind: ListenerKind, tls: Tls, protocol: str) -> ListenerOptions:
+    return ListenerOptions(kind, ListenerTls[tls.name], Protocol[protocol.upper()])
 
 
 def _remove_old_socket(path: str) -> None:

@@ -28,8 +28,15 @@ USERS_CHANGED = SignalMessage(
     signal.SIGHUP,
     sender="supervisor",
     receiver="worker",
-    meaning="the users of -Y were read again and stand in shared memory",
+    meaning="the users of -Y and -S were read again and stand in shared memory",
     when_stuck="it stays pending; who is only starting reads them when it is ready",
+)
+CERTIFICATES_CHANGED = SignalMessage(
+    signal.SIGHUP,
+    sender="supervisor",
+    receiver="worker",
+    meaning="new certificates count and stand in shared memory",
+    when_stuck="it stays pending; the round ends without its confirmation, and says so",
 )
 KILL_CHILD = SignalMessage(
     signal.SIGKILL,
@@ -70,8 +77,16 @@ READ_USERS = SignalMessage(
     signal.SIGHUP,
     sender="operator",
     receiver="supervisor",
-    meaning="read the file of -Y again",
+    meaning="read the file of -Y and the certificates again",
     when_stuck="it stays pending",
+)
+# Not SIGHUP, which would read the users as well.
+REFRESH_CERTIFICATES = SignalMessage(
+    signal.SIGRTMIN,
+    sender="worker (`refresh_certs`)",
+    receiver="supervisor",
+    meaning="read the certificates again; what comes of it stands in shared memory",
+    when_stuck="it stays pending; the client is told when it takes too long",
 )
 
 # How long a child may take to end, and how long the server takes at most.
@@ -79,5 +94,12 @@ STOP_SECONDS = 0.7
 STOP_SECONDS_MAX = 4.0
 
 # The supervisor blocks these for ever and waits for them, one after the other.
-TO_SUPERVISOR = (CHILD_CHANGED, END_SERVER, SHUT_DOWN, READ_USERS, SHUT_DOWN_GRACEFULLY)
+TO_SUPERVISOR = (
+    CHILD_CHANGED,
+    END_SERVER,
+    SHUT_DOWN,
+    READ_USERS,
+    SHUT_DOWN_GRACEFULLY,
+    REFRESH_CERTIFICATES,
+)
 WAITED_SIGNALS = tuple(message.number for message in TO_SUPERVISOR)

@@ -47,6 +47,8 @@ def _connection(one: ConnectionSnapshot, now: int, unix_path: str) -> Iterator[P
     else:
         yield f"{one.id}:addr", shown_address(*one.peer)
         yield f"{one.id}:listen_addr", shown_address(*one.local)
+    if one.identity:
+        yield f"{one.id}:identity", one.identity.replace(" ", "%20")
     yield f"{one.id}:state", _STATES[one.state]
     yield f"{one.id}:secs_since_last_cmd", max(now - one.last_command_seconds, 0)
 

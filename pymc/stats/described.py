@@ -9,9 +9,17 @@ from pymc.stats.flash import EXTSTORE
 from pymc.stats.general import GENERAL
 from pymc.stats.own import OWN
 from pymc.stats.report import read_table
+from pymc.stats.tls import TLS
 
 # The words behind `stats`; the report without one is called after the command.
-TABLES = {"stats": GENERAL, "items": ITEMS, "slabs": SLABS, "extstore": EXTSTORE, "pymc": OWN}
+TABLES = {
+    "stats": GENERAL,
+    "items": ITEMS,
+    "slabs": SLABS,
+    "extstore": EXTSTORE,
+    "tls": TLS,
+    "pymc": OWN,
+}
 
 
 class Described(NamedTuple):

@@ -120,6 +120,10 @@ extstore_bytes_used=ext_bytes_used?flash gauge bytes Bytes of the records that a
 extstore_bytes_fragmented=ext_bytes_fragmented?flash gauge bytes The rest of the pages in use.
 extstore_limit_maxbytes=ext_limit_bytes?flash gauge bytes Bytes of all log pages.
 extstore_io_queue=ext_reads_waiting?flash
+ssl_new_sessions?tls_tickets
+ssl_handshake_errors?tls
+ssl_proto_errors=zero?tls counter connections Connections that broke the protocol later.
+time_since_server_cert_refresh?tls gauge seconds How long the certificates in use have been.
 unexpected_napi_ids=zero counter connections Always 0: workers are not chosen by NAPI id.
 round_robin_fallback=zero counter connections Always 0: workers are not chosen by NAPI id.
 bytes gauge bytes Bytes of the items in memory.
@@ -163,6 +167,8 @@ def _conditions(server: ServerContext) -> tuple[str, ...]:
         ("reassign", settings.slab_reassign),
         ("crawler", bool(server.arena.live("lru_crawler"))),
         ("maintainer", settings.lru_maintainer),
+        ("tls", settings.tls_enabled),
+        ("tls_tickets", settings.tls_enabled and settings.tls_session_cache),
     )
     return tuple([name for name, is_so in holds if is_so])
 
@@ -195,6 +201,9 @@ def _values(server: ServerContext, store: Store) -> dict[str, object]:
     values["bytes"] = not_flushed(counters, "item_bytes", "flushed_item_bytes")
     values["curr_items"] = items
     values["zero"] = 0
+    values["time_since_server_cert_refresh"] = (
+        server.arena.seconds() - server.tls.loaded_seconds if server.tls else 0
+    )
     return values
 
 

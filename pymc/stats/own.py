@@ -31,7 +31,7 @@ value_timeouts
 readers_copied
 readers_closed
 read_ahead_refused
-binary_refused
+protocol_refused
 watchdog_kills
 connections_past_late
 connections_rescued

@@ -26,8 +26,8 @@ Group = Iterable[tuple[object, Values]]
 Templates = tuple[tuple[str, str], ...]
 
 OTHERS = "..."
-# Counters of flash say so in their names, but not in a report that is about nothing else.
-_PREFIXES = {"extstore": "ext_"}
+# Counters of flash and TLS say so in their names, but not in a report that is about nothing else.
+_PREFIXES = {"extstore": "ext_", "tls": "tls_"}
 
 
 class Line(NamedTuple):

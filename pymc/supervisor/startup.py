@@ -11,6 +11,7 @@ from pymc.core.arena import Role
 from pymc.core.process import lock_all_memory
 from pymc.launch import Holdings, Launcher, prepare
 from pymc.launch.launcher import show_program
+from pymc.launch.service import Service
 from pymc.launch.sockets import write_port_file
 from pymc.logs import say
 from pymc.messages.signals import WAITED_SIGNALS
@@ -36,11 +37,13 @@ def main(settings: Settings) -> int:
         sys.stderr.write(stop.error_text)
         sys.stderr.flush()
         return stop.exit_code
+    service = Service()
     children = start_processes(holdings)
+    service.ready("serving")
     # Loads what no worker needs.
     from pymc.supervisor.watch import Watch
 
-    Watch(holdings, children).run()
+    Watch(holdings, children, service).run()
     return 0
 
 
@@ -74,7 +77,7 @@ def start_processes(holdings: Holdings) -> Children:
     # Pages that nobody writes to stay shared with all children.
     gc.freeze()
     children.start_due()
-    if settings.port_file_path and settings.unix_socket_path is None:
+    if settings.port_file_path and not (settings.unix_socket_path and not settings.unix_and_tcp):
         write_port_file(settings.port_file_path, context.addresses)
     _give_way(context)
     if settings.announce:

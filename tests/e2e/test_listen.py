@@ -84,6 +84,15 @@ def test_unix_socket(pymc: Program, tmp_path: Path) -> None:
         assert any(value.startswith("unix:") for value in server.stats("conns").values())
 
 
+def test_unix_socket_and_ports_at_once(pymc: Program, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    both = ["-s", str(path), "-p", "-1", "-l", "127.0.0.1", "-o", "unix_and_tcp"]
+    with Server(pymc, ["-t", "2", *both]) as server:
+        assert [family for family, _ in server.ports] == ["INET"]
+        check_serves(("127.0.0.1", server.ports[0][1]), "a")
+        check_serves(str(path), "b")
+
+
 def test_unix_socket_replaces_an_old_one(pymc: Program, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as old:
@@ -92,6 +101,27 @@ def test_unix_socket_replaces_an_old_one(pymc: Program, tmp_path: Path) -> None:
     with Server(pymc, ["-t", "1", "-s", str(path)]) as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         check_serves(server.address, "a")
+
+
+def test_disabled_commands(pymc: Program) -> None:
+    with (
+        Server(pymc, ["-t", "1", "-o", "disable_commands=flush_all,stats"]) as server,
+        Connection(server.address) as connection,
+    ):
+        connection.send(b"flush_all\r\nstats\r\nmn\r\n")
+        assert connection.read_line() == b"CLIENT_ERROR flush_all not allowed\r\n"
+        assert connection.read_line() == b"CLIENT_ERROR stats not allowed\r\n"
+        assert connection.read_line() == b"MN\r\n"
+
+
+def test_a_command_that_there_is_not_cannot_be_disabled(pymc: Program) -> None:
+    server = Server(pymc, ["-t", "1", "-o", "disable_commands=get,flushall"], wait=False)
+    try:
+        assert server.wait_exit() == os.EX_USAGE
+        assert 'disable_commands: no command is called "flushall"' in server.stderr
+        assert 'did you mean "flush_all"?' in server.stderr
+    finally:
+        server.stop(check=False)
 
 
 def refused_start(program: Program, port: int) -> tuple[int, str]:

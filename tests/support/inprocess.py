@@ -10,6 +10,7 @@ from pymc.control.answers import Answer, Command, Parts, Watching
 from pymc.control.commands import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
+from pymc.launch.certificates import load_material, try_material
 from pymc.launch.memory import create_arena, open_flash
 from pymc.messages import Inbox
 from pymc.server_context import ServerContext
@@ -53,6 +54,9 @@ def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
     settings = cli.parse(["-u", "root", "-p", "0", "-t", "2", *args], "pymc", {})
     arena, plan = create_arena(settings)
     flash = open_flash(settings, arena, plan)
+    material = load_material(settings) if settings.tls_enabled else None
+    if material:
+        try_material(settings, material, arena)
     read_fd, write_fd = os.pipe()
     inboxes = [Inbox.create() for _ in range(3)]
     context = ServerContext(
@@ -65,6 +69,7 @@ def in_process(args: Sequence[str] = ()) -> Iterator[InProcess]:
         keeper_inbox=inboxes[2],
         cpu_times=RecentCpuTimes(),
         flash=flash,
+        tls=material,
     )
     try:
         with Store(arena, 0, Role.WORKER, flash) as store:

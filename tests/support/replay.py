@@ -3,9 +3,11 @@
 import operator
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from tests.support.connection import ClosedError, Connection
 from tests.support.deadline import DeadlineError, scaled, wait_until
+from tests.support.packets import HEADER, Response, body_bytes_of, response_of
 from tests.support.server import Server
 from tests.support.transcript import (
     SENDING,
@@ -15,7 +17,9 @@ from tests.support.transcript import (
     bytes_of,
     comparison_of,
     counter_of,
+    packet_of,
     pattern_of,
+    response_in,
 )
 
 # How long a server may think about a reply, and how long a counter may lag behind.
@@ -199,6 +203,36 @@ class _Run:
         value = int(now[name]) - (int(self.baseline[name]) if sign == "+" else 0)
         return "" if value == number else f"{name} {sign}{value} (now {now[name]})"
 
+    def send_packet(self, group: list[Step]) -> None:
+        self.unsent += packet_of(group[0].text, self.names)
+
+    def expect_packet(self, group: list[Step]) -> None:
+        got = self._read_packet()
+        if not self._is_packet(group[0], got):
+            raise self._failed(group[0], response_in(group[0].text, self.names)[0], got)
+
+    def skip_packets(self, group: list[Step]) -> None:
+        while not self._is_packet(group[0], got := self._read_packet()):
+            if got.status or not got.key:
+                raise self._failed(group[0], group[0].text, got)
+
+    def _read_packet(self) -> Response:
+        connection = self._connection()
+        header = connection.read_exactly(HEADER.size)
+        return response_of(header, connection.read_exactly(body_bytes_of(header)))
+
+    def _is_packet(self, step: Step, got: Response) -> bool:
+        known, pattern, cas = response_in(step.text, self.names)
+        if pattern:
+            known = replace(known, value=got.value)
+        if cas and got.cas:
+            known = replace(known, cas=got.cas)
+        if known != got or (cas and not got.cas) or (pattern and not pattern.fullmatch(got.value)):
+            return False
+        if cas not in ("", "*"):
+            self.names[cas] = str(got.cas)
+        return True
+
     def move_clock(self, group: list[Step]) -> None:
         self.server.move_clock(int(group[0].text.removesuffix("s")))
 
@@ -229,4 +263,7 @@ _ACTIONS: dict[Kind, Callable[[_Run, list[Step]], None]] = {
     Kind.CLOCK: _Run.move_clock,
     Kind.SWITCH: _Run.switch,
     Kind.CLOSE: _Run.expect_close,
+    Kind.SEND_PACKET: _Run.send_packet,
+    Kind.PACKET: _Run.expect_packet,
+    Kind.SKIP_PACKETS: _Run.skip_packets,
 }

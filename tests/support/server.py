@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psutil
 
 from tests.support.connection import Address, ClosedError, Connection
 from tests.support.deadline import WAIT_SECONDS, scaled, wait_until
+from tests.support.packets import HEADER, request
 from tests.support.programs import Program, faketime_library
 
 # The stopped clock of a memcached under test starts here (UTC), so that a failure reads the same
@@ -61,7 +63,7 @@ class Server:
             self.stop(check=False)
             raise
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -255,11 +257,17 @@ class Server:
             return False
         try:
             with self.connect() as connection:
+                if self._is_binary_only():
+                    connection.send(request("version"))
+                    return bool(connection.read_exactly(HEADER.size))
                 connection.send(b"version\r\n")
                 # With -Y or a full house the answer is an error, and an answer all the same.
                 return bool(connection.read_line())
         except (OSError, ClosedError):
             return False
+
+    def _is_binary_only(self) -> bool:
+        return "binary" in self.args or ("-S" in self.args and "-Y" not in self.args)
 
     def _pause_pymc(self) -> None:
         with self.connect() as connection:

@@ -16,6 +16,14 @@ A transcript is a text file, one directive a line (`# ` starts a comment, blank 
     <<* END              skip lines until the regular expression matches one as a whole
     <<# pid uptime       expect STAT lines with exactly these keys in order (a regular expression
                          over the keys joined by blanks; lines in a row are joined) and `END`
+    >>B set key=a value=x flags=1 opaque=7      send a binary request; `tests/support/packets.py`
+                         has the names; other fields: expiry delta initial extras cas, and what the
+                         header shall claim instead: magic keylen extlen bodylen vbucket
+    <<B get value=x flags=1 cas=* opaque=7      expect a binary response, exactly: fields that are
+                         not named are 0 or empty; `cas=*` is any but 0, `cas=*name` keeps it;
+                         `value=~` a regular expression; `number=5` a value of 8 bytes; one word
+                         alone, as `not_found`, is an error with its status and text
+    <<S version key=pid  skip responses until one is as said
     ??? ${second} > ${first}       compare two numbers
     +++ get_hits +2      `stats` counter since the last such block, from another connection;
                          `=3` instead of `+3` is the value itself
@@ -34,12 +42,43 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
+from tests.support.packets import ERRORS, Response, opcode_of, request
+
 _TRANSCRIPTS = Path(__file__).resolve().parents[1] / "conformance" / "transcripts"
 _DIRECTIVE = re.compile(
-    r"(>>>|>>=|>>\||<<<|<<=|<<~|<<\*|<<#|\?\?\?|\+\+\+|~~~|@@@|!!!)(?:\[([^\]]+)\])?(?: (.*))?"
+    r"(>>>|>>=|>>\||>>B|<<<|<<=|<<~|<<\*|<<#|<<B|<<S|\?\?\?|\+\+\+|~~~|@@@|!!!)(?:\[([^\]]+)\])?(?: (.*))?"
 )
 _HEAD = re.compile(r"# (args|fresh|slow|not): *(.*)")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)")
+# What the extras of a request hold, and how many bytes each takes.
+_STORING = {"flags": 4, "expiry": 4}
+_TOUCHING = {"expiry": 4}
+_COUNTING = {"delta": 8, "initial": 8, "expiry": 4}
+_EXTRAS = {
+    "set": _STORING,
+    "add": _STORING,
+    "replace": _STORING,
+    "flush": _TOUCHING,
+    "touch": _TOUCHING,
+    "gat": _TOUCHING,
+    "gatk": _TOUCHING,
+    "incr": _COUNTING,
+    "decr": _COUNTING,
+}
+_NUMBERS = [
+    "flags",
+    "expiry",
+    "delta",
+    "initial",
+    "cas",
+    "opaque",
+    "magic",
+    "keylen",
+    "extlen",
+    "bodylen",
+    "vbucket",
+]
+_WORD = re.compile(r"(?:\$\{[^}]*\}|\S)+")
 _PART = re.compile(r"\$\{(?:(\w+)|'([^']*)' \* (\d+))\}")
 _COUNTER = re.compile(r"(\S+) ([+=])(-?\d+)")
 _COMPARE = re.compile(r"(\S+) (<|<=|==|!=|>=|>) (\S+)")
@@ -61,17 +100,21 @@ class Kind(Enum):
     CLOCK = auto()
     SWITCH = auto()
     CLOSE = auto()
+    SEND_PACKET = auto()
+    PACKET = auto()
+    SKIP_PACKETS = auto()
 
 
 _KINDS = dict(
     zip(
         [">>>", ">>=", ">>|", "<<<", "<<=", "<<~", "<<*", "<<#"]
-        + ["???", "+++", "~~~", "@@@", "!!!"],
+        + ["???", "+++", "~~~", "@@@", "!!!"]
+        + [">>B", "<<B", "<<S"],
         Kind,
         strict=True,
     )
 )
-SENDING = (Kind.SEND_LINE, Kind.SEND_BYTES, Kind.CUT)
+SENDING = (Kind.SEND_LINE, Kind.SEND_BYTES, Kind.SEND_PACKET, Kind.CUT)
 
 
 class TranscriptError(ValueError):
@@ -171,6 +214,61 @@ def bytes_of(text: str, names: dict[str, str]) -> bytes:
 
     # Repetitions first: what they repeat may hold escapes.
     return _ESCAPE.sub(_unescape, _PART.sub(fill, text).encode())
+
+
+def packet_of(text: str, names: dict[str, str]) -> bytes:
+    """The binary request that a `>>B` line means."""
+    name, fields, _ = _fields_of(text, names)
+    numbers = {field: int(word, 0) for field, word in fields.items() if field in _NUMBERS}
+    extras = fields.get("extras", b"")
+    for field, size in _EXTRAS.get(name.removesuffix("q"), {}).items():
+        # A flush without a time has no extras.
+        if field in numbers or not name.startswith("flush"):
+            extras += numbers.pop(field, 0).to_bytes(size, "big")
+    key, value = fields.get("key", b""), fields.get("value", b"")
+    return request(name, key, value, extras=extras, **numbers)
+
+
+def response_in(text: str, names: dict[str, str]) -> tuple[Response, re.Pattern[bytes] | None, str]:
+    """The binary response that a `<<B` line means, the pattern of its value, what its cas is.
+
+    The last one is "" where the response says it, "*" for any, else the name that it gets.
+    """
+    name, fields, words = _fields_of(text, names)
+    status, value = ERRORS[words[0]] if words else (0, fields.get("value", b""))
+    status = int(fields.get("status", str(status)), 0)
+    extras = fields.get("extras", b"")
+    if "flags" in fields:
+        extras += int(fields["flags"]).to_bytes(4, "big")
+    if "number" in fields:
+        value += int(fields["number"]).to_bytes(8, "big")
+    pattern = None
+    if value.startswith(b"~"):
+        pattern, value = re.compile(value[1:], re.DOTALL), b""
+    cas = fields.get("cas", b"0").decode()
+    known = Response(
+        opcode_of(name),
+        status,
+        extras,
+        fields.get("key", b""),
+        value,
+        int(fields.get("opaque", "0"), 0),
+        0 if cas.startswith("*") else int(cas, 0),
+    )
+    return known, pattern, cas[1:] or "*" if cas.startswith("*") else ""
+
+
+def _fields_of(text: str, names: dict[str, str]) -> tuple[str, dict[str, bytes], list[str]]:
+    """The name of an opcode, its fields, and words without a value."""
+    name, *words = _WORD.findall(text)
+    opcode_of(name)
+    fields = {}
+    for word in words:
+        field, equals, value = word.partition("=")
+        if equals:
+            is_pattern = value.startswith("~")
+            fields[field] = value.encode() if is_pattern else bytes_of(value, names)
+    return name, fields, [word for word in words if "=" not in word]
 
 
 def pattern_of(text: str, names: dict[str, str]) -> re.Pattern[bytes]:

@@ -1,11 +1,18 @@
-"""The file of users that -Y names: what is taken, and memcached's words for what is not."""
+"""The files of users for -Y and -S: what is taken, and memcached's words for what is not."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from pymc.auth_file import LINE_BYTES_MAX, USERS_MAX, Users, read_auth_file
+from pymc.auth_file import (
+    LINE_BYTES_MAX,
+    SASL_USERS_MAX,
+    USERS_MAX,
+    Users,
+    read_auth_file,
+    read_password_file,
+)
 from pymc.config import StartupError
 
 
@@ -85,3 +92,39 @@ def test_forked_processes_know_what_was_read_since(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"new:p\n"
     for descriptor in (reader, writer, waits, goes_on):
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (b"u:p\n", b"u:p\n"),
+        (b"u:p", b"u:p\n"),
+        (b"u:p:and more:\nx:y:\r\n\n \nz:\n", b"u:p\nx:y\nz:\n"),
+        (b"", b""),
+    ],
+)
+def test_good_password_files(tmp_path: Path, text: bytes, lines: bytes) -> None:
+    path = tmp_path / "passwords"
+    path.write_bytes(text)
+    assert read_password_file(str(path)) == lines
+    assert Users(str(path), read_password_file).lines == lines
+
+
+@pytest.mark.parametrize("text", [b"user\n", b"u:p\n#c\n", b"u:" + b"p" * LINE_BYTES_MAX])
+def test_malformed_password_files(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "passwords"
+    path.write_bytes(text)
+    with pytest.raises(StartupError, match="malformed entry"):
+        read_password_file(str(path))
+
+
+def test_a_password_file_has_a_bound(tmp_path: Path) -> None:
+    path = tmp_path / "passwords"
+    line = b"u:" + b"p" * (LINE_BYTES_MAX - 2) + b"\n"
+    path.write_bytes(line * SASL_USERS_MAX)
+    assert len(Users(str(path), read_password_file).lines) == len(line) * SASL_USERS_MAX
+    path.write_bytes(line * (SASL_USERS_MAX + 1))
+    with pytest.raises(StartupError, match="more than 1000 users"):
+        read_password_file(str(path))
+    with pytest.raises(StartupError):
+        read_password_file(str(tmp_path / "none"))

@@ -281,13 +281,16 @@ ROOT_CASES: list[tuple[int, str, list[str]]] = [
 
 # Where pymc says no on purpose and memcached starts, crashes or says less.
 OWN_CASES: list[tuple[int, str, list[str]]] = [
-    (64, "This server is not built with SASL support.", ["-S", "-S -V", "--enable-sasl -B ascii"]),
-    (64, "This server is not built with TLS support.", ["-Z", "--enable-ssl --version"]),
+    (1, "could not parse argument to ssl_keyformat", ["-o ssl_keyformat=ENGINE"]),
+    (1, "ssl_handshake_timeout is out of range", ["-o ssl_handshake_timeout=0"]),
+    (1, "ssl_ticket_seconds is out of range", ["-o ssl_ticket_seconds=0"]),
+    (1, "Missing ssl_allowed_ids argument", ["-o ssl_allowed_ids"]),
     (64, "This server is not built with UDP support (-U 0 is off).", ["-U 5", "-U -1 -p 5"]),
     (
         64,
-        "This server is not built with the binary protocol (-B auto or ascii).",
-        ["-B binary", "-u root -l 'proto[binary]:127.0.0.1'"],
+        "ERROR: SASL needs users: name a file of user:password lines with MEMCACHED_SASL_PWDB or"
+        " -Y.",
+        ["-S", "-S -B binary", "--enable-sasl"],
     ),
     (64, "This server is not built with restartable memory (-e).", ["-e /x", "--memory-file=/x"]),
     (1, "ext_admit must be all, fetched or 1 to 99 percent", ["-o ext_admit=x", "-o ext_admit="]),
@@ -305,6 +308,13 @@ OWN_CASES: list[tuple[int, str, list[str]]] = [
     (64, "slab_sizes needs at least one size", ["-o slab_sizes="]),
     (1, "tcp_fastopen must be at most 65535", ["-o tcp_fastopen=65536"]),
     (1, 'Illegal suboption "proxy_config=/x"', ["-o proxy_config=/x"]),
+    (1, "Missing disable_commands argument", ["-o disable_commands", "-o disable_commands="]),
+    # memcached starts, and whoever speaks the other protocol on that port needs no password.
+    (
+        64,
+        "ERROR: You cannot allow the BINARY protocol while using ascii authentication tokens.",
+        ["-u nobody -Y /x -l proto[negotiating]:a", "-u nobody -Y /x -l a,proto[negotiating]:b:5"],
+    ),
 ]
 
 

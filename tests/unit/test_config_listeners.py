@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymc.config import Listener, StartupError
+from pymc.config import Listener, StartupError, Tls
 from pymc.config.listeners import parse_listeners
 
 
@@ -40,13 +40,17 @@ def test_several_in_one_and_in_many() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("notls:a:5", Listener("a", 5, is_tls=False)),
-        ("proto[ascii]:a", Listener("a", 11211, True, "ascii")),
-        ("proto[binary]:[::1]:5", Listener("::1", 5, True, "binary")),
-        ("proto[negotiating]:*", Listener(None, 11211, True, "auto")),
-        ("tag[api]:a", Listener("a", 11211, True, tag="api")),
-        ("tag[12345678]:a", Listener("a", 11211, True, tag="12345678")),
-        ("notls:proto[ascii]:tag[t]:a:5", Listener("a", 5, False, "ascii", "t")),
+        ("notls:a:5", Listener("a", 5, Tls.NONE)),
+        ("mtls:a:5", Listener("a", 5, Tls.MUTUAL)),
+        ("btls:[::1]:5", Listener("::1", 5, Tls.BASIC)),
+        ("btls", Listener("btls", 11211, Tls.SERVER)),
+        ("mtls:proto[ascii]:tag[t]:a", Listener("a", 11211, Tls.MUTUAL, "ascii", "t")),
+        ("proto[ascii]:a", Listener("a", 11211, Tls.SERVER, "ascii")),
+        ("proto[binary]:[::1]:5", Listener("::1", 5, Tls.SERVER, "binary")),
+        ("proto[negotiating]:*", Listener(None, 11211, Tls.SERVER, "auto")),
+        ("tag[api]:a", Listener("a", 11211, Tls.SERVER, tag="api")),
+        ("tag[12345678]:a", Listener("a", 11211, Tls.SERVER, tag="12345678")),
+        ("notls:proto[ascii]:tag[t]:a:5", Listener("a", 5, Tls.NONE, "ascii", "t")),
     ],
 )
 def test_prefixes(text: str, expected: Listener) -> None:
@@ -63,6 +67,8 @@ def test_prefixes(text: str, expected: Listener) -> None:
         ("[::1", 'Invalid IPV6 address: "[::1"'),
         ("[::1]x", 'Invalid IPV6 address: "[::1]x"'),
         ("notls:a", "'notls' option is valid only when SSL is enabled"),
+        ("mtls:a", "'mtls' option is valid only when SSL is enabled"),
+        ("btls:a", "'btls' option is valid only when SSL is enabled"),
         ("proto[ascii", 'Invalid protocol spec: "[ascii"'),
         ("proto[http]:a", 'Invalid protocol spec: "[http"'),
         ("proto[proxy]:a", 'Proxy must be enabled to use: "proto[proxy"'),

@@ -66,7 +66,8 @@ def test_tls_keys_come_with_tls() -> None:
     keys = [key for key, _ in settings_lines(Settings(tls_enabled=True), {})]
     assert " ".join(key for key in keys if key.startswith("ssl_")) == (
         "ssl_enabled ssl_chain_cert ssl_key ssl_verify_mode ssl_keyformat ssl_ciphers ssl_ca_cert "
-        "ssl_wbuf_size ssl_session_cache ssl_kernel_tls ssl_min_version"
+        "ssl_wbuf_size ssl_session_cache ssl_kernel_tls ssl_min_version "
+        "ssl_allowed_ids ssl_crl ssl_handshake_timeout ssl_ticket_seconds"
     )
     assert keys.index("ssl_enabled") == keys.index("ext_drop_unread") + 1
     assert shown("ssl_min_version", Settings(tls_enabled=True)) == "tlsv1.2"

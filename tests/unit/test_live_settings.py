@@ -34,7 +34,7 @@ def test_what_a_fresh_arena_says_is_the_default() -> None:
 
 def test_command_line_reaches_the_arena() -> None:
     args = ["-m", "100", "-M", "-C", "-c", "99", "-v", "-F", "-X", "-D", "x", "-R", "7"]
-    with in_process([*args, "-B", "ascii", "-o", "hot_max_factor=0.25,idle_timeout=-5"]) as server:
+    with in_process([*args, "-o", "hot_max_factor=0.25,idle_timeout=-5"]) as server:
         arena = server.context.arena
         found = {name: arena.live(name) for name in LIVE_NAMES}
         wanted = {
@@ -47,7 +47,6 @@ def test_command_line_reaches_the_arena() -> None:
             "dump_enabled": 0,
             "detail_enabled": 1,
             "prefix_delimiter": ord("x"),
-            "protocol_negotiated": 0,
             "requests_per_event": 7,
             "hot_max_factor_millionths": 250_000,
             "idle_timeout_seconds": 0,

@@ -134,12 +134,19 @@ static void answer(const struct session *session, const struct meta_request *req
     }
 }
 
+// The flags with which a read may change the item or make one, which takes the right to write.
+#define GET_CHANGES (META_BIT('T') | META_BIT('N') | META_BIT('E') | META_BIT('R'))
+
 void meta_get(struct session *session, struct token *tokens, uint32_t words, int variant,
               struct reply *reply) {
     struct meta_request request;
     const char *error = meta_parse(tokens, words, 2, 'g', &request);
     if (error) {
         reply_line(reply, error);
+        return;
+    }
+    if (UNLIKELY(request.flags_seen & GET_CHANGES) && !(session->rights & SESSION_MAY_WRITE)) {
+        commands_put_refusal(session, COMMAND_mg, reply);
         return;
     }
     struct link_view view;

@@ -156,7 +156,7 @@ enum command_took meta_set(struct session *session, const struct command_line *l
         return refuse(session, line, (uint32_t)value_bytes, error, reply);
     }
     enum session_value_way way =
-        session_value_way(session, &write, line->start, line->body, line->body_bytes);
+        session_value_way(session, &write, 2, line->start, line->body, line->body_bytes);
     if (UNLIKELY(way != VALUE_IS_WHOLE)) {
         return way == VALUE_MAY_WAIT ? COMMAND_TOOK_NONE
                                      : begin(session, line, (uint32_t)value_bytes, reply);
@@ -203,6 +203,7 @@ void meta_delete(struct session *session, struct token *tokens, uint32_t words, 
                                   .is_meta = true,
                                   .has_cas_compare = meta_has(&request, 'C'),
                                   .cas_compare = request.cas_compare,
+                                  .mismatch_is_miss = true,
                                   .mark_stale = meta_has(&request, 'I'),
                                   .clear_value = meta_has(&request, 'x'),
                                   .has_expiry = meta_has(&request, 'T'),

@@ -112,7 +112,7 @@ enum command_took text_store(struct session *session, const struct command_line 
         return COMMAND_TOOK_ALL;
     }
     enum session_value_way way =
-        session_value_way(session, &write, line->start, line->body, line->body_bytes);
+        session_value_way(session, &write, 2, line->start, line->body, line->body_bytes);
     if (UNLIKELY(way != VALUE_IS_WHOLE)) {
         return way == VALUE_MAY_WAIT ? COMMAND_TOOK_NONE : begin(session, &write, is_quiet, reply);
     }

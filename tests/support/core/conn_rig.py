@@ -16,7 +16,7 @@ class Client:
     def __init__(self, rig: "Rig") -> None:
         self.rig = rig
         out = ffi.new("struct memory_client **")
-        assert lib.memory_client_open(rig.loop, out) == 0
+        assert lib.memory_client_open(rig.loop, ffi.NULL, 0, out) == 0
         self.pointer = out[0]
         self._place = ffi.new("char[]", RECEIVE_BYTES)
 

@@ -5,6 +5,7 @@ import socket
 
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import MIB, Cache
+from tests.support.core.listening import PLAIN_TCP
 
 CONNECTIONS_MAX = 64
 TIMEOUT_SECONDS = 60
@@ -35,7 +36,7 @@ class Server:
         self.engine = out[0]
         self.listener = self.listen()
         self.listener.setblocking(False)
-        assert lib.engine_listen(self.engine, self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert lib.engine_listen(self.engine, self.listener.fileno(), PLAIN_TCP) == 0
         self.clients: list[socket.socket] = []
         self.now = 1000
         self.pass_time(0)

@@ -9,6 +9,7 @@ import pytest
 
 from pymc.core.ffi import ffi, lib
 from tests.support.core.flash_cache import FlashCache, Log
+from tests.support.core.listening import PLAIN_TCP
 from tests.support.deadline import WAIT_SECONDS
 
 READ_SECONDS = 0.05
@@ -32,7 +33,7 @@ class Server:
         self.engine = out[0]
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
-        assert lib.engine_listen(self.engine, self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert lib.engine_listen(self.engine, self.listener.fileno(), PLAIN_TCP) == 0
         self.fd = lib.engine_fd(self.engine)
         self.clients: list[socket.socket] = []
 

@@ -6,6 +6,7 @@ import socket
 
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import MIB, Cache
+from tests.support.core.listening import PLAIN_TCP
 
 CONNECTIONS_MAX = 16
 
@@ -28,7 +29,7 @@ class Server:
         self.engine = out[0]
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
-        assert lib.engine_listen(self.engine, self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert lib.engine_listen(self.engine, self.listener.fileno(), PLAIN_TCP) == 0
         self.clients: list[socket.socket] = []
         self._log_end = log_end
 

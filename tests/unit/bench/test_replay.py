@@ -29,15 +29,14 @@ class Recorder:
         self.damage = damage
         self.asked: list[int] = []
 
-    def __call__(self, store: Store, key: bytes) -> bytes:
+    def __call__(self, store: Store, key: bytes) -> tuple[bytes, bytes] | None:
         """The reply to a get."""
         self.asked.append(int(key[1:]))
         while len(store) > self.room:
             del store[next(iter(store))]
         if key not in store:
-            return b"END\r\n"
-        value = self.damage or store[key]
-        return b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (key, len(value), value)
+            return None
+        return key, self.damage or store[key]
 
 
 def run_loadgen(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from pymc.control.answers import Command, Parts
+from pymc.control.answers import WAITING, Command, Parts
 from pymc.control.commands import HANDLERS
 from pymc.control.control import SLICE_SECONDS, Control
 from pymc.core.engine import Engine, ReplyKind, Request
@@ -24,6 +24,7 @@ class Sent:
     def __init__(self) -> None:
         self.replies: list[tuple[int, bytes, ReplyKind]] = []
         self.later: list[Callable[[], None]] = []
+        self.waiting: list[Callable[[], None]] = []
         self.is_open = True
         self.now = 0.0
         # What a connection's descriptor is (None: it cannot be lent), and where its end is said.
@@ -41,10 +42,19 @@ class Sent:
 
 def control_on(server: InProcess, sent: Sent) -> Control:
     engine = cast(Engine, cast(Any, sent))
-    return Control(server.context, server.store, engine, sent.later.append, lambda: sent.now)
+    return Control(
+        server.context,
+        server.store,
+        engine,
+        sent.later.append,
+        sent.waiting.append,
+        lambda: sent.now,
+    )
 
 
-def answer_with(monkeypatch: pytest.MonkeyPatch, parts: Callable[[], Iterator[bytes]]) -> None:
+def answer_with(
+    monkeypatch: pytest.MonkeyPatch, parts: Callable[[], Iterator[bytes | None]]
+) -> None:
     def handler(command: Command) -> Parts:
         return Parts(parts())
 
@@ -233,3 +243,16 @@ def test_words_that_are_no_command() -> None:
         control.answer(Request(5, b"nothing", False))
         control.answer(Request(5, b"  ", False))
         assert sent.replies == [(5, b"ERROR\r\n", DONE)] * 2
+
+
+def test_who_waits_for_another_process_looks_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer_with(monkeypatch, lambda: iter([WAITING, WAITING, b"end"]))
+    with in_process() as server:
+        sent = Sent()
+        control_on(server, sent).answer(Request(5, b"stats", False))
+        assert (len(sent.waiting), sent.later, sent.replies) == (1, [], [])
+        sent.waiting.pop()()
+        sent.waiting.pop()()
+        assert (sent.replies, sent.waiting) == ([(5, b"end", DONE)], [])

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from pymc import cli
-from pymc.config import StartupError
+from pymc.config import Listener, StartupError, Tls
+from pymc.core.engine import ListenerKind, ListenerOptions, ListenerTls, Protocol
 from pymc.launch import sockets
+from pymc.record import replace
 from pymc.server_context import ListeningAddress
 
 
@@ -62,6 +64,45 @@ def test_several_addresses_and_families() -> None:
         assert families == [socket.AF_INET, socket.AF_INET6, socket.AF_INET]
         v6 = addresses[1].sockets[0]
         assert v6.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+def test_a_unix_socket_beside_ports(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    both = ("-s", str(path), "-o", "unix_and_tcp", "-l", "127.0.0.1", "-p", "-1", "-t", "2")
+    with listening(*both) as (tcp, unix):
+        assert (tcp.kind, unix.kind) == (ListenerKind.TCP, ListenerKind.UNIX)
+        assert (len(tcp.sockets), len(unix.sockets)) == (2, 1)
+        assert unix.name == str(path)
+
+
+@pytest.mark.parametrize("asked", [["-p", "5"], ["-l", "127.0.0.1:5"], ["-p", "-1"]])
+def test_a_unix_socket_alone(tmp_path: Path, asked: list[str]) -> None:
+    with listening("-s", str(tmp_path / "socket"), *asked, "-t", "2") as (unix,):
+        assert unix.kind is ListenerKind.UNIX
+
+
+def test_what_a_listener_is_for(tmp_path: Path) -> None:
+    settings = replace(
+        cli.parse(["-u", "root", "-B", "ascii", "-t", "1"], "pymc", {}),
+        unix_socket_path=str(tmp_path / "socket"),
+        listeners=(
+            Listener("127.0.0.1", 0, Tls.SERVER, "auto", "front"),
+            Listener("127.0.0.1", 0, Tls.MUTUAL),
+            Listener("127.0.0.1", 0, Tls.BASIC, "ascii"),
+            Listener("127.0.0.1", 0, Tls.NONE),
+        ),
+    )
+    addresses = sockets.open_addresses(settings)
+    close(addresses)
+    assert [address.options for address in addresses] == [
+        ListenerOptions(ListenerKind.TCP, ListenerTls.SERVER, Protocol.AUTO),
+        ListenerOptions(ListenerKind.TCP, ListenerTls.MUTUAL, Protocol.AUTO),
+        ListenerOptions(ListenerKind.TCP, ListenerTls.BASIC, Protocol.ASCII),
+        ListenerOptions(ListenerKind.TCP, ListenerTls.NONE, Protocol.AUTO),
+        # A unix socket is never encrypted.
+        ListenerOptions(ListenerKind.UNIX, ListenerTls.NONE, Protocol.ASCII),
+    ]
+    assert [address.tag for address in addresses] == ["front", "", "", "", ""]
 
 
 @pytest.mark.parametrize("mine", [True, False], ids=["another pymc", "another server"])

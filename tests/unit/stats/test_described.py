@@ -11,6 +11,7 @@ from pymc.core.meter import CounterRow, class_counter_rows, counter_rows
 from pymc.stats import report
 from pymc.stats.described import TABLES, Described, describe
 from pymc.stats.report import Line, read_table, templates
+from tests.support.certificate_files import CertificateFiles
 from tests.support.inprocess import in_process
 
 LINES = list(describe())
@@ -32,7 +33,7 @@ def reports_with(row: CounterRow, reports: Iterable[str]) -> set[str]:
 @pytest.mark.parametrize("row", list(counter_rows()), ids=lambda row: row.name)
 def test_every_counter_is_shown_where_its_row_says(row: CounterRow) -> None:
     shown = set(row.shown) - {"part"}
-    assert reports_with(row, ("stats", "extstore", "pymc")) == shown
+    assert reports_with(row, ("stats", "extstore", "tls", "pymc")) == shown
     # What is a part of a value is used for one.
     assert ("part" not in row.shown and shown) or f'"{row.name}"' in SOURCES
 
@@ -54,8 +55,11 @@ def test_every_key_of_a_reply_is_described_in_its_order(
     tmp_path: Path, name: str, flash: bool
 ) -> None:
     tmp_path.chmod(0o777)
+    files = CertificateFiles(tmp_path)
+    files.write("crl.pem", files.root.crl_pem())
     described = [line for line in LINES if line.report == name]
-    args = ["-o", FLASH.format(tmp_path)] if flash else []
+    args = ["-p", "1", "-Z", "-o", files.options, "-o", f"ssl_crl={tmp_path}/crl.pem"]
+    args += ["-o", FLASH.format(tmp_path)] if flash else []
     with in_process(args) as server:
         server.fill("key", 3, 10)
         reply = server.ask("stats" if name == "stats" else f"stats {name}").decode()
@@ -111,7 +115,7 @@ def test_a_new_counter_is_shown_without_further_ado(monkeypatch: pytest.MonkeyPa
     assert [(line.key, line.source) for line in flash] == [("naps", "ext_naps"), ("seen", "naps")]
 
 
-@pytest.mark.parametrize("name", ["extstore", "pymc"])
+@pytest.mark.parametrize("name", ["extstore", "tls", "pymc"])
 def test_our_own_reports_have_a_place_for_new_counters(name: str) -> None:
     assert TABLES[name].splitlines().count(report.OTHERS) == 1
 

@@ -9,6 +9,7 @@ from pymc.core.meter import COUNTER_NAMES
 from pymc.core.snapshots import IndexSnapshot
 from pymc.stats import general
 from pymc.stats.described import describe
+from tests.support.certificate_files import CertificateFiles
 from tests.support.inprocess import InProcess, in_process
 
 FLASH = "ext_page_size=4,ext_wbuf_size=2,ext_path={}/flash:16m"
@@ -19,10 +20,11 @@ def shown(server: InProcess, command: str) -> dict[str, str]:
     return dict(line.split(" ", 2)[1:] for line in lines)
 
 
-@pytest.mark.parametrize("report", ["stats", "extstore", "pymc"])
+@pytest.mark.parametrize("report", ["stats", "extstore", "tls", "pymc"])
 def test_every_counter_stands_at_its_key(tmp_path: Path, report: str) -> None:
     tmp_path.chmod(0o777)
     args = ["-o", f"idle_timeout=9,{FLASH.format(tmp_path)}"]
+    args += ["-p", "1", "-Z", "-o", f"ssl_session_cache,{CertificateFiles(tmp_path).options}"]
     with in_process(args) as server:
         for number, name in enumerate(COUNTER_NAMES):
             server.store.count(name, 70_000 + number)

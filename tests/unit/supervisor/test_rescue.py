@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pymc.core.arena import Role
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerOptions
 from pymc.messages import Inbox, receive_note, send_note
 from pymc.record import replace
 from pymc.server_context import ListeningAddress, ServerContext
@@ -27,7 +27,7 @@ class Dealt:
     def __init__(self, context: ServerContext, sockets: tuple[socket.socket, ...]) -> None:
         inboxes = tuple(Inbox.create() for _ in range(WORKERS))
         name = sockets[0].getsockname()
-        address = ListeningAddress(ListenerKind.TCP, name, socket.AF_INET, sockets)
+        address = ListeningAddress(ListenerOptions(ListenerKind.TCP), name, socket.AF_INET, sockets)
         self.context = replace(context, worker_inboxes=inboxes, addresses=(address,))
         self.clients: list[socket.socket] = []
         self.guard = self.guard_of(self.context)

@@ -10,9 +10,10 @@ import pytest
 
 from pymc.auth_file import Users
 from pymc.core.arena import Role
-from pymc.core.engine import ListenerKind
+from pymc.core.engine import ListenerKind, ListenerOptions
 from pymc.core.process import fork_child
 from pymc.launch import Holdings
+from pymc.launch.service import Service
 from pymc.messages import Lifeline
 from pymc.messages.signals import STOP_CHILD, WAITED_SIGNALS, SignalMessage
 from pymc.record import replace
@@ -52,7 +53,7 @@ def test_processes_that_are_there_are_taken_over(capfd: pytest.CaptureFixture[st
             pids = [wait_for_end(), wait_for_end()]
             for slot, pid in enumerate(pids):
                 children.adopt(Role.WORKER, (slot,), pid)
-            watch = Watch(holdings, children)
+            watch = Watch(holdings, children, Service({}))
             assert [child.pid for child in children.living] == pids
             os.kill(pids[1], signal.SIGKILL)
             watch.run()
@@ -68,7 +69,9 @@ def test_who_does_not_stop_is_killed_and_the_listeners_are_closed_before() -> No
     def scene() -> None:
         with in_process() as server, socket.create_server(("127.0.0.1", 0)) as listener:
             name = listener.getsockname()
-            address = ListeningAddress(ListenerKind.TCP, name, socket.AF_INET, (listener,))
+            address = ListeningAddress(
+                ListenerOptions(ListenerKind.TCP), name, socket.AF_INET, (listener,)
+            )
             context = replace(server.context, addresses=(address,))
             deaf = wait_for_end()
             os.kill(deaf, signal.SIGSTOP)
@@ -85,7 +88,7 @@ def test_who_does_not_stop_is_killed_and_the_listeners_are_closed_before() -> No
 
             children.send = note  # type: ignore[method-assign]
             os.kill(os.getpid(), signal.SIGTERM)
-            Watch(Holdings(context, Lifeline.create()), children).run()
+            Watch(Holdings(context, Lifeline.create()), children, Service({})).run()
             assert sent == [STOP_CHILD.number, signal.SIGKILL]
             assert not children.living and not children.absent[0].pid
 
@@ -129,7 +132,7 @@ def test_what_a_stop_says_and_gives_back(
         server.context.arena.set_live("verbosity", verbosity)
         holdings = Holdings(server.context, Lifeline.create(), str(pidfile))
         Signals(monkeypatch, number)
-        Watch(holdings, Children(lambda kind, slot: 1 // 0)).run()
+        Watch(holdings, Children(lambda kind, slot: 1 // 0), Service({})).run()
     assert said == lines
     assert not pidfile.exists()
 
@@ -150,7 +153,7 @@ def test_each_wake_up_notes_ends_starts_who_is_due_and_looks(
     with in_process() as server:
         Signals(monkeypatch, 0, signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM)
         holdings = Holdings(server.context, Lifeline.create())
-        watch = Watch(holdings, Recorded(lambda kind, slot: 1 // 0))
+        watch = Watch(holdings, Recorded(lambda kind, slot: 1 // 0), Service({}))
         monkeypatch.setattr(watch._guard, "look", lambda: done.append("look"))
         watch.run()
     assert done == ["reap", "start", "look"] * 3
@@ -180,7 +183,7 @@ def test_the_server_ends_although_a_process_does_not_go(monkeypatch: pytest.Monk
     with in_process() as server:
         children = Stuck(lambda kind, slot: 1 // 0)
         children.given_up.append(Child(Role.KEEPER, 3, pid=78))
-        watch = Watch(Holdings(server.context, Lifeline.create()), children)
+        watch = Watch(Holdings(server.context, Lifeline.create()), children, Service({}))
         monkeypatch.setattr(signal, "sigtimedwait", wait)
         watch._stop(signal.SIGTERM)
     assert sent[:2] == [(0.0, signal.SIGTERM), (0.7, signal.SIGKILL)]
@@ -199,7 +202,7 @@ def test_only_workers_hear_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         children = Children(lambda kind, slot: 1 // 0)
         sent: list[tuple[int, Role | None]] = []
         children.send = lambda message, kind=None: sent.append((message.number, kind))  # type: ignore[method-assign]
-        watch = Watch(Holdings(context, Lifeline.create()), children)
+        watch = Watch(Holdings(context, Lifeline.create()), children, Service({}))
         path.write_bytes(b"a:b\nc:d\n")
         watch._read_users()
         assert sent == [(signal.SIGHUP, Role.WORKER)]
@@ -220,7 +223,7 @@ def test_a_wait_is_no_longer_than_the_next_start_is_away(monkeypatch: pytest.Mon
     monkeypatch.setattr(watch_module, "time", SimpleNamespace(monotonic=lambda: 100.0))
     with in_process() as server:
         children = Children(lambda kind, slot: 1 // 0)
-        watch = Watch(Holdings(server.context, Lifeline.create()), children)
+        watch = Watch(Holdings(server.context, Lifeline.create()), children, Service({}))
         watch._guard.due = 100.5
         assert watch._wait() == 0
         children.add(Role.WORKER, (0,))

@@ -11,6 +11,7 @@ import pytest
 
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import Cache, Handle
+from tests.support.core.listening import PLAIN_TCP
 from tests.support.deadline import scaled
 
 CONNECTIONS_MAX = 64
@@ -31,7 +32,7 @@ class Workers:
             self.start(worker)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
-        assert lib.engine_listen(self.engines[0], self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert lib.engine_listen(self.engines[0], self.listener.fileno(), PLAIN_TCP) == 0
         self.clients: list[socket.socket] = []
 
     def start(self, worker: int) -> None:

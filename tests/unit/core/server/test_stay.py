@@ -11,6 +11,7 @@ import pytest
 
 from pymc.core.ffi import ffi, lib
 from tests.support.core.driver import MIB, Cache, Handle
+from tests.support.core.listening import PLAIN_TCP
 from tests.support.deadline import WAIT_SECONDS, wait_until
 
 CONNECTIONS_MAX = 256
@@ -84,7 +85,7 @@ class Cluster:
         )
         self.listener.setblocking(False)
         first = self.workers[0].engine
-        assert lib.engine_listen(first, self.listener.fileno(), lib.ENGINE_TCP) == 0
+        assert lib.engine_listen(first, self.listener.fileno(), PLAIN_TCP) == 0
 
     def _inbox(self) -> tuple[socket.socket, socket.socket]:
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

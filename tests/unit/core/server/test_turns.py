@@ -1,4 +1,4 @@
-"""How many requests of one connection are served before others (-R); binary clients; dates."""
+"""How many requests of one connection are served before others (-R); closed doors; dates."""
 
 import select
 import socket
@@ -66,44 +66,29 @@ def test_without_a_bound_what_came_in_one_piece_is_one_turn() -> None:
         server.close()
 
 
-def test_a_binary_client_is_closed_and_told_of_once_a_minute(server: Server) -> None:
+def test_who_speaks_a_protocol_that_is_not_open_is_closed_and_told_of_once_a_minute() -> None:
+    server = Server(auth_required=1)
+    try:
+        check_closed_doors(server)
+    finally:
+        server.close()
+
+
+def check_closed_doors(server: Server) -> None:
     lib.arena_clock_freeze(server.cache.arena, 1000)
     header = b"\x80\x0a" + bytes(22)
     for _ in range(3):
         client = server.client()
         client.sendall(header)
         assert server.serve_until_closed(client) == b""
-    assert server.counter("binary_refused") == 3
-    assert b"worker 0: closed 3 connections of clients that speak the binary" in server.said()
+    assert server.counter("protocol_refused") == 3
+    assert b"worker 0: closed 3 connections of clients that speak a protocol" in server.said()
     client = server.client()
     client.sendall(header)
     server.serve_until_closed(client)
     assert server.said() == b""
     lib.arena_clock_freeze(server.cache.arena, 1060)
     assert b"worker 0: closed 1 connections" in server.said()
-
-
-def test_only_the_first_byte_says_binary(server: Server) -> None:
-    client = server.client()
-    client.sendall(b"mn\r\n\x80\x0aget none\r\n")
-    before = server.counter("requests")
-    while server.counter("requests") < before + 3:
-        server.turn()
-    assert received(client) == b"MN\r\nERROR\r\n" + END
-
-
-def test_with_ascii_only_the_first_byte_says_nothing() -> None:
-    server = Server(protocol_negotiated=0)
-    try:
-        client = server.client()
-        client.sendall(b"\x80\x0a")
-        before = server.counter("requests")
-        while server.counter("requests") == before:
-            server.turn()
-        assert received(client) == b"ERROR\r\n"
-        assert server.counter("binary_refused") == 0
-    finally:
-        server.close()
 
 
 def test_a_date_is_understood_by_the_present_wall_clock(server: Server) -> None:
