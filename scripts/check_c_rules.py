@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 OWN_INCLUDES_MAX = 6
 # The server has the clock that all others are told; the flash room measures its devices.
-CLOCK_ROOMS = {"server", "flash"}
+CLOCK_ROOMS = {"server", "flash", "watch"}
 # Bytes of clients go through a transport, descriptors through an inbox, lines through a log's pipe.
 SOCKET_FILES = re.compile(r"csrc/(conn/transport_\w+|server/(handover|datagrams)|base/log)\.[ch]$")
 # clang-format sees to code; comments, strings that it cannot break and tables are checked here.
@@ -147,7 +147,7 @@ def calls(path: str, text: str) -> Iterator[Finding]:
             yield Finding(
                 path,
                 number,
-                f"{found.group(1)}(): only server, and flash for device times, ask the time",
+                f"{found.group(1)}(): only server, flash for device times and watch ask the time",
             )
         if room and not SOCKET_FILES.match(path) and (found := _SOCKET.search(line)):
             yield Finding(path, number, f"{found.group(1)}(): sockets are for conn's transports")

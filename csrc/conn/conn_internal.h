@@ -100,8 +100,6 @@ size_t conn_receive(struct conns *conns, struct connection *connection, char *st
 
 // Throws away what a client that watches says, and notices its end.
 void conn_watch_input(struct conns *conns, struct connection *connection);
-// Tells watchers that the connection is there, or is no more.
-void conn_note_event(struct conns *conns, const struct connection *connection, bool is_new);
 // Receives the rest of a get's line while replies wait.
 void conn_read_ahead(struct conns *conns, struct connection *connection);
 

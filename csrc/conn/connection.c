@@ -31,6 +31,19 @@ static void log_event(struct conns *conns, const struct connection *connection, 
     }
 }
 
+// Tells watchers that the connection is there, or is no more.
+static __attribute__((noinline)) void note_event(struct conns *conns,
+                                                 const struct connection *connection, bool is_new) {
+    const struct connection_record *record = connection->record;
+    struct watch_event event = {.kind = is_new ? WATCH_CONN_NEW : WATCH_CONN_CLOSE,
+                                .status = connection->closes_as,
+                                .family = record->family,
+                                .port = record->port,
+                                .connection = record->id,
+                                .address = record->address};
+    watch_note(&conns->store->watch, WATCH_CONNEVENTS, &event);
+}
+
 void conn_open(struct conns *conns, struct connection *connection, struct connection_record *record,
                int log_id) {
     connection->record = record;
@@ -53,7 +66,7 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
         conn_handshake_begin(conns, connection);
     }
     if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
-        conn_note_event(conns, connection, true);
+        note_event(conns, connection, true);
     }
 }
 
@@ -98,7 +111,7 @@ void conn_close(struct conns *conns, struct connection *connection) {
         log_event(conns, connection, "connection closed.");
         count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
         if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
-            conn_note_event(conns, connection, false);
+            note_event(conns, connection, false);
         }
     }
     leave_waits(conns, connection);

@@ -237,8 +237,8 @@ bool conns_next_request(struct conns *conns, struct conn_request *request_out);
 // `kind`: enum conn_answer_kind. Returns false when it closed.
 bool conn_answer(struct conns *conns, struct connection *connection, const char *bytes,
                  uint32_t byte_count, int kind);
-// The connection, which is CONN_PARKED, is answered OK and gets lines from here on. What it has sent
-// behind its command is thrown away. Returns false when it closed.
+// The connection, which is CONN_PARKED, is answered OK and gets lines from here on. What it has
+// sent behind its command is thrown away. Returns false when it closed.
 bool conn_watch(struct conns *conns, struct connection *connection);
 // Sends lines to a connection that watches, or keeps them; copies. Returns false when it closed.
 bool conn_watch_send(struct conns *conns, struct connection *connection, const char *lines,

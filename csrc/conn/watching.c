@@ -6,17 +6,6 @@
 // So often one of them is received from before others get their turn.
 #define DISCARDS_MAX 16
 
-void conn_note_event(struct conns *conns, const struct connection *connection, bool is_new) {
-    const struct connection_record *record = connection->record;
-    struct watch_event event = {.kind = is_new ? WATCH_CONN_NEW : WATCH_CONN_CLOSE,
-                                .status = connection->closes_as,
-                                .family = record->family,
-                                .port = record->port,
-                                .connection = record->id,
-                                .address = record->address};
-    watch_note(&conns->store->watch, WATCH_CONNEVENTS, &event);
-}
-
 bool conn_watch(struct conns *conns, struct connection *connection) {
     PYMC_DEBUG_CHECK(connection->state == CONN_PARKED);
     free(connection->admin_line);

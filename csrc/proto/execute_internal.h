@@ -89,7 +89,8 @@ int execute_unanswered(struct execute_get get, enum put_result put);
 // read often. The view may be gone then.
 void execute_note_record(struct execute_get get);
 
-// What watchers are told. Each of these is for when somebody watches; what was put off says nothing.
+// What watchers are told. Each of these is for when somebody watches; what was put off says
+// nothing.
 
 // What the key had before a command, as far as memory knows.
 struct execute_seen {

@@ -420,8 +420,9 @@ static __attribute__((noinline)) size_t other_step(struct session *session, cons
     if (session->protocol != SESSION_BINARY) {
         return observed_step(session, in, bytes, reply, stop_out);
     }
-    return UNLIKELY(session->is_verbose) ? binary_logged_step(session, in, bytes, reply, stop_out)
-                                         : binary_step(session, in, bytes, reply, stop_out);
+    return UNLIKELY(session->is_observed)
+               ? binary_observed_step(session, in, bytes, reply, stop_out)
+               : binary_step(session, in, bytes, reply, stop_out);
 }
 
 int session_feed(struct session *session, const char *in, size_t bytes, struct reply *reply,

@@ -39,8 +39,8 @@ void session_destroy(struct session *session);
 // `log_id` is what its lines are shown with under -vv: the descriptor, as in memcached.
 void session_init(struct session *session, struct proto *proto, int log_id);
 void session_end(struct session *session);
-// What watchers are told of the client: its number in `stats conns`, and its address as a connection
-// record has it. Borrows the 16 bytes of the address.
+// What watchers are told of the client: its number in `stats conns`, and its address as a
+// connection record has it. Borrows the 16 bytes of the address.
 void session_set_peer(struct session *session, uint32_t connection, uint8_t family, uint16_t port,
                       const uint8_t *address);
 // SESSION_CLOSE came since the client asked for it.

@@ -7,7 +7,7 @@ bool engine_next_request(struct engine *engine, struct conn_request *request_out
     return conns_next_request(&engine->conns, request_out);
 }
 
-struct client *engine_find_ticket(struct engine *engine, uint64_t ticket) {
+static struct client *find_ticket(struct engine *engine, uint64_t ticket) {
     for (struct client *at = engine->clients; at; at = at->next) {
         if (conn_is_parked(&at->connection) && at->connection.ticket == ticket) {
             return at;
@@ -18,7 +18,7 @@ struct client *engine_find_ticket(struct engine *engine, uint64_t ticket) {
 
 static bool reply_to(struct engine *engine, uint64_t ticket, const char *bytes, uint32_t byte_count,
                      int kind) {
-    struct client *client = engine_find_ticket(engine, ticket);
+    struct client *client = find_ticket(engine, ticket);
     if (!client) {
         return false;
     }
@@ -39,7 +39,7 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
 }
 
 int engine_lend(struct engine *engine, uint64_t ticket, int verdict_fd) {
-    struct client *client = engine_find_ticket(engine, ticket);
+    struct client *client = find_ticket(engine, ticket);
     if (!client || client->connection.state != CONN_PARKED || client->verdict_fd >= 0
         || client->connection.is_datagram || transport_tls_context(&client->connection.transport)) {
         return -1;
@@ -52,6 +52,17 @@ int engine_lend(struct engine *engine, uint64_t ticket, int verdict_fd) {
     client->is_shared = true;
     conn_lend(&client->connection);
     return client->connection.transport.fd;
+}
+
+int engine_begin_watch(struct engine *engine, uint64_t ticket, uint32_t classes) {
+    struct client *client = find_ticket(engine, ticket);
+    if (!client || client->connection.state != CONN_PARKED) {
+        return PYMC_INVALID;
+    }
+    client_take_back(engine, client);
+    int status = engine_watch_begin(engine, client, classes);
+    clients_free_dead(engine);
+    return status;
 }
 
 bool engine_next_stream(struct engine *engine, uint64_t *connection_out, bool *more_out) {

@@ -48,11 +48,7 @@ void engine_watch_close(struct engine *engine) {
     engine->watch_lines = NULL;
 }
 
-int engine_begin_watch(struct engine *engine, uint64_t ticket, uint32_t classes) {
-    struct client *client = engine_find_ticket(engine, ticket);
-    if (!client || client->connection.state != CONN_PARKED) {
-        return PYMC_INVALID;
-    }
+int engine_watch_begin(struct engine *engine, struct client *client, uint32_t classes) {
     struct watcher *watcher = calloc(1, sizeof *watcher);
     engine->watch_lines = engine->watch_lines ? engine->watch_lines : malloc(PIECE_BYTES);
     if (!watcher || !engine->watch_lines || !open_timer(engine)) {
@@ -68,11 +64,9 @@ int engine_begin_watch(struct engine *engine, uint64_t ticket, uint32_t classes)
     watcher->client = client;
     watcher->next = engine->watchers;
     engine->watchers = watcher;
-    client_take_back(engine, client);
     engine->watch_pause_ns = PAUSE_NS_MIN;
     set_timer(engine, engine->watch_pause_ns);
     conn_watch(&engine->conns, &client->connection);
-    clients_free_dead(engine);
     return PYMC_OK;
 }
 

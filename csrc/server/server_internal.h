@@ -182,8 +182,8 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
                  const union peer_address *peer, bool is_shared);
 // The answer comes from this process again.
 void client_take_back(struct engine *engine, struct client *client);
-// The client whose administrative command has this ticket, NULL when it is gone.
-struct client *engine_find_ticket(struct engine *engine, uint64_t ticket);
+// As engine_begin_watch(), of a client that is CONN_PARKED.
+int engine_watch_begin(struct engine *engine, struct client *client, uint32_t classes);
 // A client that may watch is closed.
 void engine_watch_forget(struct engine *engine, const struct client *client);
 // Looks for lines, and sends them.

@@ -50,6 +50,7 @@ class Command(Record):
         return self.words[1:]
 
 
+Answering = Callable[[Command], Answer | Parts]
 Handler = Callable[[Command], Answer | Parts | Watching]
 
 
@@ -64,10 +65,10 @@ BAD_FORMAT = line("CLIENT_ERROR bad command line format")
 SILENCE = Answer(b"")
 
 
-def quiet_if_asked(handler: Handler) -> Handler:
+def quiet_if_asked(handler: Answering) -> Answering:
     """Sends no answer, errors too, when the last word is `noreply`."""
 
-    def quiet(command: Command) -> Answer | Parts | Watching:
+    def quiet(command: Command) -> Answer | Parts:
         answer = handler(command)
         return SILENCE if command.words[-1] == NOREPLY else answer
 

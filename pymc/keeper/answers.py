@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from pymc.control.answers import WAITING, Parts
+from pymc.control.answers import WAITING, Parts, Watching
 from pymc.control.commands import answer_to
 from pymc.core.store import Store
 from pymc.logs import say_exception
@@ -72,6 +72,7 @@ class Answers:
             say_exception(f"keeper: answering {line!r}")
             self._end(lent, End.REFUSED)
             return
+        assert not isinstance(answer, Watching)
         lent.parts = answer.parts if isinstance(answer, Parts) else iter([answer.text])
         lent.is_begun = True
         # Nobody writes there: it is readable when the worker or its connection is gone.

@@ -119,9 +119,7 @@ class Compactor:
         )
         self._piece = [
             had + more
-            for had, more in zip(
-                self._piece, (step.rescued, step.dead, step.dropped), strict=True
-            )
+            for had, more in zip(self._piece, (step.rescued, step.dead, step.dropped), strict=True)
         ]
         if step.rescued:
             self._pay(step.rescued_bytes)

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.connection import Connection
-from tests.support.deadline import wait_until
+from tests.support.connection import WAIT_SECONDS, Connection
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
@@ -47,7 +47,7 @@ def fields(line: bytes) -> dict[bytes, bytes]:
 
 def read_until(watcher: Connection, key: bytes) -> list[dict[bytes, bytes]]:
     """All lines up to the first about this key."""
-    found = []
+    found: list[dict[bytes, bytes]] = []
     while not found or found[-1].get(b"key") != key:
         found.append(fields(watcher.read_line()))
     return found
@@ -55,7 +55,6 @@ def read_until(watcher: Connection, key: bytes) -> list[dict[bytes, bytes]]:
 
 @pytest.mark.parametrize("watched", [["-t", "4"]], indirect=True)
 def test_all_workers_are_one_stream(watched: Watched) -> None:
-    server = watched.server
     watcher = watched.watch("fetchers")
     clients = [watched.client() for _ in range(12)]
     for number in range(30):
@@ -84,9 +83,7 @@ def test_a_watcher_of_a_worker_that_dies(watched: Watched) -> None:
     gone = [w for w in watchers if _has_ended(w)]
     stay = [w for w in watchers if w not in gone]
     assert gone and stay
-    wait_until(
-        lambda: server.stats()["log_watchers"] == str(len(stay)), "the dead are not counted"
-    )
+    wait_until(lambda: server.stats()["log_watchers"] == str(len(stay)), "the dead are not counted")
     with server.connect() as client:
         for number in range(10):
             assert client.fetch(f"k{number}") is None
@@ -102,7 +99,7 @@ def test_a_watcher_of_a_worker_that_dies(watched: Watched) -> None:
 
 def _has_ended(watcher: Connection) -> bool:
     """Whether its worker was the dead one: the other keeps quiet, since nobody asks anything."""
-    watcher.socket.settimeout(0.5)
+    watcher.socket.settimeout(scaled(0.5))
     try:
         return watcher.socket.recv(1, socket.MSG_PEEK) == b""
     except TimeoutError:
@@ -110,7 +107,7 @@ def _has_ended(watcher: Connection) -> bool:
     except ConnectionResetError:
         return True
     finally:
-        watcher.socket.settimeout(60)
+        watcher.socket.settimeout(WAIT_SECONDS)
 
 
 def _pour(server: Server, times: int) -> None:
@@ -158,9 +155,7 @@ def test_reset_under_load_and_again(watched: Watched) -> None:
     for _ in range(30):
         lagging = watched.watch("fetchers", "mutations", "errors", "connevents")
         _pour(server, 5)
-        lagging.socket.setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
+        lagging.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         lagging.close()
     wait_until(lambda: server.stats()["log_watchers"] == "0", "all are let go")
     written = int(server.stats()["log_worker_written"])

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pymc import cli
-from pymc.control.answers import Answer, Command, Parts
+from pymc.control.answers import Answer, Command, Parts, Watching
 from pymc.control.commands import HANDLERS
 from pymc.core.arena import Role
 from pymc.core.store import Store
@@ -26,6 +26,7 @@ class InProcess:
         """The whole answer to an administrative command line."""
         words = [word for word in line.encode("latin-1").split(b" ") if word]
         answer = HANDLERS[words[0]](Command(words, is_pipelined, self.context, self.store))
+        assert not isinstance(answer, Watching)
         return (
             answer.text
             if isinstance(answer, Answer)

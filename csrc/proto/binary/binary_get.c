@@ -186,7 +186,7 @@ static inline bool scan(const struct session *session, const char *at, const cha
 
 static uint32_t collect(const struct session *session, const char *at, const char *end,
                         struct wanted *batch) {
-    uint32_t most = UNLIKELY(session->is_verbose) ? 1 : BATCH;
+    uint32_t most = UNLIKELY(session->is_observed) ? 1 : BATCH;
     uint32_t filled = 0;
     while (filled < most && !session_has_had_its_turn(session, filled)
            && scan(session, at, end, &batch[filled])) {

@@ -164,7 +164,9 @@ static inline bool binary_key_is_binary(const char *key, uint32_t key_bytes) {
 // One step of a session in command mode, as step() in session.c has it.
 size_t binary_step(struct session *session, const char *in, size_t bytes, struct reply *reply,
                    int *stop_out);
-// The same, shown in the log.
+// The same, shown in the log or to watchers of errors, or only in the log.
+size_t binary_observed_step(struct session *session, const char *in, size_t bytes,
+                            struct reply *reply, int *stop_out);
 size_t binary_logged_step(struct session *session, const char *in, size_t bytes,
                           struct reply *reply, int *stop_out);
 // What session_peek_key() says of input that begins like a request.

@@ -90,6 +90,7 @@ void binary_quit(struct session *session, const struct binary_request *request,
                  struct reply *reply) {
     binary_put_done(request->number, request->opaque, 0, reply);
     session->mode = MODE_CLOSE;
+    session->has_quit = true;
 }
 
 void binary_stat(struct session *session, const struct binary_request *request,

@@ -20,6 +20,9 @@ class WatchedCache(Cache):
         super().__init__(limit_bytes=64 * MIB, reserve_bytes_more=more, **shape)
         assert lib.watch_create(self.arena, ring_bytes) == 0
 
+    def __enter__(self) -> "WatchedCache":
+        return self
+
 
 class Reader:
     """One watcher of these classes."""

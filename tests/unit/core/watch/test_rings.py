@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pymc.core.ffi import ffi, lib
-from tests.support.core.driver import Handle
+from tests.support.core.driver import MIB, Cache, Handle
 from tests.support.core.watch_rig import Reader, WatchedCache, note, number
 
 ALL = (1 << lib.WATCH_CLASSES) - 1
@@ -147,8 +147,6 @@ def test_too_many(cache: WatchedCache, handle: Handle) -> None:
 
 
 def test_without_rings_nobody_watches() -> None:
-    from tests.support.core.driver import MIB, Cache
-
     with Cache(limit_bytes=64 * MIB) as cache:
         handle = cache.open()
         assert Reader(handle, ALL).status == lib.PYMC_INVALID
@@ -158,8 +156,6 @@ def test_without_rings_nobody_watches() -> None:
 
 
 def test_an_arena_that_is_too_small() -> None:
-    from tests.support.core.driver import MIB, Cache
-
     with Cache(limit_bytes=64 * MIB) as cache:
         assert lib.watch_create(cache.arena, 1 << 28) == lib.PYMC_NO_MEMORY
 
