@@ -206,7 +206,7 @@ def test_forged_tickets_are_refused(world: World, root: Authority, server_pair: 
 
 
 def zero_the_keys(world: World) -> None:
-    """Makes the current key one that everybody knows, as an attacker would in a place of its own."""
+    """Makes the current key one that everybody knows, as an attacker would in an own arena."""
     rows = ffi.new("struct arena_row[]", lib.ARENA_ROWS_MAX)
     count = lib.arena_ledger_read(world.arena, rows)
     offset, size = next(
