@@ -67,6 +67,11 @@ def _options() -> argparse.Namespace:
         metavar="DIR",
         help="where servers get their flash files (default var/flash-bench)",
     )
+    add(
+        "--own-openssl",
+        action="store_true",
+        help="over TLS: servers with the OpenSSL they came with, not all with the system's",
+    )
     add("--replay", action="append", type=Path, default=[], metavar="FILE", help="a trace (repeat)")
     add(
         "--share",
@@ -183,7 +188,12 @@ def _measure_all(
 ) -> tuple[list[suite.Result], int]:
     """What could be measured, and the worst exit code: one row that fails does not end the rest."""
     settings = Settings(
-        options.seconds, None, options.idle_connections, seed=1, flash_dir=options.flash_dir
+        options.seconds,
+        None,
+        options.idle_connections,
+        seed=1,
+        own_openssl=options.own_openssl,
+        flash_dir=options.flash_dir,
     )
     results: list[suite.Result] = []
     codes = {0}
@@ -221,6 +231,7 @@ def _measure_and_report(
     if options.json:
         shown = {"rounds": options.rounds, "seconds": options.seconds, "smoke": options.smoke}
         shown["server_args"] = options.server_args
+        shown["own_openssl"] = options.own_openssl
         options.json.write_text(report.as_json(results, kinds, options.subject, shown))
     if code == 0 and options.enforce and report.missed(results, options.subject):
         return 4

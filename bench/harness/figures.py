@@ -19,6 +19,7 @@ class Settings:
     idle_connections: int
     seed: int
     rate_per_second: float = 0.0  # open loop; measured beforehand
+    own_openssl: bool = False  # rows over TLS: each server with the library it came with
     flash_dir: Path = Path()  # where servers with a flash tier get their files
 
 

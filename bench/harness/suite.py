@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from bench.harness import flash, flash_files, flash_writing, measure, slow_device
+from bench.harness import flash, flash_files, flash_writing, measure, openssl, slow_device
 from bench.harness.figures import Figures, Settings
 from bench.harness.servers import Kind, Limits, Server
 from bench.harness.workloads import Bar, Workload
@@ -95,6 +95,8 @@ def run_workload(
         limits = replace(limits, connections_max=settings.idle_connections + CONNECTIONS_SPARE)
     if workload.kind == "latency":
         settings = replace(settings, rate_per_second=_half_rate(workload, kinds, limits, settings))
+    if workload.tls and not settings.own_openssl:
+        kinds = [openssl.shared(kind) for kind in kinds]
     variants = [variant for kind in kinds for variant in _variants(workload, kind)]
     result = Result(workload, {kind.name: [] for kind in variants})
     if workload.flash_mib:

@@ -255,6 +255,14 @@ bool memory_loop_turn(struct memory_loop *loop) {
     return was_anything;
 }
 
+int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count) {
+    int status = proto_set_auth(loop->conns.proto, lines, byte_count);
+    if (status == PYMC_OK) {
+        SHARED_STORE(loop->conns.arena->header->live[LIVE_auth_required], lines != NULL);
+    }
+    return status;
+}
+
 void memory_loop_tick(struct memory_loop *loop) {
     conns_tick(&loop->conns);
 }
