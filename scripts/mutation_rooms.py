@@ -27,6 +27,7 @@ _TESTS: dict[str, tuple[str, ...]] = {
     "base": (_CORE, "tests/unit/test_logs.py"),
     "shm": (f"{_CORE}/shm", f"{_CORE}/store/test_busy.py", "tests/unit/test_live_settings.py"),
     "meter": (f"{_CORE}/meter", "tests/unit/stats"),
+    "tls": (f"{_CORE}/tls", "tests/crash/test_ticket_rotation.py"),
     "table": (f"{_CORE}/index", f"{_CORE}/flash"),
     "flash": (f"{_CORE}/flash", *_TIER),
     "slab": (f"{_CORE}/slab", *_ITEMS),

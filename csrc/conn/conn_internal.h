@@ -13,6 +13,9 @@ struct backlog {
     uint32_t value_first;
     uint32_t bytes;
     uint32_t sent;
+    uint32_t due_seconds;    // In CONN_DELAYED: when it may be sent ...
+    uint32_t delay_step;     // ... in which of the lists it waits for that ...
+    struct connection *delayed_next, *delayed_previous;    // ... and its neighbours there.
     char text[];
 };
 
@@ -118,6 +121,15 @@ bool conn_flush(struct conns *conns, struct connection *connection);
 // is sent.
 bool conn_send(struct conns *conns, struct connection *connection, const char *bytes,
                uint32_t count_bytes);
+// Makes a backlog of the shared reply buffer, which has no values, and sends nothing. Returns false
+// when it closed the connection for want of memory.
+bool conn_hold_back(struct conns *conns, struct connection *connection);
+// The connection, whose backlog it is, waits so many seconds before it sends.
+void conn_delay(struct conns *conns, struct connection *connection, uint32_t seconds);
+// It does not wait any more, or never did.
+void conn_delay_end(struct conns *conns, struct connection *connection);
+// Sends what was held back for long enough. Call once a second.
+void conn_delays_look(struct conns *conns);
 // Puts text behind a backlog. Returns false without memory.
 bool conn_backlog_append(struct conns *conns, struct connection *connection, const char *bytes,
                          uint32_t count_bytes);

@@ -43,6 +43,9 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     connection->closes_as = WATCH_NORMAL;
     connection->wants = TRANSPORT_IN;
     connection->asked = transport_wanted(&connection->transport, connection->wants);
+    if (UNLIKELY(connection->is_datagram)) {
+        return;
+    }
     count(conns->proc, COUNTER_total_connections, 1);
     count(conns->proc, COUNTER_curr_connections, 1);
     log_event(conns, connection, "new auto-negotiating client connection");
@@ -91,11 +94,15 @@ void conn_close(struct conns *conns, struct connection *connection) {
     if (!conn_is_open(connection)) {
         return;
     }
-    log_event(conns, connection, "connection closed.");
-    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
-        conn_note_event(conns, connection, false);
+    if (LIKELY(!connection->is_datagram)) {
+        log_event(conns, connection, "connection closed.");
+        count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
+        if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
+            conn_note_event(conns, connection, false);
+        }
     }
     leave_waits(conns, connection);
+    conn_delay_end(conns, connection);
     conn_move(connection, CONN_CLOSED);
     conn_backlog_drop(conns, connection);
     conn_kept_drop(conns, connection);
@@ -105,7 +112,6 @@ void conn_close(struct conns *conns, struct connection *connection) {
     connection->admin_line = NULL;
     conns->host->closed(conns, connection);
     transport_close(&connection->transport);
-    count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
 }
 
 bool conn_finish(struct conns *conns, struct connection *connection) {

@@ -17,6 +17,7 @@ enum conn_state {
     CONN_SENDING,           // Replies wait for the client to take them.
     CONN_SENDING_AHEAD,     // The same; meanwhile the rest of its get's line is received and kept.
     CONN_CLOSING,           // Closed when the replies that wait are sent.
+    CONN_DELAYED,           // The answer to a failed login is held back.
     CONN_ON_FLASH,          // The command under way waits for a read from flash.
     CONN_ON_BUCKET,         // The command under way waits for a bucket that another process holds.
     CONN_PARKED,            // An administrative command waits for conn_answer().
@@ -24,7 +25,7 @@ enum conn_state {
     CONN_HANDSHAKE,         // Its transport agrees with the client on how to go on.
     CONN_WATCHING,          // It gets the lines of a log stream; what it says is thrown away.
     CONN_WATCHING_SENDING,    // The same, and lines wait for the client to take them.
-    CONN_CLOSED,            // Nothing happens any more; freed at the end of the turn.
+    CONN_CLOSED,              // Nothing happens any more; freed at the end of the turn.
     CONN_STATES
 };
 // The state's name without CONN_, for tests and messages.

@@ -1,10 +1,13 @@
 // A connection and what all connections of a worker share, for the engine that drives them.
 #pragma once
 
+#include <string.h>
+
 #include "base/log.h"
 #include "conn/connection.h"
 #include "conn/transport_inline.h"
 #include "conn/transport_tls_inline.h"
+#include "proto/addresses.h"
 #include "proto/reply_inline.h"
 #include "proto/session_inline.h"
 
@@ -32,6 +35,7 @@ struct kept_input {
 struct connection {
     uint8_t state;            // enum conn_state; README.md says which flag goes with which state.
     uint8_t shown;            // enum connection_state, as its record has it.
+    bool is_datagram;         // A request by UDP, which is no connection to count or to show.
     bool has_missed_input;    // An event came while it was on flash or on a bucket.
     bool is_streaming;        // Parked: answered in part, or by another process; more when that is
                               // sent, or done.
@@ -45,8 +49,8 @@ struct connection {
     bool reads_little;    // Large values came last: the next may begin with one too.
     bool admin_is_pipelined;
     uint8_t closes_as;    // enum watch_reason, for watchers; known before it is closed.
-    uint32_t wants;    // enum transport_event bits that it wants to be told of ...
-    uint32_t asked;    // ... and what its transport made of them, which the host was asked for.
+    uint32_t wants;       // enum transport_event bits that it wants to be told of ...
+    uint32_t asked;       // ... and what its transport made of them, which the host was asked for.
     struct transport transport;
     struct connection_record *record;
     uint32_t last_command_seconds;
@@ -99,10 +103,16 @@ struct reader_list {
     uint32_t logged_seconds;
 };
 
+// Connections whose answer is held back, of those with the same delay the first one first.
+#define DELAY_STEPS 5
+struct delay_list {
+    struct connection *first, *last;
+};
+
 // Connections in CONN_HANDSHAKE.
 struct handshake_list {
-    struct connection *first, *last;    // All of them, the one that began first in front.
-    struct conn_queue ready;            // Those with something to be done.
+    struct connection *first, *last;          // All of them, the one that began first in front.
+    struct conn_queue ready;                  // Those with something to be done.
     uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
     uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
 };
@@ -125,6 +135,9 @@ struct staged {
 struct notices {
     uint64_t protocol_logged;
     uint32_t logged_seconds;
+    uint64_t logins_logged;
+    uint32_t logins_logged_seconds;
+    struct client_address login_address;    // Of the last failed login.
 };
 
 struct conns {
@@ -141,6 +154,7 @@ struct conns {
     uint64_t tickets;
     struct value_list values;
     struct reader_list readers;
+    struct delay_list delays[DELAY_STEPS];    // 1, 2, 4, 8 and 16 seconds.
     struct handshake_list handshakes;
     struct notices notices;
     struct tls_io *tls_io;         // NULL before conns_use_tls().
@@ -160,6 +174,12 @@ struct conns {
     struct reply reply;
     struct reply_value reply_values[REPLY_VALUES];
 };
+
+static inline struct client_address connection_address(const struct connection_record *record) {
+    struct client_address address = {.family = record->family};
+    memcpy(address.bytes, record->address, sizeof address.bytes);
+    return address;
+}
 
 static inline bool conn_is_open(const struct connection *connection) {
     return connection->state != CONN_CLOSED;

@@ -40,6 +40,7 @@ void conns_close(struct conns *conns) {
 
 void conns_tick(struct conns *conns) {
     conn_values_drop_silent(conns);
+    conn_delays_look(conns);
     conn_readers_free_memory(conns);
     conn_notices_log(conns);
     if (conns->tls_io) {

@@ -102,6 +102,19 @@ static void defer(struct conns *conns, struct connection *connection) {
     show_waiting(connection);
 }
 
+// A login failed: what was said leaves later, and nothing is read before that.
+static void delay(struct conns *conns, struct connection *connection, const char *rest,
+                  size_t bytes) {
+    conns->notices.login_address = connection_address(connection->record);
+    if (!conn_hold_back(conns, connection)) {
+        return;
+    }
+    conn_delay(conns, connection, session_delay_seconds(&connection->session));
+    session_resume(&connection->session);
+    conn_want(conns, connection, 0);
+    conn_input_keep(conns, connection, rest, bytes);
+}
+
 static void serve_input(struct conns *conns, struct connection *connection, const char *in,
                         size_t bytes) {
     size_t at = 0;
@@ -126,6 +139,10 @@ static void serve_input(struct conns *conns, struct connection *connection, cons
             conn_input_keep(conns, connection, in + at, bytes - at);
             return;
         }
+        if (UNLIKELY(stop == SESSION_DELAYED)) {
+            delay(conns, connection, in + at, bytes - at);
+            return;
+        }
         bool had_reply = conns->reply.at > conns->reply.start;
         bool is_sent = (UNLIKELY(session_is_unfinished(&connection->session)) && !had_reply)
                        || conn_flush(conns, connection);
@@ -133,8 +150,7 @@ static void serve_input(struct conns *conns, struct connection *connection, cons
             return;
         }
         if (stop != SESSION_REPLY_FULL || !is_sent || replies == REPLIES_MAX) {
-            after_flush(conns, connection, stop, is_sent, had_reply, in + at,
-                        bytes - at);
+            after_flush(conns, connection, stop, is_sent, had_reply, in + at, bytes - at);
             return;
         }
     }

@@ -5,28 +5,6 @@
 // Steps of handshakes in one turn. A step may cost as much as some hundred commands.
 #define STEPS_MAX 8
 
-void conn_handshake_begin(struct conns *conns, struct connection *connection) {
-    struct handshake_list *handshakes = &conns->handshakes;
-    connection->state = CONN_HANDSHAKE;
-    connection->value_seconds = conns->proc->now_seconds;
-    connection->value_previous = handshakes->last;
-    *(handshakes->last ? &handshakes->last->value_next : &handshakes->first) = connection;
-    handshakes->last = connection;
-}
-
-void conn_handshake_leave(struct conns *conns, struct connection *connection) {
-    struct handshake_list *handshakes = &conns->handshakes;
-    struct connection *next = connection->value_next;
-    struct connection *previous = connection->value_previous;
-    *(previous ? &previous->value_next : &handshakes->first) = next;
-    *(next ? &next->value_previous : &handshakes->last) = previous;
-    connection->value_next = connection->value_previous = NULL;
-    if (connection->is_in_ready) {
-        conn_queue_remove(&handshakes->ready, connection);
-        connection->is_in_ready = false;
-    }
-}
-
 void conn_handshake_ready(struct conns *conns, struct connection *connection) {
     if (!connection->is_in_ready) {
         connection->is_in_ready = true;

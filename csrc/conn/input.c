@@ -46,8 +46,7 @@ static void received_none(struct conns *conns, struct connection *connection, ss
     if (result == TRANSPORT_LATER) {
         conn_want(conns, connection, connection->wants);    // The transport may wish for another.
     } else {
-        conn_close_as(conns, connection,
-                      result == TRANSPORT_END ? WATCH_NORMAL : WATCH_IN_ERROR);
+        conn_close_as(conns, connection, result == TRANSPORT_END ? WATCH_NORMAL : WATCH_IN_ERROR);
     }
 }
 

@@ -1,4 +1,5 @@
-// The lists that connections are in: queues, half-sent values, slow readers.
+// The lists that connections are in: queues, half-sent values, slow readers, handshakes, held back
+// answers.
 #include "conn/conn_internal.h"
 
 void conn_queue_push(struct conn_queue *queue, struct connection *connection) {
@@ -90,5 +91,59 @@ void conn_readers_note(struct conns *conns, struct connection *connection) {
         *(readers->last ? &readers->last->reader_next : &readers->first) = connection;
         readers->last = connection;
         connection->is_in_readers = true;
+    }
+}
+
+// There is a list for each length of the delay, so that the first one in it is always due first.
+void conn_delay(struct conns *conns, struct connection *connection, uint32_t seconds) {
+    struct backlog *backlog = connection->backlog;
+    uint32_t step = 0;
+    while (step + 1 < DELAY_STEPS && 1u << step < seconds) {
+        step++;
+    }
+    struct delay_list *list = &conns->delays[step];
+    backlog->delay_step = step;
+    backlog->due_seconds = conns->proc->now_seconds + (1u << step);
+    backlog->delayed_next = NULL;
+    backlog->delayed_previous = list->last;
+    *(list->last ? &list->last->backlog->delayed_next : &list->first) = connection;
+    list->last = connection;
+    conn_move(connection, CONN_DELAYED);
+    conn_show(connection, CONNECTION_WRITE);
+    count(conns->proc, COUNTER_logins_delayed, 1);
+}
+
+void conn_delay_end(struct conns *conns, struct connection *connection) {
+    if (connection->state != CONN_DELAYED) {
+        return;
+    }
+    const struct backlog *backlog = connection->backlog;
+    struct delay_list *list = &conns->delays[backlog->delay_step];
+    struct connection *next = backlog->delayed_next;
+    struct connection *previous = backlog->delayed_previous;
+    *(previous ? &previous->backlog->delayed_next : &list->first) = next;
+    *(next ? &next->backlog->delayed_previous : &list->last) = previous;
+    count(conns->proc, COUNTER_logins_delayed, (uint64_t)-1);
+}
+
+void conn_handshake_begin(struct conns *conns, struct connection *connection) {
+    struct handshake_list *handshakes = &conns->handshakes;
+    connection->state = CONN_HANDSHAKE;
+    connection->value_seconds = conns->proc->now_seconds;
+    connection->value_previous = handshakes->last;
+    *(handshakes->last ? &handshakes->last->value_next : &handshakes->first) = connection;
+    handshakes->last = connection;
+}
+
+void conn_handshake_leave(struct conns *conns, struct connection *connection) {
+    struct handshake_list *handshakes = &conns->handshakes;
+    struct connection *next = connection->value_next;
+    struct connection *previous = connection->value_previous;
+    *(previous ? &previous->value_next : &handshakes->first) = next;
+    *(next ? &next->value_previous : &handshakes->last) = previous;
+    connection->value_next = connection->value_previous = NULL;
+    if (connection->is_in_ready) {
+        conn_queue_remove(&handshakes->ready, connection);
+        connection->is_in_ready = false;
     }
 }

@@ -255,6 +255,14 @@ bool memory_loop_turn(struct memory_loop *loop) {
     return was_anything;
 }
 
+int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count) {
+    int status = proto_set_auth(loop->conns.proto, lines, byte_count);
+    if (status == PYMC_OK) {
+        SHARED_STORE(loop->conns.arena->header->live[LIVE_auth_required], lines != NULL);
+    }
+    return status;
+}
+
 void memory_loop_tick(struct memory_loop *loop) {
     conns_tick(&loop->conns);
 }
@@ -309,7 +317,8 @@ int memory_client_open(struct memory_loop *loop, struct tls_context *context, in
     }
     client->loop = loop;
     client->takes_bytes = UINT64_MAX;
-    client->connection.transport = (struct transport){.ops = &memory_ops, .fd = -1, .client = client};
+    client->connection.transport =
+        (struct transport){.ops = &memory_ops, .fd = -1, .client = client};
     if (context
         && !transport_encrypt(&client->connection.transport, loop->conns.tls_io, context,
                               (enum tls_door)door)) {

@@ -22,6 +22,8 @@ void memory_loop_close(struct memory_loop *loop);
 // Tells connections once of what changed, as an epoll set with edges does, and serves them. Returns
 // whether there was anything to do.
 bool memory_loop_turn(struct memory_loop *loop);
+// As engine_set_auth().
+int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count);
 // To be called once a second of the process's clock.
 void memory_loop_tick(struct memory_loop *loop);
 // As engine_next_request(), engine_reply() and engine_next_stream(). A stream that was closed is

@@ -101,7 +101,7 @@ static int push(struct conns *conns, struct connection *connection, struct outgo
     return TRANSPORT_END;
 }
 
-// Keeps what the client did not take. Returns false when there is no memory for it.
+// Copies what is unsent. Returns false when there is no memory for it.
 static bool keep(struct conns *conns, struct connection *connection, const struct outgoing *out) {
     uint32_t bytes = out->text_bytes - out->sent;
     struct backlog *backlog = malloc(sizeof *backlog + bytes);
@@ -119,10 +119,19 @@ static bool keep(struct conns *conns, struct connection *connection, const struc
         backlog->values[i].buffer_offset -= out->sent;
     }
     connection->backlog = backlog;
+    count(conns->proc, COUNTER_response_buf_bytes, bytes);
+    return true;
+}
+
+// Keeps what the client did not take.
+static bool keep_unsent(struct conns *conns, struct connection *connection,
+                        const struct outgoing *out) {
+    if (!keep(conns, connection, out)) {
+        return false;
+    }
     conn_move(connection, conn_is_watching(connection) ? CONN_WATCHING_SENDING
                           : conn_is_parked(connection) ? CONN_PARKED_SENDING
                                                        : CONN_SENDING);
-    count(conns->proc, COUNTER_response_buf_bytes, bytes);
     conn_readers_note(conns, connection);
     if (UNLIKELY(conn_is_watching(connection))) {
         conn_want(conns, connection, TRANSPORT_IN | TRANSPORT_OUT);
@@ -145,7 +154,7 @@ static bool send_or_keep(struct conns *conns, struct connection *connection, str
     if (LIKELY(result == TRANSPORT_END)) {
         return true;
     }
-    if (result == TRANSPORT_BROKEN || !keep(conns, connection, out)) {
+    if (result == TRANSPORT_BROKEN || !keep_unsent(conns, connection, out)) {
         release_values(conns, out);
         conn_close_as(conns, connection, WATCH_IN_ERROR);
     }
@@ -168,6 +177,18 @@ bool conn_send(struct conns *conns, struct connection *connection, const char *b
     struct outgoing out = {.text = bytes, .text_bytes = count_bytes};
     out.sent = sent > 0 ? (uint32_t)sent : 0;
     return send_or_keep(conns, connection, &out);
+}
+
+bool conn_hold_back(struct conns *conns, struct connection *connection) {
+    struct reply *reply = &conns->reply;
+    struct outgoing out = {.text = reply->start,
+                           .text_bytes = (uint32_t)(reply->at - reply->start)};
+    PYMC_DEBUG_CHECK(reply->value_count == 0);
+    reply_clear(reply);
+    if (!keep(conns, connection, &out)) {
+        conn_close(conns, connection);
+    }
+    return conn_is_open(connection);
 }
 
 bool conn_flush(struct conns *conns, struct connection *connection) {

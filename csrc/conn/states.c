@@ -4,18 +4,19 @@
 #define TO(state) (1u << (state))
 
 static const uint16_t moves[CONN_STATES] = {
-    [CONN_READING] = TO(CONN_YIELDED) | TO(CONN_SENDING) | TO(CONN_ON_FLASH) | TO(CONN_ON_BUCKET)
-                     | TO(CONN_PARKED) | TO(CONN_CLOSED),
+    [CONN_READING] = TO(CONN_YIELDED) | TO(CONN_SENDING) | TO(CONN_DELAYED) | TO(CONN_ON_FLASH)
+                     | TO(CONN_ON_BUCKET) | TO(CONN_PARKED) | TO(CONN_CLOSED),
     [CONN_YIELDED] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_SENDING] = TO(CONN_READING) | TO(CONN_SENDING_AHEAD) | TO(CONN_CLOSING)
                      | TO(CONN_PARKED_SENDING) | TO(CONN_CLOSED),
     [CONN_SENDING_AHEAD] = TO(CONN_READING) | TO(CONN_SENDING) | TO(CONN_CLOSED),
     [CONN_CLOSING] = TO(CONN_CLOSED),
+    [CONN_DELAYED] = TO(CONN_SENDING) | TO(CONN_CLOSED),
     [CONN_ON_FLASH] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_ON_BUCKET] = TO(CONN_READING) | TO(CONN_CLOSED),
     [CONN_HANDSHAKE] = TO(CONN_READING) | TO(CONN_CLOSED),
-    [CONN_PARKED] = TO(CONN_READING) | TO(CONN_PARKED_SENDING) | TO(CONN_WATCHING)
-                    | TO(CONN_CLOSED),
+    [CONN_PARKED] =
+        TO(CONN_READING) | TO(CONN_PARKED_SENDING) | TO(CONN_WATCHING) | TO(CONN_CLOSED),
     [CONN_PARKED_SENDING] = TO(CONN_PARKED) | TO(CONN_SENDING) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
     [CONN_WATCHING] = TO(CONN_WATCHING_SENDING) | TO(CONN_CLOSED),
     [CONN_WATCHING_SENDING] = TO(CONN_WATCHING) | TO(CONN_CLOSED),
@@ -32,6 +33,7 @@ const char *conn_state_name(int state) {
         [CONN_SENDING] = "SENDING",
         [CONN_SENDING_AHEAD] = "SENDING_AHEAD",
         [CONN_CLOSING] = "CLOSING",
+        [CONN_DELAYED] = "DELAYED",
         [CONN_ON_FLASH] = "ON_FLASH",
         [CONN_ON_BUCKET] = "ON_BUCKET",
         [CONN_PARKED] = "PARKED",
@@ -46,7 +48,7 @@ const char *conn_state_name(int state) {
 
 void conn_check(const struct connection *connection) {
     bool is_sending = connection->state == CONN_SENDING || connection->state == CONN_SENDING_AHEAD
-                      || connection->state == CONN_CLOSING
+                      || connection->state == CONN_CLOSING || connection->state == CONN_DELAYED
                       || connection->state == CONN_PARKED_SENDING
                       || connection->state == CONN_WATCHING_SENDING;
     bool is_open = conn_is_open(connection);

@@ -19,15 +19,15 @@ struct tls_bytes {
 
 struct tls_io {
     BIO_METHOD *method;
-    BIO *bio;               // One for all connections: its bytes are those of the call under way.
-    const char *in_at;      // What OpenSSL reads next ...
-    size_t in_bytes;        // ... and how much of it there is.
-    char *in;               // What the transport below gave last.
-    char *plain;            // Pieces that become one record.
-    char *out;              // What OpenSSL wrote and was not sent yet.
+    BIO *bio;             // One for all connections: its bytes are those of the call under way.
+    const char *in_at;    // What OpenSSL reads next ...
+    size_t in_bytes;      // ... and how much of it there is.
+    char *in;             // What the transport below gave last.
+    char *plain;          // Pieces that become one record.
+    char *out;            // What OpenSSL wrote and was not sent yet.
     uint32_t out_bytes;
     uint32_t out_room;
-    uint32_t out_limit;     // So much is sent in one piece.
+    uint32_t out_limit;    // So much is sent in one piece.
     uint32_t ticks;
     uint32_t warm_count;
     struct tls_end *warm;    // Those whose SSL has buffers.
@@ -44,12 +44,12 @@ struct tls_end {
     uint32_t batch_plain;       // ... and what was encrypted in it.
     uint32_t owed;              // Of that plaintext so much was not yet said to be taken.
     uint32_t used_tick;
-    uint8_t failure;      // enum tls_failure
-    bool has_ended;       // The client has said that it sends nothing more.
-    bool is_broken;       // OpenSSL met what ends the conversation at once.
+    uint8_t failure;        // enum tls_failure
+    bool has_ended;         // The client has said that it sends nothing more.
+    bool is_broken;         // OpenSSL met what ends the conversation at once.
     bool may_hold_below;    // The last fill was full: no event tells of what is behind it.
-    bool is_deaf;         // The transport below takes nothing any more; it may still hold input.
-    bool reads_to_send;    // OpenSSL has to read before it can encrypt.
+    bool is_deaf;           // The transport below takes nothing any more; it may still hold input.
+    bool reads_to_send;     // OpenSSL has to read before it can encrypt.
     bool is_warm;
     struct tls_end *warm_next, *warm_previous;
 };

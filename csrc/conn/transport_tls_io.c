@@ -11,7 +11,7 @@
 #define UNSENT_BYTES_MAX (OUT_BYTES_MAX + (256u << 10))
 // Buffers of OpenSSL, 34 KiB in all, stay with so many connections, and so many ticks after they
 // were used last.
-#define WARM_MAX 512
+#define WARM_MAX 128
 #define WARM_TICKS 2
 
 static int io_read(BIO *bio, char *place, size_t bytes, size_t *read_out) {
@@ -249,8 +249,8 @@ static bool send_written(struct tls_end *end) {
         at = sent > 0 ? (uint32_t)sent : 0;
         end->is_deaf = sent == TRANSPORT_BROKEN;
     }
-    bool is_kept =
-        end->is_deaf || at == io->out_bytes || tls_keep_unsent(end, io->out + at, io->out_bytes - at);
+    bool is_kept = end->is_deaf || at == io->out_bytes
+                   || tls_keep_unsent(end, io->out + at, io->out_bytes - at);
     io->out_bytes = 0;
     return is_kept;
 }

@@ -102,7 +102,8 @@ static ssize_t encrypt_batch(struct tls_end *end, struct source_pieces *source) 
     struct tls_io *io = end->io;
     size_t plain = 0;
     int result = TRANSPORT_DONE;
-    while (source->count > 0 && io->out_bytes + RECORD_BYTES + RECORD_EXTRA_BYTES <= io->out_limit) {
+    while (source->count > 0
+           && io->out_bytes + RECORD_BYTES + RECORD_EXTRA_BYTES <= io->out_limit) {
         size_t bytes;
         const char *from = record_bytes(io, source, &bytes);
         result = encrypt(end, from, bytes);

@@ -49,7 +49,8 @@ void conn_watch_input(struct conns *conns, struct connection *connection) {
             return;
         }
         if (bytes <= 0) {
-            conn_close_as(conns, connection, bytes == TRANSPORT_END ? WATCH_NORMAL : WATCH_IN_ERROR);
+            conn_close_as(conns, connection,
+                          bytes == TRANSPORT_END ? WATCH_NORMAL : WATCH_IN_ERROR);
             return;
         }
         count(conns->proc, COUNTER_bytes_read, (uint64_t)bytes);

@@ -169,3 +169,29 @@ int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint6
     reply_clear(reply);
     return (int64_t)total;
 }
+
+// A request of the binary protocol: its head, and where its number for the answer stands there.
+#define BINARY_REQUEST 0x80
+#define BINARY_RESPONSE 0x81
+#define BINARY_HEAD_BYTES 24
+#define BINARY_OPAQUE_AT 12
+#define BINARY_TOO_LARGE 3
+
+uint32_t reply_put_too_large(char *place, const char *request, uint32_t request_bytes,
+                             const char *words) {
+    uint32_t bytes = (uint32_t)strlen(words);
+    PYMC_DEBUG_CHECK(BINARY_HEAD_BYTES + bytes <= REPLY_TOO_LARGE_BYTES_MAX);
+    if (request_bytes < BINARY_HEAD_BYTES || (unsigned char)request[0] != BINARY_REQUEST) {
+        char *at = reply_put_bytes(place, words, bytes);
+        at = PUT_LITERAL(at, "\r\n");
+        return (uint32_t)(at - place);
+    }
+    memset(place, 0, BINARY_HEAD_BYTES);
+    place[0] = (char)BINARY_RESPONSE;
+    place[1] = request[1];
+    place[7] = BINARY_TOO_LARGE;
+    place[11] = (char)bytes;
+    memcpy(place + BINARY_OPAQUE_AT, request + BINARY_OPAQUE_AT, 4);
+    memcpy(place + BINARY_HEAD_BYTES, words, bytes);
+    return BINARY_HEAD_BYTES + bytes;
+}

@@ -70,6 +70,10 @@ size_t session_arrived(const struct session *session) {
     return session->arrived_bytes;
 }
 
+uint32_t session_delay_seconds(const struct session *session) {
+    return session->delay_seconds;
+}
+
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out) {
     *bytes_out = session->admin_bytes;
     return session->admin_line;
@@ -410,6 +414,13 @@ static void begin(struct session *session, const char *in) {
     }
 }
 
+// Why a session that takes no input stops.
+static int stop_of_mode(int mode) {
+    return mode == MODE_PARKED    ? SESSION_PARKED
+           : mode == MODE_DELAYED ? SESSION_DELAYED
+                                  : SESSION_CLOSE;
+}
+
 // A step of a session that is looked at by the log or a watcher, or speaks the binary protocol.
 static __attribute__((noinline)) size_t other_step(struct session *session, const char *in,
                                                    size_t bytes, struct reply *reply,
@@ -436,10 +447,8 @@ int session_feed(struct session *session, const char *in, size_t bytes, struct r
     }
     bool is_plain = !session->is_observed && session->protocol != SESSION_BINARY;
     while (stop < 0) {
-        if (session->mode == MODE_CLOSE) {
-            stop = SESSION_CLOSE;
-        } else if (session->mode == MODE_PARKED) {
-            stop = SESSION_PARKED;
+        if (UNLIKELY(session->mode >= MODE_PARKED)) {
+            stop = stop_of_mode(session->mode);
         } else if (at == bytes && LIKELY(!is_resumed)) {
             stop = SESSION_NEEDS_INPUT;
         } else if (UNLIKELY(reply_is_full(reply))) {

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "flash/flash_reader.h"
+#include "proto/addresses.h"
 #include "store/store.h"
 
 struct proto;
@@ -81,6 +82,7 @@ enum session_stop {
     SESSION_NEEDS_INPUT,    // Everything was consumed but for an unfinished line or a small
                             // unfinished value.
     SESSION_REPLY_FULL,     // Send the reply, clear it, then feed the rest.
+    SESSION_DELAYED,        // Send the reply after session_delay_seconds(), then session_resume().
     SESSION_PARKED,         // An administrative command waits: session_admin_line(), then
                             // session_resume().
     SESSION_CLOSE,          // Send the reply, then close.
@@ -108,6 +110,9 @@ void session_fetch_items(const struct proto *proto, uint64_t hash);
 // The session stops with SESSION_YIELD once the process has answered so many requests in all; 0:
 // never.
 void session_set_turn(struct session *session, uint64_t requests_until);
+
+// How long the reply of a session that stopped with SESSION_DELAYED is to be held back.
+uint32_t session_delay_seconds(const struct session *session);
 
 // The command that parked the session; borrowed from the input it was fed with.
 const char *session_admin_line(const struct session *session, uint32_t *bytes_out);
@@ -154,6 +159,11 @@ bool session_is_in_get(const struct session *session);
 // A reply buffer of its own, for tests and tools; engines have theirs.
 int reply_create(uint32_t buffer_bytes, uint32_t values_max, struct reply **reply_out);
 void reply_destroy(struct proto *proto, struct reply *reply);
+// Writes the answer to a request whose answer had no room, in the protocol that its first byte says;
+// returns how long it is, REPLY_TOO_LARGE_BYTES_MAX at most.
+#define REPLY_TOO_LARGE_BYTES_MAX 128
+uint32_t reply_put_too_large(char *place, const char *request, uint32_t request_bytes,
+                             const char *words);
 // Copies the whole reply, values from the arena included, into place and clears it. Returns the
 // bytes written, or -1 when place_bytes are too few (then nothing is cleared).
 int64_t reply_drain(struct proto *proto, struct reply *reply, char *place, uint64_t place_bytes);

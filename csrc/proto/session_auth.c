@@ -55,8 +55,31 @@ bool session_is_known_user(const struct session_users *users, const char *user, 
     return is_known;
 }
 
+static struct client_address address_of(const struct session *session) {
+    struct client_address address = {.family = 1};
+    if (session->peer_address) {
+        address.family = session->peer_family;
+        memcpy(address.bytes, session->peer_address, sizeof address.bytes);
+    }
+    return address;
+}
+
+static void hold_back(struct session *session, uint32_t seconds) {
+    session->delay_seconds = (uint8_t)seconds;
+    session->mode = seconds ? MODE_DELAYED : session->mode;
+}
+
 void session_note_failed_login(struct session *session) {
-    count(session_store(session)->proc, COUNTER_auth_errors, 1);
+    struct store *store = session_store(session);
+    struct client_address address = address_of(session);
+    count(store->proc, COUNTER_auth_errors, 1);
+    hold_back(session, addresses_note_failed_login(store, &address));
+}
+
+void session_note_good_login(struct session *session) {
+    struct client_address address = address_of(session);
+    session->is_authenticated = true;
+    hold_back(session, addresses_good_login_delay(session_store(session), &address));
 }
 
 // Before authentication only a `set` with the credentials as its value means anything.
@@ -101,7 +124,7 @@ bool session_authenticate(struct session *session, const char *line, const char 
         }
         return true;
     }
-    session->is_authenticated = true;
+    session_note_good_login(session);
     REPLY_LITERAL(reply, "STORED\r\n");
     return true;
 }

@@ -36,7 +36,8 @@ struct proto {
     char version[64];
 };
 
-enum session_mode { MODE_COMMAND, MODE_VALUE, MODE_SWALLOW, MODE_PARKED, MODE_CLOSE };
+// From MODE_PARKED on the session takes no input.
+enum session_mode { MODE_COMMAND, MODE_VALUE, MODE_SWALLOW, MODE_PARKED, MODE_DELAYED, MODE_CLOSE };
 
 static inline struct store *session_store(const struct session *session) {
     return session->proto->store;
@@ -79,12 +80,17 @@ bool session_authenticate(struct session *session, const char *line, const char 
 // Whether there is such a user; takes the same time whatever differs.
 bool session_is_known_user(const struct session_users *users, const char *user, uint32_t user_bytes,
                            const char *password, uint32_t password_bytes);
-// A client said who it is, and it was not right.
+// A client said who it is, and it was not right: counts that, and has the answer, which is in the
+// reply by the end of the step, held back for longer each time.
 void session_note_failed_login(struct session *session);
+// It was right: from here on the session may do what its rights say. The answer is held back as well
+// while passwords are tried from its address.
+void session_note_good_login(struct session *session);
 
 // Shows a line of a conversation in the log, as memcached's -vv does.
 void session_show(const struct session *session, char sign, const char *text, int bytes);
-// Notes an error for watchers, who want it: the command's word, its key if it has one, and the answer.
+// Notes an error for watchers, who want it: the command's word, its key if it has one, and the
+// answer.
 void session_watch_error(struct session *session, struct token command, struct token key,
                          struct token reason);
 // Whether an answer says that something went wrong.

@@ -19,23 +19,21 @@ void session_watch_error(struct session *session, struct token command, struct t
                          struct token reason) {
     static const uint8_t nowhere[16];
     char text[256];
-    uint32_t command_bytes =
-        command.bytes < COMMAND_BYTES_MAX ? command.bytes : COMMAND_BYTES_MAX;
+    uint32_t command_bytes = command.bytes < COMMAND_BYTES_MAX ? command.bytes : COMMAND_BYTES_MAX;
     uint32_t room = (uint32_t)sizeof text - command_bytes - 1;
     uint32_t reason_bytes = reason.bytes < room ? reason.bytes : room;
     memcpy(text, command.text, command_bytes);
     text[command_bytes] = ' ';
     memcpy(text + command_bytes + 1, reason.text, reason_bytes);
-    struct watch_event event = {
-        .kind = WATCH_ERROR,
-        .connection = session->connection,
-        .family = session->peer_address ? session->peer_family : 1,
-        .port = session->peer_port,
-        .address = session->peer_address ? session->peer_address : nowhere,
-        .key = key.text,
-        .key_bytes = key.bytes,
-        .text = text,
-        .text_bytes = command_bytes + 1 + reason_bytes};
+    struct watch_event event = {.kind = WATCH_ERROR,
+                                .connection = session->connection,
+                                .family = session->peer_address ? session->peer_family : 1,
+                                .port = session->peer_port,
+                                .address = session->peer_address ? session->peer_address : nowhere,
+                                .key = key.text,
+                                .key_bytes = key.bytes,
+                                .text = text,
+                                .text_bytes = command_bytes + 1 + reason_bytes};
     watch_note(&session_store(session)->watch, WATCH_ERRORS, &event);
 }
 

@@ -41,7 +41,7 @@ bool engine_reply(struct engine *engine, uint64_t ticket, const char *bytes, uin
 int engine_lend(struct engine *engine, uint64_t ticket, int verdict_fd) {
     struct client *client = engine_find_ticket(engine, ticket);
     if (!client || client->connection.state != CONN_PARKED || client->verdict_fd >= 0
-        || transport_tls_context(&client->connection.transport)) {
+        || client->connection.is_datagram || transport_tls_context(&client->connection.transport)) {
         return -1;
     }
     client->verdict.kind = SOURCE_VERDICT;

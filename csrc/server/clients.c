@@ -19,8 +19,8 @@ static struct engine *engine_of(struct conns *conns) {
     return (struct engine *)conns;
 }
 
-static void fill_record(struct connection_record *record, uint32_t id,
-                        const struct listener *listener, const union peer_address *peer) {
+void record_fill(struct connection_record *record, uint32_t id, const struct listener *listener,
+                 const union peer_address *peer) {
     record->id = id;
     record->family = 1;
     record->port = 0;
@@ -39,6 +39,16 @@ static void fill_record(struct connection_record *record, uint32_t id,
         record->port = ntohs(peer->v6.sin6_port);
         memcpy(record->address, &peer->v6.sin6_addr, 16);
     }
+}
+
+void client_begin(struct engine *engine, struct client *client) {
+    client->source.kind = SOURCE_CLIENT;
+    client->verdict_fd = -1;
+    client->next = engine->clients;
+    if (engine->clients) {
+        engine->clients->previous = client;
+    }
+    engine->clients = client;
 }
 
 // A client that could not be taken in.
@@ -64,17 +74,15 @@ void client_open(struct engine *engine, int fd, const struct listener *listener,
         server_record_give(engine, id);
         return;
     }
-    client->source.kind = SOURCE_CLIENT;
     client->is_shared = is_shared;
-    client->verdict_fd = -1;
-    client->next = engine->clients;
-    if (engine->clients) {
-        engine->clients->previous = client;
-    }
-    engine->clients = client;
+    client_begin(engine, client);
     struct connection *connection = &client->connection;
-    fill_record(record_at(engine, id), id, listener, peer);
+    record_fill(record_at(engine, id), id, listener, peer);
     conn_open(&engine->conns, connection, record_at(engine, id), fd);
+    if (UNLIKELY(engine->datagram_room)) {
+        struct client_address seen = connection_address(connection->record);
+        addresses_note_seen(engine->store, &seen);
+    }
     if (listener) {
         session_set_protocol(&connection->session, listener->options.protocol);
     }
@@ -91,6 +99,9 @@ void client_take_back(struct engine *engine, struct client *client) {
 }
 
 static void client_ask(struct conns *conns, struct connection *connection) {
+    if (UNLIKELY(connection->is_datagram)) {
+        return;    // Nothing more comes, and it is never waited for that something is taken.
+    }
     struct client *client = client_of(connection);
     struct epoll_event event = {.events = epoll_events(connection->asked),
                                 .data.ptr = &client->source};
@@ -114,7 +125,9 @@ static void client_closed(struct conns *conns, struct connection *connection) {
     if (UNLIKELY(engine->watchers)) {
         engine_watch_forget(engine, client);
     }
-    server_record_give(engine, connection->record->id);
+    if (LIKELY(!connection->is_datagram)) {
+        server_record_give(engine, connection->record->id);
+    }
     engine->lacks_descriptors = false;
     // One that was answered in part lives until its end has been told.
     conn_queue_push(connection->is_streaming ? &engine->closed_streams : &engine->dead, connection);
@@ -153,7 +166,8 @@ void clients_drop_idle(struct engine *engine) {
     while (client) {
         struct client *next = client->next;
         const struct connection *connection = &client->connection;
-        if (connection->record->family != 1 && conn_is_idle(&engine->conns, connection, timeout)) {
+        if (connection->record->family != 1 && !connection->is_datagram
+            && conn_is_idle(&engine->conns, connection, timeout)) {
             count(engine->proc, COUNTER_idle_kicks, 1);
             conn_close_as(&engine->conns, &client->connection, WATCH_IDLE_TIMEOUT);
         }

@@ -109,6 +109,7 @@ void engine_close(struct engine *engine) {
     conns_close(&engine->conns);
     engine_tls_close(engine);
     log_close(engine->log);
+    free(engine->datagram_room);
     free(engine->peer_fds);
     free(engine);
 }
@@ -155,6 +156,7 @@ static void verdict_arrived(struct engine *engine, struct client *client) {
 static void serve_other(struct engine *engine, struct source *source) {
     switch (source->kind) {
     case SOURCE_LISTENER: listener_serve(engine, (struct listener *)source); break;
+    case SOURCE_DATAGRAMS: datagrams_serve(engine, (struct listener *)source); break;
     case SOURCE_INBOX: inbox_serve(engine); break;
     case SOURCE_WATCHED: engine->is_called = true; break;
     case SOURCE_WATCH_TIMER: engine_watch_serve(engine); break;

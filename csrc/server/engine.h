@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "conn/connection.h"
+#include "proto/addresses.h"
 #include "proto/prefix.h"
 #include "proto/session.h"
 #include "store/store.h"
@@ -60,7 +61,7 @@ int engine_fd(const struct engine *engine);
 // fd.
 int engine_watch(struct engine *engine, int fd);
 
-enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX };
+enum engine_listener_kind { ENGINE_TCP, ENGINE_UNIX, ENGINE_UDP };
 // Whether the clients of a listener speak TLS, and whether certificates are asked of them.
 enum engine_tls {
     ENGINE_TLS_NONE,      // Plain; always so for unix sockets.
@@ -75,8 +76,8 @@ struct engine_listener_options {
     uint8_t protocol;    // enum session_protocol
 };
 
-// Accepts from a listening, non-blocking socket. Shared sockets (unix) wake one worker at a time.
-// Borrows fd.
+// Accepts from a listening, non-blocking socket, or receives from a bound one (UDP). Shared sockets
+// (unix) wake one worker at a time. Borrows fd.
 int engine_listen(struct engine *engine, int fd, const struct engine_listener_options *options);
 
 // From here on new TLS connections use this context, which is held; those that are there go on with
@@ -124,7 +125,7 @@ bool engine_reply(struct engine *engine, uint64_t connection, const char *bytes,
 
 // Another process answers in this one's place. Returns the connection's descriptor, borrowed, to be
 // sent there at once, or -1 when the connection is gone, still has to send what was said before, or
-// is encrypted: only this process can do that.
+// has no descriptor that somebody else could use: it is encrypted, or a datagram.
 // engine_next_stream() names the connection when `verdict_fd` becomes readable or ends, or, with
 // more_out false, when the connection closes before; what was told is the caller's to read. Borrows
 // verdict_fd, until then or until engine_reply(), which takes the answer back.

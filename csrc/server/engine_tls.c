@@ -48,7 +48,8 @@ void engine_tls_compare(struct engine *engine, struct client *client) {
     if (conn_finish(&engine->conns, connection)) {
         count(engine->proc, COUNTER_tls_closed_by_reload, 1);
     } else {
-        engine->tls_is_behind = true;    // A command of its is under way, and still gets its answer.
+        engine->tls_is_behind =
+            true;    // A command of its is under way, and still gets its answer.
     }
 }
 

@@ -100,8 +100,8 @@ static bool serve_watcher(struct engine *engine, struct watcher *watcher) {
             return piece > 0;
         }
         uint32_t fits = room - unsent < PIECE_BYTES ? (uint32_t)(room - unsent) : PIECE_BYTES;
-        uint32_t bytes = watch_reader_lines(watcher->reader, engine->watch_lines, fits,
-                                            watcher->was_slow);
+        uint32_t bytes =
+            watch_reader_lines(watcher->reader, engine->watch_lines, fits, watcher->was_slow);
         watcher->was_slow = false;
         if (bytes == 0) {
             return piece > 0;

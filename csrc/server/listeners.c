@@ -18,6 +18,12 @@ int engine_listen(struct engine *engine, int fd, const struct engine_listener_op
     }
     struct listener *listener = &engine->listeners[engine->listener_count];
     *listener = (struct listener){.source.kind = SOURCE_LISTENER, .options = *options, .fd = fd};
+    if (options->kind == ENGINE_UDP) {
+        listener->source.kind = SOURCE_DATAGRAMS;
+        if (!datagrams_open(engine)) {
+            return PYMC_NO_MEMORY;
+        }
+    }
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -39,14 +45,22 @@ int engine_listen(struct engine *engine, int fd, const struct engine_listener_op
     return PYMC_OK;
 }
 
+// Too many connections do not concern datagrams, the end of the server does.
+static void watch_none(struct engine *engine, bool is_end) {
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        const struct listener *listener = &engine->listeners[i];
+        if (is_end || listener->options.kind != ENGINE_UDP) {
+            epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, listener->fd, NULL);
+        }
+    }
+}
+
 static void pause_listening(struct engine *engine) {
     if (engine->is_accepting) {
         engine->is_accepting = false;
         engine->refused_since_ns = read_ns(CLOCK_MONOTONIC);
         count(engine->proc, COUNTER_listen_disabled_num, 1);
-        for (uint32_t i = 0; i < engine->listener_count; i++) {
-            epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, engine->listeners[i].fd, NULL);
-        }
+        watch_none(engine, false);
     }
 }
 
@@ -61,15 +75,16 @@ void listening_resume(struct engine *engine) {
           (read_ns(CLOCK_MONOTONIC) - engine->refused_since_ns) / 1000);
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         struct listener *listener = &engine->listeners[i];
+        if (listener->options.kind == ENGINE_UDP) {
+            continue;
+        }
         source_watch(engine, listener->fd, &listener->source, events_of(listener));
     }
 }
 
 void engine_stop_listening(struct engine *engine) {
     if (engine->is_accepting) {
-        for (uint32_t i = 0; i < engine->listener_count; i++) {
-            epoll_ctl(engine->epoll_fd, EPOLL_CTL_DEL, engine->listeners[i].fd, NULL);
-        }
+        watch_none(engine, true);
     }
     engine->is_accepting = false;
     engine->has_stopped = true;

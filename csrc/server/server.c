@@ -7,7 +7,7 @@ uint64_t server_reserve_bytes(uint32_t workers, uint32_t connections_max) {
     return sizeof(struct server_root)
            + ((uint64_t)connections_max + 256)
                  * (sizeof(struct connection_record) + SERVER_IDENTITY_BYTES)
-           + prefix_reserve_bytes() + 4096;
+           + prefix_reserve_bytes() + addresses_reserve_bytes() + 4096;
 }
 
 int server_create(struct arena *arena, uint32_t workers, uint32_t connections_max) {
@@ -33,7 +33,8 @@ int server_create(struct arena *arena, uint32_t workers, uint32_t connections_ma
     arena->header->roots[ARENA_ROOT_SERVER] = offset;
     arena_add_plain_lock(arena, &root->lock);
     arena->header->live[LIVE_connections_max] = connections_max;
-    return prefix_create(arena);
+    int status = prefix_create(arena);
+    return status == PYMC_OK ? addresses_create(arena) : status;
 }
 
 // A plain lock: it guards numbers that a worker's new life sets right again.

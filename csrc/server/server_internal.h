@@ -34,6 +34,7 @@ struct server_root {
 enum source_kind {
     SOURCE_CLIENT,
     SOURCE_LISTENER,
+    SOURCE_DATAGRAMS,
     SOURCE_INBOX,
     SOURCE_FLASH,
     SOURCE_VERDICT,
@@ -45,6 +46,8 @@ enum source_kind {
 struct source {
     uint8_t kind;
 };
+
+struct datagram_room;
 
 struct listener {
     struct source source;
@@ -109,20 +112,22 @@ struct engine {
     uint32_t listener_count;
     bool is_accepting;
     bool has_stopped;
+    struct datagram_room *datagram_room;    // NULL without a UDP listener.
+    uint32_t datagrams_waiting;             // Requests that are not answered yet.
     bool lacks_descriptors;    // accept() failed for want of them; a close or a tick may help.
     uint64_t refused_since_ns;
     struct client *clients;
     uint32_t tls_output_bytes;
-    struct tls_context *tls;       // For new connections; NULL for none.
-    bool tls_is_behind;            // Some of those looked at are still to be closed.
-    struct client *tls_review;     // The next whose certificate has to be good under it as well.
-    struct log *log;    // NULL without memory for one.
+    struct tls_context *tls;      // For new connections; NULL for none.
+    bool tls_is_behind;           // Some of those looked at are still to be closed.
+    struct client *tls_review;    // The next whose certificate has to be good under it as well.
+    struct log *log;              // NULL without memory for one.
     bool log_is_stamped;
-    struct watcher *watchers;          // Clients that watch.
+    struct watcher *watchers;    // Clients that watch.
     struct source watch_timer;
     int watch_fd;    // The timer that looks for lines for them; -1 before the first.
     uint64_t watch_pause_ns;
-    char *watch_lines;    // Room in which lines are made.
+    char *watch_lines;                   // Room in which lines are made.
     uint64_t busy_ns;                    // When those who wait for buckets are tried again.
     struct conn_queue dead;              // Closed; freed at the end of the turn.
     struct conn_queue closed_streams;    // Closed while answered in part: engine_next_stream()
@@ -190,6 +195,16 @@ void clients_close(struct engine *engine);
 void clients_drop_idle(struct engine *engine);
 extern const struct conn_host client_host;
 
+// Describes a connection in its record.
+void record_fill(struct connection_record *record, uint32_t id, const struct listener *listener,
+                 const union peer_address *peer);
+// Puts a zeroed client among the engine's.
+void client_begin(struct engine *engine, struct client *client);
+
+// Makes the room that datagrams are received into; false without memory.
+bool datagrams_open(struct engine *engine);
+// Receives datagrams, up to a bound, and begins their conversations.
+void datagrams_serve(struct engine *engine, struct listener *listener);
 // Looks at some clients whether they are still admitted.
 void engine_tls_review(struct engine *engine);
 // Closes a client of an older context whose certificate is no longer good; else it gets the rights

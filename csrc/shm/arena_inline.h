@@ -24,7 +24,8 @@ enum arena_root {
     ARENA_ROOT_SERVER,
     ARENA_ROOT_FLASH,
     ARENA_ROOT_TLS,
-    ARENA_ROOT_WATCH
+    ARENA_ROOT_WATCH,
+    ARENA_ROOT_ADDRESSES
 };
 
 struct arena_header {

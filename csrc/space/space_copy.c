@@ -189,20 +189,19 @@ static enum space_copied put(struct store *store, const struct link_view *view, 
     return linked;
 }
 
-static __attribute__((noinline)) void watch_write(struct store *store,
-                                                  const struct link_view *view, const char *key,
-                                                  int bucket) {
+static __attribute__((noinline)) void watch_write(struct store *store, const struct link_view *view,
+                                                  const char *key, int bucket) {
     uint32_t now = store->proc->now_seconds;
     int32_t idle = (int32_t)(now - view->time_seconds);
-    struct watch_event event = {
-        .kind = WATCH_EXTWRITE,
-        .is_fetched = view->state & ITEM_FETCHED,
-        .command = (uint8_t)bucket,
-        .key = key,
-        .key_bytes = view->key_bytes,
-        .class_id = (uint8_t)view->class_id,
-        .ttl_seconds = view->expiry_seconds ? (int64_t)view->expiry_seconds - now : -1,
-        .idle_seconds = idle > 0 ? (uint32_t)idle : 0};
+    struct watch_event event = {.kind = WATCH_EXTWRITE,
+                                .is_fetched = view->state & ITEM_FETCHED,
+                                .command = (uint8_t)bucket,
+                                .key = key,
+                                .key_bytes = view->key_bytes,
+                                .class_id = (uint8_t)view->class_id,
+                                .ttl_seconds =
+                                    view->expiry_seconds ? (int64_t)view->expiry_seconds - now : -1,
+                                .idle_seconds = idle > 0 ? (uint32_t)idle : 0};
     watch_note(&store->watch, WATCH_EVICTIONS, &event);
 }
 

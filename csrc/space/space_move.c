@@ -354,8 +354,8 @@ static void prefetch_ahead(const struct store *store, const struct slab_window *
 static __attribute__((noinline)) void watch_move(struct store *store,
                                                  const struct space_move *move) {
     char text[64];
-    int bytes = snprintf(text, sizeof text, "slab_move src=%u dst=%u", move->from_class,
-                         move->to_class);
+    int bytes =
+        snprintf(text, sizeof text, "slab_move src=%u dst=%u", move->from_class, move->to_class);
     watch_note_text(&store->watch, WATCH_SYSEVENTS, text, (uint32_t)bytes);
 }
 

@@ -49,6 +49,17 @@ static void count_handshake(struct tls_context *context, SSL *ssl) {
     }
 }
 
+// OpenSSL keeps a client's certificates for who asks later; all that is asked here is in the proof.
+// Those between its own and the CA go; its own stays, with its session.
+static void forget_chain(SSL *ssl) {
+    STACK_OF(X509) * chains[] = {SSL_get0_verified_chain(ssl), SSL_get_peer_cert_chain(ssl)};
+    for (int i = 0; i < 2; i++) {
+        while (sk_X509_num(chains[i]) > 0) {
+            X509_free(sk_X509_pop(chains[i]));
+        }
+    }
+}
+
 bool tls_admit(struct tls_context *context, SSL *ssl, struct tls_peer *peer) {
     struct tls_state *state = tls_state_of(ssl);
     *peer = (struct tls_peer){0};
@@ -62,6 +73,7 @@ bool tls_admit(struct tls_context *context, SSL *ssl, struct tls_peer *peer) {
     }
     peer->rights = state->rights;
     count_handshake(context, ssl);
+    forget_chain(ssl);
     return true;
 }
 

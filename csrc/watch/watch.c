@@ -24,8 +24,8 @@ int watch_create(struct arena *arena, uint64_t ring_bytes) {
     uint64_t root_offset = arena_reserve(arena, sizeof(struct watch_root), 64, "watch");
     uint64_t rings_offset =
         arena_reserve(arena, (uint64_t)slots * sizeof(struct watch_ring), 64, "watch");
-    uint64_t data_offset = arena_reserve(arena, slots * rounded(ring_bytes),
-                                         ARENA_SYSTEM_PAGE_BYTES, "watch");
+    uint64_t data_offset =
+        arena_reserve(arena, slots * rounded(ring_bytes), ARENA_SYSTEM_PAGE_BYTES, "watch");
     if (!root_offset || !rings_offset || !data_offset) {
         return PYMC_NO_MEMORY;
     }
@@ -74,9 +74,8 @@ void watch_repair(struct arena *arena, uint32_t dead_slot_index) {
 
 void watch_open(struct proc *proc, struct watch *watch) {
     struct watch_root *root = watch_root_of(proc->arena);
-    *watch = (struct watch){.wanted = root ? &root->wanted : &nothing_wanted,
-                            .root = root,
-                            .proc = proc};
+    *watch = (struct watch){
+        .wanted = root ? &root->wanted : &nothing_wanted, .root = root, .proc = proc};
     if (!root) {
         return;
     }

@@ -11,7 +11,7 @@ struct watch_root;
 // A process's handle, part of its store's.
 struct watch {
     uint32_t mask;    // What is wanted, enum watch_class bits, as of this process's last turn.
-    const uint32_t *wanted;    // The same in shared memory, as it is now.
+    const uint32_t *wanted;     // The same in shared memory, as it is now.
     struct watch_root *root;    // NULL when the arena has no rings.
     struct proc *proc;
 };

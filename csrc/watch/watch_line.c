@@ -64,8 +64,8 @@ static const char *word(const char *const *words, size_t count_words, uint32_t n
 }
 #define WORD(words, number) word(words, sizeof(words) / sizeof *(words), number)
 
-static const char *const commands[] = {"null",   "add",     "set", "replace", "append",
-                                       "prepend", "cas",    "delete", "md"};
+static const char *const commands[] = {"null",    "add", "set",    "replace", "append",
+                                       "prepend", "cas", "delete", "md"};
 
 static char *put_key(char *at, const struct watch_record *record, const char *key) {
     return put_encoded(put_text(at, " key="), key, record->key_bytes);

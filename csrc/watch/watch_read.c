@@ -12,9 +12,9 @@
 
 struct cursor {
     uint64_t position;
-    uint64_t limit;                        // What was written when this call began.
-    uint32_t class_seq[WATCH_CLASSES];     // Of the next event of each class ...
-    bool knows_seq;                        // ... if that is known.
+    uint64_t limit;                       // What was written when this call began.
+    uint32_t class_seq[WATCH_CLASSES];    // Of the next event of each class ...
+    bool knows_seq;                       // ... if that is known.
     bool has_record;
     struct watch_record record;    // At the position, if has_record.
 };
@@ -55,7 +55,7 @@ static void begin_here(const struct watch_reader *reader, uint32_t slot, struct 
     const struct watch_ring *ring = ring_of(reader, slot);
     for (uint32_t i = 0; i < SNAPSHOTS_MAX && !cursor->knows_seq; i++) {
         cursor->position = SHARED_ACQUIRE(ring->written);
-        for (uint32_t class = 0; class < WATCH_CLASSES; class++) {
+        for (uint32_t class = 0; class < WATCH_CLASSES; class ++) {
             cursor->class_seq[class] = SHARED_LOAD(ring->class_seq[class]);
         }
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -141,8 +141,8 @@ static void note_missed(struct watch_reader *reader, struct cursor *cursor, bool
     uint32_t missed = cursor->record.class_seq - cursor->class_seq[class];
     if (UNLIKELY(missed && cursor->knows_seq)) {
         reader->missed += missed;
-        count(reader->proc,
-              was_slow ? COUNTER_log_watcher_skipped : COUNTER_log_worker_dropped, missed);
+        count(reader->proc, was_slow ? COUNTER_log_watcher_skipped : COUNTER_log_worker_dropped,
+              missed);
     }
     cursor->class_seq[class] = cursor->record.class_seq + 1;
 }
@@ -163,7 +163,8 @@ static char *put_record(struct watch_reader *reader, uint32_t slot, bool was_slo
     char tail[WATCH_RECORD_BYTES_MAX];
     uint32_t tail_bytes =
         record->bytes > sizeof *record ? record->bytes - (uint32_t)sizeof *record : 0;
-    bool is_wanted = (reader->classes >> record->class_number & 1) && record->gid > reader->first_gid;
+    bool is_wanted =
+        (reader->classes >> record->class_number & 1) && record->gid > reader->first_gid;
     if (!is_wanted) {
         return at;
     }
@@ -214,8 +215,7 @@ int watch_reader_open(struct proc *proc, uint32_t classes, struct watch_reader *
     if (!root) {
         return PYMC_INVALID;
     }
-    struct watch_reader *reader =
-        calloc(1, sizeof *reader + root->slots * sizeof(struct cursor));
+    struct watch_reader *reader = calloc(1, sizeof *reader + root->slots * sizeof(struct cursor));
     if (!reader) {
         return PYMC_NO_MEMORY;
     }
@@ -224,11 +224,8 @@ int watch_reader_open(struct proc *proc, uint32_t classes, struct watch_reader *
         free(reader);
         return PYMC_BUSY;
     }
-    *reader = (struct watch_reader){.root = root,
-                                    .proc = proc,
-                                    .place = place,
-                                    .classes = classes,
-                                    .slots = root->slots};
+    *reader = (struct watch_reader){
+        .root = root, .proc = proc, .place = place, .classes = classes, .slots = root->slots};
     for (uint32_t slot = 0; slot < reader->slots; slot++) {
         begin_here(reader, slot, &reader->cursors[slot]);
     }

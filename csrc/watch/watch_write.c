@@ -32,8 +32,8 @@ static struct watch_record record_of(const struct watch_event *event, uint32_t c
         event->key_bytes < WATCH_KEY_BYTES_MAX ? event->key_bytes : WATCH_KEY_BYTES_MAX;
     uint32_t text_bytes =
         event->text_bytes < WATCH_TEXT_BYTES_MAX ? event->text_bytes : WATCH_TEXT_BYTES_MAX;
-    uint32_t bytes = (uint32_t)sizeof(struct watch_record) + (event->address ? 16 : 0) + key_bytes
-                     + text_bytes;
+    uint32_t bytes =
+        (uint32_t)sizeof(struct watch_record) + (event->address ? 16 : 0) + key_bytes + text_bytes;
     return (struct watch_record){.bytes = (uint16_t)((bytes + 7) & ~7u),
                                  .kind = event->kind,
                                  .class_number = (uint8_t)__builtin_ctz(class),
@@ -88,7 +88,8 @@ void watch_note(struct watch *watch, uint32_t class, const struct watch_event *e
 
 void watch_note_text(struct watch *watch, uint32_t class, const char *text, uint32_t text_bytes) {
     if (watch_wants(watch, class)) {
-        watch_note(watch, class,
-                   &(struct watch_event){.kind = WATCH_TEXT, .text = text, .text_bytes = text_bytes});
+        watch_note(
+            watch, class,
+            &(struct watch_event){.kind = WATCH_TEXT, .text = text, .text_bytes = text_bytes});
     }
 }

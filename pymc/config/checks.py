@@ -12,7 +12,7 @@ from pymc.config.errors import (
     StartupError,
 )
 from pymc.config.features import FEATURES_NOT_BUILT, refuse
-from pymc.config.listeners import PORT_MAX, parse_listeners
+from pymc.config.listeners import PORT_MAX, Listener, parse_listeners
 from pymc.config.readers import KILOBYTE, MEGABYTE, MEMORY_AUTO
 from pymc.config.settings import Settings
 from pymc.config.settings_memory import QUEUES_PERCENT_MAX, SLAB_PAGE_BYTES
@@ -146,8 +146,9 @@ def _check_access(settings: Settings) -> Settings:
         settings = replace(settings, protocol="auto" if settings.sasl_enabled else "ascii")
     if settings.udp_port and "port" not in settings.given:
         settings = replace(settings, port=settings.udp_port)
-    if settings.port > PORT_MAX:
-        raise _usage(f"ERROR: Invalid port number {settings.port}.")
+    for port in (settings.port, settings.udp_port):
+        if port > PORT_MAX:
+            raise _usage(f"ERROR: Invalid port number {port}.")
     if settings.udp_port and settings.auth_file_path is not None:
         raise _usage("Cannot use UDP with ascii authentication enabled (-U 0 to disable)")
     if settings.tls_enabled and not settings.port:
@@ -221,9 +222,8 @@ def _with_flash_defaults(settings: Settings) -> Settings:
 
 
 def _with_listeners(settings: Settings) -> Settings:
-    """Works out the TCP addresses: none with port 0, and with a UNIX socket only if asked for."""
-    is_unix_only = settings.unix_socket_path is not None and not settings.unix_and_tcp
-    if is_unix_only or settings.port == 0:
+    """Works out the addresses: none with port 0, and with a UNIX socket only if asked for."""
+    if settings.unix_socket_path is not None and not settings.unix_and_tcp:
         return settings
     if settings.port < -1:
         raise StartupError(
@@ -231,11 +231,18 @@ def _with_listeners(settings: Settings) -> Settings:
             f"failed to listen on TCP port {settings.port}: Success",
             EXIT_OS_ERROR,
         )
+    return replace(
+        settings,
+        listeners=_listeners(settings, settings.port),
+        udp_listeners=_listeners(settings, settings.udp_port),
+    )
+
+
+def _listeners(settings: Settings, port: int) -> tuple[Listener, ...]:
+    if port == 0:
+        return ()
     listeners = parse_listeners(
-        settings.listen or ("*",),
-        settings.port,
-        is_tls=settings.tls_enabled,
-        protocol=settings.protocol,
+        settings.listen or ("*",), port, is_tls=settings.tls_enabled, protocol=settings.protocol
     )
     has_tokens = settings.auth_file_path is not None
     for listener in listeners:
@@ -243,4 +250,4 @@ def _with_listeners(settings: Settings) -> Settings:
             raise _usage(_NO_ASCII)
         if has_tokens and listener.protocol != "ascii" and not settings.sasl_enabled:
             raise _usage(_NO_BINARY)
-    return replace(settings, listeners=listeners)
+    return listeners

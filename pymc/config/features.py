@@ -20,7 +20,6 @@ class MissingFeature(Record):
 
 # The one switch: delete a row when its feature is there.
 FEATURES_NOT_BUILT: tuple[MissingFeature, ...] = (
-    MissingFeature("udp_port", (0,), "This server is not built with UDP support (-U 0 is off)."),
     MissingFeature(
         "memory_file_path", (None,), "This server is not built with restartable memory (-e)."
     ),

@@ -15,6 +15,8 @@ class Settings(TlsSettings):
     program: str = "pymc"
     # TCP addresses to listen on, worked out from port, listen and unix_socket_path.
     listeners: tuple[Listener, ...] = ()
+    # The same for UDP, from udp_port.
+    udp_listeners: tuple[Listener, ...] = ()
     # Names of the settings that the command line or the environment gave.
     given: frozenset[str] = frozenset()
     # Lines for standard error that do not keep the server from starting.

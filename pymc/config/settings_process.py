@@ -62,6 +62,14 @@ class ProcessSettings(Record):
         default_text="0, off",
         stats=("udpport", 40),
     )
+    udp_unlimited: bool = setting(
+        False,
+        "pymc only: answers by UDP may be of any length, also to addresses that were not seen over"
+        " TCP; never on a network that others reach",
+        options={"udp_unlimited": True},
+        default_text="",
+        shared=SHARED,
+    )
     unix_socket_path: str | None = setting(
         None,
         "UNIX socket to listen on; turns TCP and UDP off",

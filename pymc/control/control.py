@@ -54,9 +54,7 @@ class Control:
         """Answers one command, or begins to."""
         line = request.line if request.opaque is None else b"stats " + request.line
         try:
-            answer = answer_to(
-                line, self._context, self._store, is_pipelined=request.is_pipelined
-            )
+            answer = answer_to(line, self._context, self._store, is_pipelined=request.is_pipelined)
         except Exception:
             say_exception(f"answering {line!r}")
             answer = Answer(_FAILED)

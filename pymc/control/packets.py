@@ -76,7 +76,5 @@ class _Packets:
 
     def _packet(self, status: int, key: bytes, value: bytes) -> bytes:
         body = key + value
-        header = _HEADER.pack(
-            _RESPONSE, _STAT, len(key), 0, 0, status, len(body), self._opaque, 0
-        )
+        header = _HEADER.pack(_RESPONSE, _STAT, len(key), 0, 0, status, len(body), self._opaque, 0)
         return header + body

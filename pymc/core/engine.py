@@ -23,6 +23,7 @@ class ListenerKind(IntEnum):
 
     TCP = lib.ENGINE_TCP
     UNIX = lib.ENGINE_UNIX
+    UDP = lib.ENGINE_UDP
 
 
 class ListenerTls(IntEnum):
@@ -233,7 +234,7 @@ class Engine:
         )
 
     def listen(self, fd: int, options: ListenerOptions) -> None:
-        """Accepts from a listening, non-blocking socket."""
+        """Accepts from a listening, non-blocking socket, or receives from one of UDP."""
         given = ffi.new("struct engine_listener_options *")
         given.kind, given.tls, given.protocol = options.kind, options.tls, options.protocol
         check(lib.engine_listen(self._pointer, fd, given), "engine_listen")

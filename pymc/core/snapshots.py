@@ -182,9 +182,10 @@ def _connections(arena: Arena, records: Any, total: int) -> list[ConnectionSnaps
     found = []
     for record in records[0:total]:
         peer = local = None
-        if record.family != 1:
-            peer = (_address(record.family, record.address), record.port)
-            local = (_address(record.family, record.listen_address), record.listen_port)
+        family = record.family
+        if family != 1:
+            peer = (_address(family, record.address), record.port)
+            local = (_address(family, record.listen_address), record.listen_port)
         found.append(
             ConnectionSnapshot(
                 record.worker,

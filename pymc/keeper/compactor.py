@@ -50,6 +50,9 @@ class Compactor:
         self._job: Compact | None = None
         self._phase = _Phase.IDLE
         self._errors = 0
+        # Of the page, for `watch`: how far it was read, and what became of the last piece.
+        self._offset = 0
+        self._piece = [0, 0, 0]
         # When the bytes moved until now are paid for at ext_compact_rate.
         self._paid_until = 0.0
 
@@ -66,7 +69,11 @@ class Compactor:
         if not self._scan.begin(job.page):
             return
         self._job = job
-        self._errors = 0
+        self._errors = self._offset = 0
+        info = self._flash.page(job.page)
+        used = info.used_bytes / max(info.written_bytes, 1)
+        self._tell(f"compact_fraginfo ratio={1 - used:.2f} bytes={info.used_bytes}")
+        self._tell(f"compact_start id={job.page} version={info.version}")
         self._load()
 
     def step(self) -> float | None:
@@ -83,6 +90,7 @@ class Compactor:
     def _load(self) -> None:
         assert self._scan is not None and self._job is not None
         self._phase = _Phase.LOADING
+        self._tell(f"compact_read_start id={self._job.page} offset={self._offset}")
         path = self._flash.page(self._job.page).path
         self._readers.submit(path, self._scan.load, self._loaded)
 
@@ -91,6 +99,8 @@ class Compactor:
             self._store.count("ext_device_reads")
             self._store.count("ext_device_bytes_read", loaded.read_bytes)
             self._pay(loaded.read_bytes)
+            self._offset += loaded.read_bytes
+            self._piece = [0, 0, 0]
             self._phase = _Phase.COPYING
             return
         if not loaded.is_end:
@@ -100,13 +110,19 @@ class Compactor:
             if self._errors < _ERRORS_MAX:
                 self._load()
                 return
-        self._end()
+        self._end(is_whole=loaded.is_end)
 
     def _copy(self) -> float:
         assert self._scan is not None and self._job is not None
         step = self._scan.compact(
             self._job.bucket, _RECORDS_PER_STEP, read_only=self._job.read_only
         )
+        self._piece = [
+            had + more
+            for had, more in zip(
+                self._piece, (step.rescued, step.dead, step.dropped), strict=True
+            )
+        ]
         if step.rescued:
             self._pay(step.rescued_bytes)
             self._store.count("ext_compact_bytes", step.rescued_bytes)
@@ -117,13 +133,26 @@ class Compactor:
             self._writer.step()
             return _BUFFER_SECONDS
         if step.needs_load:
+            self._tell_piece()
             self._load()
             return _WAIT_SECONDS
         return 0.0
 
-    def _end(self) -> None:
+    def _tell(self, words: str) -> None:
+        self._store.note_system_event(words)
+
+    def _tell_piece(self) -> None:
+        assert self._job is not None
+        rescued, lost, skipped = self._piece
+        self._tell(
+            f"compact_read_end id={self._job.page} offset={self._offset} rescues={rescued}"
+            f" lost={lost} skipped={skipped}"
+        )
+
+    def _end(self, *, is_whole: bool) -> None:
         assert self._job is not None and self._scan is not None
         page = self._job.page
+        self._tell(f"{'compact_end' if is_whole else 'compact_abort'} id={page}")
         self._scan.stop()
         self._job, self._phase = None, _Phase.IDLE
         self._done(page)

@@ -26,6 +26,7 @@ class Crawler:
         self._arena = context.arena
         self._store = store
         self._crawl: Crawl | None = None
+        self._begun = self._ended = time.monotonic()
         self._classes: tuple[int, ...] | None = None
         self._is_asked = False
         self._rounds = 0
@@ -72,12 +73,29 @@ class Crawler:
         self._classes = classes
         self._is_asked = is_asked
         self._crawl = Crawl(self._store, classes)
+        self._begun = time.monotonic()
         self._store.count("lru_crawler_starts")
         self._show()
 
     def _end(self) -> None:
+        if self._crawl is not None:
+            self._tell(self._crawl)
         self._crawl = None
         self._show()
+
+    def _tell(self, crawl: Crawl) -> None:
+        """One line a search: all queues of a class are searched together, and often many classes.
+
+        `crawler` is the class, 0 where there are several. When the next one comes is not known.
+        """
+        now = time.monotonic()
+        one = self._classes[0] if self._classes and len(self._classes) == 1 else 0
+        self._store.note_system_event(
+            f"lru_crawler crawler={one} lru=all low_mark=0 next_reclaims=0"
+            f" since_run={int(now - self._ended)} next_run=0 elapsed={int(now - self._begun)}"
+            f" examined={crawl.items_seen} reclaimed={crawl.items_reclaimed}"
+        )
+        self._ended = now
 
     def _show(self) -> None:
         state = CrawlerState.IDLE

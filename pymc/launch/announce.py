@@ -4,6 +4,7 @@ import os
 import socket
 
 from pymc.config import Settings
+from pymc.core.engine import ListenerKind
 from pymc.server_context import ListeningAddress
 
 _MEGABYTE = 1 << 20
@@ -22,8 +23,8 @@ def announcement(settings: Settings, addresses: tuple[ListeningAddress, ...], ui
         )
         parts.append(f" and {files}")
     parts.append("; Ctrl-C ends it" if not settings.daemon else f"; kill {os.getpid()} ends it")
-    if addresses:
-        parts.append(f"; try: {_first_command(addresses[0])}")
+    if streams := [one for one in addresses if one.kind is not ListenerKind.UDP]:
+        parts.append(f"; try: {_first_command(streams[0])}")
     if uid == 0:
         parts.append("\nwarning: this server runs as root: -u USER gives that up")
     return "".join(parts)
@@ -33,7 +34,8 @@ def _place(address: ListeningAddress) -> str:
     if isinstance(address.name, str):
         return address.name
     host, port = address.name
-    return f"[{host}]:{port}" if address.family == socket.AF_INET6 else f"{host}:{port}"
+    where = f"[{host}]:{port}" if address.family == socket.AF_INET6 else f"{host}:{port}"
+    return f"{where} (UDP)" if address.kind is ListenerKind.UDP else where
 
 
 def _first_command(address: ListeningAddress) -> str:

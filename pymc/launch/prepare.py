@@ -7,7 +7,7 @@ from pymc.auth_file import Users, read_password_file
 from pymc.config import EXIT_USAGE, SLAB_PAGE_BYTES, Settings, StartupError
 from pymc.config.errors import nearest
 from pymc.core.arena import Arena
-from pymc.core.engine import command_words
+from pymc.core.engine import ListenerKind, command_words
 from pymc.launch import identity, sockets
 from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
@@ -32,7 +32,8 @@ def prepare(settings: Settings) -> Holdings:
     attach()
     stamp(settings.log_format == "full")
     _check_disabled_commands(settings)
-    listeners = len(settings.listeners) * settings.workers + bool(settings.unix_socket_path)
+    ports = len(settings.listeners) + len(settings.udp_listeners)
+    listeners = ports * settings.workers + bool(settings.unix_socket_path)
     settings = identity.raise_limits(settings, 2 * max(listeners, 1))
     settings = settle_memory(settings)
     # Root may read keys that the user of -u may not.
@@ -111,4 +112,5 @@ def _describe(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> No
         say(f"slab class {number:3}: chunk size {chunk:9} perslab {SLAB_PAGE_BYTES // chunk:7}")
     shown = "auto-negotiate" if settings.protocol == "auto" else settings.protocol
     for address in addresses:
-        say(f"<{address.sockets[0].fileno()} server listening ({shown})")
+        spoken = "udp" if address.kind is ListenerKind.UDP else shown
+        say(f"<{address.sockets[0].fileno()} server listening ({spoken})")

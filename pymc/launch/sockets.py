@@ -1,4 +1,4 @@
-"""Listening sockets: one per worker for each TCP address, one for all workers on a unix path.
+"""Listening sockets: one per worker for each TCP or UDP address, one for all on a unix path.
 
 All are bound before the first one listens, and the supervisor keeps them open, so that the death
 of a worker resets no connection that waits to be accepted.
@@ -16,6 +16,7 @@ from pymc.server_context import ListeningAddress
 
 _FASTOPEN_SYSCTL = "/proc/sys/net/ipv4/tcp_fastopen"
 _FASTOPEN_SERVER_BIT = 2
+_UDP_SEND_BYTES = 4 << 20
 _SOMAXCONN_SYSCTL = "/proc/sys/net/core/somaxconn"
 
 
@@ -35,7 +36,7 @@ def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
     addresses: list[ListeningAddress] = []
     try:
         for listener in settings.listeners:
-            addresses += _open_tcp(listener, settings)
+            addresses += _open_ports(listener, settings, ListenerKind.TCP)
         for address in addresses:
             _listen(address, settings)
     except BindError as error:
@@ -46,9 +47,30 @@ def open_addresses(settings: Settings) -> tuple[ListeningAddress, ...]:
         raise StartupError(
             f"{error.details}failed to listen on {where}: {error.reason}", EXIT_OS_ERROR, error.hint
         ) from None
-    if settings.unix_socket_path is not None:
-        addresses.append(_open_unix(settings))
+    try:
+        addresses += _open_udp(settings)
+        if settings.unix_socket_path is not None:
+            addresses.append(_open_unix(settings))
+    except BaseException:
+        for address in addresses:
+            address.close()
+        raise
     return tuple(addresses)
+
+
+def _open_udp(settings: Settings) -> list[ListeningAddress]:
+    try:
+        return [
+            address
+            for listener in settings.udp_listeners
+            for address in _open_ports(listener, settings, ListenerKind.UDP)
+        ]
+    except BindError as error:
+        raise StartupError(
+            f"{error.details}failed to listen on UDP port {settings.udp_port}: {error.reason}",
+            EXIT_OS_ERROR,
+            error.hint,
+        ) from None
 
 
 def _hint(number: int, host: str | None, port: int) -> str:
@@ -98,7 +120,9 @@ def _read_number(path: str) -> int | None:
         return None
 
 
-def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
+def _open_ports(
+    listener: Listener, settings: Settings, kind: ListenerKind
+) -> list[ListeningAddress]:
     """Binds each address that the host's name stands for; those that are busy are left out.
 
     Raises BindError when none is left, or when one fails for another reason than being busy.
@@ -108,16 +132,19 @@ def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
             listener.host,
             listener.port,
             socket.AF_UNSPEC,
-            socket.SOCK_STREAM,
+            socket.SOCK_DGRAM if kind is ListenerKind.UDP else socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
     except socket.gaierror as error:
         details = f"getaddrinfo(): {error.strerror}\n"
         raise BindError("Success", details, f"no address is known for {listener.host}") from None
     opened = []
-    for family, kind, protocol, _, name in found:
+    # Datagrams are never encrypted.
+    tls = Tls.NONE if kind is ListenerKind.UDP else listener.tls
+    options = _options(kind, tls, listener.protocol)
+    for family, stream, protocol, _, name in found:
         try:
-            sockets = _bind_group((family, kind, protocol), name, settings)
+            sockets = _bind_group((family, stream, protocol), name, settings)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
@@ -130,7 +157,6 @@ def _open_tcp(listener: Listener, settings: Settings) -> list[ListeningAddress]:
                 _hint(error.errno or 0, str(name[0]), listener.port),
             ) from None
         host, port = sockets[0].getsockname()[:2]
-        options = _options(ListenerKind.TCP, listener.tls, listener.protocol)
         opened.append(ListeningAddress(options, (host, port), family, sockets, listener.tag))
     if not opened:
         hint = _hint(errno.EADDRINUSE, listener.host, listener.port)
@@ -146,13 +172,16 @@ def _bind_group(
     SO_REUSEPORT alone would let a second server of the same user in, and the kernel would deal out
     connections to both: so a socket without it is bound first, which fails beside any listener.
     """
-    with _tcp_socket(kind, settings) as probe:
+    with _port_socket(kind, settings) as probe:
         probe.bind(name)
         name = (name[0], probe.getsockname()[1], *name[2:])
+        if kind[1] == socket.SOCK_DGRAM:
+            # Beside it none could be bound.
+            probe.close()
         sockets: list[socket.socket] = []
         try:
             for _ in range(settings.workers):
-                one = _tcp_socket(kind, settings)
+                one = _port_socket(kind, settings)
                 sockets.append(one)
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 one.bind(name)
@@ -163,11 +192,15 @@ def _bind_group(
     return tuple(sockets)
 
 
-def _tcp_socket(kind: tuple[int, int, int], settings: Settings) -> socket.socket:
+def _port_socket(kind: tuple[int, int, int], settings: Settings) -> socket.socket:
     one = socket.socket(*kind)
     one.setblocking(False)
     if kind[0] == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if kind[1] == socket.SOCK_DGRAM:
+        # An answer of many datagrams leaves in one go.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UDP_SEND_BYTES)
+        return one
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Accepted sockets inherit these two.
     one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -213,13 +246,13 @@ def _remove_old_socket(path: str) -> None:
 
 
 def write_port_file(path: str, addresses: tuple[ListeningAddress, ...]) -> None:
-    """Writes the TCP ports to a file, whole or not at all; says so when it cannot."""
+    """Writes the TCP and UDP ports to a file, whole or not at all; says so when it cannot."""
     temporary = f"{path}.lck"
     families = {socket.AF_INET: "INET", socket.AF_INET6: "INET6"}
     lines = [
-        f"TCP {families[socket.AddressFamily(address.family)]}: {address.name[1]}\n"
+        f"{address.kind.name} {families[socket.AddressFamily(address.family)]}: {address.name[1]}\n"
         for address in addresses
-        if address.kind is ListenerKind.TCP
+        if address.kind is not ListenerKind.UNIX
     ]
     try:
         with open(temporary, "w", encoding="ascii") as file:

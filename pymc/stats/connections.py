@@ -54,11 +54,15 @@ def _connection(one: ConnectionSnapshot, now: int, unix_path: str) -> Iterator[P
 
 
 def _listener(number: str, address: ListeningAddress, now: int) -> Iterator[Pair]:
+    is_udp = address.kind is ListenerKind.UDP
+    if is_udp:
+        yield f"{number}:UDP", "UDP"
     if isinstance(address.name, str):
         yield f"{number}:addr", f"unix:{address.name}"
     else:
-        yield f"{number}:addr", shown_address(*address.name, family=address.family)
-    yield f"{number}:state", "conn_listening"
+        shown = shown_address(*address.name, family=address.family)
+        yield f"{number}:addr", shown.replace("tcp", "udp", 1) if is_udp else shown
+    yield f"{number}:state", "conn_read" if is_udp else "conn_listening"
     yield f"{number}:secs_since_last_cmd", now
 
 

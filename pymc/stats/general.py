@@ -122,7 +122,7 @@ extstore_limit_maxbytes=ext_limit_bytes?flash gauge bytes Bytes of all log pages
 extstore_io_queue=ext_reads_waiting?flash
 ssl_new_sessions?tls_tickets
 ssl_handshake_errors?tls
-ssl_proto_errors=zero?tls counter connections Connections that broke the protocol later.
+ssl_proto_errors=zero?tls counter connections Always 0: who breaks the protocol is closed.
 time_since_server_cert_refresh?tls gauge seconds How long the certificates in use have been.
 unexpected_napi_ids=zero counter connections Always 0: workers are not chosen by NAPI id.
 round_robin_fallback=zero counter connections Always 0: workers are not chosen by NAPI id.

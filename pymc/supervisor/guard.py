@@ -4,7 +4,7 @@ import socket
 import time
 
 from pymc.core.arena import SlotPulse
-from pymc.core.engine import give_connection
+from pymc.core.engine import ListenerKind, give_connection
 from pymc.core.snapshots import read_loads
 from pymc.logs import say
 from pymc.messages import UnreadableError, receive_note, send_note
@@ -78,6 +78,8 @@ class Guard:
         # Above the limit they wait here; the next life of this worker refuses them.
         room = min(context.settings.connections_max - sum(loads), _RESCUES_MAX)
         for listener, address in enumerate(context.addresses):
+            if address.kind is ListenerKind.UDP:
+                continue
             # Of a shared socket the others accept anyway.
             if len(address.sockets) > 1:
                 queue = address.socket_for(late)

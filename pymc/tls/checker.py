@@ -23,6 +23,7 @@ from pymc.tls.material import OK, Material
 # The library alone takes a third of a second where the machine is slow.
 CHECK_SECONDS = 30.0
 _VERDICT_BYTES_MAX = 4096
+_FAILED = "Error checking the certificates: {}"
 NO_LIBRARY = "TLS needs pyOpenSSL: pip install pyopenssl ({})"
 
 
@@ -46,7 +47,7 @@ class Check:
                 break
             self._said = (self._said + piece)[:_VERDICT_BYTES_MAX]
         self._close()
-        return self._said.decode("utf-8", "replace") or "the check ended without a verdict"
+        return self._said.decode("utf-8", "replace") or _FAILED.format("it ended without a verdict")
 
     def wait(self, seconds: float) -> str:
         """Waits for the verdict, so long at most. Requires: nobody else reaps children."""
@@ -65,7 +66,7 @@ class Check:
         """Ends it; returns what is to be said. Requires: verdict() was None until now."""
         os.kill(self.pid, signal.SIGKILL)
         self._close()
-        return f"the files could not be read and checked within {CHECK_SECONDS:g} s"
+        return _FAILED.format(f"it took longer than {CHECK_SECONDS:g} s")
 
     def _close(self) -> None:
         os.close(self._fd)
@@ -122,7 +123,7 @@ def _one_line(judge: Callable[[], str]) -> str:
     except (MaterialError, CoreError) as error:
         said = str(error)
     except Exception as error:
-        said = f"Error checking the certificates: {type(error).__name__}: {error}"
+        said = _FAILED.format(f"{type(error).__name__}: {error}")
     return " ".join(said.split()) or "unknown"
 
 

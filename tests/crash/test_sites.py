@@ -23,6 +23,7 @@ from tests.crash.site_cases import (
 )
 from tests.crash.store_story import STORE_STORIES
 from tests.crash.unreached_sites import UNREACHED
+from tests.crash.watch_story import WatchStory
 from tests.support.sites import all_sites, arm
 
 pytestmark = [
@@ -31,7 +32,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
-STORIES: tuple[Story, ...] = (*STORE_STORIES, *FLASH_STORIES)
+STORIES: tuple[Story, ...] = (*STORE_STORIES, *FLASH_STORIES, WatchStory())
 NAMES = [story.name for story in STORIES]
 # Each test runs one part of a story's cases, so that none takes long.
 PARTS = 4

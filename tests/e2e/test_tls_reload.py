@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificate_files import CertificateFiles
-from tests.support.certs import Authority, Names, Span
-from tests.support.connection import ClosedError
+from tests.support.certs import DAY, Authority, Names, Span, utc_now
+from tests.support.connection import ClosedError, Connection
 from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.tls_server import TlsServer, client_context
@@ -187,10 +187,65 @@ def test_a_client_that_is_revoked_is_turned_away(pymc: Program, files: Certifica
         assert int(server.stats("tls")["failed_revoked"]) == 8
 
 
-def is_welcome(server: TlsServer, context: ssl.SSLContext) -> bool:
+def is_cut_off(connection: Connection) -> bool:
+    """Whether the server ends a connection on which nothing was asked, in order."""
+    with connection:
+        try:
+            connection.read_line()
+        except ClosedError:
+            return True
+    return False
+
+
+def test_clients_that_are_no_longer_good_are_cut_off(
+    pymc: Program, files: CertificateFiles
+) -> None:
+    boss = files.root.client(uri="spiffe://test/boss")
+    clients = {name: files.root.client(uri=f"spiffe://test/{name}") for name in "abc"}
+    files.write("ids", b"spiffe://test/*\n")
+    files.write("crl.pem", files.root.crl_pem())
+    options = f"ssl_verify_mode=2,ssl_crl={files.folder}/crl.pem,ssl_allowed_ids={files.folder}/ids"
+    with TlsServer(pymc, files, ["-t", "2", "-o", options], client=boss) as server:
+        a, b, c = [server.connect_as(client_context(files, each)) for each in clients.values()]
+        assert [each.ask("mn") for each in (a, b, c)] == [b"MN"] * 3
+        assert refresh(server) == "OK"
+        files.root.revoke(clients["a"])
+        files.write("crl.pem", files.root.crl_pem())
+        assert refresh(server) == "OK"
+        assert is_cut_off(a)
+        files.write("ids", b"spiffe://test/boss\nspiffe://test/c read\n")
+        assert refresh(server) == "OK"
+        assert is_cut_off(b)
+        assert [c.ask("mn"), c.ask("touch k 0")] == [b"MN", b"CLIENT_ERROR not permitted"]
+        c.close()
+
+
+@pytest.mark.debug
+def test_certificates_end_while_the_server_runs(pymc: Program, files: CertificateFiles) -> None:
+    ends = Span(ends=utc_now() + DAY)
+    short, long = files.root.client(span=ends), files.root.client()
+    args = ["-t", "2", "-o", "ssl_verify_mode=2,ssl_session_cache"]
+    with TlsServer(pymc, files, args, client=long, clock=True) as server:
+        context = client_context(files, short)
+        with server.connect_as(context) as connection:
+            assert connection.ask("mn") == b"MN"
+            session = connection.socket.session  # type: ignore[attr-defined]
+            server.move_clock(2 * 86400)
+            assert connection.ask("mn") == b"MN"
+            assert refresh(server) == "OK"
+            assert is_cut_off(connection)
+        assert not is_welcome(server, context)
+        # Nor by a ticket that it got while it was good.
+        assert not is_welcome(server, context, session)
+        assert int(server.stats("tls")["failed_expired"]) == 2
+
+
+def is_welcome(
+    server: TlsServer, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> bool:
     """Whether a client gets an answer: with TLS 1.3 it learns only then what the server thinks."""
     try:
-        with server.connect_as(context) as connection:
+        with server.connect_as(context, session=session) as connection:
             return connection.ask("version").startswith(b"VERSION")
     except (OSError, ClosedError):
         return False

@@ -37,28 +37,30 @@ def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def capability(server: Server) -> list[str]:
-    """What memccapable says of the text protocol, a line for each test, sorted."""
+def capability(server: Server, protocol: str) -> list[str]:
+    """What memccapable says of a protocol, "ascii" or "binary", a line for each test, sorted."""
     name = tool("memccapable")
-    done = run(name, "-a", "-h", "127.0.0.1", "-p", str(server.port), check=False)
+    done = run(name, f"-{protocol[0]}", "-h", "127.0.0.1", "-p", str(server.port), check=False)
     lines = (done.stdout + done.stderr).splitlines()
-    return sorted(line for line in lines if line.startswith("ascii"))
+    return sorted(line for line in lines if line.startswith(protocol))
 
 
 @pytest.mark.slow
-def test_memccapable_as_on_memcached(pymc: Program, oracle: Program) -> None:
+@pytest.mark.parametrize("protocol", ["ascii", "binary"])
+def test_memccapable_as_on_memcached(pymc: Program, oracle: Program, protocol: str) -> None:
     tool("memccapable")
     with Server(pymc, ["-t", "2"]) as server:
-        got = capability(server)
+        got = capability(server, protocol)
     with Server(oracle, ["-t", "2"]) as server:
-        wanted = capability(server)
+        wanted = capability(server, protocol)
     assert len(wanted) >= 20
     assert got == wanted
 
 
 @pytest.mark.slow
-def test_memccapable_alone(server: Server) -> None:
-    found = capability(server)
+@pytest.mark.parametrize("protocol", ["ascii", "binary"])
+def test_memccapable_alone(server: Server, protocol: str) -> None:
+    found = capability(server, protocol)
     assert len(found) >= 20
     assert all("[pass]" in line for line in found), found
 

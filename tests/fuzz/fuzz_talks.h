@@ -245,6 +245,9 @@ static void feed(struct world *world, struct talk *talk) {
         if (stop == SESSION_REPLY_FULL || stop == SESSION_CLOSE) {
             drain(world, talk);
         }
+        if (stop == SESSION_DELAYED) {
+            session_resume(talk->session);
+        }
         if (stop == SESSION_PARKED) {
             uint32_t line_bytes;
             const char *line = session_admin_line(talk->session, &line_bytes);

@@ -1,4 +1,4 @@
-"""Replays the fuzzer's seeds without the fuzzer: whole and in pieces the answers are the same."""
+"""Replays the fuzzers' seeds without the fuzzers: whole and in pieces the answers are the same."""
 
 import random
 from collections.abc import Iterator
@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from pymc.core.ffi import lib
+from tests.fuzz.binary_program import ASKS_LOGIN, Segment, binary_segments
 from tests.support.core.driver import MIB, Cache, Handle
 from tests.support.core.talk import Talk
 
-CORPUS = Path(__file__).parent / "corpus" / "text"
-SEEDS = sorted(path.name for path in CORPUS.iterdir())
-# As fuzz_text.c has them.
+CORPUS = Path(__file__).parent / "corpus"
+SEEDS = sorted(f"{path.parent.name}/{path.name}" for path in CORPUS.glob("*/*"))
+# As fuzz_talks.h and fuzz_text.c have them.
 LADDER = (48, 64, 96, 128, 192, 256, 512, 1024)
 ITEM_BYTES_MAX = 24_000
 SWITCH, RUN, TIME = 2, 3, 4
@@ -19,8 +21,8 @@ RUN_UNIT_BYTES = 64
 LINE_BYTES_SAFE = 1900
 
 
-def segments(program: bytes) -> Iterator[tuple[bytes, int | None]]:
-    """Each segment, and the seconds that pass after it; None lets the other side go on."""
+def text_segments(program: bytes) -> Iterator[Segment]:
+    """What a program of fuzz_text.c means."""
     segment = b""
     codes = iter(program)
     for code in codes:
@@ -46,7 +48,7 @@ def feed_segment(talk: Talk, segment: bytes, dice: random.Random | None) -> None
     talk.drain()
 
 
-def play(program: bytes, dice: random.Random | None) -> list[bytes]:
+def play(segments: list[Segment], dice: random.Random | None, *, asks_login: bool) -> list[bytes]:
     """What both conversations were answered; pieces are cut as the dice say."""
     with Cache(limit_bytes=48 * MIB, chunk_bytes=LADDER, bucket_start=1) as cache:
         cache.set_live("item_bytes_max", ITEM_BYTES_MAX)
@@ -54,8 +56,11 @@ def play(program: bytes, dice: random.Random | None) -> list[bytes]:
         now = 100
         store.set_now(now)
         talks = [Talk(store), Talk(store)]
+        if asks_login:
+            cache.set_live("sasl_enabled", 1)
+            assert lib.proto_set_sasl(talks[0].proto, b"u:p\n", 4) == lib.PYMC_OK
         who = 0
-        for segment, seconds in segments(program):
+        for segment, seconds in segments:
             feed_segment(talks[who], segment, dice)
             if seconds is None:
                 who = 1 - who
@@ -77,13 +82,16 @@ def finish(store: Handle, talks: list[Talk]) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_pieces_change_nothing(seed: str) -> None:
-    program = (CORPUS / seed).read_bytes()[1:]
-    whole = play(program, None)
+    first, *program = (CORPUS / seed).read_bytes()
+    is_binary = seed.startswith("binary/")
+    segments = list((binary_segments if is_binary else text_segments)(bytes(program)))
+    asks_login = is_binary and bool(first & ASKS_LOGIN)
+    whole = play(segments, None, asks_login=asks_login)
     for number in range(3):
-        assert play(program, random.Random(number)) == whole
+        assert play(segments, random.Random(number), asks_login=asks_login) == whole
 
 
 def test_the_corpus_is_small() -> None:
-    sizes = [path.stat().st_size for path in CORPUS.iterdir()]
-    assert len(sizes) < 300
+    sizes = [path.stat().st_size for path in CORPUS.glob("*/*")]
+    assert len(sizes) < 500
     assert sum(sizes) < 200_000

@@ -1,7 +1,9 @@
 """A raw client connection: sends bytes, reads lines, knows when the server has read them."""
 
 import contextlib
+import fcntl
 import socket
+import termios
 from types import TracebackType
 
 from tests.support.deadline import WAIT_SECONDS, wait_until
@@ -122,7 +124,10 @@ class Connection:
         return self.read_to_close()
 
     def wait_read_by_server(self) -> None:
-        """Returns when the server has taken all bytes sent so far out of its socket (IPv4)."""
+        """Returns when the server has taken all bytes sent so far out of its socket (not IPv6)."""
+        if self.socket.family == socket.AF_UNIX:
+            wait_until(lambda: _unread_by_peer(self.socket) == 0, "the server reads all of it")
+            return
         mine, theirs = self.socket.getsockname(), self.socket.getpeername()
         wait_until(lambda: _unread_bytes(theirs, mine) == 0, "the server reads all that was sent")
 
@@ -137,6 +142,10 @@ class Connection:
         if not data:
             raise ClosedError(f"the server closed the connection; unused: {self.pending[:200]!r}")
         self.pending += data
+
+
+def _unread_by_peer(sock: socket.socket) -> int:
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), "little")
 
 
 def _unread_bytes(local: tuple[str, int], remote: tuple[str, int]) -> int:

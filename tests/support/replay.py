@@ -35,13 +35,20 @@ _OPERATORS: dict[str, Callable[[int, int], bool]] = {
 }
 
 
+Connect = Callable[[float], Connection]
+
+
 class ReplayError(AssertionError):
     """The server did not do what the transcript says."""
 
 
-def replay(transcript: Transcript, server: Server) -> None:
-    """Replays all steps that count for the server; raises ReplayError at the first difference."""
-    run = _Run(transcript, server)
+def replay(transcript: Transcript, server: Server, connect: Connect | None = None) -> None:
+    """Replays all steps that count for the server; raises ReplayError at the first difference.
+
+    `connect` opens the connections that the transcript talks on: those of the server's address
+    unless it is given. It takes how many seconds they may wait for an answer.
+    """
+    run = _Run(transcript, server, connect or server.connect)
     try:
         run.play()
     finally:
@@ -51,7 +58,8 @@ def replay(transcript: Transcript, server: Server) -> None:
 class _Run:
     """The state of one replay: connections, captured names, counters and unsent bytes."""
 
-    def __init__(self, transcript: Transcript, server: Server) -> None:
+    def __init__(self, transcript: Transcript, server: Server, connect: Connect) -> None:
+        self.connect = connect
         self.transcript = transcript
         self.server = server
         self.names: dict[str, str] = {}
@@ -100,7 +108,7 @@ class _Run:
 
     def _connection(self) -> Connection:
         if self.current not in self.connections:
-            self.connections[self.current] = self.server.connect(REPLY_SECONDS)
+            self.connections[self.current] = self.connect(REPLY_SECONDS)
         return self.connections[self.current]
 
     def _flush(self) -> None:

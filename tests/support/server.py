@@ -93,6 +93,10 @@ class Server:
         return self.ports[0][1]
 
     @property
+    def udp_port(self) -> int:
+        return int(re.findall(r"UDP \S+: (\d+)", self._port_file.read_text())[0])
+
+    @property
     def address(self) -> Address:
         """Where a client connects: the unix socket, if there is one, else the first TCP port."""
         for flag, value in zip(self.args, self.args[1:], strict=False):

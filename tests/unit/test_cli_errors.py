@@ -285,7 +285,6 @@ OWN_CASES: list[tuple[int, str, list[str]]] = [
     (1, "ssl_handshake_timeout is out of range", ["-o ssl_handshake_timeout=0"]),
     (1, "ssl_ticket_seconds is out of range", ["-o ssl_ticket_seconds=0"]),
     (1, "Missing ssl_allowed_ids argument", ["-o ssl_allowed_ids"]),
-    (64, "This server is not built with UDP support (-U 0 is off).", ["-U 5", "-U -1 -p 5"]),
     (
         64,
         "ERROR: SASL needs users: name a file of user:password lines with MEMCACHED_SASL_PWDB or"

@@ -74,7 +74,7 @@ void binary_sasl_auth(struct session *session, const struct binary_request *requ
     // The mechanism of a step is the one that was begun, whatever it says.
     if ((is_step ? may_step : is_plain)
         && is_right(session, request->value, request->value_bytes)) {
-        session->is_authenticated = true;
+        session_note_good_login(session);
         binary_put_body(request->number, request->opaque, 0, "Authenticated",
                         sizeof "Authenticated" - 1, reply);
         return;

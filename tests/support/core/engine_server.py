@@ -65,6 +65,10 @@ class Server:
         while lib.engine_turn(self.engine) & lib.ENGINE_AGAIN:
             pass
 
+    def turn_once(self) -> None:
+        """For what does not get ready by itself, such as a bucket that another process holds."""
+        lib.engine_turn(self.engine)
+
     def begin(self, key: bytes, sent_bytes: int) -> socket.socket:
         """A client that announces a value and sends so much of it."""
         client = socket.create_connection(self.listener.getsockname())
@@ -106,6 +110,9 @@ class Server:
             return False
         finally:
             client.setblocking(True)
+
+    def is_readable(self, client: socket.socket) -> bool:
+        return bool(select.select([client], [], [], 0)[0])
 
     def timeouts(self) -> int:
         return self.store.counters()["value_timeouts"]

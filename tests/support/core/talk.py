@@ -31,6 +31,8 @@ class Talk:
         self.pending = b""
         self.received = b""
         self.admin_lines: list[bytes] = []
+        # How long its failed logins were to be held back.
+        self.delays: list[int] = []
         self.is_closed = False
         handle.on_close(self.close)
 
@@ -83,6 +85,9 @@ class Talk:
                 if not self.waits_for_buckets:
                     break
                 lib.store_turn(self.handle.store)
+            elif stop == lib.SESSION_DELAYED:
+                self.delays.append(int(lib.session_delay_seconds(self.session)))
+                lib.session_resume(self.session)
             elif stop == lib.SESSION_PARKED and self.answers_admin:
                 lib.session_resume(self.session)
             elif stop == lib.SESSION_PARKED:

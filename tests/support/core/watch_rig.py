@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from pymc.core.ffi import ffi, lib
+from pymc.core.store import Store
 from tests.support.core.driver import MIB, Cache, Handle
 
 ROOM_BYTES = 1 << 16
@@ -23,9 +24,10 @@ class WatchedCache(Cache):
 class Reader:
     """One watcher of these classes."""
 
-    def __init__(self, handle: Handle, classes: int) -> None:
+    def __init__(self, of: Handle | Store, classes: int) -> None:
+        proc = of.proc if isinstance(of, Handle) else lib.store_proc(of.pointer)
         out = ffi.new("struct watch_reader **")
-        self.status = lib.watch_reader_open(handle.proc, classes, out)
+        self.status = lib.watch_reader_open(proc, classes, out)
         self.pointer = out[0]
         self._place = ffi.new("char[]", ROOM_BYTES)
 

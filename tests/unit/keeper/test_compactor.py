@@ -6,11 +6,13 @@ from typing import Any, cast
 
 import pytest
 
+from pymc.core.engine import LogClass
 from pymc.core.flash import Bucket
 from pymc.core.writeout import Loaded
 from pymc.keeper import compactor as compactor_module
 from pymc.keeper.compactor import Compactor
 from pymc.policy.compaction import Compact
+from tests.support.core.watch_rig import Reader
 from tests.support.path_rig import Rig
 
 PAGE = 1
@@ -24,6 +26,7 @@ def loaded(read_bytes: int) -> SimpleNamespace:
 
 def step(**what: object) -> SimpleNamespace:
     nothing = {"rescued": 0, "rescued_bytes": 0, "needs_buffer": False, "needs_load": False}
+    nothing |= {"dropped": 0, "dead": 0}
     return SimpleNamespace(**nothing | what)
 
 
@@ -113,6 +116,30 @@ def test_a_page_is_read_by_its_paths_thread_piece_by_piece(bench: Bench) -> None
     assert bench.compactor.step() is None
     counters = bench.store.counters()
     assert (counters["ext_device_reads"], counters["ext_device_bytes_read"]) == (1, 100)
+
+
+def test_watchers_are_told_of_it(bench: Bench) -> None:
+    reader = Reader(bench.store, LogClass.SYSEVENTS)
+    scan = bench.begin()
+    bench.threads.end(loaded(100))
+    scan.steps = [step(rescued=3, dropped=1), step(needs_load=True, dead=2)]
+    bench.compactor.step()
+    bench.compactor.step()
+    bench.threads.end(END)
+    bench.begin()
+    for _ in range(8):
+        bench.threads.end(UNREADABLE)
+    lines = [line.decode() for line in reader.lines()]
+    reader.close()
+    assert lines[0].startswith("compact_fraginfo ratio=")
+    assert lines[1].startswith(f"compact_start id={PAGE} version=")
+    assert lines[2:6] == [
+        f"compact_read_start id={PAGE} offset=0",
+        f"compact_read_end id={PAGE} offset=100 rescues=3 lost=2 skipped=1",
+        f"compact_read_start id={PAGE} offset=100",
+        f"compact_end id={PAGE}",
+    ]
+    assert lines[-1] == f"compact_abort id={PAGE}"
 
 
 def test_pieces_that_cannot_be_read_are_passed_over_up_to_eight(bench: Bench) -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from pymc.core.arena import Note
+from pymc.core.engine import LogClass
 from pymc.core.ffi import lib
 from pymc.core.snapshots import read_class, read_index, read_slab
 from pymc.keeper import crawler as crawler_module
@@ -14,6 +15,7 @@ from pymc.keeper.keeper import Keeper
 from pymc.keeper.mover import Mover
 from pymc.messages import CrawlerState
 from pymc.policy.shrink import Move
+from tests.support.core.watch_rig import Reader
 from tests.support.inprocess import InProcess, in_process
 
 STEPS_MAX = 10_000
@@ -157,6 +159,25 @@ def test_search_that_was_asked_for() -> None:
         assert arena.note(Note.CRAWLER) == CrawlerState.IDLE
         counters = server.store.counters()
         assert (counters["items"], counters["lru_crawler_starts"]) == (0, 1)
+
+
+def test_watchers_are_told_of_a_search() -> None:
+    with in_process() as server:
+        server.fill("k", 100, 100, expiry_seconds=1)
+        server.store.set_now(server.context.arena.seconds())
+        crawler = Crawler(server.context, server.store)
+        reader = Reader(server.store, LogClass.SYSEVENTS)
+        class_id = filled_class(server)
+        for classes in (None, (class_id,)):
+            crawler.ask(classes)
+            run_dry(crawler.step)
+        lines = [line.decode() for line in reader.lines()]
+        reader.close()
+        form = (
+            "lru_crawler crawler={} lru=all low_mark=0 next_reclaims=0 since_run=0 next_run=0"
+            " elapsed=0 examined={} reclaimed={}"
+        )
+        assert lines == [form.format(0, 100, 100), form.format(class_id, 0, 0)]
 
 
 def test_tocrawl_ends_it_early() -> None:

@@ -75,6 +75,22 @@ def test_a_unix_socket_beside_ports(tmp_path: Path) -> None:
         assert unix.name == str(path)
 
 
+def test_datagrams(tmp_path: Path) -> None:
+    with listening("-l", "127.0.0.1", "-p", "-1", "-U", "-1", "-t", "3") as (tcp, udp):
+        assert (tcp.kind, udp.kind) == (ListenerKind.TCP, ListenerKind.UDP)
+        assert {one.getsockname() for one in udp.sockets} == {udp.name}
+        assert [one.type for one in udp.sockets] == [socket.SOCK_DGRAM] * 3
+        assert not any(one.getblocking() for one in udp.sockets)
+        # Another server does not get a share of them.
+        assert (
+            "failed to listen on UDP port"
+            in refusal(*("-l", "127.0.0.1", "-p", "-1", "-t", "2", "-U", port_of(udp))).message
+        )
+        path = tmp_path / "ports"
+        sockets.write_port_file(str(path), (tcp, udp))
+        assert path.read_text() == f"TCP INET: {port_of(tcp)}\nUDP INET: {port_of(udp)}\n"
+
+
 @pytest.mark.parametrize("asked", [["-p", "5"], ["-l", "127.0.0.1:5"], ["-p", "-1"]])
 def test_a_unix_socket_alone(tmp_path: Path, asked: list[str]) -> None:
     with listening("-s", str(tmp_path / "socket"), *asked, "-t", "2") as (unix,):

@@ -13,7 +13,7 @@ MIB = 1 << 20
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 ROOMS = [
     *("header", "slots", "store_local", "index_local", "index_buckets", "index_overflow"),
-    *("rings", "slab_tables", "slab_local", "slab_pages", "connections", "prefixes"),
+    *("rings", "slab_tables", "slab_local", "slab_pages", "connections", "prefixes", "addresses"),
 ]
 FLASH_ROOMS = ["flash_tables", "flash_local", "flash_index"]
 

@@ -1,6 +1,8 @@
 """Contexts: material that is refused, ciphers and versions, what is sent and what is ignored."""
 
+import os
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from pymc.core.ffi import ffi, lib
 from tests.support.certs import Authority, Pair
 from tests.support.core.tls_rig import Client, Material, RefusedError, Rig, Talk, World, said
 
+ANY_SANITIZER = os.environ.get("PYMC_BUILD") in ("asan", "tsan")
 OLD = ssl.TLSVersion.TLSv1_2
 NEW = ssl.TLSVersion.TLSv1_3
 
@@ -39,7 +42,7 @@ def test_what_is_refused(world: World, root: Authority, server_pair: Pair) -> No
     other = root.server()
     damaged = server_pair.chain_pem.replace(b"MII", b"MIJ", 1)
     cut = server_pair.chain_pem + root.pem[:-40]
-    for begins, changes in {
+    refusals: dict[str, dict[str, Any]] = {
         "certificate: ": {"chain": b""},
         "certificate:  ": {"chain": b"no PEM"},
         "certificate:   ": {"chain": damaged},
@@ -58,7 +61,8 @@ def test_what_is_refused(world: World, root: Authority, server_pair: Pair) -> No
         "identities: line 2: neither": {"ca": root.pem, "allowed_ids": b"good\nb@d"},
         "identities: no line": {"ca": root.pem, "allowed_ids": b""},
         "clients need a certificate, but there is no CA": {"verify": "REQUIRED"},
-    }.items():
+    }
+    for begins, changes in refusals.items():
         assert reason(world, changed(server_pair, **changes)).startswith(begins.rstrip(" "))
 
 
@@ -127,6 +131,9 @@ def test_ciphers(world: World, root: Authority, server_pair: Pair) -> None:
     assert chosen(new, OLD).startswith("ECDHE-")
     for name in ("aes_128_gcm", "chacha20"):
         assert world.count(f"tls_cipher_{name}") == 2
+    before = world.count("tls_cipher_others")
+    assert chosen(b"ECDHE-ECDSA-AES128-SHA256", OLD) == "ECDHE-ECDSA-AES128-SHA256"
+    assert world.count("tls_cipher_others") == before + 1
 
 
 def test_no_cipher_in_common(world: World, root: Authority, server_pair: Pair) -> None:
@@ -180,3 +187,26 @@ def test_a_context_lives_as_long_as_who_holds_it(
     talk = Client(root).begin()
     assert talk.meet(rig) == lib.TLS_RIG_DONE
     lib.tls_context_release(ffi.NULL)
+
+
+@pytest.mark.skipif(ANY_SANITIZER, reason="the sanitizer's shadow is memory, too")
+def test_memory_is_flat_over_reloads(world: World, root: Authority) -> None:
+    pair = root.intermediate().server()
+    material = Material.of(
+        pair, ca=root.pem, crl=root.crl_pem(), allowed_ids=b"spiffe://a/b", verify="REQUIRED"
+    )
+
+    def rounds(count: int) -> int:
+        for number in range(count):
+            material.ciphers = b"NO-SUCH-CIPHER" if number % 4 == 0 else None
+            try:
+                context = world.context(material)
+            except RefusedError:
+                continue
+            world.forget(context)
+            lib.tls_context_release(context)
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * 4096
+
+    before = rounds(100)
+    assert rounds(400) - before < 1 << 20

@@ -133,15 +133,13 @@ def test_another_policy_wants_a_full_handshake(
 ) -> None:
     visits = with_client(world, root, version, root.client(NAME))
     before: dict[str, Any] = {"ca": root.pem, "verify": "REQUIRED", "allowed_ids": b"spiffe://a/*"}
-    after = (
-        before
-        | {
-            "ca": {"ca": root.pem + Authority.root().pem},
-            "crl": {"crl": root.crl_pem()},
-            "allowed_ids": {"allowed_ids": b"spiffe://a/b"},
-            "verify": {"verify": "ONCE"},
-        }[change]
-    )
+    changes: dict[str, dict[str, Any]] = {
+        "ca": {"ca": root.pem + Authority.root().pem},
+        "crl": {"crl": root.crl_pem()},
+        "allowed_ids": {"allowed_ids": b"spiffe://a/b"},
+        "verify": {"verify": "ONCE"},
+    }
+    after = before | changes[change]
     old, new = (world.context(Material.of(server_pair, **policy)) for policy in (before, after))
     assert [visits.come(context) for context in (old, old, new, new)] == [False, True, False, True]
 
