@@ -11,6 +11,8 @@ from bench.harness.workloads import Workload
 
 STORM_LEAD_SECONDS = 0.2
 WARM_CONNECTIONS = 16
+# Buffers may stay with a connection for a moment after it was used.
+SETTLING_SECONDS = 4.0
 CONNECTIONS_PER_SOURCE = 20_000
 # The load generator's first key of 16 bytes.
 FIRST_KEY = b"k000000000000000"
@@ -82,13 +84,23 @@ def idle(server: Server, workload: Workload, settings: Settings) -> Figures:
         _open_and_get(server, workload, WARM_CONNECTIONS, stack)
         before = processes.memory(server.pid)
         _open_and_get(server, workload, count, stack)
-        after = processes.memory(server.pid)
+        after = _settled(server)
     return {
         "connections": float(count),
         "pss_bytes": (after.pss_bytes - before.pss_bytes) / count,
         "rss_bytes": (after.rss_bytes - before.rss_bytes) / count,
         "pss_base_mib": before.pss_bytes / 2**20,
     }
+
+
+def _settled(server: Server) -> processes.Memory:
+    """Memory once the server gives no more of it back."""
+    before, now = processes.memory(server.pid), None
+    while now is None or now.pss_bytes < before.pss_bytes:
+        before = now or before
+        time.sleep(SETTLING_SECONDS)
+        now = processes.memory(server.pid)
+    return now
 
 
 def _open_and_get(server: Server, workload: Workload, count: int, stack: ExitStack) -> None:
