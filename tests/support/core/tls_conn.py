@@ -13,7 +13,7 @@ from tests.support.core.conn_rig import Client, Rig
 
 
 def _long() -> Span:
-    """Valid for the clock of this machine, and for that of arenas in tests, which begins earlier."""
+    """Valid for this machine's clock, and for that of arenas in tests, which begins earlier."""
     return Span(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
 
 
