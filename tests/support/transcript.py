@@ -66,7 +66,10 @@ _EXTRAS = {
     "incr": _COUNTING,
     "decr": _COUNTING,
 }
-_NUMBERS = "flags expiry delta initial cas opaque magic keylen extlen bodylen vbucket".split()
+_NUMBERS = (
+    *("flags", "expiry", "delta", "initial", "cas", "opaque"),
+    *("magic", "keylen", "extlen", "bodylen", "vbucket"),
+)
 _WORD = re.compile(r"(?:\$\{[^}]*\}|\S)+")
 _PART = re.compile(r"\$\{(?:(\w+)|'([^']*)' \* (\d+))\}")
 _COUNTER = re.compile(r"(\S+) ([+=])(-?\d+)")
