@@ -59,6 +59,31 @@ def test_each_connection_logs_in(program: Program, tokens: Path) -> None:
         assert second.ask("get a") == b"CLIENT_ERROR unauthenticated"
 
 
+def test_every_door_asks(pymc: Program, tokens: Path, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    doors = ["-s", str(path), "-o", "unix_and_tcp", "-p", "-1"]
+    listen = ["-l", "127.0.0.1,proto[ascii]:127.0.0.2,tag[a]:127.0.0.3"]
+    with Server(pymc, ["-t", "2", "-Y", str(tokens), *doors, *listen]) as server:
+        ports = [port for _, port in server.ports]
+        hosts = [f"127.0.0.{number}" for number in (1, 2, 3)]
+        for address in [str(path), *zip(hosts, ports, strict=True)]:
+            with Connection(address) as connection:
+                assert connection.ask("get a") == b"CLIENT_ERROR unauthenticated"
+                connection.send(b"\r\n" * 1000)
+                for _ in range(1000):
+                    assert connection.read_line() == b"CLIENT_ERROR unauthenticated\r\n"
+                assert log_in(connection, b"bob builder") == b"STORED"
+                assert connection.fetch("a") is None
+            with Connection(address) as connection:
+                # The binary protocol has no login here, so it has no door.
+                connection.send(b"\x80\x0a" + bytes(22))
+                assert not connection.finish().startswith(b"\x81")
+            with Connection(address) as connection:
+                # Not even the line of a get may be endless here.
+                connection.send(b"get " + b"a " * 1500)
+                assert connection.finish() == b""
+
+
 def test_sighup_reads_the_file_again(pymc: Program, tokens: Path) -> None:
     with Server(pymc, ["-t", "2", "-Y", str(tokens)]) as server:
         tokens.write_text("carol:singer\n")
