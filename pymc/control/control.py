@@ -58,7 +58,7 @@ class Control:
         except Exception:
             say_exception(f"answering {line!r}")
             answer = Answer(_FAILED)
-        if request.opaque is not None:
+        if request.opaque is not None and not isinstance(answer, Watching):
             # A walk as well is answered here: the keeper knows no packets.
             is_dump = request.line.startswith(b"detail dump")
             answer = in_packets(answer, request.opaque, is_dump=is_dump)
