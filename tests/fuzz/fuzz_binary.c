@@ -1,7 +1,8 @@
 // Fuzzes session_feed() with requests of the binary protocol: two conversations on one store, once
 // fed whole and once in pieces, must answer alike.
 //
-// Input: the first byte (fuzz_talks.h; with 64 in it clients have to log in), then codes with what follows them:
+// Input: the first byte (fuzz_talks.h; with 64 in it clients have to log in), then codes with what
+// follows them:
 //   0x00 to 0x3f    a request with this opcode: a byte of wishes (enum wish), one that chooses the
 //                   key, one that chooses the value, and what the wishes ask for
 //   0x40 to 0x7f    so many bytes as they are, up to 63

@@ -2,8 +2,8 @@
 // in pieces, must answer alike. Each fuzzer says what a program is: see fuzz_run().
 //
 // The first byte of an input seeds the splits and chooses the store. With one bit of it set the
-// second store has a flash tier, and all goes there after each segment: an item there answers as one
-// in memory does. Time stands still then: when an item was read last is not noted on flash.
+// second store has a flash tier, and all goes there after each segment: an item there answers as
+// one in memory does. Time stands still then: when an item was read last is not noted on flash.
 #pragma once
 
 #define _GNU_SOURCE
@@ -16,7 +16,6 @@
 
 #include "base/check_inline.h"
 #include "flash/flash_buffers.h"
-#include "flash/flash_reader.h"
 #include "proto/session.h"
 #include "shm/live.h"
 #include "store/store_maintain.h"
