@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.connection import WAIT_SECONDS, Connection
-from tests.support.deadline import scaled, wait_until
+from tests.support.connection import Connection
+from tests.support.deadline import WAIT_SECONDS, scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
 
