@@ -136,6 +136,8 @@ bool conn_finish(struct conns *conns, struct connection *connection) {
     case CONN_SENDING: conn_move(connection, CONN_CLOSING); return true;
     case CONN_READING:
     case CONN_YIELDED:
+    case CONN_WATCHING:
+    case CONN_WATCHING_SENDING:    // Its replies never end.
     case CONN_HANDSHAKE: conn_close(conns, connection); return true;
     default: return connection->state == CONN_CLOSING || !conn_is_open(connection);
     }
