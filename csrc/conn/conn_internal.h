@@ -119,8 +119,8 @@ bool conn_flush(struct conns *conns, struct connection *connection);
 // is sent.
 bool conn_send(struct conns *conns, struct connection *connection, const char *bytes,
                uint32_t count_bytes);
-// Makes a backlog of the shared reply buffer, which has no values, and sends nothing. Returns false
-// when it closed the connection for want of memory.
+// Makes a backlog of the shared reply buffer and sends nothing. Returns false when it closed the
+// connection for want of memory.
 bool conn_hold_back(struct conns *conns, struct connection *connection);
 // The connection, whose backlog it is, waits so many seconds before it sends.
 void conn_delay(struct conns *conns, struct connection *connection, uint32_t seconds);

@@ -206,8 +206,8 @@ MUST_CHECK bool conns_use_tls(struct conns *conns);
 void conn_open(struct conns *conns, struct connection *connection, struct connection_record *record,
                int log_id);
 void conn_close(struct conns *conns, struct connection *connection);
-// Closes it as soon as it has got the replies that wait. Returns false when that cannot be said to
-// it yet, since a command of its is under way.
+// Closes it as soon as it has got the replies that wait, one that watches at once. Returns false
+// when that cannot be said to it yet, since a command of its is under way.
 bool conn_finish(struct conns *conns, struct connection *connection);
 // The same for another reason than that the conversation is over.
 void conn_close_as(struct conns *conns, struct connection *connection, enum watch_reason reason);

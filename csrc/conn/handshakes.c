@@ -15,7 +15,7 @@ void conn_handshake_ready(struct conns *conns, struct connection *connection) {
 static void fail(struct conns *conns, struct connection *connection, enum tls_failure failure) {
     tls_note_failure(transport_tls_context(&connection->transport), failure);
     conn_handshake_log(conns, connection, failure);
-    conn_close(conns, connection);
+    conn_close_as(conns, connection, WATCH_IN_ERROR);
 }
 
 // Both sides agree. Whoever the client is may be nobody who is allowed here.

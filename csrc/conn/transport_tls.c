@@ -121,9 +121,10 @@ bool transport_encrypt(struct transport *transport, struct tls_io *io, struct tl
         free(end);
         return false;
     }
-    // Input lies in the worker's buffer already, and buffers are taken back by tls_io_tick().
+    // Input lies in the worker's buffer already, and buffers are taken back by tls_io_tick(). All
+    // bytes of a call are encrypted: a client may have asked for records of 512 bytes.
     SSL_set_read_ahead(ssl, 0);
-    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     BIO_up_ref(io->bio);
     SSL_set_bio(ssl, io->bio, io->bio);

@@ -84,7 +84,7 @@ bool session_admin_is_binary(const struct session *session, uint32_t *opaque_out
 }
 
 void session_resume(struct session *session) {
-    session->mode = MODE_COMMAND;
+    session->mode = session->swallow_bytes ? MODE_SWALLOW : MODE_COMMAND;
     session->admin_line = NULL;
 }
 

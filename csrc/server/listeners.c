@@ -83,8 +83,8 @@ void listening_resume(struct engine *engine) {
 }
 
 void engine_stop_listening(struct engine *engine) {
-    if (engine->is_accepting) {
-        watch_none(engine, true);
+    if (!engine->has_stopped) {
+        watch_none(engine, true);    // While it pauses, datagrams come all the same.
     }
     engine->is_accepting = false;
     engine->has_stopped = true;
