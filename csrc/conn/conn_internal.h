@@ -16,6 +16,8 @@ struct backlog {
     uint32_t due_seconds;    // In CONN_DELAYED: when it may be sent ...
     uint32_t delay_step;     // ... in which of the lists it waits for that ...
     struct connection *delayed_next, *delayed_previous;    // ... and its neighbours there.
+    uint32_t progress_seconds;    // When something of it was taken last, or it was made.
+    struct connection *reader_next, *reader_previous;    // In conns->readers.
     char text[];
 };
 

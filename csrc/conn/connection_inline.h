@@ -39,7 +39,7 @@ struct connection {
     bool is_staged;           // Its input lies in a stage, not yet looked at.
     bool is_in_again;         // In conns->again: the transport may hold more than was received.
     bool is_in_values;        // In the list through value_next.
-    bool is_in_readers;       // In the list through reader_next.
+    bool is_in_readers;       // In the list through its backlog.
     bool is_in_ready;         // In conns->handshakes.ready.
     bool has_more;            // The transport may hold more than was received.
     bool has_ended;       // The client said its last: no other event tells of the end of its input.
@@ -51,9 +51,8 @@ struct connection {
     struct transport transport;
     struct connection_record *record;
     uint32_t last_command_seconds;
-    uint32_t value_seconds;       // When a byte of its half-sent value came last, or its handshake
-                                  // began.
-    uint32_t progress_seconds;    // When it took something of its backlog last, or got it.
+    uint32_t value_seconds;    // When a byte of its half-sent value came last, or its handshake
+                               // began.
     uint32_t admin_bytes;
     uint64_t ticket;    // Of the administrative command it waits for.
     char *admin_line;
@@ -62,7 +61,6 @@ struct connection {
     struct session session;
     struct flash_waiter waiter;
     struct connection *value_next, *value_previous;      // In conns->values or conns->handshakes.
-    struct connection *reader_next, *reader_previous;    // In conns->readers.
     struct connection *queue_next;                       // In the queue of its state.
     struct connection *again_next;
 };

@@ -25,7 +25,9 @@ void session_destroy(struct session *session) {
 }
 
 void session_init(struct session *session, struct proto *proto, int log_id) {
-    *session = (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
+    session->proto = proto;
+    session->log_id = log_id;
+    session->rights = SESSION_MAY_ALL;
 }
 
 void session_end(struct session *session) {
