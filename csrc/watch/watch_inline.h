@@ -52,6 +52,8 @@ enum watch_command {
     WATCH_BY_DELETE,
     WATCH_BY_MD
 };
+// For `connection`, of one that was refused and has no number.
+#define WATCH_NO_CONNECTION UINT32_MAX
 // Of WATCH_CONN_CLOSE.
 enum watch_reason { WATCH_IN_ERROR, WATCH_NORMAL, WATCH_IDLE_TIMEOUT, WATCH_SHUTDOWN };
 
@@ -64,6 +66,7 @@ struct watch_event {
     uint8_t class_id;
     uint8_t family;    // Of the client: 4, 6, or 1 for unix.
     uint16_t port;
+    bool is_datagram;       // The client speaks UDP.
     uint32_t connection;    // As `stats conns` names it.
     uint32_t size_bytes;
     int64_t ttl_seconds;

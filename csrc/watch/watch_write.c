@@ -48,6 +48,7 @@ static struct watch_record record_of(const struct watch_event *event, uint32_t c
                                  .command = event->command,
                                  .class_id = event->class_id,
                                  .family = event->family,
+                                 .is_datagram = event->is_datagram,
                                  .is_fetched = event->is_fetched,
                                  .has_address = event->address != NULL};
 }

@@ -1,7 +1,6 @@
 """Clients that watch a whole server: several workers, deaths, watchers that do not read."""
 
 import os
-import re
 import signal
 import socket
 import struct
@@ -14,8 +13,7 @@ from tests.support.connection import Connection
 from tests.support.deadline import WAIT_SECONDS, scaled, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
-
-_FIELD = re.compile(rb"(\w+)=(\S*)")
+from tests.support.watching import fields, watching
 
 
 class Watched:
@@ -30,7 +28,7 @@ class Watched:
 
     def watch(self, *streams: str) -> Connection:
         client = self.client()
-        assert client.ask(" ".join(("watch", *streams))) == b"OK"
+        watching(client, *streams)
         return client
 
 
@@ -39,10 +37,6 @@ def watched(pymc: Program, request: pytest.FixtureRequest) -> Iterator[Watched]:
     args = request.param if hasattr(request, "param") else ["-t", "2"]
     with Server(pymc, args) as server, ExitStack() as stack:
         yield Watched(server, stack)
-
-
-def fields(line: bytes) -> dict[bytes, bytes]:
-    return dict(_FIELD.findall(line))
 
 
 def read_until(watcher: Connection, key: bytes) -> list[dict[bytes, bytes]]:
