@@ -63,9 +63,9 @@ def test_who_a_client_is(server: TlsServer) -> None:
 
 def refused(server: TlsServer, client: Pair | None) -> None:
     """A handshake that the server ends, by the certificate."""
-    with contextlib.suppress(OSError):
-        with server.connect_as(client_context(server.files, client)) as connection:
-            connection.read_to_close()
+    context = client_context(server.files, client)
+    with contextlib.suppress(OSError), server.connect_as(context) as connection:
+        connection.read_to_close()
 
 
 def test_failed_handshakes(server: TlsServer) -> None:
