@@ -180,3 +180,17 @@ def test_what_closes_a_connection(watched: Watched) -> None:
 def test_refused_by_a_flag(pymc: Program) -> None:
     with Server(pymc, ["-W"]) as server, server.connect() as client:
         assert client.ask("watch") == b"CLIENT_ERROR watch commands not allowed"
+
+
+@pytest.mark.parametrize("watched", [["-t", "1"]], indirect=True)
+def test_a_burst_that_is_larger_than_a_ring(watched: Watched) -> None:
+    """All of it is seen, since the worker looks at its ring in the middle of a pipeline."""
+    watcher = watched.watch("fetchers")
+    client = watched.client()
+    for turn in range(10):
+        keys = [b"a_key_of_some_length.%d.%d" % (turn, number) for number in range(2000)]
+        client.send(b"".join(b"get %s\r\n" % key for key in keys))
+        assert client.read_exactly(5 * len(keys)) == b"END\r\n" * len(keys)
+        assert [fields(watcher.read_line()).get(b"key") for _ in keys] == keys
+    stats = client.stats()
+    assert (stats["log_worker_dropped"], stats["log_watcher_skipped"]) == ("0", "0")
