@@ -35,6 +35,8 @@ void conn_values_note(struct conns *conns, struct connection *connection);
 // Closes connections that have been silent for too long in the middle of a value. Call once a
 // second.
 void conn_values_drop_silent(struct conns *conns);
+// Tells watchers that the connection is there; identity: "" for none.
+void conn_note_new(struct conns *conns, const struct connection *connection, const char *identity);
 // Its transport has to agree with the client first.
 void conn_handshake_begin(struct conns *conns, struct connection *connection);
 // Something came for its handshake.

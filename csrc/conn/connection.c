@@ -31,17 +31,33 @@ static void log_event(struct conns *conns, const struct connection *connection, 
     }
 }
 
-// Tells watchers that the connection is there, or is no more.
 static __attribute__((noinline)) void note_event(struct conns *conns,
-                                                 const struct connection *connection, bool is_new) {
+                                                 const struct connection *connection,
+                                                 enum watch_kind kind, const char *identity) {
     const struct connection_record *record = connection->record;
-    struct watch_event event = {.kind = is_new ? WATCH_CONN_NEW : WATCH_CONN_CLOSE,
+    struct watch_event event = {.kind = kind,
                                 .status = connection->closes_as,
                                 .family = record->family,
                                 .port = record->port,
                                 .connection = record->id,
-                                .address = record->address};
+                                .address = record->address,
+                                .text = identity,
+                                .text_bytes = (uint32_t)strlen(identity)};
     watch_note(&conns->store->watch, WATCH_CONNEVENTS, &event);
+}
+
+void conn_note_new(struct conns *conns, const struct connection *connection, const char *identity) {
+    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
+        note_event(conns, connection, WATCH_CONN_NEW, identity);
+    }
+}
+
+// Tells watchers that the connection is no more.
+static void note_closed(struct conns *conns, struct connection *connection) {
+    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
+        const SSL *ssl = transport_tls_ssl(&connection->transport);
+        note_event(conns, connection, WATCH_CONN_CLOSE, ssl ? tls_identity(ssl) : "");
+    }
 }
 
 void conn_open(struct conns *conns, struct connection *connection, struct connection_record *record,
@@ -50,7 +66,7 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     connection->shown = CONNECTION_READ;
     session_init(&connection->session, conns->proto, log_id);
     session_set_peer(&connection->session, record->id, record->family, record->port,
-                     record->address);
+                     record->address, connection->is_datagram);
     connection->last_command_seconds = conns->proc->now_seconds;
     record->last_command_seconds = conns->proc->now_seconds;
     connection->closes_as = WATCH_NORMAL;
@@ -63,10 +79,9 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     count(conns->proc, COUNTER_curr_connections, 1);
     log_event(conns, connection, "new auto-negotiating client connection");
     if (UNLIKELY(connection->transport.ops->greet)) {
-        conn_handshake_begin(conns, connection);
-    }
-    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
-        note_event(conns, connection, true);
+        conn_handshake_begin(conns, connection);    // It is told of when its identity is known.
+    } else {
+        conn_note_new(conns, connection, "");
     }
 }
 
@@ -111,9 +126,7 @@ void conn_close(struct conns *conns, struct connection *connection) {
     if (LIKELY(!connection->is_datagram)) {
         log_event(conns, connection, "connection closed.");
         count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
-        if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
-            note_event(conns, connection, false);
-        }
+        note_closed(conns, connection);
     }
     leave_waits(conns, connection);
     conn_move(connection, CONN_CLOSED);

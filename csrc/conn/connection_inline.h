@@ -76,6 +76,9 @@ struct conn_host {
     // Its handshake is done, and this is whom it talks to; borrowed. NULL for nothing to be done.
     void (*admitted)(struct conns *conns, struct connection *connection,
                      const struct tls_peer *peer);
+    // Between two connections: those who watch, here or elsewhere, are to look now. NULL where
+    // nobody can.
+    void (*watch)(struct conns *conns);
 };
 
 struct conn_queue {

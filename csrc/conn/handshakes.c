@@ -12,9 +12,18 @@ void conn_handshake_ready(struct conns *conns, struct connection *connection) {
     }
 }
 
+static void tell_watchers(struct connection *connection, enum tls_failure failure) {
+    char reason[TLS_IDENTITY_BYTES + 128];
+    tls_explain(transport_tls_ssl(&connection->transport), failure, reason, sizeof reason);
+    session_watch_handshake(&connection->session, reason);
+}
+
 static void fail(struct conns *conns, struct connection *connection, enum tls_failure failure) {
     tls_note_failure(transport_tls_context(&connection->transport), failure);
     conn_handshake_log(conns, connection, failure);
+    if (watch_wants(&conns->store->watch, WATCH_ERRORS)) {
+        tell_watchers(connection, failure);
+    }
     conn_close_as(conns, connection, WATCH_IN_ERROR);
 }
 
@@ -29,6 +38,7 @@ static void admit(struct conns *conns, struct connection *connection) {
         return;
     }
     session_set_rights(&connection->session, peer.rights);
+    conn_note_new(conns, connection, peer.identity);
     if (conns->host->admitted) {
         conns->host->admitted(conns, connection, &peer);
     }

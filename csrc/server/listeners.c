@@ -90,7 +90,24 @@ void engine_stop_listening(struct engine *engine) {
     engine->has_stopped = true;
 }
 
-static void refuse(struct engine *engine, int fd, const struct listener *listener) {
+// Tells watchers of errors.
+static void note_refused(struct engine *engine, const struct listener *listener,
+                         const union peer_address *peer) {
+    struct connection_record record;
+    record_fill(&record, WATCH_NO_CONNECTION, listener, peer);
+    static const char what[] = "connect " TOO_MANY;
+    struct watch_event event = {.kind = WATCH_ERROR,
+                                .connection = WATCH_NO_CONNECTION,
+                                .family = record.family,
+                                .port = record.port,
+                                .address = record.address,
+                                .text = what,
+                                .text_bytes = sizeof what - sizeof "\r\n"};
+    watch_note(&engine->store->watch, WATCH_ERRORS, &event);
+}
+
+static void refuse(struct engine *engine, int fd, const struct listener *listener,
+                   const union peer_address *peer) {
     struct transport transport;
     transport_open_socket(&transport, fd);
     // The client reads the reason before it sees the end. One that speaks TLS only sees the end: a
@@ -101,6 +118,9 @@ static void refuse(struct engine *engine, int fd, const struct listener *listene
     }
     transport_close(&transport);
     count(engine->proc, COUNTER_rejected_connections, 1);
+    if (watch_wants(&engine->store->watch, WATCH_ERRORS)) {
+        note_refused(engine, listener, peer);
+    }
 }
 
 // How many to accept before looking at anything else: one, and twice as many whenever the last ones
@@ -122,7 +142,7 @@ static void place(struct engine *engine, int fd, struct listener *listener,
     struct hand_over note = {.listener = (uint32_t)(listener - engine->listeners), .peer = *peer};
     uint32_t worker = note.worker = server_place(engine, &note.epoch);
     if (worker == UINT32_MAX) {
-        refuse(engine, fd, listener);
+        refuse(engine, fd, listener, peer);
     } else if (worker == engine->worker) {
         client_open(engine, fd, listener, peer, false);
     } else if (inbox_send(engine->peer_fds[worker], fd, &note)) {

@@ -172,6 +172,7 @@ void server_worker_begin(struct engine *engine) {
         }
     }
     SHARED_STORE(root->loads[engine->worker], 0);
+    SHARED_STORE(root->watches[engine->worker], SERVER_WATCHES_NOT);
     engine->epoch = ++root->epochs[engine->worker];
     unlock_server(engine);
 }
