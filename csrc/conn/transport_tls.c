@@ -123,7 +123,8 @@ bool transport_encrypt(struct transport *transport, struct tls_io *io, struct tl
     }
     // Input lies in the worker's buffer already, and buffers are taken back by tls_io_tick().
     SSL_set_read_ahead(ssl, 0);
-    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    // What is handed over goes in full, in as many records as a client with small ones wants.
+    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     BIO_up_ref(io->bio);
     SSL_set_bio(ssl, io->bio, io->bio);
