@@ -30,6 +30,7 @@ struct tls_io {
     uint32_t out_limit;    // So much is sent in one piece.
     uint32_t ticks;
     uint32_t warm_count;
+    bool pretends_kernel;    // For tests: that the kernel encrypts.
     struct tls_end *warm;    // Those whose SSL has buffers.
 };
 
@@ -52,6 +53,7 @@ struct tls_end {
     bool reads_to_send;     // OpenSSL has to read before it can encrypt.
     bool is_warm;
     struct tls_end *warm_next, *warm_previous;
+    struct tls_by_kernel *kernel;    // NULL but where the kernel may encrypt.
 };
 
 // Between these two OpenSSL may be called: it reads what was not looked at, then what tls_fill()
@@ -72,6 +74,10 @@ int tls_send_unsent(struct tls_end *end);
 // Keeps what the transport below did not take of the bytes. Returns false at the bound or without
 // memory.
 MUST_CHECK bool tls_keep_unsent(struct tls_end *end, const char *bytes, size_t count);
+
+// If the context wants it, and the kernel may be able to: its part of a transport that is encrypted
+// otherwise as all are. Without memory it stays as it is.
+void tls_kernel_begin(struct transport *transport);
 
 ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *pieces,
                            size_t piece_count);
