@@ -45,12 +45,14 @@ struct tls_end {
     uint32_t batch_plain;       // ... and what was encrypted in it.
     uint32_t owed;              // Of that plaintext so much was not yet said to be taken.
     uint32_t used_tick;
-    uint8_t failure;        // enum tls_failure
-    bool has_ended;         // The client has said that it sends nothing more.
-    bool is_broken;         // OpenSSL met what ends the conversation at once.
-    bool may_hold_below;    // The last fill was full: no event tells of what is behind it.
-    bool is_deaf;           // The transport below takes nothing any more; it may still hold input.
-    bool reads_to_send;     // OpenSSL has to read before it can encrypt.
+    uint32_t full_until_tick;    // Before it the client was sent something lately.
+    uint8_t failure;             // enum tls_failure
+    bool has_ended;              // The client has said that it sends nothing more.
+    bool is_broken;              // OpenSSL met what ends the conversation at once.
+    bool holds_part;             // Of a record: more than is kept of it has to come.
+    bool may_hold_below;         // The last fill was full: no event tells of what is behind it.
+    bool is_deaf;          // The transport below takes nothing any more; it may still hold input.
+    bool reads_to_send;    // OpenSSL has to read before it can encrypt.
     bool is_warm;
     struct tls_end *warm_next, *warm_previous;
     struct tls_by_kernel *kernel;    // NULL but where the kernel may encrypt.
@@ -62,6 +64,8 @@ void tls_io_begin(struct tls_end *end);
 // What it did not read is kept, what it wrote is sent or kept. Returns false when the connection
 // cannot go on.
 MUST_CHECK bool tls_io_end(struct tls_end *end);
+// Whether OpenSSL has a record that came in part.
+bool tls_holds_part(const struct tls_end *end);
 // Takes one that is freed out of the list of those with buffers.
 void tls_forget(struct tls_end *end);
 // Receives from below, TLS_IN_BYTES at most; only when io->in_bytes is 0. As transport_receive().
