@@ -29,11 +29,11 @@ static inline void conn_move(struct connection *connection, enum conn_state next
 // In debug builds: its flags fit its state.
 void conn_check(const struct connection *connection);
 
-// Puts the connection at the end of the list of half-sent values, or out of it, as its session has
-// one or not. To be called whenever it may have said something; once it is closed it is in no list.
+// Puts the connection at the end of the list of half-sent values, or out of it, as its session or
+// its transport has one or not. To be called whenever it may have said something; once it is closed
+// it is in no list.
 void conn_values_note(struct conns *conns, struct connection *connection);
-// Closes connections that have been silent for too long in the middle of a value. Call once a
-// second.
+// Closes connections that have been silent for too long in the middle of one. Call once a second.
 void conn_values_drop_silent(struct conns *conns);
 // Tells watchers that the connection is there; identity: "" for none.
 void conn_note_new(struct conns *conns, const struct connection *connection, const char *identity);

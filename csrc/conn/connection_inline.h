@@ -85,7 +85,7 @@ struct conn_queue {
     struct connection *first, *last;
 };
 
-// Connections with a large value half in, the one that has been silent longest first.
+// Connections with a large value or a record half in, the one that has been silent longest first.
 struct value_list {
     struct connection *first, *last;
     uint64_t refusals_seen;    // What the worker had refused at the last look.

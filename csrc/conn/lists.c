@@ -54,7 +54,9 @@ static void put_last_value(struct value_list *values, struct connection *connect
 }
 
 void conn_values_note(struct conns *conns, struct connection *connection) {
-    bool has_value = conn_is_open(connection) && session_is_reading_value(&connection->session);
+    bool has_value =
+        conn_is_open(connection)
+        && (session_is_reading_value(&connection->session) || connection->transport.holds_part);
     if (LIKELY(!has_value && !connection->is_in_values)) {
         return;
     }

@@ -133,11 +133,12 @@ bool transport_encrypt(struct transport *transport, struct tls_io *io, struct tl
     end->context = tls_context_hold(context);
     end->below = *transport;
     *transport = (struct transport){.ops = &tls_ops, .fd = transport->fd, .tls = end};
+    tls_kernel_begin(transport);
     return true;
 }
 
 static struct tls_end *end_of(const struct transport *transport) {
-    return transport->ops->greet == tls_greet ? transport->tls : NULL;
+    return transport->ops->receive_pieces == tls_receive_pieces ? transport->tls : NULL;
 }
 
 const struct transport *transport_below(const struct transport *transport) {

@@ -103,10 +103,13 @@ void tls_io_close(struct tls_io *io) {
     }
 }
 
+bool tls_holds_part(const struct tls_end *end) {
+    return SSL_has_pending(end->ssl) || strcmp(SSL_rstate_string(end->ssl), "RH") != 0;
+}
+
 // OpenSSL up to 3.0.13 frees them under a record that has come in part.
 static bool free_buffers(const struct tls_end *end) {
-    return !SSL_has_pending(end->ssl) && strcmp(SSL_rstate_string(end->ssl), "RH") == 0
-           && SSL_free_buffers(end->ssl);
+    return !tls_holds_part(end) && SSL_free_buffers(end->ssl);
 }
 
 static void warm_out(struct tls_end *end) {

@@ -29,8 +29,10 @@ static size_t decrypt(struct tls_end *end, struct places *places, int *verdict_o
         if (UNLIKELY(SSL_read_ex(end->ssl, (char *)piece->iov_base + places->filled, space, &bytes)
                      <= 0)) {
             *verdict_out = tls_verdict(end);
+            end->holds_part = tls_holds_part(end);
             break;
         }
+        end->holds_part = false;
         all += bytes;
         places->room -= bytes;
         places->filled += bytes;
@@ -82,6 +84,7 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
     tls_io_begin(end);
     ssize_t result = receive(end, &places);
     bool is_held_here = is_held(end);
+    transport->holds_part = end->holds_part;
     if (UNLIKELY(!tls_io_end(end))) {
         end->is_broken = true;
         return TRANSPORT_BROKEN;

@@ -7,6 +7,12 @@
 // OpenSSL has to read first now and then; so often is enough for one message of a handshake.
 #define READS_TO_SEND_MAX 4
 
+// Whoever was sent nothing for a while gets the beginning of much in a small record: the client can
+// decrypt it before the rest has come, which takes one more round trip where a connection that was
+// idle begins slowly again.
+#define FIRST_RECORD_BYTES 4096
+#define IDLE_TICKS 2
+
 // What is to be sent, and how far it has got.
 struct source_pieces {
     const struct iovec *pieces;
@@ -106,10 +112,14 @@ static ssize_t encrypt_batch(struct tls_end *end, struct source_pieces *source) 
            && io->out_bytes + RECORD_BYTES + RECORD_EXTRA_BYTES <= io->out_limit) {
         size_t bytes;
         const char *from = record_bytes(io, source, &bytes);
+        if (UNLIKELY(bytes == RECORD_BYTES && io->ticks >= end->full_until_tick)) {
+            bytes = FIRST_RECORD_BYTES;
+        }
         result = encrypt(end, from, bytes);
         if (UNLIKELY(result != TRANSPORT_DONE)) {
             break;
         }
+        end->full_until_tick = io->ticks + IDLE_TICKS;
         plain += bytes;
         skip(source, bytes);
     }

@@ -1,4 +1,5 @@
 // TLS of an engine: the context for new connections, and those who have to go when it changes.
+#include "server/engine_rig.h"
 #include "server/server_internal.h"
 
 // So many clients are looked at in one turn.
@@ -79,4 +80,8 @@ void engine_tls_forget(struct engine *engine, const struct client *client) {
 
 void engine_tls_close(struct engine *engine) {
     tls_context_release(engine->tls);
+}
+
+void engine_pretend_kernel_tls(struct engine *engine) {
+    tls_io_pretend_kernel(engine->conns.tls_io);
 }
