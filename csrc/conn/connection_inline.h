@@ -106,10 +106,13 @@ struct delay_list {
     struct connection *first, *last;
 };
 
+// After so long in one turn others get theirs. A step with elliptic curves takes about half of it.
+#define HANDSHAKES_TURN_NS 250000
 // Connections in CONN_HANDSHAKE.
 struct handshake_list {
     struct connection *first, *last;          // All of them, the one that began first in front.
     struct conn_queue ready;                  // Those with something to be done.
+    uint64_t turn_ns;                         // No step begins when so much of a turn is over.
     uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
     uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
 };
@@ -217,8 +220,8 @@ void conn_event(struct conns *conns, struct connection *connection, uint32_t eve
 void conns_serve_staged(struct conns *conns);
 // Serves those that did not wait for an event. To be called once a turn, before events are told.
 void conns_serve_again(struct conns *conns);
-// Goes on with handshakes, up to a bound: those who are established come first. To be called once a
-// turn, behind the events.
+// Goes on with handshakes, up to a bound of steps and of time: those who are established come
+// first. To be called once a turn, behind the events.
 void conns_serve_handshakes(struct conns *conns);
 // Goes on with the connections of these waiters, whose reads from flash are done.
 void conns_serve_read(struct conns *conns, struct flash_waiter *told);

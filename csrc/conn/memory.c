@@ -255,6 +255,10 @@ bool memory_loop_turn(struct memory_loop *loop) {
     return was_anything;
 }
 
+void memory_loop_set_handshakes(struct memory_loop *loop, uint64_t nanoseconds) {
+    loop->conns.handshakes.turn_ns = nanoseconds;
+}
+
 int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count) {
     int status = proto_set_auth(loop->conns.proto, lines, byte_count);
     if (status == PYMC_OK) {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pymc.core.ffi import text
+from pymc.core.ffi import lib, text
 from pymc.core.tls import TlsContext, Verify
 from tests.support.core.conn_rig import END, MANY, Rig, put, shown
 from tests.support.core.tls_conn import TlsClient, client_context, server_context
@@ -112,6 +112,27 @@ def test_few_handshakes_in_a_turn(rig: Rig, server: TlsContext, client: TlsClien
     # Who got an answer has something to say to it.
     assert len([one for one in storm if one.out.pending]) == 8
     rig.serve()
+    for one in storm:
+        one.greet()
+
+
+def test_time_of_handshakes_in_a_turn(rig: Rig, server: TlsContext, client: TlsClient) -> None:
+    """When their time is over, the others' next turn comes; each turn has one step at least."""
+    client.greet()
+    lib.memory_loop_set_handshakes(rig.loop, 0)
+    storm = [TlsClient(rig, server) for _ in range(3)]
+    for one in storm:
+        one.listen()
+        one.say(one.out.read())
+    for done in range(1, 4):
+        client.tls.write(b"mn\r\n")
+        client.say(client.out.read())
+        assert rig.turn()
+        client.listen()
+        assert client.got == b"MN\r\n" * done
+        for one in storm:
+            one.listen()
+        assert len([one for one in storm if one.out.pending]) == done
     for one in storm:
         one.greet()
 
