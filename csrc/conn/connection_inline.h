@@ -108,10 +108,14 @@ struct delay_list {
 
 // After so long in one turn others get theirs. A step with elliptic curves takes about half of it.
 #define HANDSHAKES_TURN_NS 250000
+// While so many wait for their turn no further ones are begun: others who come wait with the
+// kernel, where they cost no memory of ours.
+#define HANDSHAKES_READY_MAX 64
 // Connections in CONN_HANDSHAKE.
 struct handshake_list {
     struct connection *first, *last;          // All of them, the one that began first in front.
-    struct conn_queue ready;                  // Those with something to be done.
+    struct conn_queue ready;                  // Those with something to be done ...
+    uint32_t ready_count;                     // ... and how many there are.
     uint64_t turn_ns;                         // No step begins when so much of a turn is over.
     uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
     uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
@@ -192,6 +196,10 @@ static inline bool conn_is_waiting(const struct connection *connection) {
 // Somebody is to be served though no event tells of it.
 static inline bool conns_have_more(const struct conns *conns) {
     return conns->again || conns->handshakes.ready.first;
+}
+
+static inline bool conns_may_encrypt(const struct conns *conns) {
+    return conns->handshakes.ready_count < HANDSHAKES_READY_MAX;
 }
 
 // Makes what connections share, in zeroed memory. Borrows everything it is given. `reader` and

@@ -18,6 +18,7 @@ void conn_handshake_ready(struct conns *conns, struct connection *connection) {
     if (!connection->is_in_ready) {
         connection->is_in_ready = true;
         conn_queue_push(&conns->handshakes.ready, connection);
+        conns->handshakes.ready_count++;
     }
 }
 
@@ -66,6 +67,7 @@ void conns_serve_handshakes(struct conns *conns) {
     for (int steps = 0; steps < STEPS_MAX && (connection = conn_queue_pop(&handshakes->ready));
          steps++) {
         connection->is_in_ready = false;
+        handshakes->ready_count--;
         step(conns, connection);
         conn_check(connection);
         if (handshakes->ready.first && monotonic_ns() - begin_ns >= handshakes->turn_ns) {

@@ -70,6 +70,7 @@ struct memory_view {
     bool wants_room;
     bool has_met_end;          // Its connection was shut down ...
     bool is_closed;            // ... and closed.
+    uint64_t sends;            // How often it was sent something.
     uint64_t waiting_bytes;    // It said them, and they were not received.
     uint64_t kept_bytes;       // They were received, and are kept for the session.
     const char *identity;      // Whom its certificate names, "" at first; borrowed from the client.

@@ -136,6 +136,9 @@ static void place(struct engine *engine, int fd, struct listener *listener,
 }
 
 void listener_serve(struct engine *engine, struct listener *listener) {
+    if (UNLIKELY(listener->options.tls != ENGINE_TLS_NONE && !conns_may_encrypt(&engine->conns))) {
+        return;    // It tells again in the next round.
+    }
     uint32_t most = accepts_now(engine, listener);
     for (uint32_t i = 0; i < most && engine->is_accepting; i++) {
         if (!live_get(engine->arena, LIVE_maxconns_fast)
