@@ -58,15 +58,16 @@ class Control:
         except Exception:
             say_exception(f"answering {line!r}")
             answer = Answer(_FAILED)
-        if request.opaque is not None and not isinstance(answer, Watching):
+        if isinstance(answer, Watching):
+            # No binary request asks for that: each of theirs is a `stats`.
+            self._watch(request.connection, answer.classes)
+            return
+        if request.opaque is not None:
             # A walk as well is answered here: the keeper knows no packets.
             is_dump = request.line.startswith(b"detail dump")
             answer = in_packets(answer, request.opaque, is_dump=is_dump)
         if isinstance(answer, Answer):
             self._engine.reply(request.connection, answer.text, answer.kind)
-            return
-        if isinstance(answer, Watching):
-            self._watch(request.connection, answer.classes)
             return
         self._streams[request.connection] = answer.parts
         if not (answer.is_walk and self._lend(request)):

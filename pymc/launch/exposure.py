@@ -3,14 +3,17 @@
 import ipaddress
 
 from pymc.config import Settings
+from pymc.core.engine import ListenerTls
 from pymc.server_context import ListeningAddress
 
 
 def exposed(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> list[str]:
     """Returns one line when an address beyond this machine is open without TLS and passwords."""
-    if settings.tls_enabled or settings.auth_file_path or settings.sasl_enabled:
+    if settings.auth_file_path or settings.sasl_enabled:
         return []
-    open_ones = [name for address in addresses if (name := _beyond(address))]
+    plain = [address for address in addresses if address.options.tls is ListenerTls.NONE]
+    # TCP and UDP may have the same port.
+    open_ones = list(dict.fromkeys(name for address in plain if (name := _beyond(address))))
     if not open_ones:
         return []
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connection import Connection
+from tests.support.connection import Address, Connection
 from tests.support.deadline import wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
@@ -66,7 +66,8 @@ def test_every_door_asks(pymc: Program, tokens: Path, tmp_path: Path) -> None:
     with Server(pymc, ["-t", "2", "-Y", str(tokens), *doors, *listen]) as server:
         ports = [port for _, port in server.ports]
         hosts = [f"127.0.0.{number}" for number in (1, 2, 3)]
-        for address in [str(path), *zip(hosts, ports, strict=True)]:
+        addresses: list[Address] = [str(path), *zip(hosts, ports, strict=True)]
+        for address in addresses:
             with Connection(address) as connection:
                 assert connection.ask("get a") == b"CLIENT_ERROR unauthenticated"
                 connection.send(b"\r\n" * 1000)

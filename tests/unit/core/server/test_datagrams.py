@@ -150,6 +150,14 @@ def test_an_address_that_was_not_seen_gets_ten_times(server: UdpServer, value_by
         assert whole(datagrams) == expected
 
 
+def test_ten_times_is_the_last_byte(server: UdpServer) -> None:
+    client = server.client(UNSEEN, is_seen=False)
+    # 15 bytes ask, 8 of the header and 22 around the value answer.
+    for value_bytes, fits in ((120, True), (121, False)):
+        server.store.put(b"k", b"v" * value_bytes)
+        assert (server.ask(client, b"get k\r\n") != TOO_LARGE + b"\r\n") == fits
+
+
 def test_who_was_seen_or_is_not_limited_gets_it_all(server: UdpServer) -> None:
     server.store.put(b"k", b"v" * 10_000)
     client = server.client(UNSEEN, is_seen=False)
