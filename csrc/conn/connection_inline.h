@@ -107,10 +107,17 @@ struct delay_list {
     struct connection *first, *last;
 };
 
+// After so long in one turn others get theirs. A step with elliptic curves takes about half of it.
+#define HANDSHAKES_TURN_NS 250000
+// While so many wait for their turn no further ones are begun: others who come wait with the
+// kernel, where they cost no memory of ours.
+#define HANDSHAKES_READY_MAX 64
 // Connections in CONN_HANDSHAKE.
 struct handshake_list {
     struct connection *first, *last;          // All of them, the one that began first in front.
-    struct conn_queue ready;                  // Those with something to be done.
+    struct conn_queue ready;                  // Those with something to be done ...
+    uint32_t ready_count;                     // ... and how many there are.
+    uint64_t turn_ns;                         // No step begins when so much of a turn is over.
     uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
     uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
 };
@@ -192,6 +199,10 @@ static inline bool conns_have_more(const struct conns *conns) {
     return conns->again || conns->handshakes.ready.first;
 }
 
+static inline bool conns_may_encrypt(const struct conns *conns) {
+    return conns->handshakes.ready_count < HANDSHAKES_READY_MAX;
+}
+
 // Makes what connections share, in zeroed memory. Borrows everything it is given. `reader` and
 // `log` are the caller's to set. Returns PYMC_NO_MEMORY or PYMC_OK; either way conns_close() frees.
 int conns_open(struct conns *conns, struct store *store, const char *version,
@@ -218,8 +229,8 @@ void conn_event(struct conns *conns, struct connection *connection, uint32_t eve
 void conns_serve_staged(struct conns *conns);
 // Serves those that did not wait for an event. To be called once a turn, before events are told.
 void conns_serve_again(struct conns *conns);
-// Goes on with handshakes, up to a bound: those who are established come first. To be called once a
-// turn, behind the events.
+// Goes on with handshakes, up to a bound of steps and of time: those who are established come
+// first. To be called once a turn, behind the events.
 void conns_serve_handshakes(struct conns *conns);
 // Goes on with the connections of these waiters, whose reads from flash are done.
 void conns_serve_read(struct conns *conns, struct flash_waiter *told);

@@ -146,6 +146,7 @@ void conn_handshake_leave(struct conns *conns, struct connection *connection) {
     connection->value_next = connection->value_previous = NULL;
     if (connection->is_in_ready) {
         conn_queue_remove(&handshakes->ready, connection);
+        handshakes->ready_count--;
         connection->is_in_ready = false;
     }
 }
