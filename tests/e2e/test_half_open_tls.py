@@ -57,7 +57,7 @@ def test_many_half_open_handshakes(pymc: Program, tmp_path: Path, descriptors: i
         before = private_bytes(server)
         try:
             for number in range(count):
-                client = socket.create_connection(server.address, timeout=scaled(20))
+                client = socket.create_connection(("127.0.0.1", server.port), timeout=scaled(20))
                 clients.append(client)
                 client.send(half)
                 if number % 500 == 0:
