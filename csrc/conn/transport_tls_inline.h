@@ -33,5 +33,5 @@ enum tls_failure transport_tls_failure(const struct transport *transport);
 MUST_CHECK bool transport_tls_admit(struct transport *transport, struct tls_peer *peer_out);
 // NULL for one that is not encrypted. Borrowed.
 struct tls_context *transport_tls_context(const struct transport *transport);
-// Required: it is encrypted.
+// The same.
 SSL *transport_tls_ssl(const struct transport *transport);

@@ -53,6 +53,9 @@ struct tls_end {
     bool may_hold_below;         // The last fill was full: no event tells of what is behind it.
     bool is_deaf;          // The transport below takes nothing any more; it may still hold input.
     bool reads_to_send;    // OpenSSL has to read before it can encrypt.
+    bool has_ticket;       // `unsent` is a ticket that leaves with the first reply, or when there
+                           // is nothing to be received.
+    bool reads_on;         // It was sent something after its end: it listens.
     bool is_warm;
     struct tls_end *warm_next, *warm_previous;
     struct tls_by_kernel *kernel;    // NULL but where the kernel may encrypt.
@@ -75,6 +78,8 @@ ssize_t tls_fill(struct tls_end *end, size_t bytes);
 int tls_verdict(struct tls_end *end);
 // Sends what is unsent: TRANSPORT_DONE when that was all, TRANSPORT_LATER or TRANSPORT_BROKEN.
 int tls_send_unsent(struct tls_end *end);
+// Puts a ticket that was kept for the first reply before what is written next.
+void tls_take_ticket(struct tls_end *end);
 // Keeps what the transport below did not take of the bytes. Returns false at the bound or without
 // memory.
 MUST_CHECK bool tls_keep_unsent(struct tls_end *end, const char *bytes, size_t count);

@@ -74,7 +74,7 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
     if (UNLIKELY(end->is_broken || end->has_ended)) {
         return end->is_broken ? TRANSPORT_BROKEN : TRANSPORT_END;
     }
-    if (UNLIKELY(end->unsent.bytes)) {
+    if (UNLIKELY(end->unsent.bytes && !end->has_ticket)) {
         (void)tls_send_unsent(end);    // A client that takes nothing may still say something.
     }
     struct places places = {.pieces = pieces};
@@ -89,12 +89,15 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
         end->is_broken = true;
         return TRANSPORT_BROKEN;
     }
+    if (UNLIKELY(end->has_ticket && result == TRANSPORT_LATER)) {
+        (void)tls_send_unsent(end);    // There is no reply that it could leave with.
+    }
     // An end that came with the bytes, and room that something waits for, is found by coming again.
     transport->holds_input =
         result == TRANSPORT_LATER
             ? end->may_hold_below
             : result > 0
                   && (end->may_hold_below || is_held_here || end->has_ended || end->is_broken
-                      || UNLIKELY(end->unsent.bytes && !end->owed));
+                      || UNLIKELY(end->unsent.bytes && !end->owed && !end->has_ticket));
     return result;
 }

@@ -108,8 +108,9 @@ static ssize_t encrypt_batch(struct tls_end *end, struct source_pieces *source) 
     struct tls_io *io = end->io;
     size_t plain = 0;
     int result = TRANSPORT_DONE;
+    // A ticket in front of it does not keep the first record from leaving.
     while (source->count > 0
-           && io->out_bytes + RECORD_BYTES + RECORD_EXTRA_BYTES <= io->out_limit) {
+           && (plain == 0 || io->out_bytes + RECORD_BYTES + RECORD_EXTRA_BYTES <= io->out_limit)) {
         size_t bytes;
         const char *from = record_bytes(io, source, &bytes);
         if (UNLIKELY(bytes == RECORD_BYTES && io->ticks >= end->full_until_tick)) {
@@ -138,7 +139,7 @@ ssize_t tls_send_pieces(struct transport *transport, const struct iovec *pieces,
     if (UNLIKELY(end->is_broken || end->is_deaf)) {
         return TRANSPORT_BROKEN;
     }
-    if (UNLIKELY(end->unsent.bytes || end->owed)) {
+    if (UNLIKELY((end->unsent.bytes && !end->has_ticket) || end->owed)) {
         int result = tls_send_unsent(end);
         size_t taken = result == TRANSPORT_BROKEN || !end->owed ? 0 : count_taken(end);
         if (result != TRANSPORT_DONE || taken) {
@@ -148,6 +149,10 @@ ssize_t tls_send_pieces(struct transport *transport, const struct iovec *pieces,
     struct source_pieces source = {.pieces = pieces, .count = piece_count};
     skip(&source, 0);    // Empty pieces at the front.
     tls_io_begin(end);
+    if (UNLIKELY(end->has_ticket)) {
+        tls_take_ticket(end);
+    }
+    end->reads_on = end->has_ended;
     ssize_t result = encrypt_batch(end, &source);
     if (UNLIKELY(!tls_io_end(end))) {
         end->is_broken = true;

@@ -139,8 +139,12 @@ static void client_admitted(struct conns *conns, struct connection *connection,
     engine_tls_compare(engine_of(conns), client_of(connection));
 }
 
+static void client_watch(struct conns *conns) {
+    engine_watch_call(engine_of(conns));
+}
+
 const struct conn_host client_host = {
-    .ask = client_ask, .closed = client_closed, .admitted = client_admitted};
+    .ask = client_ask, .closed = client_closed, .admitted = client_admitted, .watch = client_watch};
 
 static void free_all(struct conn_queue *queue) {
     for (struct connection *at; (at = conn_queue_pop(queue));) {

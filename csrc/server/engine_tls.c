@@ -43,9 +43,12 @@ void engine_tls_compare(struct engine *engine, struct client *client) {
     uint8_t rights;
     if (tls_still_admitted(engine->tls, transport_tls_ssl(&connection->transport), &rights)) {
         session_set_rights(&connection->session, rights);
-        return;
+        if (!conn_is_watching(connection) || (rights & SESSION_MAY_ADMIN)) {
+            return;
+        }
+    } else {
+        session_set_rights(&connection->session, 0);
     }
-    session_set_rights(&connection->session, 0);
     if (conn_finish(&engine->conns, connection)) {
         count(engine->proc, COUNTER_tls_closed_by_reload, 1);
     } else {

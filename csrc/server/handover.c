@@ -6,6 +6,9 @@
 
 #include "server/server_internal.h"
 
+// What is no note, but tells a worker that its watchers are to look.
+#define CALL 'w'
+
 bool inbox_send(int inbox_fd, int fd, const struct hand_over *note) {
     struct iovec iov = {(void *)note, sizeof *note};
     union {
@@ -23,6 +26,11 @@ bool inbox_send(int inbox_fd, int fd, const struct hand_over *note) {
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
     return inbox_fd >= 0
            && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *note;
+}
+
+void inbox_call(int inbox_fd) {
+    static const char call = CALL;
+    (void)!send(inbox_fd, &call, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
@@ -60,6 +68,10 @@ void inbox_serve(struct engine *engine) {
             return;
         }
         int fd = descriptor_of(&message);
+        if (received == 1 && fd < 0 && *(const char *)&note == CALL) {
+            engine_watch_called(engine);
+            continue;
+        }
         if (received != (ssize_t)sizeof note || note.worker >= engine->workers) {
             // A note that nobody here wrote: its client sees the end.
             if (fd >= 0) {

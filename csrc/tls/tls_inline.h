@@ -31,6 +31,9 @@ SSL *tls_begin(struct tls_context *context, enum tls_door door);
 // does not allow: as a rule the handshake failed by then, and with TLS_FAILED_DENIED.
 MUST_CHECK bool tls_admit(struct tls_context *context, SSL *ssl, struct tls_peer *peer);
 
+// Whom its certificate names, as tls_peer has it, of the last handshake; "" for nobody. Borrowed.
+const char *tls_identity(const SSL *ssl);
+
 // Whether the client of a connection, which an older context admitted, would be admitted by this
 // one, as far as its certificate goes: dates, CA, revocation, identity. `rights` becomes what it
 // may do. Takes a microsecond or two, and nothing of the connection's own context.

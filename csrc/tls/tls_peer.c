@@ -59,13 +59,18 @@ static void forget_chain(SSL *ssl) {
     }
 }
 
+const char *tls_identity(const SSL *ssl) {
+    const struct tls_state *state = tls_state_of(ssl);
+    return state && state->identity ? state->identity : "";
+}
+
 bool tls_admit(struct tls_context *context, SSL *ssl, struct tls_peer *peer) {
     struct tls_state *state = tls_state_of(ssl);
     *peer = (struct tls_peer){0};
     if (!state) {
         return false;
     }
-    snprintf(peer->identity, sizeof peer->identity, "%s", state->identity ? state->identity : "");
+    snprintf(peer->identity, sizeof peer->identity, "%s", tls_identity(ssl));
     if (state->is_denied) {
         state->failure = TLS_FAILED_DENIED;
         return false;

@@ -117,7 +117,8 @@ static char *put_client(char *at, const struct watch_record *record, const char 
     }
     at = put_text(put_text(at, " rip="), text);
     at = put_field(at, " rport=", record->port);
-    return put_text(at, record->family == 1 ? " transport=local" : " transport=tcp");
+    const char *transport = record->family == 1 ? "local" : record->is_datagram ? "udp" : "tcp";
+    return put_text(put_text(at, " transport="), transport);
 }
 
 static char *put_connection(char *at, const struct watch_record *record, const char *tail) {
@@ -143,7 +144,9 @@ static char *put_error(char *at, const struct watch_record *record, const char *
     at = put_encoded(at, text, (uint32_t)((blank ? blank : end) - text));
     at = put_key(at, record, key);
     at = put_encoded(put_text(at, " reason="), reason, (uint32_t)(end - reason));
-    return put_field(put_client(at, record, tail), " cfd=", record->connection);
+    at = put_client(at, record, tail);
+    return record->connection == WATCH_NO_CONNECTION ? at
+                                                     : put_field(at, " cfd=", record->connection);
 }
 
 char *watch_put_line(char *at, const struct watch_record *record, const char *tail) {
