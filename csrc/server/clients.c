@@ -139,8 +139,15 @@ static void client_admitted(struct conns *conns, struct connection *connection,
     engine_tls_compare(engine_of(conns), client_of(connection));
 }
 
-const struct conn_host client_host = {
-    .ask = client_ask, .closed = client_closed, .admitted = client_admitted};
+static uint64_t client_read_ns(struct conns *conns) {
+    (void)conns;
+    return read_ns(CLOCK_MONOTONIC);
+}
+
+const struct conn_host client_host = {.ask = client_ask,
+                                      .closed = client_closed,
+                                      .admitted = client_admitted,
+                                      .read_ns = client_read_ns};
 
 static void free_all(struct conn_queue *queue) {
     for (struct connection *at; (at = conn_queue_pop(queue));) {
