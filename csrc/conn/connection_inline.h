@@ -79,6 +79,8 @@ struct conn_host {
     // Between two connections: those who watch, here or elsewhere, are to look now. NULL where
     // nobody can.
     void (*watch)(struct conns *conns);
+    // A clock of nanoseconds: how long something takes, whatever the cache's own clock says.
+    uint64_t (*read_ns)(struct conns *conns);
 };
 
 struct conn_queue {
@@ -107,8 +109,6 @@ struct delay_list {
     struct connection *first, *last;
 };
 
-// After so long in one turn others get theirs. A step with elliptic curves takes about half of it.
-#define HANDSHAKES_TURN_NS 250000
 // While so many wait for their turn no further ones are begun: others who come wait with the
 // kernel, where they cost no memory of ours.
 #define HANDSHAKES_READY_MAX 64
@@ -117,7 +117,6 @@ struct handshake_list {
     struct connection *first, *last;          // All of them, the one that began first in front.
     struct conn_queue ready;                  // Those with something to be done ...
     uint32_t ready_count;                     // ... and how many there are.
-    uint64_t turn_ns;                         // No step begins when so much of a turn is over.
     uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
     uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
 };

@@ -17,6 +17,8 @@ struct memory_loop {
     struct conns conns;    // First: what is told of connections finds its loop by it.
     struct memory_client *clients;
     struct memory_client **last;
+    uint64_t now_ns;
+    uint64_t pace_ns;
 };
 
 struct memory_client {
@@ -182,10 +184,15 @@ static void host_admitted(struct conns *conns, struct connection *connection,
     client_of(connection)->peer = *peer;
 }
 
+static uint64_t host_read_ns(struct conns *conns) {
+    struct memory_loop *loop = (struct memory_loop *)conns;
+    return loop->now_ns += loop->pace_ns;
+}
+
 int memory_loop_open(struct store *store, struct flash_reader *reader,
                      struct memory_loop **loop_out) {
     static const struct conn_host host = {
-        .ask = host_ask, .closed = host_closed, .admitted = host_admitted};
+        .ask = host_ask, .closed = host_closed, .admitted = host_admitted, .read_ns = host_read_ns};
     struct memory_loop *loop = calloc(1, sizeof *loop);
     if (!loop) {
         return PYMC_NO_MEMORY;
@@ -257,8 +264,8 @@ bool memory_loop_turn(struct memory_loop *loop) {
     return was_anything;
 }
 
-void memory_loop_set_handshakes(struct memory_loop *loop, uint64_t nanoseconds) {
-    loop->conns.handshakes.turn_ns = nanoseconds;
+void memory_loop_set_pace(struct memory_loop *loop, uint64_t nanoseconds) {
+    loop->pace_ns = nanoseconds;
 }
 
 int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count) {

@@ -22,8 +22,8 @@ void memory_loop_close(struct memory_loop *loop);
 // Tells connections once of what changed, as an epoll set with edges does, and serves them. Returns
 // whether there was anything to do.
 bool memory_loop_turn(struct memory_loop *loop);
-// Handshakes take so much of each turn; 0: one step.
-void memory_loop_set_handshakes(struct memory_loop *loop, uint64_t nanoseconds);
+// Each time that connections look at the clock so much has passed; none at first.
+void memory_loop_set_pace(struct memory_loop *loop, uint64_t nanoseconds);
 // As engine_set_auth().
 int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count);
 // To be called once a second of the process's clock.

@@ -8,7 +8,7 @@
 #define OUT_BYTES_USUAL (128u << 10)
 #define OUT_BYTES_MAX (1u << 20)
 // Answers to what a client says within TLS, while it takes nothing: more than this is an attack.
-#define UNSENT_BYTES_MAX (OUT_BYTES_MAX + (256u << 10))
+#define UNSENT_BYTES_MAX (64u << 10)
 // Buffers of OpenSSL, 34 KiB in all, stay with so many connections, and so many ticks after they
 // were used last.
 #define WARM_MAX 128
@@ -209,7 +209,8 @@ static bool keep_unread(struct tls_end *end) {
 bool tls_keep_unsent(struct tls_end *end, const char *bytes, size_t count) {
     struct tls_bytes *unsent = &end->unsent;
     size_t all = unsent->bytes + count;
-    char *base = all <= UNSENT_BYTES_MAX ? malloc(all) : NULL;
+    size_t most = UNSENT_BYTES_MAX + (end->owed ? end->batch_bytes : 0);
+    char *base = all <= most ? malloc(all) : NULL;
     if (!base) {
         return false;
     }

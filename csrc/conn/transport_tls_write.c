@@ -93,12 +93,12 @@ static ssize_t send_batch(struct tls_end *end, size_t plain) {
         return (ssize_t)plain;
     }
     size_t gone = sent > 0 ? (size_t)sent : 0;
+    end->batch_bytes = (uint32_t)bytes;
+    end->batch_plain = end->owed = (uint32_t)plain;
     if (sent == TRANSPORT_BROKEN || !tls_keep_unsent(end, io->out + gone, bytes - gone)) {
         end->is_deaf = true;
         return TRANSPORT_BROKEN;
     }
-    end->batch_bytes = (uint32_t)bytes;
-    end->batch_plain = end->owed = (uint32_t)plain;
     size_t taken = count_taken(end);
     return taken ? (ssize_t)taken : TRANSPORT_LATER;
 }

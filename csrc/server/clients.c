@@ -145,6 +145,15 @@ static void client_watch(struct conns *conns) {
 
 const struct conn_host client_host = {
     .ask = client_ask, .closed = client_closed, .admitted = client_admitted, .watch = client_watch};
+static uint64_t client_read_ns(struct conns *conns) {
+    (void)conns;
+    return read_ns(CLOCK_MONOTONIC);
+}
+
+const struct conn_host client_host = {.ask = client_ask,
+                                      .closed = client_closed,
+                                      .admitted = client_admitted,
+                                      .read_ns = client_read_ns};
 
 static void free_all(struct conn_queue *queue) {
     for (struct connection *at; (at = conn_queue_pop(queue));) {
