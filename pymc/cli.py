@@ -8,7 +8,6 @@ from typing import Any
 
 from pymc.config.checks import checked
 from pymc.config.errors import StartupAnswer, StartupError, StartupStop, nearest
-from pymc.config.features import missing_feature, refuse
 from pymc.config.getopt import CommandLine, Option
 from pymc.config.readers import Names, Reader, is_read_in_part, shown_amount
 from pymc.config.row import READ, Row
@@ -189,9 +188,6 @@ class _Reading:
             value = row.reader(said_as, text, self.values)
             if text is not None and is_read_in_part(row.reader, text):
                 self.warnings.append(_understood(row, said_as, text, value))
-        feature = missing_feature(name, value)
-        if feature and feature.refused_at_once:
-            raise refuse(feature)
         self.values[name] = value
         self.given.add(name)
         for other, its_value in row.also.items():

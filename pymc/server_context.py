@@ -41,7 +41,7 @@ class ListeningAddress(Record):
 
     @property
     def kind(self) -> ListenerKind:
-        """TCP or unix."""
+        """TCP, UDP or unix."""
         return self.options.kind
 
     def socket_for(self, worker: int) -> socket.socket:

@@ -201,8 +201,10 @@ class Worker:
         """Lets connections from now on use the certificates that count."""
         if (material := self._context.tls) and material.generation != self._tls_generation:
             context, generation = material.make_context(self._context.arena)
-            self._engine.set_tls(context)
-            context.release()
+            try:
+                self._engine.set_tls(context)
+            finally:
+                context.release()
             self._tls_generation = generation
             material.note_used(self._worker, generation)
 

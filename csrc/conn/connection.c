@@ -91,10 +91,11 @@ void conn_backlog_drop(struct conns *conns, struct connection *connection) {
         for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
             reply_value_release(conns->store, &backlog->values[i]);
         }
+        backlog->value_first = backlog->value_count;
+        conn_readers_note(conns, connection);
         count(conns->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)backlog->bytes);
         free(backlog);
         connection->backlog = NULL;
-        conn_readers_note(conns, connection);
     }
 }
 
@@ -109,12 +110,12 @@ static void leave_waits(struct conns *conns, struct connection *connection) {
     }
     conn_queue_remove(&conns->requests, connection);
     conn_queue_remove(&conns->streams, connection);
-    if (connection->state == CONN_ON_BUCKET) {
-        conn_queue_remove(&conns->busy, connection);
-    } else if (connection->state == CONN_ON_FLASH) {
-        flash_reader_unwait(conns->reader, &connection->waiter);
-    } else if (connection->state == CONN_HANDSHAKE) {
-        conn_handshake_leave(conns, connection);
+    switch (connection->state) {
+    case CONN_ON_BUCKET: conn_queue_remove(&conns->busy, connection); break;
+    case CONN_ON_FLASH: flash_reader_unwait(conns->reader, &connection->waiter); break;
+    case CONN_HANDSHAKE: conn_handshake_leave(conns, connection); break;
+    case CONN_DELAYED: conn_delay_end(conns, connection); break;
+    default: break;
     }
 }
 
@@ -128,7 +129,6 @@ void conn_close(struct conns *conns, struct connection *connection) {
         note_closed(conns, connection);
     }
     leave_waits(conns, connection);
-    conn_delay_end(conns, connection);
     conn_move(connection, CONN_CLOSED);
     conn_backlog_drop(conns, connection);
     conn_kept_drop(conns, connection);
@@ -149,6 +149,8 @@ bool conn_finish(struct conns *conns, struct connection *connection) {
     case CONN_SENDING: conn_move(connection, CONN_CLOSING); return true;
     case CONN_READING:
     case CONN_YIELDED:
+    case CONN_WATCHING:
+    case CONN_WATCHING_SENDING:    // Its replies never end.
     case CONN_HANDSHAKE: conn_close(conns, connection); return true;
     default: return connection->state == CONN_CLOSING || !conn_is_open(connection);
     }

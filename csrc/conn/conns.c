@@ -10,6 +10,7 @@ int conns_open(struct conns *conns, struct store *store, const char *version,
     conns->proc = store->proc;
     conns->arena = store->arena;
     conns->workers = 1;
+    conns->handshakes.turn_ns = HANDSHAKES_TURN_NS;
     conns->input = malloc((size_t)(STAGES + 1) * STAGE_BYTES);
     conns->tail = conns->input ? conns->input + (size_t)STAGES * STAGE_BYTES : NULL;
     conns->reply_base = conns->reply.start = malloc(REPLY_BYTES);

@@ -1,14 +1,24 @@
 // Connections whose transport has to agree with the client first: some of their steps in each turn,
 // behind those who are established, and an end for whoever takes too long.
+#include <time.h>
+
 #include "conn/conn_internal.h"
 
-// Steps of handshakes in one turn. A step may cost as much as some hundred commands.
+// Steps of handshakes in one turn. A step may cost as much as some hundred commands, or as one of
+// them: so they are bounded by time as well (`turn_ns`).
 #define STEPS_MAX 8
+
+static uint64_t monotonic_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
 
 void conn_handshake_ready(struct conns *conns, struct connection *connection) {
     if (!connection->is_in_ready) {
         connection->is_in_ready = true;
         conn_queue_push(&conns->handshakes.ready, connection);
+        conns->handshakes.ready_count++;
     }
 }
 
@@ -61,12 +71,18 @@ static void step(struct conns *conns, struct connection *connection) {
 }
 
 void conns_serve_handshakes(struct conns *conns) {
+    struct handshake_list *handshakes = &conns->handshakes;
+    uint64_t begin_ns = monotonic_ns();
     struct connection *connection;
-    for (int steps = 0;
-         steps < STEPS_MAX && (connection = conn_queue_pop(&conns->handshakes.ready)); steps++) {
+    for (int steps = 0; steps < STEPS_MAX && (connection = conn_queue_pop(&handshakes->ready));
+         steps++) {
         connection->is_in_ready = false;
+        handshakes->ready_count--;
         step(conns, connection);
         conn_check(connection);
+        if (handshakes->ready.first && monotonic_ns() - begin_ns >= handshakes->turn_ns) {
+            break;    // Each turn has one step at least, and their deadline counts on.
+        }
     }
 }
 

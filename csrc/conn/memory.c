@@ -25,6 +25,7 @@ struct memory_client {
     struct bytes said;
     struct bytes heard;
     uint64_t takes_bytes;
+    uint64_t sends;
     uint32_t record_bytes;
     uint32_t edges;      // Events that its connection was not told of yet.
     bool sends_first;    // Receiving moves nothing until its transport was told that it can send.
@@ -108,6 +109,7 @@ static ssize_t memory_send(struct transport *transport, const void *bytes, size_
         return TRANSPORT_BROKEN;
     }
     client->takes_bytes -= taken;
+    client->sends += taken > 0;
     return taken ? (ssize_t)taken : TRANSPORT_LATER;
 }
 
@@ -255,6 +257,10 @@ bool memory_loop_turn(struct memory_loop *loop) {
     return was_anything;
 }
 
+void memory_loop_set_handshakes(struct memory_loop *loop, uint64_t nanoseconds) {
+    loop->conns.handshakes.turn_ns = nanoseconds;
+}
+
 int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count) {
     int status = proto_set_auth(loop->conns.proto, lines, byte_count);
     if (status == PYMC_OK) {
@@ -384,6 +390,7 @@ void memory_client_view(const struct memory_client *client, struct memory_view *
                                      .wants_room = connection->wants & TRANSPORT_OUT,
                                      .has_met_end = client->has_met_end,
                                      .is_closed = client->is_closed,
+                                     .sends = client->sends,
                                      .waiting_bytes = client->said.count,
                                      .identity = client->peer.identity,
                                      .kept_bytes = connection->kept.bytes};

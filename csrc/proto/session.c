@@ -25,7 +25,9 @@ void session_destroy(struct session *session) {
 }
 
 void session_init(struct session *session, struct proto *proto, int log_id) {
-    *session = (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
+    session->proto = proto;
+    session->log_id = log_id;
+    session->rights = SESSION_MAY_ALL;
 }
 
 void session_end(struct session *session) {
@@ -84,7 +86,7 @@ bool session_admin_is_binary(const struct session *session, uint32_t *opaque_out
 }
 
 void session_resume(struct session *session) {
-    session->mode = MODE_COMMAND;
+    session->mode = session->swallow_bytes ? MODE_SWALLOW : MODE_COMMAND;
     session->admin_line = NULL;
 }
 

@@ -6,6 +6,8 @@
 
 #include "server/server_internal.h"
 
+// What an encrypted client needs from the start takes as long as some commands.
+#define ACCEPTS_ENCRYPTED_PER_TURN 8
 #define TOO_MANY "ERROR Too many open connections\r\n"
 
 static uint32_t events_of(const struct listener *listener) {
@@ -83,8 +85,8 @@ void listening_resume(struct engine *engine) {
 }
 
 void engine_stop_listening(struct engine *engine) {
-    if (engine->is_accepting) {
-        watch_none(engine, true);
+    if (!engine->has_stopped) {
+        watch_none(engine, true);    // While it pauses, datagrams come all the same.
     }
     engine->is_accepting = false;
     engine->has_stopped = true;
@@ -127,10 +129,12 @@ static void refuse(struct engine *engine, int fd, const struct listener *listene
 // were not all, so that neither a burst nor a single client makes the kernel be asked in vain.
 static uint32_t accepts_now(struct engine *engine, struct listener *listener) {
     bool was_ready_last_round = listener->last_round + 1 == engine->rounds;
+    bool is_encrypted = listener->options.tls != ENGINE_TLS_NONE;
+    uint32_t most = is_encrypted ? ACCEPTS_ENCRYPTED_PER_TURN : ACCEPTS_PER_TURN;
     listener->last_round = engine->rounds;
     if (!was_ready_last_round || listener->accepts == 0) {
         listener->accepts = 1;
-    } else if (listener->accepts < ACCEPTS_PER_TURN) {
+    } else if (listener->accepts < most) {
         listener->accepts *= 2;
     }
     return listener->accepts;
@@ -156,6 +160,9 @@ static void place(struct engine *engine, int fd, struct listener *listener,
 }
 
 void listener_serve(struct engine *engine, struct listener *listener) {
+    if (UNLIKELY(listener->options.tls != ENGINE_TLS_NONE && !conns_may_encrypt(&engine->conns))) {
+        return;    // It tells again in the next round.
+    }
     uint32_t most = accepts_now(engine, listener);
     for (uint32_t i = 0; i < most && engine->is_accepting; i++) {
         if (!live_get(engine->arena, LIVE_maxconns_fast)

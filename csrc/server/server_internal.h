@@ -24,7 +24,7 @@ struct server_root {
     uint32_t records_free;    // List through `id`, + 1.
     uint32_t records_begun;
     uint64_t records_offset;
-    uint64_t identities_offset;    // IDENTITY_BYTES_MAX for each record; written only where its
+    uint64_t identities_offset;    // SERVER_IDENTITY_BYTES for each record; written before its
                                    // has_identity is set.
     uint32_t watches[ENGINE_WORKERS_MAX];    // Whether a worker has watchers, enum server_watch.
     uint32_t loads[ENGINE_WORKERS_MAX];
@@ -118,6 +118,7 @@ struct engine {
     bool has_stopped;
     struct datagram_room *datagram_room;    // NULL without a UDP listener.
     uint32_t datagrams_waiting;             // Requests that are not answered yet.
+    size_t datagram_answer_bytes;           // Room for their answers.
     bool lacks_descriptors;    // accept() failed for want of them; a close or a tick may help.
     uint64_t refused_since_ns;
     struct client *clients;

@@ -39,6 +39,11 @@ const char *tls_identity(const SSL *ssl);
 // may do. Takes a microsecond or two, and nothing of the connection's own context.
 MUST_CHECK bool tls_still_admitted(struct tls_context *context, const SSL *ssl, uint8_t *rights);
 
+// Whether the kernel encrypts what a connection sends.
+bool tls_kernel_encrypts(SSL *ssl);
+// Counts one that ends because its client wants keys that the kernel cannot be given.
+void tls_note_old_keys(struct tls_context *context);
+
 // Why a handshake failed; `error` is what SSL_get_error() said. Empties OpenSSL's error queue.
 enum tls_failure tls_failure_of(SSL *ssl, int error);
 // Counts it.

@@ -43,8 +43,7 @@ static void count_handshake(struct tls_context *context, SSL *ssl) {
     }
     tls_count(context, counter_of_version(SSL_version(ssl)));
     tls_count(context, counter_of_cipher(SSL_get_current_cipher(ssl)));
-    BIO *bio = SSL_get_wbio(ssl);
-    if (bio && BIO_get_ktls_send(bio)) {
+    if (tls_kernel_encrypts(ssl)) {
         tls_count(context, COUNTER_tls_kernel_connections);
     }
 }

@@ -12,7 +12,7 @@ from pymc.config.errors import (
     StartupError,
 )
 from pymc.config.features import FEATURES_NOT_BUILT, refuse
-from pymc.config.listeners import PORT_MAX, Listener, parse_listeners
+from pymc.config.listeners import PORT_MAX, Listener, Tls, parse_listeners
 from pymc.config.readers import KILOBYTE, MEGABYTE, MEMORY_AUTO
 from pymc.config.settings import Settings
 from pymc.config.settings_memory import QUEUES_PERCENT_MAX, SLAB_PAGE_BYTES
@@ -48,7 +48,16 @@ def checked(
     _check_own_bounds(settings)
     _check_user(settings, geteuid, find_user)
     _check_flash_layout(settings)
-    return _with_listeners(_with_flash_defaults(settings))
+    settings = _with_listeners(_with_flash_defaults(settings))
+    _check_clients_certificates(settings)
+    return settings
+
+
+def _check_clients_certificates(settings: Settings) -> None:
+    """A list of clients keeps nobody out where no listener asks who they are."""
+    asks = settings.tls_verify_mode or any(one.tls is Tls.MUTUAL for one in settings.listeners)
+    if settings.tls_enabled and settings.tls_allowed_ids_path is not None and not asks:
+        raise _usage("ERROR: ssl_allowed_ids needs ssl_verify_mode=2, or -l with mtls:")
 
 
 def _usage(message: str) -> StartupError:

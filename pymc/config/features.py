@@ -14,8 +14,6 @@ class MissingFeature(Record):
     message: str
     # What -h says about it.
     note: str = "not built yet"
-    # memcached built without a feature refuses some flags where they stand, others at the end.
-    refused_at_once: bool = False
 
 
 # The one switch: delete a row when its feature is there.
@@ -24,14 +22,6 @@ FEATURES_NOT_BUILT: tuple[MissingFeature, ...] = (
         "memory_file_path", (None,), "This server is not built with restartable memory (-e)."
     ),
 )
-
-
-def missing_feature(setting: str, value: Any) -> MissingFeature | None:
-    """The feature that setting `setting` to `value` would need and that is not there."""
-    for feature in FEATURES_NOT_BUILT:
-        if feature.setting == setting and value not in feature.allowed:
-            return feature
-    return None
 
 
 def refuse(feature: MissingFeature) -> StartupError:

@@ -79,7 +79,8 @@ class TlsSettings(FlashSettings):
     )
     tls_wbuf_bytes: int = setting(
         16 * KILOBYTE,
-        "kilobytes of output buffer for encryption",
+        "kilobytes that are encrypted before they are sent",
+        default_text="up to 128",
         unit="bytes",
         reader=Number(whole_unsigned, 0, UINT_MAX, KILOBYTE),
         options={"ssl_wbuf_size": READ},

@@ -5,6 +5,7 @@ from pymc.core.arena import Arena
 from pymc.core.tls import kernel_lacks
 from pymc.logs import say
 from pymc.tls.checker import CHECK_SECONDS, start_check, start_try
+from pymc.tls.files import identities
 from pymc.tls.material import OK, Material, refused
 
 
@@ -20,6 +21,8 @@ def load_material(settings: Settings) -> Material:
         if path is None:
             raise refused(f"Error loading {title}: (null) : ssl_chain_cert and ssl_key are needed")
     material = Material(settings)
+    # What changes from here on is noticed by the supervisor, however long the start takes.
+    material.seen_at_start = identities(material.parts)
     verdict = start_check(settings, material, None).wait(CHECK_SECONDS)
     if verdict != OK:
         raise refused(verdict)

@@ -77,7 +77,7 @@ READ_USERS = SignalMessage(
     signal.SIGHUP,
     sender="operator",
     receiver="supervisor",
-    meaning="read the file of -Y and the certificates again",
+    meaning="read the files of -Y and -S and the certificates again",
     when_stuck="it stays pending",
 )
 # Not SIGHUP, which would read the users as well.

@@ -78,7 +78,7 @@ class Certificates:
         self._is_asked = False
         self._is_for_somebody = False
         # The files as they were before the last check, and what that came to.
-        self._seen: Seen = identities(material.parts)
+        self._seen: Seen = material.seen_at_start or identities(material.parts)
         self._last_result = OK
         now = clock()
         self._look_at = now + LOOK_SECONDS
@@ -177,12 +177,15 @@ class Certificates:
                 f"Error: {all_of - len(late)} of {all_of} workers use the new certificates;"
                 f" {names} did not say so within {CONFIRM_SECONDS:g} s",
                 now,
+                in_use="",
             )
         else:
             self._end(OK, now)
         self._warn(now)
 
-    def _end(self, result: str, now: float) -> None:
+    def _end(
+        self, result: str, now: float, in_use: str = "; what was loaded before stays in use"
+    ) -> None:
         """Says what the round came to, once where nobody asked and it is what it was."""
         is_new = result != self._last_result
         self._last_result = result
@@ -195,7 +198,7 @@ class Certificates:
                 f" {days_left(facts.not_after, self._wall_clock())} days"
             )
         elif is_new or self._is_for_somebody:
-            say(f"pymc: {result}; what was loaded before stays in use")
+            say(f"pymc: {result}{in_use}")
 
     def _rotate(self, now: float) -> None:
         self._rotate_at = now + self._ticket_seconds

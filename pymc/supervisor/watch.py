@@ -112,10 +112,11 @@ class Watch:
 
     def _read_users(self) -> None:
         """Reads the files of -Y and -S anew, says what came of it, and lets the workers know."""
-        files = {self._context.users, self._context.sasl_users} - {None}
         has_changed = False
-        for users in files:
-            assert users
+        # They are one where -S goes by the file of -Y.
+        for users in dict.fromkeys((self._context.users, self._context.sasl_users)):
+            if users is None:
+                continue
             try:
                 users.reload()
             except StartupError as error:

@@ -13,9 +13,8 @@ from pymc.core.arena import Arena
 from pymc.core.errors import CoreError, InvalidArgumentError
 from pymc.core.tls import TlsContext, TlsMaterial, TlsRules, Verify
 from pymc.record import replace
-from pymc.tls.files import PART_NAMES, Part, error_in, parts_of
+from pymc.tls.files import PART_NAMES, Identity, Part, error_in, parts_of
 
-WORKERS_MAX = 250
 # Of all files and the facts about them.
 COPY_BYTES = 12 << 20
 _PAGE_BYTES = 4096
@@ -44,6 +43,8 @@ class Material:
         import mmap
 
         self.parts: tuple[Part, ...] = parts_of(settings)
+        # The files as they were before they were first read; empty as long as nobody has.
+        self.seen_at_start: tuple[Identity | None, ...] = ()
         self._rules = rules_of(settings)
         self._key_is_der = settings.tls_key_format == KEY_IS_DER
         self._memory = mmap.mmap(-1, _COPIES_AT + 2 * COPY_BYTES)

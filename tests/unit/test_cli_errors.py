@@ -287,6 +287,14 @@ OWN_CASES: list[tuple[int, str, list[str]]] = [
     (1, "Missing ssl_allowed_ids argument", ["-o ssl_allowed_ids"]),
     (
         64,
+        "ERROR: ssl_allowed_ids needs ssl_verify_mode=2, or -l with mtls:",
+        [
+            "-u nobody -Z -o ssl_allowed_ids=/x",
+            "-u nobody -Z -o ssl_allowed_ids=/x,ssl_verify_mode=0 -l btls:a,notls:b",
+        ],
+    ),
+    (
+        64,
         "ERROR: SASL needs users: name a file of user:password lines with MEMCACHED_SASL_PWDB or"
         " -Y.",
         ["-S", "-S -B binary", "--enable-sasl"],

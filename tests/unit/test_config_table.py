@@ -9,7 +9,7 @@ from pymc.config import LIVE, ROWS, Settings
 from pymc.config.row import READ
 from pymc.config.settings import BUNDLES, DEFAULTS, OPTIONS
 
-DERIVED = {"program", "listeners", "given", "warnings"}
+DERIVED = {"program", "listeners", "udp_listeners", "given", "warnings"}
 UNITS = {"bytes": "_bytes", "seconds": "_seconds", "microseconds": "_us", "pages": "_pages"}
 
 

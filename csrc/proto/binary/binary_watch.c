@@ -4,7 +4,7 @@
 
 static bool is_error(uint16_t status) {
     return status != 0 && status != BINARY_NOT_FOUND && status != BINARY_EXISTS
-           && status != BINARY_NOT_STORED;
+           && status != BINARY_NOT_STORED && status != BINARY_AUTH_CONTINUE;
 }
 
 void binary_watch_answer(struct session *session, struct token key, const char *answer,

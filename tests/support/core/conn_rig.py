@@ -76,6 +76,8 @@ class Rig:
         out = ffi.new("struct memory_loop **")
         assert lib.memory_loop_open(handle.store, reader, out) == 0
         self.loop: Any = out[0]
+        # How many steps of handshakes a turn has must not hang on the machine's speed.
+        lib.memory_loop_set_handshakes(self.loop, (1 << 64) - 1)
 
     def close(self) -> None:
         """Closes all connections; close() again does nothing."""

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from pymc.supervisor import certificates
-from pymc.supervisor.certificates import Certificates, warnings_of
+from pymc.supervisor.certificates import Certificates, Seen, warnings_of
 from pymc.tls.facts import DAY_SECONDS, Facts, as_text
+from pymc.tls.files import identities
 from pymc.tls.material import OK, Material
 from tests.support.certificate_files import CertificateFiles
 
@@ -22,7 +23,9 @@ def files(tmp_path: Any) -> CertificateFiles:
 class World:
     """A supervisor's certificates, with everything around them at hand."""
 
-    def __init__(self, files: CertificateFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, files: CertificateFiles, monkeypatch: pytest.MonkeyPatch, seen_at_start: Seen = ()
+    ) -> None:
         self.files = files
         self.now = 100.0
         self.lines: list[str] = []
@@ -33,6 +36,7 @@ class World:
         self.said: str | None = None
         self.can_start = True
         self.material = Material(files.settings)
+        self.material.seen_at_start = seen_at_start
         self.facts = Facts(subject="CN=s", not_after=int(NOW) + 90 * DAY_SECONDS)
         self._load()
         self.material.publish(0)
@@ -141,6 +145,16 @@ def test_who_asks_meanwhile_gets_a_round_of_his_own(world: World) -> None:
     assert (world.material.rounds_begun, world.material.rounds_done, world.started) == (2, 2, 2)
 
 
+def test_files_that_change_during_the_start_are_loaded_as_well(
+    files: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = identities(Material(files.settings).parts)
+    files.renew()
+    world = World(files, monkeypatch, seen)
+    world.look(61)
+    assert world.started == 1
+
+
 def test_files_that_change_are_loaded_within_a_minute(world: World) -> None:
     world.look(59)
     world.files.renew()
@@ -230,6 +244,8 @@ def test_a_worker_that_does_not_confirm_is_named_and_not_waited_for(world: World
     assert world.material.result_of(1) == (
         "Error: 1 of 2 workers use the new certificates; worker 0 did not say so within 5 s"
     )
+    # The new ones count all the same.
+    assert world.lines[-1].endswith("did not say so within 5 s")
 
 
 def test_the_same_reason_is_said_once_unless_somebody_asks(world: World) -> None:

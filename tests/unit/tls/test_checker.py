@@ -48,6 +48,14 @@ def test_verdicts_are_one_line(judge: Callable[[], str], said: str) -> None:
     assert said_by(judge) == said
 
 
+def test_who_ignores_its_children_hears_the_verdict_all_the_same() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert said_by(lambda: OK) == OK
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_one_that_does_not_come_to_an_end_is_killed() -> None:
     def judge() -> str:
         signal.pause()

@@ -11,7 +11,7 @@ from tests.support.core.driver import CLASS_COUNTERS, COUNTERS, Cache
 
 ROWS = [lib.meter_row(number) for number in range(lib.meter_count())]
 CLASS_ROWS = [lib.meter_class_row(number) for number in range(lib.meter_class_count())]
-REPORTS = {"stats", "items", "slabs", "extstore", "pymc", "part"}
+REPORTS = {"stats", "items", "slabs", "extstore", "pymc", "tls", "part"}
 
 
 @pytest.mark.parametrize("rows", [ROWS, CLASS_ROWS])
