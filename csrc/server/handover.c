@@ -6,33 +6,6 @@
 
 #include "server/server_internal.h"
 
-// What is no note, but tells a worker that its watchers are to look.
-#define CALL 'w'
-
-bool inbox_send(int inbox_fd, int fd, const struct hand_over *note) {
-    struct iovec iov = {(void *)note, sizeof *note};
-    union {
-        struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return inbox_fd >= 0
-           && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *note;
-}
-
-void inbox_call(int inbox_fd) {
-    static const char call = CALL;
-    (void)!send(inbox_fd, &call, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
     struct hand_over note = {.listener = listener};
     socklen_t size = sizeof note.peer;
@@ -68,7 +41,7 @@ void inbox_serve(struct engine *engine) {
             return;
         }
         int fd = descriptor_of(&message);
-        if (received == 1 && fd < 0 && *(const char *)&note == CALL) {
+        if (received == 1 && fd < 0 && *(const char *)&note == INBOX_CALL) {
             engine_watch_called(engine);
             continue;
         }

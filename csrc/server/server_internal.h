@@ -230,6 +230,8 @@ void listener_serve(struct engine *engine, struct listener *listener);
 // Hands a connection to the worker with this inbox; the descriptor stays the caller's. Returns
 // false when the inbox is full.
 bool inbox_send(int inbox_fd, int fd, const struct hand_over *note);
+// What is no note, but tells a worker that its watchers are to look.
+#define INBOX_CALL 'w'
 // Tells the worker with this inbox that its watchers are to look; lost when that is full.
 void inbox_call(int inbox_fd);
 // Takes connections that others accepted.
