@@ -214,6 +214,8 @@ void conns_send_deferred(struct conns *conns) {
         struct deferred *deferred = &conns->deferred[i];
         if (UNLIKELY(!conn_send(conns, deferred->connection, deferred->text, deferred->bytes))) {
             conn_begin_ahead(conns, deferred->connection);
+        } else if (UNLIKELY(deferred->connection->transport.holds_input)) {
+            conn_read_again(conns, deferred->connection);    // It had to read before it could send.
         }
     }
     conns->deferred_count = 0;

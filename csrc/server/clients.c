@@ -143,8 +143,6 @@ static void client_watch(struct conns *conns) {
     engine_watch_call(engine_of(conns));
 }
 
-const struct conn_host client_host = {
-    .ask = client_ask, .closed = client_closed, .admitted = client_admitted, .watch = client_watch};
 static uint64_t client_read_ns(struct conns *conns) {
     (void)conns;
     return read_ns(CLOCK_MONOTONIC);
@@ -153,6 +151,7 @@ static uint64_t client_read_ns(struct conns *conns) {
 const struct conn_host client_host = {.ask = client_ask,
                                       .closed = client_closed,
                                       .admitted = client_admitted,
+                                      .watch = client_watch,
                                       .read_ns = client_read_ns};
 
 static void free_all(struct conn_queue *queue) {
