@@ -60,8 +60,8 @@ struct connection {
     struct backlog *backlog;
     struct session session;
     struct flash_waiter waiter;
-    struct connection *value_next, *value_previous;      // In conns->values or conns->handshakes.
-    struct connection *queue_next;                       // In the queue of its state.
+    struct connection *value_next, *value_previous;    // In conns->values or conns->handshakes.
+    struct connection *queue_next;                     // In the queue of its state.
     struct connection *again_next;
 };
 

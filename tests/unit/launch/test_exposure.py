@@ -24,7 +24,9 @@ def line_about(*names: tuple[str, int] | str, auth: bool = False, tls: bool = Fa
     return lines[0] if lines else ""
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "2001:db8::1", "fe80::1%eth0", "::ffff:192.0.2.7"])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "192.0.2.7", "::", "2001:db8::1", "fe80::1%eth0", "::ffff:192.0.2.7"]
+)
 def test_an_address_that_others_reach(host: str) -> None:
     line = line_about((host, 11211))
     assert line.startswith("warning: ")
