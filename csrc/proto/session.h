@@ -35,7 +35,8 @@ void proto_disable_commands(struct proto *proto, const char *words);
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
 void session_destroy(struct session *session);
-// The same for a session that is embedded in its owner (session_inline.h), in zeroed memory. Borrows
+// The same for a session that is embedded in its owner (session_inline.h), in zeroed memory.
+// Borrows
 // the protocol. `log_id` is what its lines are shown with under -vv: the descriptor, as in
 // memcached.
 void session_init(struct session *session, struct proto *proto, int log_id);
