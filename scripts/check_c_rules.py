@@ -11,7 +11,9 @@ OWN_INCLUDES_MAX = 6
 # The server has the clock that all others are told; the flash room measures its devices.
 CLOCK_ROOMS = {"server", "flash", "watch"}
 # Bytes of clients go through a transport, descriptors through an inbox, lines through a log's pipe.
-SOCKET_FILES = re.compile(r"csrc/(conn/transport_\w+|server/(handover|datagrams)|base/log)\.[ch]$")
+SOCKET_FILES = re.compile(
+    r"csrc/(conn/transport_\w+|server/(handover|inbox|datagrams)|base/log)\.[ch]$"
+)
 # clang-format sees to code; comments, strings that it cannot break and tables are checked here.
 COLUMNS_MAX = 100
 

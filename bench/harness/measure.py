@@ -86,6 +86,18 @@ def latency(server: Server, workload: Workload, settings: Settings) -> Figures:
     return {**figures, "rate_per_second": settings.rate_per_second}
 
 
+def watched(server: Server, workload: Workload, settings: Settings) -> Figures:
+    """As closed(), beside a connection that watches; also how much of all that happened it got."""
+    before = text_client.stats(server.endpoint)
+    figures = closed(server, workload, settings)
+    after = text_client.stats(server.endpoint)
+    sent, skipped, dropped = (
+        int(after[name]) - int(before[name])
+        for name in ("log_watcher_sent", "log_watcher_skipped", "log_worker_dropped")
+    )
+    return {**figures, "told_share": sent / max(1, sent + skipped + dropped)}
+
+
 def start(server: Server, workload: Workload, settings: Settings) -> Figures:
     """Another server of the same kind, from its exec to its first answer."""
     with Server(server.kind, server.limits, server.cores) as fresh:
@@ -270,6 +282,7 @@ class Measurement:
 
 MEASUREMENTS: dict[str, Measurement] = {
     "closed": Measurement(closed, warm_up, CLOSED_SLICE_SECONDS),
+    "watch": Measurement(watched, warm_up, CLOSED_SLICE_SECONDS),
     "rate": Measurement(closed, warm_up, RATE_SLICE_SECONDS),
     "start": Measurement(start, nothing, START_SLICE_SECONDS),
     "latency": Measurement(latency, warm_up, LATENCY_SLICE_SECONDS),

@@ -22,6 +22,7 @@ FOREIGN_WALL_SECONDS_MIN = 0.4
 # What each kind of workload shows; JSON has all figures.
 SHOWN = {
     "closed": ("cpu_us", "cpu_key_us", "requests_per_second", "p99_us"),
+    "watch": ("cpu_us", "requests_per_second", "p99_us", "told_share"),
     "rate": ("cpu_us", "requests_per_second", "p50_us", "p99_us"),
     "start": ("start_ms", "start_cpu_ms"),
     "latency": ("p50_us", "p99_us", "p999_us", "cpu_us"),

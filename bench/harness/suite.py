@@ -29,6 +29,7 @@ SHOWN = (
         "private_mib",
         "handshakes_per_second",
         "resumed_share",
+        "told_share",
     ),
     *("cached_share", "flash_reads_per_second", "device_bytes_per_set_byte"),
     *("found_ratio", "written_mb_per_second"),

@@ -25,7 +25,7 @@ KINDS = (
         "interpreter",
         "replay",
     ),
-    *("dump", "stats", "handshakes", "tls-idle"),
+    *("dump", "stats", "watch", "handshakes", "tls-idle"),
 )
 MEASURES = ("peer/pymc", "pymc/peer", "points", "value")
 

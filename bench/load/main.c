@@ -8,6 +8,7 @@
 
 #include "report.h"
 #include "tls.h"
+#include "watcher.h"
 #include "worker.h"
 
 static void raise_descriptor_limit(void) {
@@ -106,6 +107,7 @@ int main(int argc, char **argv) {
     }
     dataset_setup(&options.dataset);
     open_idle(&options);
+    watcher_start(&options);
 
     struct worker *workers = allocate(options.thread_count, sizeof *workers);
     struct tally *total = allocate(1, sizeof *total);

@@ -32,6 +32,8 @@ static const char HELP[] =
     "  --churn               each connection closes after its reply and is opened again for the "
     "next\n"
     "  --idle N (0)          further connections that are opened first and never used\n"
+    "  --watch STREAMS       one more connection watches these (`fetchers mutations`), and throws "
+    "away what it gets\n"
     "  --tls                 TLS 1.3 and any certificate, unless told otherwise:\n"
     "  --tls-version 1.2|1.3  --tls-cipher NAME  --tls-ca FILE (checks the server's certificate)\n"
     "  --tls-cert FILE  --tls-key FILE      the client's own\n"
@@ -113,6 +115,7 @@ enum option_id {
     OPTION_RECONNECT,
     OPTION_CHURN,
     OPTION_IDLE,
+    OPTION_WATCH,
     OPTION_TLS,
     OPTION_TLS_VERSION,
     OPTION_TLS_CIPHER,
@@ -160,6 +163,7 @@ static const struct option LONG_OPTIONS[] = {
     {"reconnect", 0, 0, OPTION_RECONNECT},
     {"churn", 0, 0, OPTION_CHURN},
     {"idle", 1, 0, OPTION_IDLE},
+    {"watch", 1, 0, OPTION_WATCH},
     {"tls", 0, 0, OPTION_TLS},
     {"tls-version", 1, 0, OPTION_TLS_VERSION},
     {"tls-cipher", 1, 0, OPTION_TLS_CIPHER},
@@ -205,6 +209,7 @@ static bool apply_run_option(struct options *o, int id, const char *name, const 
     case OPTION_RECONNECT: o->reconnect = true; return true;
     case OPTION_CHURN: o->churn = true; return true;
     case OPTION_IDLE: o->idle_count = (uint32_t)parse_count(name, text, 0, 1000000); return true;
+    case OPTION_WATCH: o->watched = text; return true;
     case OPTION_GATE: o->gate = true; return true;
     case OPTION_STALL: o->stall_seconds = parse_number(name, text, 0.1, 1e6); return true;
     default: return false;

@@ -54,6 +54,7 @@ struct options {
     bool reconnect;
     bool churn;          /* a connection serves one request */
     uint32_t idle_count; /* connections beside those that work */
+    const char *watched; /* log streams that one more connection watches; NULL: none does */
     bool gate;
     double stall_seconds; /* no reply for so long: give up */
 

@@ -16,6 +16,8 @@ struct backlog {
     uint32_t due_seconds;    // In CONN_DELAYED: when it may be sent ...
     uint32_t delay_step;     // ... in which of the lists it waits for that ...
     struct connection *delayed_next, *delayed_previous;    // ... and its neighbours there.
+    uint32_t progress_seconds;    // When something of it was taken last, or it was made.
+    struct connection *reader_next, *reader_previous;    // In conns->readers.
     char text[];
 };
 
@@ -27,12 +29,14 @@ static inline void conn_move(struct connection *connection, enum conn_state next
 // In debug builds: its flags fit its state.
 void conn_check(const struct connection *connection);
 
-// Puts the connection at the end of the list of half-sent values, or out of it, as its session has
-// one or not. To be called whenever it may have said something; once it is closed it is in no list.
+// Puts the connection at the end of the list of half-sent values, or out of it, as its session or
+// its transport has one or not. To be called whenever it may have said something; once it is closed
+// it is in no list.
 void conn_values_note(struct conns *conns, struct connection *connection);
-// Closes connections that have been silent for too long in the middle of a value. Call once a
-// second.
+// Closes connections that have been silent for too long in the middle of one. Call once a second.
 void conn_values_drop_silent(struct conns *conns);
+// Tells watchers that the connection is there; identity: "" for none.
+void conn_note_new(struct conns *conns, const struct connection *connection, const char *identity);
 // Its transport has to agree with the client first.
 void conn_handshake_begin(struct conns *conns, struct connection *connection);
 // Something came for its handshake.
@@ -119,8 +123,8 @@ bool conn_flush(struct conns *conns, struct connection *connection);
 // is sent.
 bool conn_send(struct conns *conns, struct connection *connection, const char *bytes,
                uint32_t count_bytes);
-// Makes a backlog of the shared reply buffer, which has no values, and sends nothing. Returns false
-// when it closed the connection for want of memory.
+// Makes a backlog of the shared reply buffer and sends nothing. Returns false when it closed the
+// connection for want of memory.
 bool conn_hold_back(struct conns *conns, struct connection *connection);
 // The connection, whose backlog it is, waits so many seconds before it sends.
 void conn_delay(struct conns *conns, struct connection *connection, uint32_t seconds);

@@ -31,17 +31,33 @@ static void log_event(struct conns *conns, const struct connection *connection, 
     }
 }
 
-// Tells watchers that the connection is there, or is no more.
 static __attribute__((noinline)) void note_event(struct conns *conns,
-                                                 const struct connection *connection, bool is_new) {
+                                                 const struct connection *connection,
+                                                 enum watch_kind kind, const char *identity) {
     const struct connection_record *record = connection->record;
-    struct watch_event event = {.kind = is_new ? WATCH_CONN_NEW : WATCH_CONN_CLOSE,
+    struct watch_event event = {.kind = kind,
                                 .status = connection->closes_as,
                                 .family = record->family,
                                 .port = record->port,
                                 .connection = record->id,
-                                .address = record->address};
+                                .address = record->address,
+                                .text = identity,
+                                .text_bytes = (uint32_t)strlen(identity)};
     watch_note(&conns->store->watch, WATCH_CONNEVENTS, &event);
+}
+
+void conn_note_new(struct conns *conns, const struct connection *connection, const char *identity) {
+    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
+        note_event(conns, connection, WATCH_CONN_NEW, identity);
+    }
+}
+
+// Tells watchers that the connection is no more.
+static void note_closed(struct conns *conns, struct connection *connection) {
+    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
+        const SSL *ssl = transport_tls_ssl(&connection->transport);
+        note_event(conns, connection, WATCH_CONN_CLOSE, ssl ? tls_identity(ssl) : "");
+    }
 }
 
 void conn_open(struct conns *conns, struct connection *connection, struct connection_record *record,
@@ -50,7 +66,7 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     connection->shown = CONNECTION_READ;
     session_init(&connection->session, conns->proto, log_id);
     session_set_peer(&connection->session, record->id, record->family, record->port,
-                     record->address);
+                     record->address, connection->is_datagram);
     connection->last_command_seconds = conns->proc->now_seconds;
     record->last_command_seconds = conns->proc->now_seconds;
     connection->closes_as = WATCH_NORMAL;
@@ -63,10 +79,9 @@ void conn_open(struct conns *conns, struct connection *connection, struct connec
     count(conns->proc, COUNTER_curr_connections, 1);
     log_event(conns, connection, "new auto-negotiating client connection");
     if (UNLIKELY(connection->transport.ops->greet)) {
-        conn_handshake_begin(conns, connection);
-    }
-    if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
-        note_event(conns, connection, true);
+        conn_handshake_begin(conns, connection);    // It is told of when its identity is known.
+    } else {
+        conn_note_new(conns, connection, "");
     }
 }
 
@@ -76,10 +91,11 @@ void conn_backlog_drop(struct conns *conns, struct connection *connection) {
         for (uint32_t i = backlog->value_first; i < backlog->value_count; i++) {
             reply_value_release(conns->store, &backlog->values[i]);
         }
+        backlog->value_first = backlog->value_count;
+        conn_readers_note(conns, connection);
         count(conns->proc, COUNTER_response_buf_bytes, (uint64_t)-(int64_t)backlog->bytes);
         free(backlog);
         connection->backlog = NULL;
-        conn_readers_note(conns, connection);
     }
 }
 
@@ -94,12 +110,12 @@ static void leave_waits(struct conns *conns, struct connection *connection) {
     }
     conn_queue_remove(&conns->requests, connection);
     conn_queue_remove(&conns->streams, connection);
-    if (connection->state == CONN_ON_BUCKET) {
-        conn_queue_remove(&conns->busy, connection);
-    } else if (connection->state == CONN_ON_FLASH) {
-        flash_reader_unwait(conns->reader, &connection->waiter);
-    } else if (connection->state == CONN_HANDSHAKE) {
-        conn_handshake_leave(conns, connection);
+    switch (connection->state) {
+    case CONN_ON_BUCKET: conn_queue_remove(&conns->busy, connection); break;
+    case CONN_ON_FLASH: flash_reader_unwait(conns->reader, &connection->waiter); break;
+    case CONN_HANDSHAKE: conn_handshake_leave(conns, connection); break;
+    case CONN_DELAYED: conn_delay_end(conns, connection); break;
+    default: break;
     }
 }
 
@@ -110,12 +126,9 @@ void conn_close(struct conns *conns, struct connection *connection) {
     if (LIKELY(!connection->is_datagram)) {
         log_event(conns, connection, "connection closed.");
         count(conns->proc, COUNTER_curr_connections, (uint64_t)-1);
-        if (watch_wants(&conns->store->watch, WATCH_CONNEVENTS)) {
-            note_event(conns, connection, false);
-        }
+        note_closed(conns, connection);
     }
     leave_waits(conns, connection);
-    conn_delay_end(conns, connection);
     conn_move(connection, CONN_CLOSED);
     conn_backlog_drop(conns, connection);
     conn_kept_drop(conns, connection);
@@ -136,6 +149,8 @@ bool conn_finish(struct conns *conns, struct connection *connection) {
     case CONN_SENDING: conn_move(connection, CONN_CLOSING); return true;
     case CONN_READING:
     case CONN_YIELDED:
+    case CONN_WATCHING:
+    case CONN_WATCHING_SENDING:    // Its replies never end.
     case CONN_HANDSHAKE: conn_close(conns, connection); return true;
     default: return connection->state == CONN_CLOSING || !conn_is_open(connection);
     }

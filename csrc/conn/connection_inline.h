@@ -39,7 +39,7 @@ struct connection {
     bool is_staged;           // Its input lies in a stage, not yet looked at.
     bool is_in_again;         // In conns->again: the transport may hold more than was received.
     bool is_in_values;        // In the list through value_next.
-    bool is_in_readers;       // In the list through reader_next.
+    bool is_in_readers;       // In the list through its backlog.
     bool is_in_ready;         // In conns->handshakes.ready.
     bool has_more;            // The transport may hold more than was received.
     bool has_ended;       // The client said its last: no other event tells of the end of its input.
@@ -51,9 +51,8 @@ struct connection {
     struct transport transport;
     struct connection_record *record;
     uint32_t last_command_seconds;
-    uint32_t value_seconds;       // When a byte of its half-sent value came last, or its handshake
-                                  // began.
-    uint32_t progress_seconds;    // When it took something of its backlog last, or got it.
+    uint32_t value_seconds;    // When a byte of its half-sent value came last, or its handshake
+                               // began.
     uint32_t admin_bytes;
     uint64_t ticket;    // Of the administrative command it waits for.
     char *admin_line;
@@ -61,9 +60,8 @@ struct connection {
     struct backlog *backlog;
     struct session session;
     struct flash_waiter waiter;
-    struct connection *value_next, *value_previous;      // In conns->values or conns->handshakes.
-    struct connection *reader_next, *reader_previous;    // In conns->readers.
-    struct connection *queue_next;                       // In the queue of its state.
+    struct connection *value_next, *value_previous;    // In conns->values or conns->handshakes.
+    struct connection *queue_next;                     // In the queue of its state.
     struct connection *again_next;
 };
 
@@ -78,13 +76,18 @@ struct conn_host {
     // Its handshake is done, and this is whom it talks to; borrowed. NULL for nothing to be done.
     void (*admitted)(struct conns *conns, struct connection *connection,
                      const struct tls_peer *peer);
+    // Between two connections: those who watch, here or elsewhere, are to look now. NULL where
+    // nobody can.
+    void (*watch)(struct conns *conns);
+    // A clock of nanoseconds: how long something takes, whatever the cache's own clock says.
+    uint64_t (*read_ns)(struct conns *conns);
 };
 
 struct conn_queue {
     struct connection *first, *last;
 };
 
-// Connections with a large value half in, the one that has been silent longest first.
+// Connections with a large value or a record half in, the one that has been silent longest first.
 struct value_list {
     struct connection *first, *last;
     uint64_t refusals_seen;    // What the worker had refused at the last look.
@@ -106,10 +109,14 @@ struct delay_list {
     struct connection *first, *last;
 };
 
+// While so many wait for their turn no further ones are begun: others who come wait with the
+// kernel, where they cost no memory of ours.
+#define HANDSHAKES_READY_MAX 64
 // Connections in CONN_HANDSHAKE.
 struct handshake_list {
     struct connection *first, *last;          // All of them, the one that began first in front.
-    struct conn_queue ready;                  // Those with something to be done.
+    struct conn_queue ready;                  // Those with something to be done ...
+    uint32_t ready_count;                     // ... and how many there are.
     uint32_t logged_seconds[TLS_FAILURES];    // When each kind of failure was told last ...
     uint32_t untold[TLS_FAILURES];            // ... and how many of it were not.
 };
@@ -191,6 +198,10 @@ static inline bool conns_have_more(const struct conns *conns) {
     return conns->again || conns->handshakes.ready.first;
 }
 
+static inline bool conns_may_encrypt(const struct conns *conns) {
+    return conns->handshakes.ready_count < HANDSHAKES_READY_MAX;
+}
+
 // Makes what connections share, in zeroed memory. Borrows everything it is given. `reader` and
 // `log` are the caller's to set. Returns PYMC_NO_MEMORY or PYMC_OK; either way conns_close() frees.
 int conns_open(struct conns *conns, struct store *store, const char *version,
@@ -206,8 +217,8 @@ MUST_CHECK bool conns_use_tls(struct conns *conns);
 void conn_open(struct conns *conns, struct connection *connection, struct connection_record *record,
                int log_id);
 void conn_close(struct conns *conns, struct connection *connection);
-// Closes it as soon as it has got the replies that wait. Returns false when that cannot be said to
-// it yet, since a command of its is under way.
+// Closes it as soon as it has got the replies that wait, one that watches at once. Returns false
+// when that cannot be said to it yet, since a command of its is under way.
 bool conn_finish(struct conns *conns, struct connection *connection);
 // The same for another reason than that the conversation is over.
 void conn_close_as(struct conns *conns, struct connection *connection, enum watch_reason reason);
@@ -217,8 +228,8 @@ void conn_event(struct conns *conns, struct connection *connection, uint32_t eve
 void conns_serve_staged(struct conns *conns);
 // Serves those that did not wait for an event. To be called once a turn, before events are told.
 void conns_serve_again(struct conns *conns);
-// Goes on with handshakes, up to a bound: those who are established come first. To be called once a
-// turn, behind the events.
+// Goes on with handshakes, up to a bound of steps and of time: those who are established come
+// first. To be called once a turn, behind the events.
 void conns_serve_handshakes(struct conns *conns);
 // Goes on with the connections of these waiters, whose reads from flash are done.
 void conns_serve_read(struct conns *conns, struct flash_waiter *told);

@@ -125,10 +125,14 @@ static void serve_input(struct conns *conns, struct connection *connection, cons
     }
     conns->reply.start = conns->reply.at;
     int64_t requests_max = live_get(conns->arena, LIVE_requests_per_event);
-    session_set_turn(&connection->session,
-                     UNLIKELY(requests_max)
-                         ? conns->proc->counters[COUNTER_requests] + (uint64_t)requests_max
-                         : 0);
+    uint64_t requests_until = 0;
+    if (UNLIKELY(requests_max)) {
+        requests_until = conns->proc->counters[COUNTER_requests] + (uint64_t)requests_max;
+    } else if (UNLIKELY(conns->store->watch.mask)) {
+        requests_until = UINT64_MAX;    // It also ends when those who watch have to look.
+    }
+    conns->store->watch.is_ripe = false;
+    session_set_turn(&connection->session, requests_until);
     for (uint32_t replies = 1;; replies++) {
         size_t consumed;
         int stop =

@@ -1,5 +1,5 @@
-// Values that stop half way: whose client has been silent for too long, holding item memory, is
-// closed.
+// Values and TLS records that stop half way: whose client has been silent for too long, holding
+// item memory or buffers, is closed.
 #include <stdio.h>
 
 #include "conn/conn_internal.h"
@@ -13,11 +13,11 @@ static void tell(struct conns *conns, uint32_t seconds) {
     if (values->dropped == 0 || !conn_notice_is_due(conns, values->logged_seconds)) {
         return;
     }
-    char text[128];
+    char text[160];
     int bytes =
         snprintf(text, sizeof text,
                  "worker %u: closed %u clients that were silent for %u s in the middle of a "
-                 "value",
+                 "value or record",
                  conns->worker, values->dropped, seconds);
     log_line(conns->log, text, (uint32_t)bytes);
     values->dropped = 0;

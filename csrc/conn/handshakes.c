@@ -2,20 +2,33 @@
 // behind those who are established, and an end for whoever takes too long.
 #include "conn/conn_internal.h"
 
-// Steps of handshakes in one turn. A step may cost as much as some hundred commands.
+// Handshakes in one turn: so many steps, and none after so much time. A step may cost as much as
+// some hundred commands or as one of them; the dearest with elliptic curves takes a quarter of a
+// millisecond, with RSA four times as much.
 #define STEPS_MAX 8
+#define TURN_NS 250000
 
 void conn_handshake_ready(struct conns *conns, struct connection *connection) {
     if (!connection->is_in_ready) {
         connection->is_in_ready = true;
         conn_queue_push(&conns->handshakes.ready, connection);
+        conns->handshakes.ready_count++;
     }
+}
+
+static void tell_watchers(struct connection *connection, enum tls_failure failure) {
+    char reason[TLS_IDENTITY_BYTES + 128];
+    tls_explain(transport_tls_ssl(&connection->transport), failure, reason, sizeof reason);
+    session_watch_handshake(&connection->session, reason);
 }
 
 static void fail(struct conns *conns, struct connection *connection, enum tls_failure failure) {
     tls_note_failure(transport_tls_context(&connection->transport), failure);
     conn_handshake_log(conns, connection, failure);
-    conn_close(conns, connection);
+    if (watch_wants(&conns->store->watch, WATCH_ERRORS)) {
+        tell_watchers(connection, failure);
+    }
+    conn_close_as(conns, connection, WATCH_IN_ERROR);
 }
 
 // Both sides agree. Whoever the client is may be nobody who is allowed here.
@@ -29,6 +42,7 @@ static void admit(struct conns *conns, struct connection *connection) {
         return;
     }
     session_set_rights(&connection->session, peer.rights);
+    conn_note_new(conns, connection, peer.identity);
     if (conns->host->admitted) {
         conns->host->admitted(conns, connection, &peer);
     }
@@ -51,12 +65,18 @@ static void step(struct conns *conns, struct connection *connection) {
 }
 
 void conns_serve_handshakes(struct conns *conns) {
+    struct handshake_list *handshakes = &conns->handshakes;
+    uint64_t begin_ns = conns->host->read_ns(conns);
     struct connection *connection;
-    for (int steps = 0;
-         steps < STEPS_MAX && (connection = conn_queue_pop(&conns->handshakes.ready)); steps++) {
+    for (int steps = 0; steps < STEPS_MAX && (connection = conn_queue_pop(&handshakes->ready));
+         steps++) {
         connection->is_in_ready = false;
+        handshakes->ready_count--;
         step(conns, connection);
         conn_check(connection);
+        if (handshakes->ready.first && conns->host->read_ns(conns) - begin_ns >= TURN_NS) {
+            break;    // Each turn has one step at least, and their deadline counts on.
+        }
     }
 }
 

@@ -45,6 +45,10 @@ bool conn_input_has_value(const struct connection *connection) {
 static void received_none(struct conns *conns, struct connection *connection, ssize_t result) {
     if (result == TRANSPORT_LATER) {
         conn_want(conns, connection, connection->wants);    // The transport may wish for another.
+        conn_values_note(conns, connection);                // And it may have begun a record.
+        if (UNLIKELY(connection->transport.holds_input)) {
+            conn_read_again(conns, connection);    // Only others get their turn in between.
+        }
     } else {
         conn_close_as(conns, connection, result == TRANSPORT_END ? WATCH_NORMAL : WATCH_IN_ERROR);
     }

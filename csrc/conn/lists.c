@@ -54,7 +54,9 @@ static void put_last_value(struct value_list *values, struct connection *connect
 }
 
 void conn_values_note(struct conns *conns, struct connection *connection) {
-    bool has_value = conn_is_open(connection) && session_is_reading_value(&connection->session);
+    bool has_value =
+        conn_is_open(connection)
+        && (session_is_reading_value(&connection->session) || connection->transport.holds_part);
     if (LIKELY(!has_value && !connection->is_in_values)) {
         return;
     }
@@ -68,27 +70,28 @@ void conn_values_note(struct conns *conns, struct connection *connection) {
 }
 
 static void take_out_reader(struct reader_list *readers, struct connection *connection) {
-    struct connection *next = connection->reader_next;
-    struct connection *previous = connection->reader_previous;
-    *(previous ? &previous->reader_next : &readers->first) = next;
-    *(next ? &next->reader_previous : &readers->last) = previous;
+    const struct backlog *backlog = connection->backlog;
+    struct connection *next = backlog->reader_next;
+    struct connection *previous = backlog->reader_previous;
+    *(previous ? &previous->backlog->reader_next : &readers->first) = next;
+    *(next ? &next->backlog->reader_previous : &readers->last) = previous;
     if (readers->cursor == connection) {
         readers->cursor = next;
     }
-    connection->reader_next = connection->reader_previous = NULL;
     connection->is_in_readers = false;
 }
 
 void conn_readers_note(struct conns *conns, struct connection *connection) {
     struct reader_list *readers = &conns->readers;
-    const struct backlog *backlog = connection->backlog;
+    struct backlog *backlog = connection->backlog;
     if (connection->is_in_readers) {
         take_out_reader(readers, connection);
     }
     if (backlog && backlog->value_first < backlog->value_count) {
-        connection->progress_seconds = conns->proc->now_seconds;
-        connection->reader_previous = readers->last;
-        *(readers->last ? &readers->last->reader_next : &readers->first) = connection;
+        backlog->progress_seconds = conns->proc->now_seconds;
+        backlog->reader_next = NULL;
+        backlog->reader_previous = readers->last;
+        *(readers->last ? &readers->last->backlog->reader_next : &readers->first) = connection;
         readers->last = connection;
         connection->is_in_readers = true;
     }
@@ -143,6 +146,7 @@ void conn_handshake_leave(struct conns *conns, struct connection *connection) {
     connection->value_next = connection->value_previous = NULL;
     if (connection->is_in_ready) {
         conn_queue_remove(&handshakes->ready, connection);
+        handshakes->ready_count--;
         connection->is_in_ready = false;
     }
 }

@@ -17,6 +17,8 @@ struct memory_loop {
     struct conns conns;    // First: what is told of connections finds its loop by it.
     struct memory_client *clients;
     struct memory_client **last;
+    uint64_t now_ns;
+    uint64_t pace_ns;
 };
 
 struct memory_client {
@@ -25,6 +27,7 @@ struct memory_client {
     struct bytes said;
     struct bytes heard;
     uint64_t takes_bytes;
+    uint64_t sends;
     uint32_t record_bytes;
     uint32_t edges;      // Events that its connection was not told of yet.
     bool sends_first;    // Receiving moves nothing until its transport was told that it can send.
@@ -108,6 +111,7 @@ static ssize_t memory_send(struct transport *transport, const void *bytes, size_
         return TRANSPORT_BROKEN;
     }
     client->takes_bytes -= taken;
+    client->sends += taken > 0;
     return taken ? (ssize_t)taken : TRANSPORT_LATER;
 }
 
@@ -180,10 +184,15 @@ static void host_admitted(struct conns *conns, struct connection *connection,
     client_of(connection)->peer = *peer;
 }
 
+static uint64_t host_read_ns(struct conns *conns) {
+    struct memory_loop *loop = (struct memory_loop *)conns;
+    return loop->now_ns += loop->pace_ns;
+}
+
 int memory_loop_open(struct store *store, struct flash_reader *reader,
                      struct memory_loop **loop_out) {
     static const struct conn_host host = {
-        .ask = host_ask, .closed = host_closed, .admitted = host_admitted};
+        .ask = host_ask, .closed = host_closed, .admitted = host_admitted, .read_ns = host_read_ns};
     struct memory_loop *loop = calloc(1, sizeof *loop);
     if (!loop) {
         return PYMC_NO_MEMORY;
@@ -253,6 +262,10 @@ bool memory_loop_turn(struct memory_loop *loop) {
     }
     conns_serve_busy(conns);
     return was_anything;
+}
+
+void memory_loop_set_pace(struct memory_loop *loop, uint64_t nanoseconds) {
+    loop->pace_ns = nanoseconds;
 }
 
 int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count) {
@@ -384,6 +397,7 @@ void memory_client_view(const struct memory_client *client, struct memory_view *
                                      .wants_room = connection->wants & TRANSPORT_OUT,
                                      .has_met_end = client->has_met_end,
                                      .is_closed = client->is_closed,
+                                     .sends = client->sends,
                                      .waiting_bytes = client->said.count,
                                      .identity = client->peer.identity,
                                      .kept_bytes = connection->kept.bytes};

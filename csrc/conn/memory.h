@@ -22,6 +22,8 @@ void memory_loop_close(struct memory_loop *loop);
 // Tells connections once of what changed, as an epoll set with edges does, and serves them. Returns
 // whether there was anything to do.
 bool memory_loop_turn(struct memory_loop *loop);
+// Each time that connections look at the clock so much has passed; none at first.
+void memory_loop_set_pace(struct memory_loop *loop, uint64_t nanoseconds);
 // As engine_set_auth().
 int memory_loop_set_auth(struct memory_loop *loop, const char *lines, uint32_t byte_count);
 // To be called once a second of the process's clock.
@@ -68,6 +70,7 @@ struct memory_view {
     bool wants_room;
     bool has_met_end;          // Its connection was shut down ...
     bool is_closed;            // ... and closed.
+    uint64_t sends;            // How often it was sent something.
     uint64_t waiting_bytes;    // It said them, and they were not received.
     uint64_t kept_bytes;       // They were received, and are kept for the session.
     const char *identity;      // Whom its certificate names, "" at first; borrowed from the client.

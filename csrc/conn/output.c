@@ -93,7 +93,8 @@ static int push(struct conns *conns, struct connection *connection, struct outgo
         count(conns->proc, COUNTER_bytes_written, (uint64_t)result);
         advance(conns, out, (size_t)result);
         gone += (size_t)result;
-        if (UNLIKELY(gone >= SEND_BYTES_MAX)
+        // A datagram's transport takes all or nothing, and no event tells of room in it.
+        if (UNLIKELY(gone >= SEND_BYTES_MAX) && LIKELY(!connection->is_datagram)
             && (out->sent < out->text_bytes || out->value_first < out->value_count)) {
             return TRANSPORT_LATER;
         }
@@ -182,13 +183,17 @@ bool conn_send(struct conns *conns, struct connection *connection, const char *b
 bool conn_hold_back(struct conns *conns, struct connection *connection) {
     struct reply *reply = &conns->reply;
     struct outgoing out = {.text = reply->start,
-                           .text_bytes = (uint32_t)(reply->at - reply->start)};
-    PYMC_DEBUG_CHECK(reply->value_count == 0);
+                           .text_bytes = (uint32_t)(reply->at - reply->start),
+                           .values = reply->values,
+                           .value_count = reply->value_count};
     reply_clear(reply);
     if (!keep(conns, connection, &out)) {
-        conn_close(conns, connection);
+        release_values(conns, &out);
+        conn_close_as(conns, connection, WATCH_IN_ERROR);
+        return false;
     }
-    return conn_is_open(connection);
+    conn_readers_note(conns, connection);
+    return true;
 }
 
 bool conn_flush(struct conns *conns, struct connection *connection) {
@@ -209,6 +214,8 @@ void conns_send_deferred(struct conns *conns) {
         struct deferred *deferred = &conns->deferred[i];
         if (UNLIKELY(!conn_send(conns, deferred->connection, deferred->text, deferred->bytes))) {
             conn_begin_ahead(conns, deferred->connection);
+        } else if (UNLIKELY(deferred->connection->transport.holds_input)) {
+            conn_read_again(conns, deferred->connection);    // It had to read before it could send.
         }
     }
     conns->deferred_count = 0;

@@ -92,8 +92,8 @@ static void free_what_they_hold(struct conns *conns) {
     struct connection *connection = readers->cursor ? readers->cursor : readers->first;
     readers->cursor = NULL;
     for (uint32_t looks = LOOKS_MAX; connection && shortage && closes > 0; looks--) {
-        struct connection *next = connection->reader_next;
-        uint32_t seconds = now - connection->progress_seconds;
+        struct connection *next = connection->backlog->reader_next;
+        uint32_t seconds = now - connection->backlog->progress_seconds;
         if (seconds < COPIED_AFTER_SECONDS || looks == 0) {
             readers->cursor = looks == 0 ? connection : NULL;
             break;

@@ -4,6 +4,15 @@
 
 #include "conn/conn_internal.h"
 
+static void tell_watchers(struct conns *conns) {
+    if (UNLIKELY(conns->store->watch.is_ripe)) {
+        watch_told(&conns->store->watch);
+        if (conns->host->watch) {
+            conns->host->watch(conns);
+        }
+    }
+}
+
 void conns_serve_staged(struct conns *conns) {
     uint32_t staged_count = conns->staged_count;
     conns->staged_count = 0;
@@ -20,6 +29,7 @@ void conns_serve_staged(struct conns *conns) {
             conn_serve(conns, connection, conns->input + (size_t)i * STAGE_BYTES,
                        conns->staged[i].bytes);
             conn_check(connection);
+            tell_watchers(conns);
         }
     }
     conns->is_deferring = false;
@@ -50,6 +60,7 @@ static void stage(struct conns *conns, struct connection *connection) {
     if (UNLIKELY(connection->state == CONN_YIELDED)) {
         conn_continue(conns, connection);
         conn_read_again(conns, connection);    // What came meanwhile has had its event.
+        tell_watchers(conns);
         return;
     }
     if (UNLIKELY(connection->state != CONN_READING)) {

@@ -63,6 +63,7 @@ struct transport {
     const struct transport_ops *ops;
     int fd;              // Whose events tell of it; -1 for none.
     bool holds_input;    // It has input that no event will tell of: receive again without waiting.
+    bool holds_part;     // Of something that is received whole or not at all: more has to come.
     union {
         struct memory_client *client;
         struct tls_end *tls;

@@ -28,18 +28,36 @@ static uint32_t tls_wanted(const struct transport *transport, uint32_t wants) {
     if (LIKELY(!end->unsent.bytes && !end->reads_to_send)) {
         return below;
     }
-    bool waits_for_room = end->unsent.bytes && !end->is_deaf && (wants & TRANSPORT_IN);
+    bool waits_for_room =
+        end->unsent.bytes && !end->has_ticket && !end->is_deaf && (wants & TRANSPORT_IN);
     bool reads_first = end->reads_to_send && (wants & TRANSPORT_OUT);
     return below | (waits_for_room ? TRANSPORT_OUT : 0) | (reads_first ? TRANSPORT_IN : 0);
+}
+
+// A client that has said that it ends, was sent nothing since then, and has closed its side as well
+// as a rule is not there any more: what it is sent is answered by a reset.
+static bool has_left(struct tls_end *end) {
+    if (!end->has_ended || end->reads_on) {
+        return false;
+    }
+    tls_io_begin(end);
+    ssize_t received = end->io->in_bytes ? 1 : tls_fill(end, RECORD_BYTES);
+    end->io->in_bytes = 0;
+    return received == TRANSPORT_END || received == TRANSPORT_BROKEN;
 }
 
 static void tls_shut_down(struct transport *transport) {
     struct tls_end *end = transport->tls;
     // Half a record was sent, or the conversation ended in disorder: there is no word for that.
-    if (end->is_broken || end->is_deaf || end->unsent.bytes || !SSL_is_init_finished(end->ssl)) {
+    bool has_rest = end->unsent.bytes && !end->has_ticket;
+    if (end->is_broken || end->is_deaf || has_rest || !SSL_is_init_finished(end->ssl)
+        || has_left(end)) {
         return;
     }
     tls_io_begin(end);
+    if (end->has_ticket) {
+        tls_take_ticket(end);
+    }
     SSL_shutdown(end->ssl);
     ERR_clear_error();
     end->is_broken = !tls_io_end(end);
@@ -94,6 +112,9 @@ static int tls_greet(struct transport *transport) {
     bool has_more = false;
     tls_io_begin(end);
     int result = greet(end, &has_more);
+    // In TLS 1.3 the client waits for nothing more, and what was written is a ticket.
+    end->has_ticket = result == TRANSPORT_DONE && end->unsent.bytes == 0
+                      && SSL_version(end->ssl) >= TLS1_3_VERSION && end->io->out_bytes > 0;
     if (!tls_io_end(end)) {
         end->is_broken = true;
         return TRANSPORT_BROKEN;
@@ -121,9 +142,10 @@ bool transport_encrypt(struct transport *transport, struct tls_io *io, struct tl
         free(end);
         return false;
     }
-    // Input lies in the worker's buffer already, and buffers are taken back by tls_io_tick().
+    // Input lies in the worker's buffer already, and buffers are taken back by tls_io_tick(). All
+    // bytes of a call are encrypted: a client may have asked for records of 512 bytes.
     SSL_set_read_ahead(ssl, 0);
-    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     BIO_up_ref(io->bio);
     SSL_set_bio(ssl, io->bio, io->bio);
@@ -132,11 +154,12 @@ bool transport_encrypt(struct transport *transport, struct tls_io *io, struct tl
     end->context = tls_context_hold(context);
     end->below = *transport;
     *transport = (struct transport){.ops = &tls_ops, .fd = transport->fd, .tls = end};
+    tls_kernel_begin(transport);
     return true;
 }
 
 static struct tls_end *end_of(const struct transport *transport) {
-    return transport->ops->greet == tls_greet ? transport->tls : NULL;
+    return transport->ops->receive_pieces == tls_receive_pieces ? transport->tls : NULL;
 }
 
 const struct transport *transport_below(const struct transport *transport) {

@@ -13,6 +13,8 @@ struct tls_io *tls_io_open(void);
 void tls_io_close(struct tls_io *io);
 // How much is encrypted before it is handed to the system in one piece; 0 for the usual.
 void tls_io_set_output(struct tls_io *io, uint32_t bytes);
+// For tests: the way of kernel TLS is gone whether the kernel encrypts or not.
+void tls_io_pretend_kernel(struct tls_io *io);
 // Once a second: takes OpenSSL's buffers from connections that have moved nothing for a while.
 void tls_io_tick(struct tls_io *io);
 
@@ -31,5 +33,5 @@ enum tls_failure transport_tls_failure(const struct transport *transport);
 MUST_CHECK bool transport_tls_admit(struct transport *transport, struct tls_peer *peer_out);
 // NULL for one that is not encrypted. Borrowed.
 struct tls_context *transport_tls_context(const struct transport *transport);
-// Required: it is encrypted.
+// The same.
 SSL *transport_tls_ssl(const struct transport *transport);

@@ -8,7 +8,7 @@
 #define OUT_BYTES_USUAL (128u << 10)
 #define OUT_BYTES_MAX (1u << 20)
 // Answers to what a client says within TLS, while it takes nothing: more than this is an attack.
-#define UNSENT_BYTES_MAX (OUT_BYTES_MAX + (256u << 10))
+#define UNSENT_BYTES_MAX (64u << 10)
 // Buffers of OpenSSL, 34 KiB in all, stay with so many connections, and so many ticks after they
 // were used last.
 #define WARM_MAX 128
@@ -103,10 +103,13 @@ void tls_io_close(struct tls_io *io) {
     }
 }
 
+bool tls_holds_part(const struct tls_end *end) {
+    return SSL_has_pending(end->ssl) || strcmp(SSL_rstate_string(end->ssl), "RH") != 0;
+}
+
 // OpenSSL up to 3.0.13 frees them under a record that has come in part.
 static bool free_buffers(const struct tls_end *end) {
-    return !SSL_has_pending(end->ssl) && strcmp(SSL_rstate_string(end->ssl), "RH") == 0
-           && SSL_free_buffers(end->ssl);
+    return !tls_holds_part(end) && SSL_free_buffers(end->ssl);
 }
 
 static void warm_out(struct tls_end *end) {
@@ -206,7 +209,8 @@ static bool keep_unread(struct tls_end *end) {
 bool tls_keep_unsent(struct tls_end *end, const char *bytes, size_t count) {
     struct tls_bytes *unsent = &end->unsent;
     size_t all = unsent->bytes + count;
-    char *base = all <= UNSENT_BYTES_MAX ? malloc(all) : NULL;
+    size_t most = UNSENT_BYTES_MAX + (end->owed ? end->batch_bytes : 0);
+    char *base = all <= most ? malloc(all) : NULL;
     if (!base) {
         return false;
     }
@@ -219,8 +223,17 @@ bool tls_keep_unsent(struct tls_end *end, const char *bytes, size_t count) {
     return true;
 }
 
+void tls_take_ticket(struct tls_end *end) {
+    struct tls_io *io = end->io;
+    memcpy(io->out, end->unsent.base + end->unsent.at, end->unsent.bytes);
+    io->out_bytes = end->unsent.bytes;
+    drop(&end->unsent);
+    end->has_ticket = false;
+}
+
 int tls_send_unsent(struct tls_end *end) {
     struct tls_bytes *unsent = &end->unsent;
+    end->has_ticket = false;
     if (end->is_deaf) {
         return TRANSPORT_BROKEN;
     }
@@ -244,7 +257,10 @@ int tls_send_unsent(struct tls_end *end) {
 static bool send_written(struct tls_end *end) {
     struct tls_io *io = end->io;
     uint32_t at = 0;
-    if (!end->is_deaf && end->unsent.bytes == 0) {
+    if (end->has_ticket && end->unsent.bytes) {
+        (void)tls_send_unsent(end);    // It is not the only one any more.
+    }
+    if (!end->is_deaf && end->unsent.bytes == 0 && !end->has_ticket) {
         ssize_t sent = transport_send(&end->below, io->out, io->out_bytes);
         at = sent > 0 ? (uint32_t)sent : 0;
         end->is_deaf = sent == TRANSPORT_BROKEN;

@@ -29,8 +29,10 @@ static size_t decrypt(struct tls_end *end, struct places *places, int *verdict_o
         if (UNLIKELY(SSL_read_ex(end->ssl, (char *)piece->iov_base + places->filled, space, &bytes)
                      <= 0)) {
             *verdict_out = tls_verdict(end);
+            end->holds_part = tls_holds_part(end);
             break;
         }
+        end->holds_part = false;
         all += bytes;
         places->room -= bytes;
         places->filled += bytes;
@@ -72,7 +74,7 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
     if (UNLIKELY(end->is_broken || end->has_ended)) {
         return end->is_broken ? TRANSPORT_BROKEN : TRANSPORT_END;
     }
-    if (UNLIKELY(end->unsent.bytes)) {
+    if (UNLIKELY(end->unsent.bytes && !end->has_ticket)) {
         (void)tls_send_unsent(end);    // A client that takes nothing may still say something.
     }
     struct places places = {.pieces = pieces};
@@ -82,9 +84,13 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
     tls_io_begin(end);
     ssize_t result = receive(end, &places);
     bool is_held_here = is_held(end);
+    transport->holds_part = end->holds_part;
     if (UNLIKELY(!tls_io_end(end))) {
         end->is_broken = true;
         return TRANSPORT_BROKEN;
+    }
+    if (UNLIKELY(end->has_ticket && result == TRANSPORT_LATER)) {
+        (void)tls_send_unsent(end);    // There is no reply that it could leave with.
     }
     // An end that came with the bytes, and room that something waits for, is found by coming again.
     transport->holds_input =
@@ -92,6 +98,6 @@ ssize_t tls_receive_pieces(struct transport *transport, const struct iovec *piec
             ? end->may_hold_below
             : result > 0
                   && (end->may_hold_below || is_held_here || end->has_ended || end->is_broken
-                      || UNLIKELY(end->unsent.bytes && !end->owed));
+                      || UNLIKELY(end->unsent.bytes && !end->owed && !end->has_ticket));
     return result;
 }

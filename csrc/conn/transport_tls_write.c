@@ -7,6 +7,12 @@
 // OpenSSL has to read first now and then; so often is enough for one message of a handshake.
 #define READS_TO_SEND_MAX 4
 
+// Whoever was sent nothing for a while gets the beginning of much in a small record: the client can
+// decrypt it before the rest has come, which takes one more round trip where a connection that was
+// idle begins slowly again.
+#define FIRST_RECORD_BYTES 4096
+#define IDLE_TICKS 2
+
 // What is to be sent, and how far it has got.
 struct source_pieces {
     const struct iovec *pieces;
@@ -87,12 +93,12 @@ static ssize_t send_batch(struct tls_end *end, size_t plain) {
         return (ssize_t)plain;
     }
     size_t gone = sent > 0 ? (size_t)sent : 0;
+    end->batch_bytes = (uint32_t)bytes;
+    end->batch_plain = end->owed = (uint32_t)plain;
     if (sent == TRANSPORT_BROKEN || !tls_keep_unsent(end, io->out + gone, bytes - gone)) {
         end->is_deaf = true;
         return TRANSPORT_BROKEN;
     }
-    end->batch_bytes = (uint32_t)bytes;
-    end->batch_plain = end->owed = (uint32_t)plain;
     size_t taken = count_taken(end);
     return taken ? (ssize_t)taken : TRANSPORT_LATER;
 }
@@ -102,14 +108,19 @@ static ssize_t encrypt_batch(struct tls_end *end, struct source_pieces *source) 
     struct tls_io *io = end->io;
     size_t plain = 0;
     int result = TRANSPORT_DONE;
+    // A ticket in front of it does not keep the first record from leaving.
     while (source->count > 0
-           && io->out_bytes + RECORD_BYTES + RECORD_EXTRA_BYTES <= io->out_limit) {
+           && (plain == 0 || io->out_bytes + RECORD_BYTES + RECORD_EXTRA_BYTES <= io->out_limit)) {
         size_t bytes;
         const char *from = record_bytes(io, source, &bytes);
+        if (UNLIKELY(bytes == RECORD_BYTES && io->ticks >= end->full_until_tick)) {
+            bytes = FIRST_RECORD_BYTES;
+        }
         result = encrypt(end, from, bytes);
         if (UNLIKELY(result != TRANSPORT_DONE)) {
             break;
         }
+        end->full_until_tick = io->ticks + IDLE_TICKS;
         plain += bytes;
         skip(source, bytes);
     }
@@ -128,7 +139,7 @@ ssize_t tls_send_pieces(struct transport *transport, const struct iovec *pieces,
     if (UNLIKELY(end->is_broken || end->is_deaf)) {
         return TRANSPORT_BROKEN;
     }
-    if (UNLIKELY(end->unsent.bytes || end->owed)) {
+    if (UNLIKELY((end->unsent.bytes && !end->has_ticket) || end->owed)) {
         int result = tls_send_unsent(end);
         size_t taken = result == TRANSPORT_BROKEN || !end->owed ? 0 : count_taken(end);
         if (result != TRANSPORT_DONE || taken) {
@@ -138,6 +149,10 @@ ssize_t tls_send_pieces(struct transport *transport, const struct iovec *pieces,
     struct source_pieces source = {.pieces = pieces, .count = piece_count};
     skip(&source, 0);    // Empty pieces at the front.
     tls_io_begin(end);
+    if (UNLIKELY(end->has_ticket)) {
+        tls_take_ticket(end);
+    }
+    end->reads_on = end->has_ended;
     ssize_t result = encrypt_batch(end, &source);
     if (UNLIKELY(!tls_io_end(end))) {
         end->is_broken = true;

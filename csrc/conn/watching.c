@@ -35,6 +35,9 @@ void conn_watch_input(struct conns *conns, struct connection *connection) {
         ssize_t bytes = transport_receive(&connection->transport, conns->tail, STAGE_BYTES);
         if (bytes == TRANSPORT_LATER) {
             conn_want(conns, connection, connection->wants);
+            if (UNLIKELY(connection->transport.holds_input)) {
+                conn_read_again(conns, connection);
+            }
             return;
         }
         if (bytes <= 0) {

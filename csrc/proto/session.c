@@ -25,7 +25,9 @@ void session_destroy(struct session *session) {
 }
 
 void session_init(struct session *session, struct proto *proto, int log_id) {
-    *session = (struct session){.proto = proto, .log_id = log_id, .rights = SESSION_MAY_ALL};
+    session->proto = proto;
+    session->log_id = log_id;
+    session->rights = SESSION_MAY_ALL;
 }
 
 void session_end(struct session *session) {
@@ -84,7 +86,7 @@ bool session_admin_is_binary(const struct session *session, uint32_t *opaque_out
 }
 
 void session_resume(struct session *session) {
-    session->mode = MODE_COMMAND;
+    session->mode = session->swallow_bytes ? MODE_SWALLOW : MODE_COMMAND;
     session->admin_line = NULL;
 }
 
@@ -361,9 +363,16 @@ static size_t observed_value(struct session *session, const char *in, size_t byt
     int line_bytes = snprintf(line, sizeof line, "%s %.*s", commands[write->mode],
                               (int)write->key_bytes, write->key);
     size_t consumed_bytes = session_value_feed(session, in, bytes, reply);
-    if (watch_wants(&session_store(session)->watch, WATCH_ERRORS)) {
-        session_watch_answer(session, line, (size_t)line_bytes, answer,
-                             (size_t)(reply->at - answer));
+    size_t answer_bytes = (size_t)(reply->at - answer);
+    if (!watch_wants(&session_store(session)->watch, WATCH_ERRORS)) {
+        return consumed_bytes;
+    }
+    if (session->protocol == SESSION_BINARY) {
+        const char *key = strchr(line, ' ') + 1;
+        binary_watch_answer(session, (struct token){key, (uint32_t)(line + line_bytes - key)},
+                            answer, answer_bytes);
+    } else {
+        session_watch_answer(session, line, (size_t)line_bytes, answer, answer_bytes);
     }
     return consumed_bytes;
 }

@@ -35,16 +35,20 @@ void proto_disable_commands(struct proto *proto, const char *words);
 int session_create(struct proto *proto, struct session **session_out);
 // Drops what is half done; the store forgets a half-made item.
 void session_destroy(struct session *session);
-// The same for a session that is embedded in its owner (session_inline.h). Borrows the protocol.
-// `log_id` is what its lines are shown with under -vv: the descriptor, as in memcached.
+// The same for a session that is embedded in its owner (session_inline.h), in zeroed memory.
+// Borrows
+// the protocol. `log_id` is what its lines are shown with under -vv: the descriptor, as in
+// memcached.
 void session_init(struct session *session, struct proto *proto, int log_id);
 void session_end(struct session *session);
 // What watchers are told of the client: its number in `stats conns`, and its address as a
 // connection record has it. Borrows the 16 bytes of the address.
 void session_set_peer(struct session *session, uint32_t connection, uint8_t family, uint16_t port,
-                      const uint8_t *address);
+                      const uint8_t *address, bool is_datagram);
 // SESSION_CLOSE came since the client asked for it.
 bool session_has_quit(const struct session *session);
+// Tells watchers of errors, who are there, why the client's handshake came to nothing.
+void session_watch_handshake(struct session *session, const char *reason);
 // Tells watchers of errors if the answer to this line is one.
 void session_watch_answer(struct session *session, const char *line, size_t line_bytes,
                           const char *answer, size_t bytes);

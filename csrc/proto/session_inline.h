@@ -44,5 +44,6 @@ struct session {
     const uint8_t *peer_address;    // Where it is, borrowed; NULL for one that has no address.
     uint16_t peer_port;
     uint8_t peer_family;
+    bool peer_is_datagram;
     int log_id;    // What they are shown with, as memcached does: the descriptor.
 };

@@ -45,8 +45,9 @@ static inline struct store *session_store(const struct session *session) {
 // Whether its turn is over once `more` requests that are not counted yet are answered.
 static inline bool session_has_had_its_turn(const struct session *session, uint64_t more) {
     return UNLIKELY(session->requests_until)
-           && session->proto->store->proc->counters[COUNTER_requests] + more
-                  >= session->requests_until;
+           && (session->proto->store->proc->counters[COUNTER_requests] + more
+                   >= session->requests_until
+               || session->proto->store->watch.is_ripe);
 }
 // A request was answered: counted once, however often it was begun.
 static inline void session_count_request(const struct session *session) {

@@ -4,7 +4,8 @@
 #define COMMAND_BYTES_MAX 32
 
 void session_set_peer(struct session *session, uint32_t connection, uint8_t family, uint16_t port,
-                      const uint8_t *address) {
+                      const uint8_t *address, bool is_datagram) {
+    session->peer_is_datagram = is_datagram;
     session->connection = connection;
     session->peer_family = family;
     session->peer_port = port;
@@ -29,12 +30,18 @@ void session_watch_error(struct session *session, struct token command, struct t
                                 .connection = session->connection,
                                 .family = session->peer_address ? session->peer_family : 1,
                                 .port = session->peer_port,
+                                .is_datagram = session->peer_is_datagram,
                                 .address = session->peer_address ? session->peer_address : nowhere,
                                 .key = key.text,
                                 .key_bytes = key.bytes,
                                 .text = text,
                                 .text_bytes = command_bytes + 1 + reason_bytes};
     watch_note(&session_store(session)->watch, WATCH_ERRORS, &event);
+}
+
+void session_watch_handshake(struct session *session, const char *reason) {
+    session_watch_error(session, (struct token){"tls_handshake", 13}, (struct token){"", 0},
+                        (struct token){reason, (uint32_t)strlen(reason)});
 }
 
 // The next word of a line; empty at its end.

@@ -56,7 +56,9 @@ int engine_lend(struct engine *engine, uint64_t ticket, int verdict_fd) {
 
 int engine_begin_watch(struct engine *engine, uint64_t ticket, uint32_t classes) {
     struct client *client = find_ticket(engine, ticket);
-    if (!client || client->connection.state != CONN_PARKED) {
+    // A reload may have taken the right to it since the line was read; datagrams have no streams.
+    if (!client || client->connection.state != CONN_PARKED || client->connection.is_datagram
+        || !(client->connection.session.rights & SESSION_MAY_ADMIN)) {
         return PYMC_INVALID;
     }
     client_take_back(engine, client);

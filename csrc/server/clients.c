@@ -139,8 +139,20 @@ static void client_admitted(struct conns *conns, struct connection *connection,
     engine_tls_compare(engine_of(conns), client_of(connection));
 }
 
-const struct conn_host client_host = {
-    .ask = client_ask, .closed = client_closed, .admitted = client_admitted};
+static void client_watch(struct conns *conns) {
+    engine_watch_call(engine_of(conns));
+}
+
+static uint64_t client_read_ns(struct conns *conns) {
+    (void)conns;
+    return read_ns(CLOCK_MONOTONIC);
+}
+
+const struct conn_host client_host = {.ask = client_ask,
+                                      .closed = client_closed,
+                                      .admitted = client_admitted,
+                                      .watch = client_watch,
+                                      .read_ns = client_read_ns};
 
 static void free_all(struct conn_queue *queue) {
     for (struct connection *at; (at = conn_queue_pop(queue));) {

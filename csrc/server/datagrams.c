@@ -17,6 +17,10 @@
 #define PAYLOAD_BYTES 1392
 #define AMPLIFICATION_MAX 10
 #define ANSWER_BYTES_MAX (16u << 20)
+// Of all answers that are being collected; above the lower one nothing more is received in a turn,
+// above the upper one an answer is refused.
+#define ANSWERS_BYTES_TURN (4u << 20)
+#define ANSWERS_BYTES_MAX (32u << 20)
 // Datagrams received in one system call; so often in one turn at most.
 #define BATCH 16
 #define BATCHES_MAX 4
@@ -91,11 +95,14 @@ static bool make_room(struct datagram *datagram, size_t bytes) {
     if (needed <= datagram->answer_room) {
         return true;
     }
-    size_t room = needed < PAYLOAD_BYTES ? PAYLOAD_BYTES : 2 * needed;
-    char *answer = realloc(datagram->answer, room);
+    size_t room = needed < PAYLOAD_BYTES ? PAYLOAD_BYTES : needed + needed / 2;
+    struct engine *engine = datagram->engine;
+    size_t others = engine->datagram_answer_bytes - datagram->answer_room;
+    char *answer = room <= ANSWERS_BYTES_MAX - others ? realloc(datagram->answer, room) : NULL;
     if (answer) {
         datagram->answer = answer;
         datagram->answer_room = room;
+        engine->datagram_answer_bytes = others + room;
     }
     return answer != NULL;
 }
@@ -187,6 +194,8 @@ static void datagram_close(struct transport *transport) {
     count(proc, COUNTER_udp_send_failed, total - first);
     free(datagram->answer);
     datagram->answer = NULL;
+    datagram->engine->datagram_answer_bytes -= datagram->answer_room;
+    datagram->answer_room = 0;
     datagram->engine->datagrams_waiting--;
 }
 
@@ -271,7 +280,9 @@ static void prepare(struct datagram_room *room) {
 void datagrams_serve(struct engine *engine, struct listener *listener) {
     struct datagram_room *room = engine->datagram_room;
     int received = BATCH;
-    for (int batch = 0; batch < BATCHES_MAX && received == BATCH; batch++) {
+    for (int batch = 0; batch < BATCHES_MAX && received == BATCH
+                        && engine->datagram_answer_bytes <= ANSWERS_BYTES_TURN;
+         batch++) {
         prepare(room);
         received = recvmmsg(listener->fd, room->messages, BATCH, MSG_DONTWAIT, NULL);
         for (int i = 0; i < received; i++) {

@@ -180,6 +180,15 @@ static void serve_busy(struct engine *engine) {
     }
 }
 
+static void serve_tls(struct engine *engine) {
+    if (engine->conns.handshakes.ready.first) {
+        conns_serve_handshakes(&engine->conns);
+    }
+    if (engine->tls_review) {
+        engine_tls_review(engine);
+    }
+}
+
 static void serve(struct engine *engine, int ready) {
     struct conns *conns = &engine->conns;
     conns_serve_again(conns);
@@ -192,11 +201,8 @@ static void serve(struct engine *engine, int ready) {
         }
     }
     conns_serve_staged(conns);
-    if (UNLIKELY(conns->handshakes.ready.first)) {
-        conns_serve_handshakes(conns);
-    }
-    if (UNLIKELY(engine->tls_review)) {
-        engine_tls_review(engine);
+    if (UNLIKELY(conns->tls_io)) {
+        serve_tls(engine);
     }
     if (UNLIKELY(engine->reader)) {
         engine_flash_serve(engine);
@@ -215,9 +221,11 @@ static uint32_t wants(const struct engine *engine) {
            | (engine->is_called ? ENGINE_WATCHED : 0);
 }
 
-// Something is to be done that no event tells of.
+// Something is to be done that no event tells of. An engine without TLS looks at one word less.
 static bool has_more(const struct engine *engine) {
-    return conns_have_more(&engine->conns) || engine->tls_review;
+    const struct conns *conns = &engine->conns;
+    bool has_tls = UNLIKELY(conns->tls_io != NULL);
+    return conns->again || (has_tls && (conns_have_more(conns) || engine->tls_review));
 }
 
 // How long the next round may wait for events, in milliseconds: 0 where something is to be done

@@ -133,8 +133,8 @@ int engine_lend(struct engine *engine, uint64_t connection, int verdict_fd);
 
 // The connection, whose command waits for an answer, is answered OK and gets the lines of these
 // classes (enum watch_class) from here on. Returns PYMC_BUSY when too many watch already,
-// PYMC_NO_MEMORY, PYMC_INVALID when it is gone or has something else to get first; then it still
-// waits for its answer.
+// PYMC_NO_MEMORY, PYMC_INVALID when it is gone, may not, or has something else to get first; then
+// it still waits for its answer.
 int engine_begin_watch(struct engine *engine, uint64_t connection, uint32_t classes);
 
 // A connection whose last CONN_ANSWER_MORE part was sent (more_out true), or that closed meanwhile

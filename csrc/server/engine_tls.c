@@ -1,4 +1,5 @@
 // TLS of an engine: the context for new connections, and those who have to go when it changes.
+#include "server/engine_rig.h"
 #include "server/server_internal.h"
 
 // So many clients are looked at in one turn.
@@ -42,9 +43,12 @@ void engine_tls_compare(struct engine *engine, struct client *client) {
     uint8_t rights;
     if (tls_still_admitted(engine->tls, transport_tls_ssl(&connection->transport), &rights)) {
         session_set_rights(&connection->session, rights);
-        return;
+        if (!conn_is_watching(connection) || (rights & SESSION_MAY_ADMIN)) {
+            return;
+        }
+    } else {
+        session_set_rights(&connection->session, 0);
     }
-    session_set_rights(&connection->session, 0);
     if (conn_finish(&engine->conns, connection)) {
         count(engine->proc, COUNTER_tls_closed_by_reload, 1);
     } else {
@@ -76,4 +80,8 @@ void engine_tls_forget(struct engine *engine, const struct client *client) {
 
 void engine_tls_close(struct engine *engine) {
     tls_context_release(engine->tls);
+}
+
+void engine_pretend_kernel_tls(struct engine *engine) {
+    tls_io_pretend_kernel(engine->conns.tls_io);
 }

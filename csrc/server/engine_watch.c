@@ -64,6 +64,7 @@ int engine_watch_begin(struct engine *engine, struct client *client, uint32_t cl
     watcher->client = client;
     watcher->next = engine->watchers;
     engine->watchers = watcher;
+    SHARED_STORE(engine->root->watches[engine->worker], SERVER_WATCHES);
     engine->watch_pause_ns = PAUSE_NS_MIN;
     set_timer(engine, engine->watch_pause_ns);
     conn_watch(&engine->conns, &client->connection);
@@ -79,6 +80,9 @@ void engine_watch_forget(struct engine *engine, const struct client *client) {
             free(watcher);
             break;
         }
+    }
+    if (!engine->watchers) {
+        SHARED_STORE(engine->root->watches[engine->worker], SERVER_WATCHES_NOT);
     }
 }
 
@@ -107,15 +111,41 @@ static bool serve_watcher(struct engine *engine, struct watcher *watcher) {
     return true;
 }
 
-void engine_watch_serve(struct engine *engine) {
-    uint64_t expirations;
-    (void)!read(engine->watch_fd, &expirations, sizeof expirations);
+// Returns whether any of them had lines.
+static bool serve_watchers(struct engine *engine) {
     bool had_lines = false;
     struct watcher *next;
     for (struct watcher *at = engine->watchers; at; at = next) {
         next = at->next;
         had_lines |= serve_watcher(engine, at);
     }
+    return had_lines;
+}
+
+void engine_watch_call(struct engine *engine) {
+    serve_watchers(engine);
+    struct server_root *root = engine->root;
+    for (uint32_t worker = 0; worker < engine->workers; worker++) {
+        uint32_t expected = SERVER_WATCHES;
+        // What a full inbox loses is seen by the timer.
+        if (worker != engine->worker && SHARED_LOAD(root->watches[worker]) == SERVER_WATCHES
+            && SHARED_CAS(root->watches[worker], &expected, SERVER_WATCH_CALLED, ACQ_REL)) {
+            inbox_call(engine->peer_fds[worker]);
+        }
+    }
+}
+
+bool engine_watch_called(struct engine *engine) {
+    // Called again from here on: what is noted while this looks may come too late for it.
+    uint32_t expected = SERVER_WATCH_CALLED;
+    (void)SHARED_CAS(engine->root->watches[engine->worker], &expected, SERVER_WATCHES, ACQ_REL);
+    return serve_watchers(engine);
+}
+
+void engine_watch_serve(struct engine *engine) {
+    uint64_t expirations;
+    (void)!read(engine->watch_fd, &expirations, sizeof expirations);
+    bool had_lines = engine_watch_called(engine);
     uint64_t pause_ns = had_lines ? PAUSE_NS_MIN : engine->watch_pause_ns * 2;
     engine->watch_pause_ns = pause_ns < PAUSE_NS_MAX ? pause_ns : PAUSE_NS_MAX;
     if (engine->watchers) {

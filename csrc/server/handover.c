@@ -6,25 +6,6 @@
 
 #include "server/server_internal.h"
 
-bool inbox_send(int inbox_fd, int fd, const struct hand_over *note) {
-    struct iovec iov = {(void *)note, sizeof *note};
-    union {
-        struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return inbox_fd >= 0
-           && sendmsg(inbox_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *note;
-}
-
 bool engine_give_connection(int inbox_fd, int fd, uint32_t listener) {
     struct hand_over note = {.listener = listener};
     socklen_t size = sizeof note.peer;
@@ -60,6 +41,10 @@ void inbox_serve(struct engine *engine) {
             return;
         }
         int fd = descriptor_of(&message);
+        if (received == 1 && fd < 0 && *(const char *)&note == INBOX_CALL) {
+            engine_watch_called(engine);
+            continue;
+        }
         if (received != (ssize_t)sizeof note || note.worker >= engine->workers) {
             // A note that nobody here wrote: its client sees the end.
             if (fd >= 0) {

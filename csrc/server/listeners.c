@@ -6,6 +6,8 @@
 
 #include "server/server_internal.h"
 
+// What an encrypted client needs from the start takes as long as some commands.
+#define ACCEPTS_ENCRYPTED_PER_TURN 8
 #define TOO_MANY "ERROR Too many open connections\r\n"
 
 static uint32_t events_of(const struct listener *listener) {
@@ -83,14 +85,31 @@ void listening_resume(struct engine *engine) {
 }
 
 void engine_stop_listening(struct engine *engine) {
-    if (engine->is_accepting) {
-        watch_none(engine, true);
+    if (!engine->has_stopped) {
+        watch_none(engine, true);    // While it pauses, datagrams come all the same.
     }
     engine->is_accepting = false;
     engine->has_stopped = true;
 }
 
-static void refuse(struct engine *engine, int fd, const struct listener *listener) {
+// Tells watchers of errors.
+static void note_refused(struct engine *engine, const struct listener *listener,
+                         const union peer_address *peer) {
+    struct connection_record record;
+    record_fill(&record, WATCH_NO_CONNECTION, listener, peer);
+    static const char what[] = "connect " TOO_MANY;
+    struct watch_event event = {.kind = WATCH_ERROR,
+                                .connection = WATCH_NO_CONNECTION,
+                                .family = record.family,
+                                .port = record.port,
+                                .address = record.address,
+                                .text = what,
+                                .text_bytes = sizeof what - sizeof "\r\n"};
+    watch_note(&engine->store->watch, WATCH_ERRORS, &event);
+}
+
+static void refuse(struct engine *engine, int fd, const struct listener *listener,
+                   const union peer_address *peer) {
     struct transport transport;
     transport_open_socket(&transport, fd);
     // The client reads the reason before it sees the end. One that speaks TLS only sees the end: a
@@ -101,16 +120,21 @@ static void refuse(struct engine *engine, int fd, const struct listener *listene
     }
     transport_close(&transport);
     count(engine->proc, COUNTER_rejected_connections, 1);
+    if (watch_wants(&engine->store->watch, WATCH_ERRORS)) {
+        note_refused(engine, listener, peer);
+    }
 }
 
 // How many to accept before looking at anything else: one, and twice as many whenever the last ones
 // were not all, so that neither a burst nor a single client makes the kernel be asked in vain.
 static uint32_t accepts_now(struct engine *engine, struct listener *listener) {
     bool was_ready_last_round = listener->last_round + 1 == engine->rounds;
+    bool is_encrypted = listener->options.tls != ENGINE_TLS_NONE;
+    uint32_t most = is_encrypted ? ACCEPTS_ENCRYPTED_PER_TURN : ACCEPTS_PER_TURN;
     listener->last_round = engine->rounds;
     if (!was_ready_last_round || listener->accepts == 0) {
         listener->accepts = 1;
-    } else if (listener->accepts < ACCEPTS_PER_TURN) {
+    } else if (listener->accepts < most) {
         listener->accepts *= 2;
     }
     return listener->accepts;
@@ -122,7 +146,7 @@ static void place(struct engine *engine, int fd, struct listener *listener,
     struct hand_over note = {.listener = (uint32_t)(listener - engine->listeners), .peer = *peer};
     uint32_t worker = note.worker = server_place(engine, &note.epoch);
     if (worker == UINT32_MAX) {
-        refuse(engine, fd, listener);
+        refuse(engine, fd, listener, peer);
     } else if (worker == engine->worker) {
         client_open(engine, fd, listener, peer, false);
     } else if (inbox_send(engine->peer_fds[worker], fd, &note)) {
@@ -136,6 +160,9 @@ static void place(struct engine *engine, int fd, struct listener *listener,
 }
 
 void listener_serve(struct engine *engine, struct listener *listener) {
+    if (UNLIKELY(listener->options.tls != ENGINE_TLS_NONE && !conns_may_encrypt(&engine->conns))) {
+        return;    // It tells again in the next round.
+    }
     uint32_t most = accepts_now(engine, listener);
     for (uint32_t i = 0; i < most && engine->is_accepting; i++) {
         if (!live_get(engine->arena, LIVE_maxconns_fast)

@@ -147,7 +147,7 @@ uint32_t server_identity_read(struct arena *arena, uint32_t id, char out[SERVER_
     return (uint32_t)strnlen(out, SERVER_IDENTITY_BYTES);
 }
 
-static void record_give_locked(struct engine *engine, uint32_t id) {
+static inline void record_give_locked(struct engine *engine, uint32_t id) {
     struct connection_record *record = record_at(engine, id);
     SHARED_STORE(record->state, CONNECTION_FREE);
     SHARED_STORE(record->has_identity, 0);
@@ -172,6 +172,7 @@ void server_worker_begin(struct engine *engine) {
         }
     }
     SHARED_STORE(root->loads[engine->worker], 0);
+    SHARED_STORE(root->watches[engine->worker], SERVER_WATCHES_NOT);
     engine->epoch = ++root->epochs[engine->worker];
     unlock_server(engine);
 }

@@ -24,12 +24,16 @@ struct server_root {
     uint32_t records_free;    // List through `id`, + 1.
     uint32_t records_begun;
     uint64_t records_offset;
-    uint64_t identities_offset;    // IDENTITY_BYTES_MAX for each record; written only where its
+    uint64_t identities_offset;    // SERVER_IDENTITY_BYTES for each record; written before its
                                    // has_identity is set.
+    uint32_t watches[ENGINE_WORKERS_MAX];    // Whether a worker has watchers, enum server_watch.
     uint32_t loads[ENGINE_WORKERS_MAX];
     uint32_t epochs[ENGINE_WORKERS_MAX];    // Which life of the worker a handed-over connection was
                                             // counted for.
 };
+
+// A worker is called at most once until it has looked, so that calls do not fill its inbox.
+enum server_watch { SERVER_WATCHES_NOT, SERVER_WATCHES, SERVER_WATCH_CALLED };
 
 enum source_kind {
     SOURCE_CLIENT,
@@ -114,6 +118,7 @@ struct engine {
     bool has_stopped;
     struct datagram_room *datagram_room;    // NULL without a UDP listener.
     uint32_t datagrams_waiting;             // Requests that are not answered yet.
+    size_t datagram_answer_bytes;           // Room for their answers.
     bool lacks_descriptors;    // accept() failed for want of them; a close or a tick may help.
     uint64_t refused_since_ns;
     struct client *clients;
@@ -186,7 +191,11 @@ void client_take_back(struct engine *engine, struct client *client);
 int engine_watch_begin(struct engine *engine, struct client *client, uint32_t classes);
 // A client that may watch is closed.
 void engine_watch_forget(struct engine *engine, const struct client *client);
-// Looks for lines, and sends them.
+// Much was noted here: all workers with watchers are to look, this one at once.
+void engine_watch_call(struct engine *engine);
+// Another worker has called: looks for lines, and sends them. Returns whether there were any.
+bool engine_watch_called(struct engine *engine);
+// The timer's time has come: looks for lines, and sends them.
 void engine_watch_serve(struct engine *engine);
 void engine_watch_close(struct engine *engine);
 void clients_free_dead(struct engine *engine);
@@ -221,6 +230,10 @@ void listener_serve(struct engine *engine, struct listener *listener);
 // Hands a connection to the worker with this inbox; the descriptor stays the caller's. Returns
 // false when the inbox is full.
 bool inbox_send(int inbox_fd, int fd, const struct hand_over *note);
+// What is no note, but tells a worker that its watchers are to look.
+#define INBOX_CALL 'w'
+// Tells the worker with this inbox that its watchers are to look; lost when that is full.
+void inbox_call(int inbox_fd);
 // Takes connections that others accepted.
 void inbox_serve(struct engine *engine);
 // Listens again after a pause, if what it paused for is over.

@@ -462,16 +462,20 @@ void space_room_pace(struct store *store, uint32_t class_id) {
     }
 }
 
+// Nobody has asked for a page for a while.
+static bool is_idle(const struct store *store) {
+    return store->room->asked_seconds + IDLE_SECONDS < store->proc->now_seconds;
+}
+
 void space_room_turn(struct store *store) {
     struct space_room *room = store->room;
-    bool is_idle = room->asked_seconds + IDLE_SECONDS < store->proc->now_seconds;
-    if (UNLIKELY(room->move.page) && is_idle) {
+    if (UNLIKELY(room->move.page) && is_idle(store)) {
         space_move_cancel(store, &room->move);
     }
     for (uint32_t i = 0; i < SLAB_DRAINS_MAX - 1; i++) {
         struct space_move *move = &room->waiting[i];
         if (UNLIKELY(move->page)) {
-            if (!space_move_end(store, move) && is_idle) {
+            if (!space_move_end(store, move) && is_idle(store)) {
                 space_move_cancel(store, move);
             }
         }

@@ -31,10 +31,18 @@ SSL *tls_begin(struct tls_context *context, enum tls_door door);
 // does not allow: as a rule the handshake failed by then, and with TLS_FAILED_DENIED.
 MUST_CHECK bool tls_admit(struct tls_context *context, SSL *ssl, struct tls_peer *peer);
 
+// Whom its certificate names, as tls_peer has it, of the last handshake; "" for nobody. Borrowed.
+const char *tls_identity(const SSL *ssl);
+
 // Whether the client of a connection, which an older context admitted, would be admitted by this
 // one, as far as its certificate goes: dates, CA, revocation, identity. `rights` becomes what it
 // may do. Takes a microsecond or two, and nothing of the connection's own context.
 MUST_CHECK bool tls_still_admitted(struct tls_context *context, const SSL *ssl, uint8_t *rights);
+
+// Whether the kernel encrypts what a connection sends.
+bool tls_kernel_encrypts(SSL *ssl);
+// Counts one that ends because its client wants keys that the kernel cannot be given.
+void tls_note_old_keys(struct tls_context *context);
 
 // Why a handshake failed; `error` is what SSL_get_error() said. Empties OpenSSL's error queue.
 enum tls_failure tls_failure_of(SSL *ssl, int error);

@@ -1,4 +1,4 @@
-// Whether the kernel can encrypt for this process: tried on a pair of sockets.
+// Whether the kernel can encrypt for this process, tried on a pair of sockets; whether it does.
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "meter/meter_inline.h"
 #include "tls/tls_internal.h"
 
 // Connects a socket to one that listens on the loopback; both are the caller's to close.
@@ -54,4 +55,13 @@ bool tls_kernel_works(char *reason, uint32_t reason_bytes) {
     const char *lack = what_lacks();
     snprintf(reason, reason_bytes, "%s", lack ? lack : "");
     return lack == NULL;
+}
+
+bool tls_kernel_encrypts(SSL *ssl) {
+    BIO *bio = SSL_get_wbio(ssl);
+    return bio && BIO_get_ktls_send(bio);
+}
+
+void tls_note_old_keys(struct tls_context *context) {
+    tls_count(context, COUNTER_tls_kernel_old_keys);
 }

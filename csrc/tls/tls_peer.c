@@ -43,8 +43,7 @@ static void count_handshake(struct tls_context *context, SSL *ssl) {
     }
     tls_count(context, counter_of_version(SSL_version(ssl)));
     tls_count(context, counter_of_cipher(SSL_get_current_cipher(ssl)));
-    BIO *bio = SSL_get_wbio(ssl);
-    if (bio && BIO_get_ktls_send(bio)) {
+    if (tls_kernel_encrypts(ssl)) {
         tls_count(context, COUNTER_tls_kernel_connections);
     }
 }
@@ -60,13 +59,18 @@ static void forget_chain(SSL *ssl) {
     }
 }
 
+const char *tls_identity(const SSL *ssl) {
+    const struct tls_state *state = tls_state_of(ssl);
+    return state && state->identity ? state->identity : "";
+}
+
 bool tls_admit(struct tls_context *context, SSL *ssl, struct tls_peer *peer) {
     struct tls_state *state = tls_state_of(ssl);
     *peer = (struct tls_peer){0};
     if (!state) {
         return false;
     }
-    snprintf(peer->identity, sizeof peer->identity, "%s", state->identity ? state->identity : "");
+    snprintf(peer->identity, sizeof peer->identity, "%s", tls_identity(ssl));
     if (state->is_denied) {
         state->failure = TLS_FAILED_DENIED;
         return false;

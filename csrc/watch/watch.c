@@ -91,6 +91,7 @@ void watch_open(struct proc *proc, struct watch *watch) {
         racy_write(data + place, &nothing, 8);
         SHARED_RELEASE(ring->written, ring->reserved);
     }
+    watch->told = ring->written;
     watch_turned(watch);
 }
 

@@ -14,6 +14,9 @@ struct watch {
     const uint32_t *wanted;     // The same in shared memory, as it is now.
     struct watch_root *root;    // NULL when the arena has no rings.
     struct proc *proc;
+    uint64_t told;    // How far the ring was when readers were told of it last.
+    bool is_ripe;     // A good part of the ring was written since: they should look before it goes
+                      // round.
 };
 
 enum watch_kind {
@@ -52,6 +55,8 @@ enum watch_command {
     WATCH_BY_DELETE,
     WATCH_BY_MD
 };
+// For `connection`, of one that was refused and has no number.
+#define WATCH_NO_CONNECTION UINT32_MAX
 // Of WATCH_CONN_CLOSE.
 enum watch_reason { WATCH_IN_ERROR, WATCH_NORMAL, WATCH_IDLE_TIMEOUT, WATCH_SHUTDOWN };
 
@@ -64,6 +69,7 @@ struct watch_event {
     uint8_t class_id;
     uint8_t family;    // Of the client: 4, 6, or 1 for unix.
     uint16_t port;
+    bool is_datagram;       // The client speaks UDP.
     uint32_t connection;    // As `stats conns` names it.
     uint32_t size_bytes;
     int64_t ttl_seconds;
@@ -93,6 +99,8 @@ static inline void watch_turn(struct watch *watch) {
 static inline bool watch_wants(const struct watch *watch, uint32_t classes) {
     return UNLIKELY(watch->mask & classes);
 }
+// Readers are told that this process's ring is to be looked at.
+void watch_told(struct watch *watch);
 // Notes an event of one class, which somebody wants. Waits for nobody and cannot fail; takes no
 // lock, and may be called with any. Crash: the event is lost.
 void watch_note(struct watch *watch, uint32_t class, const struct watch_event *event);

@@ -61,7 +61,7 @@ struct watch_record {
     uint8_t family;
     bool is_fetched;
     bool has_address;    // 16 bytes of it stand before the key.
-    uint8_t unused;
+    bool is_datagram;
 };
 _Static_assert(sizeof(struct watch_record) % 8 == 0, "records begin at multiples of 8");
 #define WATCH_RECORD_BYTES_MAX                                                                     \

@@ -1,15 +1,16 @@
 // What a record looks like as a line: memcached's words and their order.
 #include <arpa/inet.h>
-#include <stdio.h>
 
 #include "watch/watch_internal.h"
 
-static char *put_bytes(char *at, const char *bytes, size_t count_bytes) {
+// In line, so that the length of a literal is known.
+static inline __attribute__((always_inline)) char *put_bytes(char *at, const char *bytes,
+                                                             size_t count_bytes) {
     memcpy(at, bytes, count_bytes);
     return at + count_bytes;
 }
 
-static char *put_text(char *at, const char *text) {
+static inline __attribute__((always_inline)) char *put_text(char *at, const char *text) {
     return put_bytes(at, text, strlen(text));
 }
 
@@ -26,6 +27,15 @@ static char *put_number(char *at, uint64_t value) {
     return at;
 }
 
+// With leading zeroes.
+static char *put_six_digits(char *at, uint32_t value) {
+    for (int i = 5; i >= 0; i--) {
+        at[i] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return at + 6;
+}
+
 static char *put_signed(char *at, int64_t value) {
     if (value < 0) {
         *at++ = '-';
@@ -34,7 +44,8 @@ static char *put_signed(char *at, int64_t value) {
     return put_number(at, (uint64_t)value);
 }
 
-static char *put_field(char *at, const char *name, uint64_t value) {
+static inline __attribute__((always_inline)) char *put_field(char *at, const char *name,
+                                                             uint64_t value) {
     return put_number(put_text(at, name), value);
 }
 
@@ -117,7 +128,8 @@ static char *put_client(char *at, const struct watch_record *record, const char 
     }
     at = put_text(put_text(at, " rip="), text);
     at = put_field(at, " rport=", record->port);
-    return put_text(at, record->family == 1 ? " transport=local" : " transport=tcp");
+    const char *transport = record->family == 1 ? "local" : record->is_datagram ? "udp" : "tcp";
+    return put_text(put_text(at, " transport="), transport);
 }
 
 static char *put_connection(char *at, const struct watch_record *record, const char *tail) {
@@ -143,12 +155,14 @@ static char *put_error(char *at, const struct watch_record *record, const char *
     at = put_encoded(at, text, (uint32_t)((blank ? blank : end) - text));
     at = put_key(at, record, key);
     at = put_encoded(put_text(at, " reason="), reason, (uint32_t)(end - reason));
-    return put_field(put_client(at, record, tail), " cfd=", record->connection);
+    at = put_client(at, record, tail);
+    return record->connection == WATCH_NO_CONNECTION ? at
+                                                     : put_field(at, " cfd=", record->connection);
 }
 
 char *watch_put_line(char *at, const struct watch_record *record, const char *tail) {
-    at = put_field(at, "ts=", record->time_us / 1000000);
-    at += snprintf(at, 16, ".%06u", (unsigned)(record->time_us % 1000000));
+    at = put_text(put_field(at, "ts=", record->time_us / 1000000), ".");
+    at = put_six_digits(at, (uint32_t)(record->time_us % 1000000));
     at = put_text(put_field(at, " gid=", record->gid), " type=");
     switch (record->kind) {
     case WATCH_ITEM_GET: at = put_get(at, record, tail); break;

@@ -166,6 +166,8 @@ static char *put_record(struct watch_reader *reader, uint32_t slot, bool was_slo
     bool is_wanted =
         (reader->classes >> record->class_number & 1) && record->gid > reader->first_gid;
     if (!is_wanted) {
+        // Passed over, not missed.
+        cursor->class_seq[record->class_number] = record->class_seq + 1;
         return at;
     }
     if (UNLIKELY((record->has_address ? 16u : 0) + record->key_bytes + record->text_bytes

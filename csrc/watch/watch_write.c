@@ -3,6 +3,10 @@
 
 #include "watch/watch_internal.h"
 
+// Readers are to look when so much of a ring is new: what follows until they do has to fit into the
+// rest.
+#define RIPE_PARTS 4
+
 static uint64_t now_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -48,6 +52,7 @@ static struct watch_record record_of(const struct watch_event *event, uint32_t c
                                  .command = event->command,
                                  .class_id = event->class_id,
                                  .family = event->family,
+                                 .is_datagram = event->is_datagram,
                                  .is_fetched = event->is_fetched,
                                  .has_address = event->address != NULL};
 }
@@ -83,7 +88,13 @@ void watch_note(struct watch *watch, uint32_t class, const struct watch_event *e
         SHARED_STORE(ring->marks[part % WATCH_MARKS], begin);
     }
     SHARED_RELEASE(ring->written, end);
+    watch->is_ripe = end - watch->told > root->ring_bytes / RIPE_PARTS;
     count(proc, COUNTER_log_worker_written, 1);
+}
+
+void watch_told(struct watch *watch) {
+    watch->is_ripe = false;
+    watch->told = watch_ring_at(watch->proc->arena, watch->root, watch->proc->slot_index)->written;
 }
 
 void watch_note_text(struct watch *watch, uint32_t class, const char *text, uint32_t text_bytes) {

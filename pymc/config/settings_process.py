@@ -316,8 +316,8 @@ class ProcessSettings(Record):
     )
     value_timeout_seconds: int = setting(
         60,
-        "pymc only: seconds after which a client that stops within a large value is closed; "
-        "0 is never, and a tenth of it is enough while memory is short",
+        "pymc only: seconds after which a client that stops within a large value, or within a "
+        "TLS record, is closed; 0 is never, and a tenth of it is enough while memory is short",
         unit="seconds",
         reader=Number(whole_unsigned, 0, 2**31 - 1),
         options={"value_timeout": READ},

@@ -1,14 +1,12 @@
 """The answer to a binary client's `stat`: the lines that `stats` says, as packets."""
 
-import struct
 from collections.abc import Iterator
 
 from pymc.control.answers import Answer, Parts
 
-_RESPONSE = 0x81
-_STAT = 0x10
+_RESPONSE_TO_STAT = b"\x81\x10"
+_CAS = bytes(8)
 _OK, _NOT_FOUND, _INTERNAL_ERROR = 0, 1, 0x84
-_HEADER = struct.Struct(">BBHBBHI4sQ")
 _ENDS = (b"END", b"OK", b"RESET")
 
 
@@ -76,5 +74,10 @@ class _Packets:
 
     def _packet(self, status: int, key: bytes, value: bytes) -> bytes:
         body = key + value
-        header = _HEADER.pack(_RESPONSE, _STAT, len(key), 0, 0, status, len(body), self._opaque, 0)
-        return header + body
+        # Without the module struct, for which every start would wait. Between the length of the key
+        # and the status stand that of the extras and the type of the data, which are 0.
+        numbers = (
+            *(len(key).to_bytes(2, "big"), b"\0\0"),
+            *(status.to_bytes(2, "big"), len(body).to_bytes(4, "big")),
+        )
+        return _RESPONSE_TO_STAT + b"".join(numbers) + self._opaque + _CAS + body

@@ -1,10 +1,15 @@
 """Says when anybody who reaches this machine may read and change the whole cache."""
 
-import ipaddress
+import socket
 
 from pymc.config import Settings
 from pymc.core.engine import ListenerTls
 from pymc.server_context import ListeningAddress
+
+# Read without the module ipaddress, for which every start would wait.
+_IPV6_LOOPBACK = bytes(15) + b"\1"
+# What an IPv4 address stands behind among those of IPv6.
+_MAPPED_HEAD = bytes(10) + b"\xff\xff"
 
 
 def exposed(settings: Settings, addresses: tuple[ListeningAddress, ...]) -> list[str]:
@@ -27,7 +32,13 @@ def _beyond(address: ListeningAddress) -> str:
     if isinstance(address.name, str):
         return ""
     host, port = address.name
-    found = ipaddress.ip_address(str(host).partition("%")[0])
-    if found.is_loopback:
-        return ""
-    return f"[{host}]:{port}" if found.version == 6 else f"{host}:{port}"
+    if ":" not in host:
+        return "" if _is_loopback(socket.inet_pton(socket.AF_INET, host)) else f"{host}:{port}"
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    inner = packed.removeprefix(_MAPPED_HEAD)
+    is_own = packed == _IPV6_LOOPBACK or (len(inner) == 4 and _is_loopback(inner))
+    return "" if is_own else f"[{host}]:{port}"
+
+
+def _is_loopback(ipv4: bytes) -> bool:
+    return ipv4[0] == 127

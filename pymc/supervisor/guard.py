@@ -16,6 +16,8 @@ from pymc.supervisor.process_state import read_state
 
 # Connections taken from one late worker's queue at one look.
 _RESCUES_MAX = 64
+# What is no connection, but calls a worker (server/inbox.c).
+_CALL_BYTES = 1
 
 
 class Guard:
@@ -96,6 +98,8 @@ class Guard:
                 continue
             except (OSError, EOFError):
                 return
+            if len(note) == _CALL_BYTES:
+                continue  # It is late with its watchers too; there is nobody to be rescued.
             if send_note(self._next_inbox(receivers), note, descriptors):
                 self._context.arena.count_for(late, "connections_rescued")
             close_all(descriptors)

@@ -33,7 +33,7 @@ class DevError(Exception):
 
 def main(words: Sequence[str]) -> tuple[int, str]:
     """Does what the words behind `pymc certs` say; returns the exit code and what to print."""
-    if len(words) != 2 or words[0] != "dev":
+    if len(words) != 2 or words[0] != "dev" or words[1].startswith("-"):
         return 64, USAGE
     try:
         make_certificates(words[1])

@@ -55,6 +55,16 @@ def test_openssl_is_served(server: TlsServer, version: str) -> None:
     assert "Secure Renegotiation IS" in said or version == "TLSv1.3"
 
 
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_clients_with_small_records(server: TlsServer, version: str) -> None:
+    """A client may ask for records of 512 bytes at most; whatever is longer goes in several."""
+    value = b"0123456789abcdef" * 5000
+    with server.connect() as connection:
+        assert connection.store("a", value) == b"STORED"
+    said = s_client(server, version, "-maxfraglen", "512", sends=b"get a\r\nmn\r\nquit\r\n")
+    assert f"VALUE a 0 80000\r\n{value.decode()}\r\nEND\r\nMN\r\n" in said
+
+
 @pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
 def test_older_versions_are_refused(server: TlsServer, version: str) -> None:
     said = s_client(server, version, "-cipher", "ALL:@SECLEVEL=0")

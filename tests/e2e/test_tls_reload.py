@@ -216,9 +216,13 @@ def test_clients_that_are_no_longer_good_are_cut_off(
         files.write("crl.pem", files.root.crl_pem())
         assert refresh(server) == "OK"
         assert is_cut_off(a)
+        # A log stream goes on by itself, so it ends with the certificate, and with the right to it.
+        watchers = [server.connect_as(client_context(files, clients[name])) for name in "bc"]
+        assert [each.ask("watch fetchers") for each in watchers] == [b"OK"] * 2
         files.write("ids", b"spiffe://test/boss\nspiffe://test/c read\n")
         assert refresh(server) == "OK"
         assert is_cut_off(b)
+        assert all(is_cut_off(each) for each in watchers)
         assert [c.ask("mn"), c.ask("touch k 0")] == [b"MN", b"CLIENT_ERROR not permitted"]
         c.close()
 

@@ -1,7 +1,6 @@
 """Clients that watch a whole server: several workers, deaths, watchers that do not read."""
 
 import os
-import re
 import signal
 import socket
 import struct
@@ -14,8 +13,7 @@ from tests.support.connection import Connection
 from tests.support.deadline import WAIT_SECONDS, wait_until
 from tests.support.programs import Program
 from tests.support.server import Server
-
-_FIELD = re.compile(rb"(\w+)=(\S*)")
+from tests.support.watching import fields, watching
 
 
 class Watched:
@@ -30,7 +28,7 @@ class Watched:
 
     def watch(self, *streams: str) -> Connection:
         client = self.client()
-        assert client.ask(" ".join(("watch", *streams))) == b"OK"
+        watching(client, *streams)
         return client
 
 
@@ -39,10 +37,6 @@ def watched(pymc: Program, request: pytest.FixtureRequest) -> Iterator[Watched]:
     args = request.param if hasattr(request, "param") else ["-t", "2"]
     with Server(pymc, args) as server, ExitStack() as stack:
         yield Watched(server, stack)
-
-
-def fields(line: bytes) -> dict[bytes, bytes]:
-    return dict(_FIELD.findall(line))
 
 
 def read_until(watcher: Connection, key: bytes) -> list[dict[bytes, bytes]]:
@@ -188,3 +182,17 @@ def test_what_closes_a_connection(watched: Watched) -> None:
 def test_refused_by_a_flag(pymc: Program) -> None:
     with Server(pymc, ["-W"]) as server, server.connect() as client:
         assert client.ask("watch") == b"CLIENT_ERROR watch commands not allowed"
+
+
+@pytest.mark.parametrize("watched", [["-t", "1"]], indirect=True)
+def test_a_burst_that_is_larger_than_a_ring(watched: Watched) -> None:
+    """All of it is seen, since the worker looks at its ring in the middle of a pipeline."""
+    watcher = watched.watch("fetchers")
+    client = watched.client()
+    for turn in range(10):
+        keys = [b"a_key_of_some_length.%d.%d" % (turn, number) for number in range(2000)]
+        client.send(b"".join(b"get %s\r\n" % key for key in keys))
+        assert client.read_exactly(5 * len(keys)) == b"END\r\n" * len(keys)
+        assert [fields(watcher.read_line()).get(b"key") for _ in keys] == keys
+    stats = client.stats()
+    assert (stats["log_worker_dropped"], stats["log_watcher_skipped"]) == ("0", "0")

@@ -164,7 +164,10 @@ static inline bool binary_key_is_binary(const char *key, uint32_t key_bytes) {
 // One step of a session in command mode, as step() in session.c has it.
 size_t binary_step(struct session *session, const char *in, size_t bytes, struct reply *reply,
                    int *stop_out);
-// The same, shown in the log or to watchers of errors, or only in the log.
+// Tells watchers of errors, who are there, if this response is one.
+void binary_watch_answer(struct session *session, struct token key, const char *answer,
+                         size_t answer_bytes);
+// As binary_step(), shown in the log or to watchers of errors, or only in the log.
 size_t binary_observed_step(struct session *session, const char *in, size_t bytes,
                             struct reply *reply, int *stop_out);
 size_t binary_logged_step(struct session *session, const char *in, size_t bytes,

@@ -90,8 +90,9 @@ static size_t answer(struct session *session, const struct binary_request *reque
         cut.value = "";
         cut.value_bytes = 1;    // What no login is.
         session_count_request(session);
-        request->opcode->action(session, &cut, reply);
+        // In this order: a failed login is answered later, and its rest is thrown away after that.
         session_swallow(session, request->value_bytes);
+        request->opcode->action(session, &cut, reply);
         return head_bytes;
     }
     if (bytes - head_bytes < request->value_bytes) {

@@ -33,13 +33,17 @@ def client_pair() -> Pair:
     return authority().client(uri="spiffe://example.org/web", span=_long())
 
 
-def server_context(rig: Rig, verify: Verify = Verify.NONE, **material: Any) -> TlsContext:
+def server_context(
+    rig: Rig, verify: Verify = Verify.NONE, *, resumes: bool = False, **material: Any
+) -> TlsContext:
     """What the server's side of connections is made of; the caller's to release."""
+    if resumes:
+        assert lib.tls_create(rig.cache.arena) == lib.tls_tickets_rotate(rig.cache.arena) == 0
     pair = server_pair()
     # All that it needs of an arena.
     arena: Any = SimpleNamespace(pointer=rig.cache.arena)
     made = TlsMaterial(chain=pair.chain_pem, key=pair.key_pem, ca=authority().pem, **material)
-    return TlsContext(arena, made, TlsRules(verify=verify))
+    return TlsContext(arena, made, TlsRules(verify=verify, resumes=resumes))
 
 
 def client_context(

@@ -24,7 +24,9 @@ def line_about(*names: tuple[str, int] | str, auth: bool = False, tls: bool = Fa
     return lines[0] if lines else ""
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "2001:db8::1", "fe80::1%eth0"])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "192.0.2.7", "::", "2001:db8::1", "fe80::1%eth0", "::ffff:192.0.2.7"]
+)
 def test_an_address_that_others_reach(host: str) -> None:
     line = line_about((host, 11211))
     assert line.startswith("warning: ")
@@ -35,7 +37,10 @@ def test_one_line_for_all_of_them() -> None:
     assert "0.0.0.0:1, [::]:2:" in line_about(("0.0.0.0", 1), ("127.0.0.1", 3), ("::", 2))
 
 
-@pytest.mark.parametrize("name", [("127.0.0.1", 1), ("127.9.9.9", 1), ("::1", 1), "/run/socket"])
+@pytest.mark.parametrize(
+    "name",
+    [("127.0.0.1", 1), ("127.9.9.9", 1), ("::1", 1), ("::ffff:127.0.0.1", 1), "/run/socket"],
+)
 def test_nobody_else_reaches_it(name: tuple[str, int] | str) -> None:
     assert line_about(name) == ""
 

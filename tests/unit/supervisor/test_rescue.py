@@ -111,6 +111,12 @@ def test_what_lies_in_its_inbox_is_passed_on_as_it_is(dealt: Dealt) -> None:
     assert dealt.rescued == 2
 
 
+def test_a_call_for_watchers_is_no_connection(dealt: Dealt) -> None:
+    assert send_note(dealt.context.worker_inboxes[LATE].writer, b"w", [])
+    dealt.guard._rescue(LATE, [0])
+    assert (dealt.received(LATE), dealt.received(0), dealt.rescued) == (0, 0, 0)
+
+
 def test_what_is_cut_off_is_said_and_the_next_is_passed_on(
     dealt: Dealt, capfd: pytest.CaptureFixture[str]
 ) -> None:

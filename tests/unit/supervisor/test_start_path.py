@@ -45,6 +45,7 @@ LOADED_LATER = {
     *("cffi", "lz4", "pymc.config.help_text", "pymc.flash_log.dump", "pymc.flash_log.format"),
     *("pymc.keeper", "pymc.policy.compaction", "pymc.policy.watchdog", "pymc.supervisor.guard"),
     *("pymc.supervisor.watch", "pymc.tls", "pymc.core.tls", "mmap", "cryptography", "OpenSSL"),
+    *("ipaddress", "struct"),
 }
 if sys.version_info >= (3, 14):
     # asyncio itself loads them there.
