@@ -10,11 +10,14 @@ SASL_USERS_MAX = 1000
 LINE_BYTES_MAX = 256
 # With a line end for each, and a byte behind the last. What is not used of it takes no memory.
 _COPY_BYTES = SASL_USERS_MAX * (LINE_BYTES_MAX + 1) + 1
+# One user more than are taken, so that there is a reason that names their number.
+_PASSWORD_FILE_BYTES_MAX = (SASL_USERS_MAX + 1) * (LINE_BYTES_MAX + 1)
 
 
 def read_auth_file(path: str) -> bytes:
     """Its `user:password` lines, the first eight. Raises StartupError in memcached's words."""
-    text = _read(path, USERS_MAX)
+    # What is behind eight users counts for nothing, as in memcached.
+    text = _read(path, USERS_MAX * (LINE_BYTES_MAX + 1))
     lines = text.removesuffix(b"\n").split(b"\n")[:USERS_MAX]
     if any(b":" not in line[:LINE_BYTES_MAX] for line in lines):
         raise _malformed(path)
@@ -27,7 +30,12 @@ def read_password_file(path: str) -> bytes:
     A line is `user:password`, or `user:password:` with whatever behind it, as memcached has it;
     blank lines count for nothing.
     """
-    text = _read(path, SASL_USERS_MAX + 1)
+    text = _read(path, _PASSWORD_FILE_BYTES_MAX + 1)
+    if len(text) > _PASSWORD_FILE_BYTES_MAX:
+        # The last line would be cut, with a shorter password than the file's.
+        raise StartupError(
+            f"[{path}] is longer than {_PASSWORD_FILE_BYTES_MAX} bytes", EXIT_FAILURE
+        )
     lines = [line.removesuffix(b"\r") for line in text.split(b"\n") if line.strip()]
     if len(lines) > SASL_USERS_MAX:
         raise StartupError(f"[{path}] has more than {SASL_USERS_MAX} users", EXIT_FAILURE)
@@ -36,10 +44,10 @@ def read_password_file(path: str) -> bytes:
     return b"".join(b":".join(line.split(b":")[:2]) + b"\n" for line in lines)
 
 
-def _read(path: str, lines_max: int) -> bytes:
+def _read(path: str, bytes_max: int) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(lines_max * (LINE_BYTES_MAX + 1))
+            return file.read(bytes_max)
     except OSError as error:
         raise StartupError(
             f"Could not open authfile [{path}] for reading, error {error.strerror}:"

@@ -45,6 +45,11 @@ def licence_text(program: str) -> str:
 def help_text(program: str) -> str:
     """The text of `-h`: each flag and each suboption on a line that begins with its name."""
     lines = [line for letter in _FLAG_ORDER for line in _flag_lines(letter)]
+    lines += _entry(
+        "certs dev <dir>",
+        "in place of all flags: make certificates there to try TLS with, and print command lines"
+        " of servers and clients that use them",
+    )
     return version_line(program) + "".join(f"{line}\n" for line in lines)
 
 

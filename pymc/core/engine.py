@@ -140,6 +140,10 @@ def format_server(arena: Arena, workers: int, connections_max: int) -> None:
     check(lib.server_create(arena.pointer, workers, connections_max), "server_create")
 
 
+# Names of several commands, where commands are disabled.
+COMMAND_GROUPS = {"debug": ("me", "debugtime")}
+
+
 def command_words() -> tuple[str, ...]:
     """Lists the words of all commands, as clients write them."""
     return tuple(text(lib.commands_word(number)) for number in range(lib.commands_count()))
@@ -182,7 +186,10 @@ class Engine:
         options.workers = workers
         options.inbox_fd = inbox_fd
         options.peer_fds = peers
-        disabled_text = ffi.new("char[]", " ".join(disabled_commands).encode())
+        disabled = " ".join(
+            word for name in disabled_commands for word in COMMAND_GROUPS.get(name, (name,))
+        )
+        disabled_text = ffi.new("char[]", disabled.encode())
         options.disabled_commands = disabled_text
         version_text = ffi.new("char[]", version.encode())
         options.version = version_text

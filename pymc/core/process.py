@@ -5,6 +5,19 @@ import os
 from pymc.core.errors import SystemCallError, check
 from pymc.core.ffi import ffi, lib
 
+# What children of this process do not keep.
+_own_fds: set[int] = set()
+
+
+def keep_from_children(fd: int) -> None:
+    """Lets fork_child() close this descriptor in each child, until forget_own() is called."""
+    _own_fds.add(fd)
+
+
+def forget_own(fd: int) -> None:
+    """Ends what keep_from_children() began. Requires: it did."""
+    _own_fds.remove(fd)
+
 
 def fork_child() -> int:
     """Forks; 0 in the child, which ends with its parent. Raises OSError. No thread may run yet.
@@ -15,6 +28,9 @@ def fork_child() -> int:
     pid = int(lib.process_fork())
     if pid < 0:
         raise OSError(ffi.errno, os.strerror(ffi.errno))
+    if pid == 0:
+        while _own_fds:
+            os.close(_own_fds.pop())
     return pid
 
 

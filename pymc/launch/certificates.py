@@ -5,7 +5,6 @@ from pymc.core.arena import Arena
 from pymc.core.tls import kernel_lacks
 from pymc.logs import say
 from pymc.tls.checker import CHECK_SECONDS, start_check, start_try
-from pymc.tls.files import identities
 from pymc.tls.material import OK, Material, refused
 
 
@@ -21,11 +20,12 @@ def load_material(settings: Settings) -> Material:
         if path is None:
             raise refused(f"Error loading {title}: (null) : ssl_chain_cert and ssl_key are needed")
     material = Material(settings)
-    # What changes from here on is noticed by the supervisor, however long the start takes.
-    material.seen_at_start = identities(material.parts)
-    verdict = start_check(settings, material, None).wait(CHECK_SECONDS)
+    check = start_check(settings, material, None)
+    verdict = check.wait(CHECK_SECONDS)
     if verdict != OK:
         raise refused(verdict)
+    # What changes from here on is noticed by the supervisor, however long the start takes.
+    material.seen_at_start = check.seen
     material.publish(0)
     return material
 
@@ -42,6 +42,6 @@ def try_material(settings: Settings, material: Material, arena: Arena) -> None:
             say(f"warning: ssl_kernel_tls: {lack}; the server encrypts by itself")
         else:
             material.let_kernel_encrypt()
-    verdict = start_try(material, arena).wait(CHECK_SECONDS)
+    verdict = start_try(settings, material, arena).wait(CHECK_SECONDS)
     if verdict != OK:
         raise refused(verdict)

@@ -7,7 +7,7 @@ from pymc.auth_file import Users, read_password_file
 from pymc.config import EXIT_USAGE, SLAB_PAGE_BYTES, Settings, StartupError
 from pymc.config.errors import nearest
 from pymc.core.arena import Arena
-from pymc.core.engine import ListenerKind, command_words
+from pymc.core.engine import COMMAND_GROUPS, ListenerKind, command_words
 from pymc.launch import identity, sockets
 from pymc.launch.exposure import exposed
 from pymc.launch.holdings import Holdings, socket_identity
@@ -87,7 +87,7 @@ def _try_material(settings: Settings, material: "Material", arena: Arena) -> Non
 
 
 def _check_disabled_commands(settings: Settings) -> None:
-    known = command_words()
+    known = (*command_words(), *COMMAND_GROUPS)
     for word in settings.disabled_commands:
         if word not in known:
             raise StartupError(

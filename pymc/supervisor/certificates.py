@@ -2,7 +2,7 @@
 
 A round is one attempt: a child reads and checks the files, what it found good counts from then on,
 and all workers are told. It is begun by the operator (SIGHUP, `refresh_certs`), who is told what it
-came to, and when the files on disk have changed, which is looked for once a minute.
+came to, and once a minute; then the child ends at once where the files are what they were.
 """
 
 import time
@@ -14,9 +14,8 @@ from pymc.core.errors import CoreError
 from pymc.core.tls import rotate_tickets
 from pymc.logs import say
 from pymc.server_context import ServerContext
-from pymc.tls.checker import CHECK_SECONDS, start_check
+from pymc.tls.checker import CHECK_SECONDS, SAME, start_check
 from pymc.tls.facts import DAY_SECONDS, Facts, days_left, from_text
-from pymc.tls.files import Identity, identities
 from pymc.tls.material import OK, Material
 
 LOOK_SECONDS = 60.0
@@ -26,61 +25,73 @@ LOOK_AGAIN_SECONDS = 5.0
 _STEP_SECONDS = 0.02
 # How long workers may take to use what is new; a process that does not go on is the watchdog's.
 CONFIRM_SECONDS = 5.0
-_CHECKS_MAX = 5
+# Between a round and the next one that somebody asks for: whoever may ask could keep all workers
+# making contexts.
+PAUSE_SECONDS = 1.0
 WARN_DAYS = 14
-
-Seen = tuple[Identity | None, ...]
 
 
 class RunningCheck(Protocol):
     """A check that is under way, as pymc.tls.checker has it."""
 
+    seen: str
+
     def verdict(self) -> str | None:
-        """Returns OK or what is wrong; None as long as it is not known."""
+        """Returns OK, SAME or what is wrong; None as long as it is not known."""
 
     def give_up(self) -> str:
         """Ends it; returns what is to be said."""
 
+    def is_gone(self) -> bool:
+        """Tells of one that was given up whether its process has ended."""
+
+
+# Begins a check, with what is known of the files.
+StartCheck = Callable[[str], RunningCheck]
+
 
 class Certificates:
-    """The supervisor's care for certificates. Never waits: look() goes on when it is due."""
+    """The supervisor's care for certificates. Never waits: look() goes on when it is due.
+
+    It does not look at the files itself either, since their file system may hang.
+    """
 
     def __init__(
         self,
         context: ServerContext,
         material: Material,
         tell_workers: Callable[[], None],
-        close_fds: tuple[int, ...] = (),
         *,
-        start: Callable[[], RunningCheck] | None = None,
+        start: StartCheck | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Borrows all of them. `start` begins a check, `close_fds` are what its child must not
-        keep. The material was loaded a moment ago.
-        """
+        """Borrows all of them. The material was loaded a moment ago."""
         self._arena: Arena = context.arena
         self._workers = context.settings.workers
         self._ticket_seconds = context.settings.tls_ticket_seconds
         self._material = material
         self._tell_workers = tell_workers
         self._start = start or (
-            lambda: start_check(context.settings, material, context.arena, close_fds)
+            lambda known: start_check(context.settings, material, context.arena, known)
         )
         self._clock = clock
         self._wall_clock = wall_clock
         self._check: RunningCheck | None = None
-        self._checks = 0
+        # One that was given up and whose process is still there.
+        self._stuck: RunningCheck | None = None
         # Until when the check, or the workers' confirmations, may take.
         self._deadline = 0.0
         self._is_confirming = False
         # Somebody wants to know what a round comes to that begins from now on.
         self._is_asked = False
         self._is_for_somebody = False
-        # The files as they were before the last check, and what that came to.
-        self._seen: Seen = material.seen_at_start or identities(material.parts)
+        # What the last check saw, and what it came to.
+        self._seen = material.seen_at_start
         self._last_result = OK
         now = clock()
+        # When one that is asked for may begin.
+        self._ask_at = now
         self._look_at = now + LOOK_SECONDS
         self._rotate_at = now + self._ticket_seconds
         self._warn_at = now
@@ -88,9 +99,10 @@ class Certificates:
     @property
     def due(self) -> float:
         """When to look again, on the monotonic clock."""
-        if self.is_at_work:
+        if self._check or self._is_confirming:
             return self._clock() + _STEP_SECONDS
-        return min(self._look_at, self._rotate_at, self._warn_at)
+        next_round = self._ask_at if self._is_asked else self._look_at
+        return min(next_round, self._rotate_at, self._warn_at)
 
     @property
     def is_at_work(self) -> bool:
@@ -98,7 +110,7 @@ class Certificates:
         return bool(self._check) or self._is_confirming or self._is_asked
 
     def ask(self) -> None:
-        """Lets a round begin as soon as none is under way."""
+        """Lets a round begin as soon as none is under way, and has been for a second."""
         self._is_asked = True
         self.look()
 
@@ -113,32 +125,27 @@ class Certificates:
             self._look_at_check(now)
         if self._is_confirming:
             self._look_at_workers(now)
+        if self._stuck and self._stuck.is_gone():
+            self._stuck = None
+            # It may have written until its end.
+            self._material.wipe_other()
         if self._check or self._is_confirming:
             return
-        if self._is_asked:
-            self._begin(now)
-        elif now >= self._look_at:
-            self._look_at_files(now)
-
-    def _look_at_files(self, now: float) -> None:
-        seen = identities(self._material.parts)
-        is_bad = self._last_result != OK
-        self._look_at = now + (LOOK_AGAIN_SECONDS if is_bad else LOOK_SECONDS)
-        if seen != self._seen:
+        if now >= (self._ask_at if self._is_asked else self._look_at):
             self._begin(now)
 
     def _begin(self, now: float) -> None:
         self._is_for_somebody, self._is_asked = self._is_asked, False
         self._material.begin_round()
-        self._checks = 0
-        self._begin_check(now)
-
-    def _begin_check(self, now: float) -> None:
-        self._seen = identities(self._material.parts)
-        self._checks += 1
+        if self._stuck:
+            # One at a time, or a file system that hangs would fill the machine with them.
+            self._end("Error checking the certificates: the last check still hangs", now)
+            return
         self._deadline = now + CHECK_SECONDS
+        known = "" if self._is_for_somebody else self._seen
+        self._seen = ""
         try:
-            self._check = self._start()
+            self._check = self._start(known)
         except OSError as error:
             self._end(f"Error checking the certificates: no process: {error.strerror}", now)
 
@@ -149,12 +156,13 @@ class Certificates:
             if now < self._deadline:
                 return
             verdict = self._check.give_up()
+            self._stuck = self._check
+        self._seen = self._check.seen
         self._check = None
-        has_changed = identities(self._material.parts) != self._seen
-        if has_changed and self._checks < _CHECKS_MAX:
-            # What was checked may be half old and half new.
-            self._material.wipe_other()
-            self._begin_check(now)
+        if verdict == SAME:
+            # What is known of them is what somebody is told who asked just before.
+            self._material.end_round(self._last_result, counts=False)
+            self._look_later(now)
         elif verdict != OK:
             self._material.wipe_other()
             self._end(verdict, now)
@@ -190,7 +198,8 @@ class Certificates:
         is_new = result != self._last_result
         self._last_result = result
         self._material.end_round(result)
-        self._look_at = now + (LOOK_SECONDS if result == OK else LOOK_AGAIN_SECONDS)
+        self._ask_at = now + PAUSE_SECONDS
+        self._look_later(now)
         if result == OK:
             facts = self._facts()
             say(
@@ -199,6 +208,10 @@ class Certificates:
             )
         elif is_new or self._is_for_somebody:
             say(f"pymc: {result}{in_use}")
+
+    def _look_later(self, now: float) -> None:
+        is_good = self._last_result == OK
+        self._look_at = now + (LOOK_SECONDS if is_good else LOOK_AGAIN_SECONDS)
 
     def _rotate(self, now: float) -> None:
         self._rotate_at = now + self._ticket_seconds

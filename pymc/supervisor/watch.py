@@ -58,15 +58,7 @@ class Watch:
             self._context,
             material,
             lambda: self._children.send(CERTIFICATES_CHANGED, Role.WORKER),
-            self._not_for_checks(),
         )
-
-    def _not_for_checks(self) -> tuple[int, ...]:
-        """What tells others that the server lives, and keeps its ports: a process that hangs in a
-        file system may not go with it.
-        """
-        listeners = [one.fileno() for address in self._context.addresses for one in address.sockets]
-        return (self._holdings.lifeline.writer_fd, *listeners)
 
     def run(self) -> None:
         """Replaces who dies or does not go on, until a signal says stop; then ends all."""

@@ -33,9 +33,6 @@ _TITLES = {
 }
 PART_NAMES = tuple(_TITLES)
 
-# What tells a file from one that took its place, or that was written since.
-Identity = tuple[int, int, int, int]
-
 
 def parts_of(settings: Settings) -> tuple[Part, ...]:
     """The files that the settings name. Paths stay right when a daemon changes its folder.
@@ -59,25 +56,27 @@ def error_in(part: Part, reason: str) -> MaterialError:
     return MaterialError(f"Error loading {part.title}: {part.path} : {reason}")
 
 
-def identities(parts: tuple[Part, ...]) -> tuple[Identity | None, ...]:
-    """What the files are now, links followed; None for one that cannot be seen."""
-    return tuple(_identity(part.path) for part in parts)
+def look_at(parts: tuple[Part, ...]) -> str:
+    """What the files are now, links followed: a line that is another one as soon as a file took
+    the place of one of them, or one was written.
+    """
+    return " ".join(_look_at(part.path) for part in parts)
 
 
-def _identity(path: str) -> Identity | None:
+def _look_at(path: str) -> str:
     try:
         found = os.stat(path)
     except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+        return "-"
+    return f"{found.st_dev}.{found.st_ino}.{found.st_mtime_ns}.{found.st_size}"
 
 
 def read_all(parts: tuple[Part, ...]) -> dict[str, bytes]:
     """Reads all files; again when one of them was changed meanwhile. Raises MaterialError."""
     for _ in range(_READS_MAX):
-        before = identities(parts)
+        before = look_at(parts)
         texts = {part.name: _read(part) for part in parts}
-        if identities(parts) == before:
+        if look_at(parts) == before:
             return texts
     raise MaterialError("Error loading the certificates: the files keep changing")
 

@@ -13,7 +13,7 @@ from pymc.core.arena import Arena
 from pymc.core.errors import CoreError, InvalidArgumentError
 from pymc.core.tls import TlsContext, TlsMaterial, TlsRules, Verify
 from pymc.record import replace
-from pymc.tls.files import PART_NAMES, Identity, Part, error_in, parts_of
+from pymc.tls.files import PART_NAMES, Part, error_in, parts_of
 
 # Of all files and the facts about them.
 COPY_BYTES = 12 << 20
@@ -43,8 +43,8 @@ class Material:
         import mmap
 
         self.parts: tuple[Part, ...] = parts_of(settings)
-        # The files as they were before they were first read; empty as long as nobody has.
-        self.seen_at_start: tuple[Identity | None, ...] = ()
+        # What the files were when they were first read; empty as long as nobody has.
+        self.seen_at_start = ""
         self._rules = rules_of(settings)
         self._key_is_der = settings.tls_key_format == KEY_IS_DER
         self._memory = mmap.mmap(-1, _COPIES_AT + 2 * COPY_BYTES)
@@ -206,12 +206,12 @@ class Material:
         """Notes that an attempt begins."""
         self._words[_ROUNDS_BEGUN] = self.rounds_begun + 1
 
-    def end_round(self, result: str) -> None:
-        """Notes what the attempt came to."""
+    def end_round(self, result: str, *, counts: bool = True) -> None:
+        """Notes what the attempt came to; `counts` where a refusal was not counted before."""
         text = result.encode("utf-8", "replace")[: _RESULT_BYTES - 1]
         start = self._result_at(self.rounds_begun)
         self._bytes[start : start + _RESULT_BYTES] = text.ljust(_RESULT_BYTES, b"\0")
-        if result != OK:
+        if result != OK and counts:
             self._words[_REFUSALS] = self.refusals + 1
         self._words[_ROUNDS_DONE] = self.rounds_begun
 

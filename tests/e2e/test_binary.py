@@ -22,8 +22,6 @@ from tests.support.packets import (
 from tests.support.programs import Program
 from tests.support.server import Server
 
-bmemcached = pytest.importorskip("bmemcached")
-
 NOOP, NOOP_SAID = request("noop"), Response(0x0A)
 SECONDS = scaled(20)
 
@@ -39,6 +37,8 @@ def ask(connection: Connection, sent: bytes) -> Response:
 
 
 def client_of(server: Server, *user: str) -> Any:
+    """The client of the package index; skips the test where that is not installed."""
+    bmemcached = pytest.importorskip("bmemcached")
     return bmemcached.Client(
         [f"127.0.0.1:{server.port}"], *user, socket_timeout=SECONDS, compression=None
     )
@@ -122,7 +122,7 @@ def test_sasl_with_a_client_of_the_package_index(pymc: Program, passwords: Path)
         assert settings["binding_protocol"] == b"binary"
         alice.disconnect_all()
         wrong = client_of(server, "alice", "wrong")
-        with pytest.raises(bmemcached.exceptions.MemcachedException, match="Auth failure"):
+        with pytest.raises(Exception, match="Auth failure"):
             wrong.get("a")
         wrong.disconnect_all()
         with server.connect() as text:

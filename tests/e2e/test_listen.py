@@ -105,12 +105,13 @@ def test_unix_socket_replaces_an_old_one(pymc: Program, tmp_path: Path) -> None:
 
 def test_disabled_commands(pymc: Program) -> None:
     with (
-        Server(pymc, ["-t", "1", "-o", "disable_commands=flush_all,stats"]) as server,
+        Server(pymc, ["-t", "1", "-o", "disable_commands=flush_all,debug"]) as server,
         Connection(server.address) as connection,
     ):
-        connection.send(b"flush_all\r\nstats\r\nmn\r\n")
+        connection.send(b"flush_all\r\nme k\r\ndebugtime p\r\nmn\r\n")
         assert connection.read_line() == b"CLIENT_ERROR flush_all not allowed\r\n"
-        assert connection.read_line() == b"CLIENT_ERROR stats not allowed\r\n"
+        assert connection.read_line() == b"CLIENT_ERROR me not allowed\r\n"
+        assert connection.read_line() == b"CLIENT_ERROR debugtime not allowed\r\n"
         assert connection.read_line() == b"MN\r\n"
 
 

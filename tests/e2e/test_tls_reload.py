@@ -100,7 +100,8 @@ def test_bad_files_leave_the_old_ones_in_use_and_say_why(
         for path, text in texts.items():
             path.write_bytes(text)
     assert serials(server) == {kept}
-    assert server.stats("tls")["load_refusals"] == str(len(BROKEN))
+    # On a slow machine the supervisor has looked by itself as well.
+    assert int(server.stats("tls")["load_refusals"]) >= len(BROKEN)
     assert refresh(server) == "OK"
 
 
@@ -188,8 +189,10 @@ def test_a_client_that_is_revoked_is_turned_away(pymc: Program, files: Certifica
 
 
 def is_cut_off(connection: Connection) -> bool:
-    """Whether the server ends a connection on which nothing was asked, in order."""
+    """Whether the server ends a connection on which nothing was asked, in order: TLS says so."""
     with connection:
+        # An end without close_notify is an error then.
+        connection.socket.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         try:
             connection.read_line()
         except ClosedError:

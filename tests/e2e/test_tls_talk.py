@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.certificate_files import CertificateFiles
 from tests.support.connection import Connection
-from tests.support.deadline import wait_until
+from tests.support.deadline import scaled, wait_until
 from tests.support.programs import Program
 from tests.support.tls_server import TlsServer
 
@@ -101,7 +101,7 @@ def test_too_many_clients_are_closed_without_a_word(pymc: Program, files: Certif
     with TlsServer(pymc, files, args) as server, server.connect() as one, server.connect():
         with pytest.raises(OSError):
             server.connect()
-        with Connection(server.address, 5.0) as plain:
+        with Connection(server.address, scaled(5.0)) as plain:
             assert plain.read_to_close() == b""
         assert one.ask(b"mn") == b"MN"
         assert int(one.stats()["rejected_connections"]) >= 2
@@ -124,7 +124,7 @@ def test_long_answers_come_from_the_worker(server: TlsServer) -> None:
 def test_workers_that_are_killed_in_handshakes(server: TlsServer) -> None:
     hello = _hello()
     for pid in server.worker_pids():
-        halves = [Connection(server.address, 5.0) for _ in range(10)]
+        halves = [Connection(server.address, scaled(5.0)) for _ in range(10)]
         for half in halves:
             half.send(hello[:100])
         os.kill(pid, signal.SIGKILL)
@@ -136,7 +136,7 @@ def test_workers_that_are_killed_in_handshakes(server: TlsServer) -> None:
 
 
 def test_what_the_log_says(server: TlsServer) -> None:
-    with Connection(server.address, 5.0) as client:
+    with Connection(server.address, scaled(5.0)) as client:
         client.send(b"get a\r\n")
         client.read_to_close()
     wait_until(lambda: "what came is not TLS" in server.stderr, "a line about it")

@@ -1,6 +1,5 @@
 """UDP on whole servers: each worker has its socket, and memcached's clients find what they know."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,14 +41,12 @@ def test_statistics(server: Server) -> None:
         assert b"STAT udpport " in settings
 
 
-def test_a_megabyte(pymc: Program) -> None:
-    value = bytes(range(256)) * 3906
+def test_an_answer_of_a_hundred_datagrams(pymc: Program) -> None:
+    # As much as fits into the buffer that Debian allows, with what the kernel adds to each.
+    value = bytes(range(256)) * 586
     with Server(pymc, ["-t", "2", "-U", "-1"]) as server, server.connect() as connection:
         assert connection.store("large", value) == b"STORED"
         with DatagramClient("127.0.0.1", server.udp_port) as client:
-            size = client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-            if size < 4 << 20:
-                pytest.skip("the system allows no receive buffer that holds the answer")
             assert client.ask(b"get large\r\n") == b"VALUE large 0 %d\r\n%s\r\nEND\r\n" % (
                 len(value),
                 value,

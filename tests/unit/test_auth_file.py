@@ -128,3 +128,14 @@ def test_a_password_file_has_a_bound(tmp_path: Path) -> None:
         read_password_file(str(path))
     with pytest.raises(StartupError):
         read_password_file(str(tmp_path / "none"))
+
+
+def test_a_password_is_never_a_part_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "passwords"
+    end = b"u:password\n"
+    bound = (SASL_USERS_MAX + 1) * (LINE_BYTES_MAX + 1)
+    path.write_bytes(b"\n" * (bound - len(end)) + end)
+    assert read_password_file(str(path)) == end
+    path.write_bytes(b"\n" * (bound - len(end) + 1) + end)
+    with pytest.raises(StartupError, match=f"is longer than {bound} bytes"):
+        read_password_file(str(path))

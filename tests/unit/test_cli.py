@@ -234,6 +234,7 @@ def test_help_names_everything_in_the_table() -> None:
             shown = option.removeprefix("no_")
             found = [line for line in lines if re.match(rf"   - (no_)?{shown}: ", line)]
             assert found, option
+    assert [line for line in lines if line.startswith("certs dev <dir>")]
     assert all(len(line) <= 110 for line in lines)
 
 

@@ -1,14 +1,18 @@
 """How certificates are loaded anew, with fake time and a check that says what it is told."""
 
+import os
+import signal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pymc.supervisor import certificates
-from pymc.supervisor.certificates import Certificates, Seen, warnings_of
+from pymc.supervisor.certificates import Certificates, RunningCheck
+from pymc.tls import files as files_module
+from pymc.tls.checker import SAME, start_check
 from pymc.tls.facts import DAY_SECONDS, Facts, as_text
-from pymc.tls.files import identities
+from pymc.tls.files import look_at
 from pymc.tls.material import OK, Material
 from tests.support.certificate_files import CertificateFiles
 
@@ -24,7 +28,7 @@ class World:
     """A supervisor's certificates, with everything around them at hand."""
 
     def __init__(
-        self, files: CertificateFiles, monkeypatch: pytest.MonkeyPatch, seen_at_start: Seen = ()
+        self, files: CertificateFiles, monkeypatch: pytest.MonkeyPatch, seen_at_start: str = ""
     ) -> None:
         self.files = files
         self.now = 100.0
@@ -33,10 +37,13 @@ class World:
         self.rotated = 0
         self.started = 0
         self.given_up = 0
+        self.seen = ""
+        self.is_same = False
+        self.is_stuck = False
         self.said: str | None = None
         self.can_start = True
         self.material = Material(files.settings)
-        self.material.seen_at_start = seen_at_start
+        self.material.seen_at_start = seen_at_start or look_at(self.material.parts)
         self.facts = Facts(subject="CN=s", not_after=int(NOW) + 90 * DAY_SECONDS)
         self._load()
         self.material.publish(0)
@@ -68,26 +75,37 @@ class World:
     def _load(self) -> None:
         self.material.write_next({"chain": b"c", "key": b"k", "facts": as_text(self.facts)})
 
-    def _start(self) -> "World":
+    def _start(self, known: str) -> RunningCheck:
         if not self.can_start:
             raise BlockingIOError(11, "Resource temporarily unavailable")
+        self.seen = look_at(self.material.parts)
+        self.is_same = known == self.seen
+        if self.is_same:
+            return self
         self.started += 1
         self._load()
         return self
 
     def give_up(self) -> str:
         self.given_up += 1
+        self.seen = ""
         return "too slow"
 
+    def is_gone(self) -> bool:
+        return not self.is_stuck
+
     def verdict(self) -> str | None:
-        return self.said
+        return SAME if self.is_same else self.said
 
     def says(self, verdict: str | None) -> None:
         self.said = verdict
 
     def look(self, later: float = 0.0) -> None:
+        """Looks, and once more where a look at the files has found nothing new at once."""
         self.now += later
         self.care.look()
+        if self.is_same:
+            self.care.look()
 
     def confirm(self, *workers: int) -> None:
         for worker in workers:
@@ -140,15 +158,44 @@ def test_who_asks_meanwhile_gets_a_round_of_his_own(world: World) -> None:
     assert world.material.rounds_begun == 1
     world.says("bad")
     world.look(0.1)
+    assert (world.material.rounds_begun, world.material.rounds_done) == (1, 1)
+    world.look(1.0)
     assert (world.material.rounds_begun, world.material.rounds_done) == (2, 1)
     world.look(0.1)
     assert (world.material.rounds_begun, world.material.rounds_done, world.started) == (2, 2, 2)
 
 
+def test_who_asks_again_and_again_is_put_off_for_a_second(world: World) -> None:
+    world.says("bad")
+    world.care.ask()
+    world.look(0.1)
+    for _ in range(20):
+        world.care.ask()
+        assert world.care.is_at_work
+        assert world.care.due == pytest.approx(101.1)
+    world.look(0.9)
+    assert world.started == 1
+    world.look(0.2)
+    assert world.started == 2
+
+
+def test_a_look_that_finds_nothing_new_counts_for_nothing(world: World) -> None:
+    world.says("bad")
+    world.files.renew()
+    world.look(61)
+    world.look(0.1)
+    assert world.material.refusals == 1
+    world.look(5.1)
+    assert (world.started, world.material.rounds_done, world.material.refusals) == (1, 2, 1)
+    # It is the answer to somebody who asked just before the look began.
+    assert world.material.result_of(2) == "bad"
+    assert len(world.lines) == 1
+
+
 def test_files_that_change_during_the_start_are_loaded_as_well(
     files: CertificateFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = identities(Material(files.settings).parts)
+    seen = look_at(Material(files.settings).parts)
     files.renew()
     world = World(files, monkeypatch, seen)
     world.look(61)
@@ -188,27 +235,6 @@ def test_half_of_a_pair_is_not_taken_and_the_other_half_is_soon_looked_for(world
     assert world.material.generation == 2
 
 
-def test_files_that_change_during_the_check_are_checked_again(world: World) -> None:
-    world.care.ask()
-    world.says(OK)
-    world.files.renew()
-    world.look(0.1)
-    assert (world.started, world.material.generation) == (2, 1)
-    world.look(0.1)
-    assert world.material.generation == 2
-    assert world.material.rounds_begun == 1
-
-
-def test_files_that_keep_changing_end_the_round(world: World) -> None:
-    world.care.ask()
-    world.says("changing")
-    for _ in range(20):
-        world.files.renew()
-        world.look(0.1)
-    assert world.started == 5
-    assert world.material.result_of(1) == "changing"
-
-
 def test_links_that_are_swapped_are_changes(world: World) -> None:
     folder = world.files.folder
     (folder / "two").mkdir()
@@ -225,6 +251,57 @@ def test_a_check_that_comes_to_no_end_is_given_up(world: World) -> None:
     assert world.given_up == 0
     world.look(2)
     assert (world.given_up, world.material.result_of(1)) == (1, "too slow")
+
+
+def test_one_that_was_given_up_and_hangs_stays_the_only_one(world: World) -> None:
+    world.is_stuck = True
+    world.look(61)
+    world.files.renew()
+    world.look(61)
+    world.look(31)
+    world.says(OK)
+    assert (world.started, world.given_up) == (1, 1)
+    for _ in range(3):
+        world.care.ask()
+        world.look(6)
+    assert world.started == 1
+    assert world.material.result_of(world.material.rounds_done) == (
+        "Error checking the certificates: the last check still hangs"
+    )
+    world.is_stuck = False
+    world.wiped = 0
+    world.look(6)
+    # What it wrote at its end is in no copy.
+    assert (world.wiped, world.started) == (1, 2)
+
+
+def test_a_file_system_that_hangs_does_not_hold_up_who_watches(
+    files: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(files, monkeypatch)
+    supervisor = os.getpid()
+    started: list[int] = []
+
+    def hang(path: str) -> str:
+        assert os.getpid() != supervisor, "the supervisor looks by itself"
+        signal.pause()
+        return ""
+
+    def start(known: str) -> RunningCheck:
+        check = start_check(files.settings, world.material, None, known)
+        started.append(check.pid)
+        return check
+
+    monkeypatch.setattr(files_module, "_look_at", hang)
+    world.care._start = start
+    world.look(61)
+    world.look(29)
+    assert world.material.rounds_done == 0
+    world.look(2)
+    (pid,) = started
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert "took longer than 30 s" in world.material.result_of(1)
 
 
 def test_without_a_process_the_round_ends(world: World) -> None:
@@ -256,6 +333,7 @@ def test_the_same_reason_is_said_once_unless_somebody_asks(world: World) -> None
         world.look(0.1)
     assert (world.started, len(world.lines)) == (3, 1)
     world.care.ask()
+    world.look(1.0)
     world.look(0.1)
     assert len(world.lines) == 2
 
@@ -291,37 +369,3 @@ def test_what_ends_soon_is_said_once_a_day(world: World) -> None:
     assert world.lines.count(said) == 1
     world.look(20)
     assert world.lines.count(said) == 2
-
-
-@pytest.mark.parametrize(
-    ("facts", "lines"),
-    [
-        (Facts(not_after=int(NOW) + 14 * DAY_SECONDS), []),
-        (
-            Facts(subject="CN=s", not_after=int(NOW) + 14 * DAY_SECONDS - 1),
-            ["warning: the certificate CN=s expires in 13 days"],
-        ),
-        (
-            Facts(subject="CN=s", not_after=int(NOW) - 1),
-            ["warning: the certificate CN=s has expired"],
-        ),
-        (
-            Facts(not_after=int(NOW) * 2, ca_subject="CN=ca", ca_not_after=int(NOW) + DAY_SECONDS),
-            ["warning: the CA CN=ca expires in 1 days"],
-        ),
-        (
-            Facts(not_after=int(NOW) * 2, crl_next_update=int(NOW) + 7200),
-            [
-                "warning: a list of ssl_crl is valid for 2 more hours; after that clients of its CA"
-                " are refused"
-            ],
-        ),
-        (
-            Facts(not_after=int(NOW) * 2, crl_next_update=int(NOW) - 1),
-            ["warning: a list of ssl_crl has expired: clients of its CA are refused"],
-        ),
-        (Facts(not_after=int(NOW) * 2, warnings="a\nb"), ["a", "b"]),
-    ],
-)
-def test_warnings(facts: Facts, lines: list[str]) -> None:
-    assert warnings_of(facts, NOW) == lines

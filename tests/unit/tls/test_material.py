@@ -8,6 +8,7 @@ from pymc.core.errors import InvalidArgumentError
 from pymc.launch import certificates
 from pymc.launch.certificates import load_material, try_material
 from pymc.tls.facts import from_text
+from pymc.tls.files import look_at
 from pymc.tls.material import OK, Material
 from tests.support.certificate_files import CertificateFiles
 
@@ -122,6 +123,7 @@ def test_too_much_is_refused(material: Material) -> None:
 def test_a_start_reads_checks_and_tries(files: CertificateFiles, arena: Arena) -> None:
     material = load_material(files.settings)
     assert material.generation == 1
+    assert material.seen_at_start == look_at(material.parts)
     assert from_text(material.facts_text()).serial == f"{files.pair.certificate.serial_number:x}"
     try_material(files.settings, material, arena)
 
