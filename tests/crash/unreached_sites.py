@@ -15,6 +15,7 @@ _RACES = "only when another process changes the bucket between two looks; then a
 _FULL_CHAIN = "only when a chain of the index takes no more entries: test_index.py"
 _DOORS = "doors for tests"
 _LARGE_ON_FLASH = "large values that are read again and again on flash"
+_BINARY = "counts alone: binary commands store by the same functions as those of the stories"
 _CORRUPT = "only for items that cannot be, which no story makes: test_corrupt.py"
 
 UNREACHED = {
@@ -60,6 +61,9 @@ UNREACHED = {
     "shm/lock_inline.h@proto/execute_get.c lock_give": _RACES,
     "shm/lock_inline.h@proto/meta/meta_get.c lock_give": _RACES,
     "shm/lock_inline.h@proto/text/text_get.c lock_give": _RACES,
+    "shm/lock_inline.h@proto/binary/binary_get.c lock_give": _RACES,
+    "shm/proc_inline.h@proto/binary/": _BINARY,
+    "link/link_handle_inline.h@proto/binary/binary_get.c class_count": _BINARY,
     "table/table_resize.c pair_lock": "only who meets a bucket that is held: test_busy.py",
     "link/link_doors.c ": _DOORS,
     "shm/lock_inline.h@link/link_doors.c lock_give": _DOORS,
