@@ -21,6 +21,9 @@ struct writing {
 
 // Copies bytes to the ring, also around its end.
 static void put(struct writing *to, const void *bytes, uint32_t count_bytes) {
+    if (count_bytes == 0) {
+        return;    // Then there may be no place that they come from.
+    }
     uint64_t place = to->at & to->mask;
     uint64_t room = to->mask + 1 - place;
     uint64_t first = count_bytes < room ? count_bytes : room;

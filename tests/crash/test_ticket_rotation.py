@@ -8,10 +8,12 @@ from pymc.core.ffi import lib
 from tests.support.certs import Authority, Pair
 from tests.support.children import run_child
 from tests.support.core.tls_rig import Client, Material, World
-from tests.support.sites import Gate, Site, all_sites, arm
+from tests.support.sites import Gate, all_sites, arm
 
 pytestmark = pytest.mark.debug
 
+# Only debug builds have sites.
+SITES_COUNT = 3
 SITES = [site for site in all_sites() if " tls_tickets_rotate: " in site.key]
 
 
@@ -42,12 +44,13 @@ class Visitor:
 
 
 def test_there_are_sites() -> None:
-    assert len(SITES) == 3
+    assert len(SITES) == SITES_COUNT
 
 
 @pytest.mark.parametrize("rotations", [1, 2, 5])
-@pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
-def test_a_death_leaves_a_usable_pair(server_pair: Pair, site: Site, rotations: int) -> None:
+@pytest.mark.parametrize("number", range(SITES_COUNT))
+def test_a_death_leaves_a_usable_pair(server_pair: Pair, number: int, rotations: int) -> None:
+    site = SITES[number]
     with World() as world:
         for _ in range(rotations - 1):
             world.rotate()
@@ -74,8 +77,9 @@ def test_a_death_leaves_a_usable_pair(server_pair: Pair, site: Site, rotations: 
         assert not visitor.comes(old)
 
 
-@pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
-def test_who_reads_meanwhile_finds_whole_keys(server_pair: Pair, site: Site) -> None:
+@pytest.mark.parametrize("number", range(SITES_COUNT))
+def test_who_reads_meanwhile_finds_whole_keys(server_pair: Pair, number: int) -> None:
+    site = SITES[number]
     with World() as world:
         world.rotate()
         visitor = Visitor(world, server_pair)

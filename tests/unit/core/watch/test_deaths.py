@@ -22,10 +22,14 @@ def _dies_at(cache: WatchedCache, site: str) -> None:
         note(writer, b"last %d" % i)
 
 
-@pytest.mark.parametrize(
-    "site", [s.name for s in all_sites() if s.name.startswith("watch/watch_write.c")]
-)
-def test_a_record_that_nobody_finished(site: str) -> None:
+def test_a_record_that_nobody_finished() -> None:
+    sites = [site.name for site in all_sites() if site.name.startswith("watch/watch_write.c")]
+    assert len(sites) > 5
+    for site in sites:
+        _check_unfinished(site)
+
+
+def _check_unfinished(site: str) -> None:
     with WatchedCache(1 << 14) as cache:
         handle = cache.open()
         reader = Reader(handle, lib.WATCH_SYSEVENTS)
